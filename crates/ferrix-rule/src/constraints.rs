@@ -1,0 +1,217 @@
+//! Which hosts and paths a rule can match at all, for an index over many rules.
+//!
+//! A constraint may admit more than its rule, never less. Hosts and paths are worked out
+//! independently; regular expressions and negations restrict neither.
+
+use crate::{
+    expression::{Expression, Leaf},
+    matcher::{HostPattern, Matcher, parent},
+};
+
+/// The hosts and the paths of the requests that a rule can match.
+///
+/// `None` restricts nothing. With `Some(list)`, every request that matches satisfies at least one
+/// of the list; an empty list can never match, and then both lists are empty. None of a list
+/// is covered by another, and equal rules have equal lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constraints {
+    /// The hosts.
+    pub hosts: Option<Vec<HostConstraint>>,
+    /// The paths.
+    pub paths: Option<Vec<PathConstraint>>,
+}
+
+/// A set of hosts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostConstraint {
+    /// This host, in the canonical form of [`Request::host`](crate::Request::host).
+    Exact(String),
+    /// The hosts with exactly one label more than this: `example.com` for `*.example.com`.
+    Wildcard(String),
+}
+
+/// A set of paths.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathConstraint {
+    /// This path.
+    Exact(String),
+    /// The paths that begin with these bytes, at a segment's end or not.
+    Prefix(String),
+}
+
+impl HostConstraint {
+    /// Whether the host is in the set.
+    pub fn admits(&self, host: &str) -> bool {
+        match self {
+            HostConstraint::Exact(exact) => exact == host,
+            HostConstraint::Wildcard(domain) => parent(host) == Some(domain),
+        }
+    }
+}
+
+impl PathConstraint {
+    /// Whether the path is in the set.
+    pub fn admits(&self, path: &str) -> bool {
+        match self {
+            PathConstraint::Exact(exact) => exact == path,
+            PathConstraint::Prefix(prefix) => path.starts_with(prefix.as_str()),
+        }
+    }
+}
+
+impl Constraints {
+    const FREE: Constraints = Constraints {
+        hosts: None,
+        paths: None,
+    };
+    const NEVER: Constraints = Constraints {
+        hosts: Some(Vec::new()),
+        paths: Some(Vec::new()),
+    };
+
+    pub(crate) fn of(expression: &Expression) -> Constraints {
+        match expression {
+            Expression::Leaf(leaf) => Constraints::of_leaf(leaf),
+            Expression::All(parts) => parts
+                .iter()
+                .map(Constraints::of)
+                .fold(Constraints::FREE, Constraints::and),
+            Expression::Any(parts) => {
+                let (hosts, paths) = parts
+                    .iter()
+                    .map(Constraints::of)
+                    .map(|c| (c.hosts, c.paths))
+                    .unzip();
+                Constraints {
+                    hosts: union(hosts),
+                    paths: union(paths),
+                }
+            }
+        }
+    }
+
+    fn of_leaf(leaf: &Leaf) -> Constraints {
+        let host = |host| Constraints {
+            hosts: Some(vec![host]),
+            paths: None,
+        };
+        let path = |path| Constraints {
+            hosts: None,
+            paths: Some(vec![path]),
+        };
+        match &leaf.matcher {
+            Matcher::Host(HostPattern::Any) if leaf.negated => Constraints::NEVER,
+            _ if leaf.negated => Constraints::FREE,
+            // A request without a host has no exact host.
+            Matcher::Host(HostPattern::Exact(exact)) if exact.is_empty() => Constraints::NEVER,
+            Matcher::Host(HostPattern::Exact(exact)) => {
+                host(HostConstraint::Exact(exact.to_string()))
+            }
+            Matcher::Host(HostPattern::Wildcard(parent)) => {
+                host(HostConstraint::Wildcard(parent.to_string()))
+            }
+            Matcher::Path(exact) => path(PathConstraint::Exact(exact.to_string())),
+            Matcher::PathPrefix(prefix) => path(PathConstraint::Prefix(prefix.to_string())),
+            _ => Constraints::FREE,
+        }
+    }
+
+    fn and(self, other: Constraints) -> Constraints {
+        let hosts = intersection(self.hosts, other.hosts);
+        let paths = intersection(self.paths, other.paths);
+        let never =
+            hosts.as_ref().is_some_and(Vec::is_empty) || paths.as_ref().is_some_and(Vec::is_empty);
+        if never {
+            Constraints::NEVER
+        } else {
+            Constraints { hosts, paths }
+        }
+    }
+}
+
+/// A set of which two never overlap in part: one covers the other, or they share nothing.
+///
+/// So in a suitable order every set stands right before all it covers, and one pass over a sorted
+/// list finds them: a rule may name a thousand hosts.
+trait Set: Clone {
+    type Key<'k>: Ord
+    where
+        Self: 'k;
+
+    /// Orders sets so that what covers others stands before them, and nothing else between.
+    fn key(&self) -> Self::Key<'_>;
+
+    /// Whether all of the other set is in this one.
+    fn covers(&self, other: &Self) -> bool;
+}
+
+impl Set for HostConstraint {
+    /// The parent domain, its wildcard before its hosts. A host that no wildcard can cover has none.
+    type Key<'k> = (Option<&'k str>, Option<&'k str>);
+
+    fn key(&self) -> Self::Key<'_> {
+        match self {
+            HostConstraint::Wildcard(parent) => (Some(parent), None),
+            HostConstraint::Exact(host) => (parent(host), Some(host)),
+        }
+    }
+
+    fn covers(&self, other: &HostConstraint) -> bool {
+        match other {
+            HostConstraint::Exact(host) => self.admits(host),
+            HostConstraint::Wildcard(_) => self == other,
+        }
+    }
+}
+
+impl Set for PathConstraint {
+    /// The text, then whether it is the whole path.
+    type Key<'k> = (&'k str, bool);
+
+    fn key(&self) -> Self::Key<'_> {
+        match self {
+            PathConstraint::Prefix(prefix) => (prefix, false),
+            PathConstraint::Exact(path) => (path, true),
+        }
+    }
+
+    fn covers(&self, other: &PathConstraint) -> bool {
+        match (self, other) {
+            (_, PathConstraint::Exact(path)) => self.admits(path),
+            (PathConstraint::Prefix(_), PathConstraint::Prefix(longer)) => self.admits(longer),
+            (PathConstraint::Exact(_), PathConstraint::Prefix(_)) => false,
+        }
+    }
+}
+
+/// What is in any of the lists; everything, if one of them restricts nothing.
+fn union<T: Set>(lists: Vec<Option<Vec<T>>>) -> Option<Vec<T>> {
+    let lists: Option<Vec<Vec<T>>> = lists.into_iter().collect();
+    let mut all = lists?.concat();
+    all.sort_unstable_by(|a, b| a.key().cmp(&b.key()));
+    all.dedup_by(|set, kept| kept.covers(set));
+    Some(all)
+}
+
+/// What is in both lists, of which each has nothing that another of it covers.
+fn intersection<T: Set>(left: Option<Vec<T>>, right: Option<Vec<T>>) -> Option<Vec<T>> {
+    let (left, right) = match (left, right) {
+        (Some(left), Some(right)) => (left, right),
+        (one, other) => return one.or(other),
+    };
+    let of = |list: Vec<T>, side: usize| list.into_iter().map(move |set| (set, side));
+    let mut all: Vec<(T, usize)> = of(left, 0).chain(of(right, 1)).collect();
+    all.sort_by(|(a, _), (b, _)| a.key().cmp(&b.key()));
+
+    // Of two sets that overlap, the smaller is what they share: so what stays of a list is what
+    // the other list covers.
+    let mut both = Vec::new();
+    let mut last: [Option<&T>; 2] = [None, None];
+    for (set, side) in &all {
+        if last[1 - side].is_some_and(|other| other.covers(set)) {
+            both.push(set.clone());
+        }
+        last[*side] = Some(set);
+    }
+    Some(both)
+}

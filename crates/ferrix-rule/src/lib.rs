@@ -1,0 +1,136 @@
+//! The rule language: which requests a rule takes, written as text.
+//!
+//! ```text
+//! text ─► token ─► parse ─┬─► matcher ─► regexp      one condition, its arguments checked
+//!                         └─► expression             the conditions joined by && and ||
+//!                                  ├─► matches, mismatch(request)
+//!                                  ├─► constraints    hosts and paths, for an index
+//!                                  └─► print          canonical text
+//! ```
+//!
+//! Grammar and meaning are those of Traefik v3, so that its users' rules keep their meaning:
+//! a rule which Traefik accepts means the same here. Beyond that this parser is more liberal
+//! (a line may begin with an operator), never different.
+//!
+//! The crate is pure: no clock, no I/O, no lock that is waited for. Matching allocates nothing,
+//! with two exceptions that [`Rule::matches`] names.
+
+mod constraints;
+mod error;
+mod explain;
+mod expression;
+mod matcher;
+mod parse;
+mod print;
+mod query;
+mod regexp;
+mod request;
+mod token;
+
+use std::{fmt, sync::Arc};
+
+use expression::Expression;
+
+pub use constraints::{Constraints, HostConstraint, PathConstraint};
+pub use error::ParseError;
+pub use request::Request;
+
+/// The longest text that is parsed, in bytes.
+///
+/// It bounds what one object can cost everybody who shares the table with it.
+pub const MAX_TEXT: usize = 16 * 1024;
+
+/// A parsed rule: a condition on requests.
+///
+/// Rules are equal when they parse to the same expression, however they were written.
+///
+/// ```
+/// use ferrix_rule::Rule;
+///
+/// let rule = Rule::parse("Host(`example.com`) && !PathPrefix(`/private`)")?;
+/// assert_eq!(rule, Rule::parse("(host(`Example.com.`)) && !(pathprefix(`/private`))")?);
+/// # Ok::<(), ferrix_rule::ParseError>(())
+/// ```
+#[derive(Clone)]
+pub struct Rule {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    text: Box<str>,
+    expression: Expression,
+}
+
+impl Rule {
+    /// Parses a rule.
+    pub fn parse(text: &str) -> Result<Rule, ParseError> {
+        let expression = parse::parse(text).map_err(|problem| problem.in_text(text))?;
+        let text = text.into();
+        Ok(Rule {
+            inner: Arc::new(Inner { text, expression }),
+        })
+    }
+
+    /// Whether the rule takes this request.
+    ///
+    /// This allocates nothing, but where a regular expression meets a query value that is
+    /// escaped and long, or bytes that are not UTF-8. A regular expression also borrows scratch
+    /// memory from a pool of its own: a bounded piece for each thread, filled as it is first used,
+    /// and never waited for.
+    pub fn matches(&self, request: &Request<'_>) -> bool {
+        self.inner.expression.matches(request)
+    }
+
+    /// Why the rule does not take this request, as a sentence for a person; `None` if it does.
+    ///
+    /// The sentence names the matcher that failed and what the request had instead:
+    /// ``Path(`/api`) is not the path /apx``.
+    pub fn mismatch(&self, request: &Request<'_>) -> Option<String> {
+        explain::mismatch(&self.inner.expression, request)
+    }
+
+    /// The hosts and the paths outside which the rule cannot match.
+    pub fn constraints(&self) -> Constraints {
+        Constraints::of(&self.inner.expression)
+    }
+
+    /// The rule as its user wrote it.
+    pub fn text(&self) -> &str {
+        &self.inner.text
+    }
+
+    /// The priority of a rule that names none: the length of its text in bytes.
+    pub fn default_priority(&self) -> i64 {
+        // The text is at most MAX_TEXT long.
+        self.inner.text.len() as i64
+    }
+}
+
+/// The canonical text, which parses to an equal rule (if it is not longer than [`MAX_TEXT`]).
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expression.fmt(f)
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Rule").field(&self.text()).finish()
+    }
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Rule) -> bool {
+        self.inner.expression == other.inner.expression
+    }
+}
+
+impl Eq for Rule {}
+
+impl std::str::FromStr for Rule {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Rule, ParseError> {
+        Rule::parse(text)
+    }
+}
