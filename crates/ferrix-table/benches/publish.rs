@@ -1,0 +1,104 @@
+//! What a change of the configuration costs.
+
+use std::{
+    hint::black_box,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use ferrix_table::{
+    Table, publish,
+    rules::{Action, HostPattern, Route, Rule, RuleSet, Split},
+    services::{Endpoint, Protocol, Scheme, Service, ServiceId},
+};
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20);
+    targets = one_service, whole_table
+}
+criterion_main!(benches);
+
+const SIZE: u32 = 10_000;
+
+/// The endpoints of one service among 10,000 change.
+fn one_service(criterion: &mut Criterion) {
+    let (mut publisher, _reader) = publish::channel();
+    publisher.publish(table());
+    let mut number = 0;
+    criterion.bench_function("publish/one_service_of_10000", |bencher| {
+        bencher.iter(|| {
+            number = (number + 7_919) % SIZE;
+            let next = publisher.current().with_service(number, service(number));
+            publisher.publish(next)
+        });
+    });
+}
+
+/// Everything is built anew, as for a change of rules.
+fn whole_table(criterion: &mut Criterion) {
+    let (mut publisher, _reader) = publish::channel();
+    publisher.publish(table());
+    criterion.bench_function("publish/whole_table_of_10000", |bencher| {
+        bencher.iter_batched(
+            table,
+            |table| publisher.publish(table),
+            BatchSize::PerIteration,
+        );
+    });
+    criterion.bench_function("build/rules_10000", |bencher| {
+        let rules: Vec<_> = (0..SIZE).map(rule).collect();
+        bencher.iter_batched(|| rules.clone(), RuleSet::new, BatchSize::PerIteration);
+    });
+    criterion.bench_function("build/shadowed_10000", |bencher| {
+        let rules = RuleSet::new((0..SIZE).map(rule).collect());
+        bencher.iter(|| black_box(rules.shadowed()).len());
+    });
+}
+
+fn table() -> Table {
+    Table {
+        rules: Arc::new(RuleSet::new((0..SIZE).map(rule).collect())),
+        services: (0..SIZE).map(service).map(Arc::new).collect(),
+        ..Table::default()
+    }
+}
+
+fn service(number: u32) -> Service {
+    let endpoint = |host| Endpoint {
+        address: SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), 8080)),
+        state: Arc::default(),
+    };
+    Service {
+        id: ServiceId {
+            namespace: "default".into(),
+            name: format!("service-{number}").into(),
+            port: 80,
+            scheme: Scheme::Http,
+        },
+        protocol: Protocol::Http1,
+        endpoints: (1..=3).map(endpoint).collect(),
+        state: Arc::default(),
+    }
+}
+
+fn rule(number: u32) -> Rule {
+    let matches = ferrix_rule::Rule::parse("PathPrefix(`/api`)").expect("the rule is valid");
+    Rule {
+        route: Arc::new(Route {
+            kind: "IngressRoute",
+            namespace: "default".into(),
+            name: format!("route-{number}").into(),
+            generation: 1,
+            created: Some(0),
+            state: Arc::default(),
+        }),
+        position: 0,
+        host: HostPattern::Exact(format!("app-{number}.example.com").into()),
+        priority: matches.default_priority(),
+        matches: Some(matches),
+        entry_points: [0, 1].into(),
+        action: Action::Forward(Split::new(&[(number, 1)]).expect("the service has a weight")),
+    }
+}

@@ -1,0 +1,63 @@
+//! Certificates by entry point and server name.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rustls::sign::CertifiedKey;
+
+use crate::{rules::parent_domain, table::EntryPointIndex};
+
+/// A certificate with its key, from one Secret or from the settings.
+#[derive(Debug)]
+pub struct Certificate {
+    /// `NAMESPACE/NAME` of the Secret, or `default` from files: tells certificates apart across
+    /// rotations.
+    pub id: Box<str>,
+    /// The chain and a key that signs.
+    pub key: Arc<CertifiedKey>,
+    /// End of validity of the leaf, in seconds since 1970.
+    pub not_after: i64,
+}
+
+/// What each secure entry point presents.
+#[derive(Debug, Default)]
+pub struct Certificates {
+    /// By [`crate::table::EntryPointIndex`].
+    pub entry_points: Vec<ServerNames>,
+    /// For names that no route claims, and clients that send none.
+    pub default: Option<Arc<Certificate>>,
+}
+
+/// The names that one entry point has certificates for.
+#[derive(Debug, Default)]
+pub struct ServerNames {
+    /// Canonical host to certificate.
+    pub exact: HashMap<Box<str>, Arc<Certificate>>,
+    /// `example.com` for `*.example.com`.
+    pub wildcard: HashMap<Box<str>, Arc<Certificate>>,
+}
+
+impl Certificates {
+    /// What to present to a client that asks for `name`, in canonical form, there: the name's own
+    /// certificate, that of the wildcard above it, or the default one.
+    pub fn find(
+        &self,
+        entry_point: EntryPointIndex,
+        name: Option<&str>,
+    ) -> Option<&Arc<Certificate>> {
+        let names = self.entry_points.get(usize::from(entry_point));
+        (names.zip(name))
+            .and_then(|(names, name)| names.find(name))
+            .or(self.default.as_ref())
+    }
+}
+
+impl ServerNames {
+    /// The certificate that a route claims for this canonical host.
+    pub fn find(&self, name: &str) -> Option<&Arc<Certificate>> {
+        let wildcard = || self.wildcard.get(parent_domain(name)?);
+        self.exact.get(name).or_else(wildcard)
+    }
+}
+
+#[cfg(test)]
+mod tests;

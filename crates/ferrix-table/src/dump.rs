@@ -1,0 +1,255 @@
+//! The table as a document, for the admin endpoint and for tests.
+//!
+//! The view borrows from the table. It holds no key and no certificate, and two equal tables give
+//! equal documents.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::{
+    Table,
+    certificates::{Certificate, ServerNames},
+    rules::{Action, HostPattern, Rule},
+    services::{Protocol, Service},
+    table::{EntryPoint, ServiceIndex},
+};
+
+/// A whole table.
+#[derive(Debug, Serialize)]
+pub struct Dump<'t> {
+    /// Of the publication.
+    pub generation: u64,
+    /// In the order of the settings.
+    pub entry_points: Vec<EntryPointView<'t>>,
+    /// In the total order: the first that matches serves.
+    pub rules: Vec<RuleView<'t>>,
+    /// In the order of the table.
+    pub services: Vec<ServiceView<'t>>,
+    /// By entry point, then by name.
+    pub certificates: Vec<CertificateView<'t>>,
+}
+
+/// A listening socket.
+#[derive(Debug, Serialize)]
+pub struct EntryPointView<'t> {
+    /// As routes name it.
+    pub name: &'t str,
+    /// Whether TLS ends there.
+    pub secure: bool,
+}
+
+/// A rule.
+#[derive(Debug, Serialize)]
+pub struct RuleView<'t> {
+    /// `KIND NAMESPACE/NAME` of its object.
+    pub route: String,
+    /// `metadata.generation` of the version that serves.
+    pub route_generation: i64,
+    /// Its place in the object's list, from 0.
+    pub position: u32,
+    /// `example.com`, `*.example.com`, or none for any host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Its expression, or none for every request of the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matches: Option<&'t str>,
+    /// The higher wins.
+    pub priority: i64,
+    /// By name.
+    pub entry_points: Vec<&'t str>,
+    /// What it does.
+    pub action: ActionView<'t>,
+}
+
+/// What a rule does with a request.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionView<'t> {
+    /// Forwards it to one of these.
+    Forward(Vec<ShareView>),
+    /// Answers 503: no service has a weight.
+    Unavailable,
+    /// Answers 500, for this reason.
+    Unresolved(&'t str),
+}
+
+/// A service of a rule.
+#[derive(Debug, Serialize)]
+pub struct ShareView {
+    /// `NAMESPACE/NAME:PORT`.
+    pub service: String,
+    /// Its share of the sum of the weights.
+    pub weight: u64,
+}
+
+/// A service.
+#[derive(Debug, Serialize)]
+pub struct ServiceView<'t> {
+    /// `NAMESPACE/NAME:PORT`.
+    pub service: String,
+    /// `http`, `h2c` or `https`.
+    pub scheme: &'static str,
+    /// What certificates of its endpoints must be valid for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<&'t str>,
+    /// Empty: 503.
+    pub endpoints: Vec<SocketAddr>,
+}
+
+/// A certificate in one of its places.
+#[derive(Debug, Serialize)]
+pub struct CertificateView<'t> {
+    /// Where it is presented; none for the default of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry_point: Option<&'t str>,
+    /// For which server name; none for the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `NAMESPACE/NAME` of its Secret, or `default`.
+    pub id: &'t str,
+    /// End of validity in seconds since 1970.
+    pub not_after: i64,
+}
+
+impl Table {
+    /// A view to serialise.
+    pub fn dump(&self) -> Dump<'_> {
+        Dump {
+            generation: self.generation,
+            entry_points: self.entry_points.iter().map(EntryPointView::new).collect(),
+            rules: self
+                .rules
+                .iter()
+                .map(|rule| RuleView::new(self, rule))
+                .collect(),
+            services: self
+                .services
+                .iter()
+                .map(|service| ServiceView::new(service))
+                .collect(),
+            certificates: certificates(self),
+        }
+    }
+}
+
+impl<'t> EntryPointView<'t> {
+    fn new(entry_point: &'t EntryPoint) -> Self {
+        EntryPointView {
+            name: &entry_point.name,
+            secure: entry_point.secure,
+        }
+    }
+}
+
+impl<'t> RuleView<'t> {
+    fn new(table: &'t Table, rule: &'t Rule) -> Self {
+        let host = match &rule.host {
+            HostPattern::Any => None,
+            host => Some(host.to_string()),
+        };
+        RuleView {
+            route: rule.route.to_string(),
+            route_generation: rule.route.generation,
+            position: rule.position,
+            host,
+            matches: rule.text(),
+            priority: rule.priority,
+            entry_points: table.entry_point_names(rule).collect(),
+            action: ActionView::new(table, &rule.action),
+        }
+    }
+}
+
+impl<'t> ActionView<'t> {
+    fn new(table: &Table, action: &'t Action) -> Self {
+        match action {
+            Action::Forward(split) => {
+                let share = |(service, weight)| ShareView {
+                    service: service_name(table, service),
+                    weight,
+                };
+                ActionView::Forward(split.weights().map(share).collect())
+            }
+            Action::Unavailable => ActionView::Unavailable,
+            Action::Unresolved(reason) => ActionView::Unresolved(reason),
+        }
+    }
+}
+
+fn service_name(table: &Table, index: ServiceIndex) -> String {
+    match table.service(index) {
+        Some(service) => service.id.to_string(),
+        None => format!("unknown service {index}"),
+    }
+}
+
+impl<'t> ServiceView<'t> {
+    fn new(service: &'t Service) -> Self {
+        let server_name = match &service.protocol {
+            Protocol::Tls { server_name } => Some(&**server_name),
+            Protocol::Http1 | Protocol::Http2 => None,
+        };
+        ServiceView {
+            service: service.id.to_string(),
+            scheme: service.id.scheme.as_str(),
+            server_name,
+            endpoints: service.endpoints.iter().map(|it| it.address).collect(),
+        }
+    }
+}
+
+fn certificates(table: &Table) -> Vec<CertificateView<'_>> {
+    let mut views = Vec::new();
+    for (names, entry_point) in table
+        .certificates
+        .entry_points
+        .iter()
+        .zip(&*table.entry_points)
+    {
+        let first = views.len();
+        views.extend(
+            server_names(names).map(|(name, certificate)| CertificateView {
+                entry_point: Some(&entry_point.name),
+                name: Some(name),
+                ..CertificateView::new(certificate)
+            }),
+        );
+        // The maps have no order of their own.
+        views[first..].sort_by(|one, other| one.name.cmp(&other.name));
+    }
+    views.extend(
+        table
+            .certificates
+            .default
+            .as_deref()
+            .map(CertificateView::new),
+    );
+    views
+}
+
+fn server_names(names: &ServerNames) -> impl Iterator<Item = (String, &Certificate)> {
+    let exact = names
+        .exact
+        .iter()
+        .map(|(name, it)| (name.to_string(), &**it));
+    let wildcard = names
+        .wildcard
+        .iter()
+        .map(|(suffix, it)| (format!("*.{suffix}"), &**it));
+    exact.chain(wildcard)
+}
+
+impl<'t> CertificateView<'t> {
+    fn new(certificate: &'t Certificate) -> Self {
+        CertificateView {
+            entry_point: None,
+            name: None,
+            id: &certificate.id,
+            not_after: certificate.not_after,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use std::sync::Arc;
+
+use crate::{
+    certificates::{Certificates, ServerNames},
+    rules::{Action, Rule, Split},
+    services::{Protocol, Scheme, Service},
+    testing::{certificate, rule, service, table},
+};
+
+#[test]
+fn document() {
+    let mut secure = service("b", &[]);
+    secure.id.scheme = Scheme::Https;
+    secure.protocol = Protocol::Tls {
+        server_name: "b.default.svc".into(),
+    };
+    let mut table = table(
+        rules(),
+        vec![service("a", &[1, 2]), Service::clone(&secure)],
+    );
+    table.certificates = Arc::new(Certificates {
+        entry_points: vec![
+            ServerNames::default(),
+            ServerNames {
+                exact: [("a.test".into(), certificate("default/a"))].into(),
+                wildcard: [("test".into(), certificate("default/b"))].into(),
+            },
+        ],
+        default: Some(certificate("default")),
+    });
+    let expected = serde_json::json!({
+        "generation": 0,
+        "entry_points": [
+            {"name": "web", "secure": false},
+            {"name": "websecure", "secure": true},
+        ],
+        "rules": [
+            {
+                "route": "IngressRoute default/r",
+                "route_generation": 1,
+                "position": 0,
+                "host": "*.a.test",
+                "matches": "PathPrefix(`/`)",
+                "priority": 15,
+                "entry_points": ["web", "websecure"],
+                "action": {"forward": [
+                    {"service": "default/a:80", "weight": 2},
+                    {"service": "default/b:80", "weight": 1},
+                ]},
+            },
+            {
+                "route": "IngressRoute default/s",
+                "route_generation": 1,
+                "position": 0,
+                "priority": 0,
+                "entry_points": ["web"],
+                "action": {"unresolved": "no Service default/c"},
+            },
+            {
+                "route": "IngressRoute default/t",
+                "route_generation": 1,
+                "position": 0,
+                "priority": 0,
+                "entry_points": ["web"],
+                "action": "unavailable",
+            },
+        ],
+        "services": [
+            {
+                "service": "default/a:80",
+                "scheme": "http",
+                "endpoints": ["10.0.0.1:1", "10.0.0.1:2"],
+            },
+            {
+                "service": "default/b:80",
+                "scheme": "https",
+                "server_name": "b.default.svc",
+                "endpoints": [],
+            },
+        ],
+        "certificates": [
+            {"entry_point": "websecure", "name": "*.test", "id": "default/b", "not_after": 4102444800_i64},
+            {"entry_point": "websecure", "name": "a.test", "id": "default/a", "not_after": 4102444800_i64},
+            {"id": "default", "not_after": 4102444800_i64},
+        ],
+    });
+    assert_eq!(serde_json::to_value(table.dump()).unwrap(), expected);
+}
+
+fn rules() -> Vec<Rule> {
+    vec![
+        Rule {
+            entry_points: [0, 1].into(),
+            action: Action::Forward(Split::new(&[(0, 2), (1, 1)]).unwrap()),
+            ..rule("r", "*.a.test", "PathPrefix(`/`)")
+        },
+        Rule {
+            action: Action::Unresolved("no Service default/c".into()),
+            ..rule("s", "*", "")
+        },
+        Rule {
+            action: Action::Unavailable,
+            ..rule("t", "*", "")
+        },
+    ]
+}

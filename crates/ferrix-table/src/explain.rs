@@ -1,0 +1,179 @@
+//! Which rule serves a request, and why the others do not.
+
+use std::fmt;
+
+use crate::{
+    Request, Table,
+    rules::{Criterion, Rule},
+    table::EntryPointIndex,
+};
+
+/// The answer for one request. Its text is for people.
+#[derive(Debug)]
+pub struct Explanation<'t> {
+    /// The rule that serves it. `None`: 404.
+    pub winner: Option<&'t Rule>,
+    /// Every other rule whose hosts include the request's, the first to win first.
+    pub others: Vec<(&'t Rule, Lost<'t>)>,
+}
+
+/// Why a rule does not serve a request.
+#[derive(Debug)]
+pub enum Lost<'t> {
+    /// It is not served on the entry point of the request, but on these.
+    EntryPoint(Vec<&'t str>),
+    /// Its expression does not match: the first part that fails, in a sentence.
+    Mismatch(String),
+    /// It matches, but the winner comes first.
+    Outranked {
+        /// What puts the winner first.
+        by: Criterion,
+        /// The rule that does serve the request.
+        winner: &'t Rule,
+    },
+}
+
+impl Table {
+    /// Explains what [`crate::rules::RuleSet::lookup`] answers for a request.
+    pub fn explain(&self, entry_point: EntryPointIndex, request: &Request<'_>) -> Explanation<'_> {
+        let winner = self.rules.lookup(entry_point, request);
+        let others = (self.rules.iter())
+            .filter(|rule| rule.host.takes(request.host))
+            .filter(|rule| !winner.is_some_and(|winner| std::ptr::eq(*rule, winner)))
+            .filter_map(|rule| Some((rule, self.lost(rule, entry_point, request, winner)?)))
+            .collect();
+        Explanation { winner, others }
+    }
+
+    fn lost<'t>(
+        &'t self,
+        rule: &'t Rule,
+        entry_point: EntryPointIndex,
+        request: &Request<'_>,
+        winner: Option<&'t Rule>,
+    ) -> Option<Lost<'t>> {
+        if !rule.entry_points.contains(&entry_point) {
+            return Some(Lost::EntryPoint(self.entry_point_names(rule).collect()));
+        }
+        if let Some(mismatch) = rule.matches.as_ref().and_then(|it| it.mismatch(request)) {
+            return Some(Lost::Mismatch(mismatch));
+        }
+        // A rule that matches has lost to a rule: there is a winner.
+        winner.map(|winner| Lost::Outranked {
+            by: winner.criterion(rule),
+            winner,
+        })
+    }
+
+    /// The names of the entry points that a rule is served on.
+    pub(crate) fn entry_point_names(&self, rule: &Rule) -> impl Iterator<Item = &str> {
+        let entry_point = |index: &EntryPointIndex| self.entry_points.get(usize::from(*index));
+        let found = rule.entry_points.iter().filter_map(entry_point);
+        found.map(|entry_point| entry_point.name.as_str())
+    }
+}
+
+impl fmt::Display for Explanation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.winner {
+            Some(winner) => writeln!(f, "served by {}", Described(winner))?,
+            None => writeln!(f, "served by no rule: 404")?,
+        }
+        for (rule, lost) in &self.others {
+            writeln!(f, "not by {}", Described(rule))?;
+            match lost {
+                Lost::Outranked { by, winner } => {
+                    let reason = Reason {
+                        by: *by,
+                        winner,
+                        loser: rule,
+                    };
+                    writeln!(f, "  it matches, but {winner} comes first: {reason}")?;
+                }
+                lost => writeln!(f, "  {lost}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Lost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::EntryPoint(names) if names.is_empty() => {
+                f.write_str("it is served on no entry point")
+            }
+            Lost::EntryPoint(names) => write!(f, "it is served only on {}", names.join(", ")),
+            Lost::Mismatch(sentence) => f.write_str(sentence),
+            Lost::Outranked { by, winner } => {
+                write!(f, "it matches, but {winner} comes first by {by}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Criterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Criterion::Host => "host",
+            Criterion::Priority => "priority",
+            Criterion::Age => "age",
+            Criterion::Name => "name",
+            Criterion::Position => "position",
+        })
+    }
+}
+
+/// A rule with all that decides whether it matches.
+struct Described<'t>(&'t Rule);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Described(rule) = self;
+        let text = rule.text().unwrap_or("every request");
+        write!(
+            f,
+            "{rule}: {text} of {}, priority {}",
+            rule.host, rule.priority
+        )
+    }
+}
+
+/// Why the winner comes first, with the values that were compared.
+struct Reason<'t> {
+    by: Criterion,
+    winner: &'t Rule,
+    loser: &'t Rule,
+}
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reason { by, winner, loser } = self;
+        match by {
+            Criterion::Host => {
+                let (first, second) = (&winner.host, &loser.host);
+                write!(
+                    f,
+                    "its host ({first}) is more specific than this one's ({second})"
+                )
+            }
+            Criterion::Priority => {
+                let (first, second) = (winner.priority, loser.priority);
+                write!(f, "its priority, {first}, is higher than {second}")
+            }
+            Criterion::Age if loser.route.created.is_none() => {
+                f.write_str("the priorities are equal and only its route has an age")
+            }
+            Criterion::Age => f.write_str("the priorities are equal and its route is older"),
+            Criterion::Name => f.write_str(
+                "the priorities and ages are equal and its name comes first in the alphabet",
+            ),
+            Criterion::Position => {
+                f.write_str("the priorities are equal and it stands earlier in the same route")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

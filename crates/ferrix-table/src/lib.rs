@@ -1,0 +1,31 @@
+//! The routing table: everything that a request reads, in one immutable snapshot.
+//!
+//! ```text
+//!  control::translate ──► Table ──► Publisher ─┐          (one writer)
+//!                                              ▼
+//!  proxy: Reader::load ──► Arc<Table> ──► RuleSet::lookup ──► Rule ──► Service ──► Endpoint
+//! ```
+//!
+//! Nothing here does I/O, reads a clock or knows Kubernetes or Pingora. A published table never
+//! changes; what requests count lives in the `state` objects, which outlive tables: see
+//! [`Publisher`].
+
+pub mod certificates;
+pub mod dump;
+pub mod explain;
+pub mod host;
+mod index;
+pub mod path;
+pub mod publish;
+mod reach;
+pub mod rules;
+pub mod services;
+mod shadow;
+pub mod state;
+pub mod table;
+#[cfg(test)]
+mod testing;
+
+pub use ferrix_rule::Request;
+pub use publish::{Publisher, Reader};
+pub use table::Table;

@@ -1,0 +1,241 @@
+use std::sync::Weak;
+
+use super::*;
+use crate::{
+    rules::Action,
+    services::Endpoint,
+    table::ServiceIndex,
+    testing::{rule, service, table},
+};
+
+fn count(table: &Table) {
+    for rule in &*table.rules {
+        rule.route.state.requests.received_bytes.add(1);
+    }
+    for service in &*table.services {
+        service.state.retries.add(1);
+        for Endpoint { state, .. } in &service.endpoints {
+            state.in_flight.add(1);
+        }
+    }
+}
+
+/// `NAME=COUNT` of all that counts.
+fn counts(table: &Table) -> Vec<String> {
+    let mut counts: Vec<_> = (table.rules.iter().map(|rule| &rule.route))
+        .map(|route| {
+            format!(
+                "{}={}",
+                route.name,
+                route.state.requests.received_bytes.get()
+            )
+        })
+        .collect();
+    counts.sort();
+    for service in &*table.services {
+        counts.push(format!(
+            "{}={}",
+            service.id.name,
+            service.state.retries.get()
+        ));
+        for Endpoint { address, state } in &service.endpoints {
+            counts.push(format!(":{}={}", address.port(), state.in_flight.get()));
+        }
+    }
+    counts
+}
+
+#[test]
+fn generations() {
+    let (mut publisher, reader) = channel();
+    assert_eq!(reader.generation(), 0);
+    assert_eq!(publisher.publish(Table::default()), 1);
+    assert_eq!(publisher.publish(Table::default()), 2);
+    assert_eq!((reader.generation(), reader.load().generation), (2, 2));
+    assert_eq!(publisher.reader().generation(), 2);
+}
+
+#[test]
+fn counters_outlive_tables() {
+    let first = || {
+        table(
+            vec![rule("r", "*", ""), rule("s", "*", "")],
+            vec![service("a", &[1, 2]), service("b", &[1])],
+        )
+    };
+    let (mut publisher, reader) = channel();
+    publisher.publish(first());
+    count(&reader.load());
+    assert_eq!(
+        counts(&reader.load()),
+        ["r=1", "s=1", "a=1", ":1=1", ":2=1", "b=1", ":1=1"]
+    );
+
+    // The same again, built anew.
+    publisher.publish(first());
+    count(&reader.load());
+    assert_eq!(
+        counts(&reader.load()),
+        ["r=2", "s=2", "a=2", ":1=2", ":2=2", "b=2", ":1=2"]
+    );
+
+    // One of each goes, one comes, and what stays moves. `a` on another port is another service.
+    let mut other = service("a", &[1]);
+    other.id.port = 81;
+    let next = table(
+        vec![
+            rule("s", "*", ""),
+            rule("t", "*", ""),
+            rule("s", "a.test", ""),
+        ],
+        vec![
+            other,
+            service("c", &[]),
+            service("b", &[9, 1]),
+            service("a", &[2]),
+        ],
+    );
+    publisher.publish(next);
+    let expected = [
+        "s=2", "s=2", "t=0", "a=0", ":1=0", "c=0", "b=2", ":9=0", ":1=2", "a=2", ":2=2",
+    ];
+    assert_eq!(counts(&reader.load()), expected);
+}
+
+#[test]
+fn counters_of_requests_that_still_run_are_the_same_ones() {
+    let (mut publisher, reader) = channel();
+    publisher.publish(table(vec![], vec![service("a", &[1])]));
+    let before = reader.load();
+    before.services[0].endpoints[0].state.in_flight.add(1);
+    publisher.publish(table(vec![], vec![service("a", &[2, 1])]));
+    let after = &reader.load().services[0].endpoints[1].state.in_flight;
+    assert_eq!(after.get(), 1);
+    before.services[0].endpoints[0].state.in_flight.add(-1);
+    assert_eq!(after.get(), 0);
+}
+
+#[test]
+fn a_kept_copy_does_not_keep_counters_back() {
+    let (mut publisher, reader) = channel();
+    let copy = table(vec![rule("r", "*", "")], vec![service("a", &[1])]);
+    for published in 0..3 {
+        let fresh = table(vec![rule("r", "*", "")], vec![service("a", &[1])]);
+        publisher.publish(if published == 1 { fresh } else { copy.clone() });
+        count(&reader.load());
+    }
+    assert_eq!(counts(&reader.load()), ["r=3", "a=3", ":1=3"]);
+}
+
+#[test]
+fn rules_of_one_route_share_it_still() {
+    let (mut publisher, reader) = channel();
+    for _ in 0..2 {
+        let first = rule("r", "*", "");
+        let of_first = |host| Rule {
+            route: Arc::clone(&first.route),
+            ..rule("r", host, "")
+        };
+        let rules = vec![of_first("a.test"), of_first("b.test"), of_first("c.test")];
+        drop(first);
+        publisher.publish(table(rules, vec![]));
+        count(&reader.load());
+    }
+    assert_eq!(counts(&reader.load()), ["r=6", "r=6", "r=6"]);
+    let table = reader.load();
+    let routes: Vec<_> = table
+        .rules
+        .iter()
+        .map(|rule| Arc::as_ptr(&rule.route))
+        .collect();
+    assert_eq!(routes, [routes[0]; 3]);
+}
+
+#[test]
+fn one_service_at_a_time() {
+    let (mut publisher, reader) = channel();
+    publisher.publish(table(
+        vec![rule("r", "*", "")],
+        vec![service("a", &[1]), service("b", &[1])],
+    ));
+    let before = reader.load();
+    count(&before);
+    publisher.publish(before.with_service(1, service("b", &[2, 1])));
+    let after = reader.load();
+    assert_eq!(
+        counts(&after),
+        ["r=1", "a=1", ":1=1", "b=1", ":2=0", ":1=1"]
+    );
+    assert!(Arc::ptr_eq(&before.rules, &after.rules));
+    assert!(Arc::ptr_eq(&before.services[0], &after.services[0]));
+    assert_eq!(before.services[1].endpoints.len(), 1);
+}
+
+#[test]
+fn the_rotation_goes_on() {
+    let (mut publisher, reader) = channel();
+    let mut picked = Vec::new();
+    for _ in 0..4 {
+        publisher.publish(table(vec![], vec![service("a", &[1, 2, 3])]));
+        picked.push(reader.load().services[0].pick(&[]).unwrap().address.port());
+    }
+    assert_eq!(picked, [1, 2, 3, 1]);
+}
+
+#[test]
+fn small_weights_have_their_turn_though_tables_follow_fast() {
+    let (mut publisher, reader) = channel();
+    let mut chosen: Vec<ServiceIndex> = Vec::new();
+    for _ in 0..100 {
+        let mut rule = rule("r", "*", "");
+        rule.action = Action::Forward(Split::new(&[(0, 9), (1, 1)]).unwrap());
+        publisher.publish(table(vec![rule], vec![]));
+        let table = reader.load();
+        let Action::Forward(split) = &table.rules.iter().next().unwrap().action else {
+            unreachable!()
+        };
+        chosen.push(split.choose());
+    }
+    let canary = chosen.iter().filter(|service| **service == 1).count();
+    assert!((8..=12).contains(&canary), "{canary}");
+}
+
+#[test]
+fn the_publisher_frees_tables() {
+    let (mut publisher, reader) = channel();
+    publisher.publish(Table::default());
+    let read = reader.load();
+    let first: Weak<Table> = Arc::downgrade(&read);
+    publisher.publish(Table::default());
+    let second: Weak<Table> = Arc::downgrade(&publisher.current());
+    publisher.publish(Table::default());
+    assert!(second.upgrade().is_none());
+    assert_eq!(publisher.reclaim(), 1);
+    drop(read);
+    assert!(first.upgrade().is_some());
+    assert_eq!(publisher.reclaim(), 0);
+    assert!(first.upgrade().is_none());
+}
+
+#[test]
+fn readers_see_only_whole_tables() {
+    let (mut publisher, reader) = channel();
+    std::thread::scope(|scope| {
+        let read = || {
+            let mut last = 0;
+            while last < 1_000 {
+                let table = reader.load();
+                assert!(table.generation >= last);
+                let services = table.services.len() as u64;
+                assert_eq!(services, table.generation % 3);
+                last = table.generation;
+            }
+        };
+        scope.spawn(read);
+        scope.spawn(read);
+        for generation in 1..=1_000 {
+            let services = (0..generation % 3).map(|_| service("a", &[1])).collect();
+            publisher.publish(table(vec![], services));
+        }
+    });
+}

@@ -1,0 +1,340 @@
+//! Rules and their total order.
+
+use std::{cmp::Ordering, fmt, sync::Arc};
+
+use crate::{
+    Request,
+    host::{self, HostError},
+    index::Index,
+    state::{RouteState, Sequence},
+    table::{EntryPointIndex, ServiceIndex},
+};
+
+/// The object that a rule comes from. Equal `kind`, `namespace` and `name` are one route.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// `IngressRoute`.
+    pub kind: &'static str,
+    /// Namespace of the object.
+    pub namespace: Box<str>,
+    /// Name of the object.
+    pub name: Box<str>,
+    /// `metadata.generation` of the version that serves; 0 where the source has none.
+    pub generation: i64,
+    /// `metadata.creationTimestamp` in seconds since 1970. Routes without one come last.
+    pub created: Option<i64>,
+    /// What requests count, kept across tables.
+    pub state: Arc<RouteState>,
+}
+
+/// Which hosts a rule is for: the first key of the order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostPattern {
+    /// This host, in canonical form.
+    Exact(Box<str>),
+    /// Exactly one label before this suffix; `example.com` for `*.example.com`.
+    Wildcard(Box<str>),
+    /// Every host, and requests without one.
+    Any,
+}
+
+/// One rule, ready to serve.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The object that it belongs to.
+    pub route: Arc<Route>,
+    /// Its place in the object's list, from 0.
+    pub position: u32,
+    /// The hosts it is for.
+    pub host: HostPattern,
+    /// What else must hold; `None`: every request of the host.
+    pub matches: Option<ferrix_rule::Rule>,
+    /// The higher wins.
+    pub priority: i64,
+    /// Where it is served.
+    pub entry_points: Box<[EntryPointIndex]>,
+    /// What happens to the request.
+    pub action: Action,
+}
+
+/// What a rule does with a request.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Forward it to one of the services.
+    Forward(Split),
+    /// Answer 503: every service of the rule has weight 0, so that [`Split::new`] gave `None`.
+    Unavailable,
+    /// Answer 500: a reference of the rule cannot be resolved. The message is for logs and
+    /// `explain`, never for the client.
+    Unresolved(String),
+}
+
+/// Services with weights.
+///
+/// Choices follow a low-discrepancy sequence, so that after any number of requests each service
+/// has had its share to within a few requests, on however many threads they came.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// Each service with the sum of the weights up to and including its own. Never empty;
+    /// services of weight 0 are left out.
+    pub cumulative: Box<[(u64, ServiceIndex)]>,
+    /// Where the sequence stands.
+    pub sequence: Sequence,
+}
+
+/// All rules in their total order, with the index that finds them.
+#[derive(Clone, Debug, Default)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    index: Arc<Index>,
+}
+
+/// The key of the total order that put one rule before another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Criterion {
+    /// Exact hosts, then wildcards, then any host.
+    Host,
+    /// The higher priority.
+    Priority,
+    /// The older route; routes without an age last.
+    Age,
+    /// Namespace, then name, then kind.
+    Name,
+    /// The place in the route's list.
+    Position,
+}
+
+impl Route {
+    /// What tells it from other routes.
+    pub fn key(&self) -> RouteKey<'_> {
+        (&self.namespace, &self.name, self.kind)
+    }
+}
+
+/// Namespace, name and kind of a route, in the order that they sort in.
+pub type RouteKey<'a> = (&'a str, &'a str, &'static str);
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+impl HostPattern {
+    /// Reads the host of a route: a name, or `*.` and a name.
+    pub fn parse(pattern: &str) -> Result<HostPattern, HostError> {
+        let (name, wildcard) = match pattern.strip_prefix("*.") {
+            Some(suffix) => (suffix, true),
+            None => (pattern, false),
+        };
+        let canonical = host::canonical(name)?;
+        if canonical.port.is_some() {
+            return Err(HostError::UnexpectedPort);
+        }
+        // An IPv6 address has no labels: `*.[::1]` is no pattern.
+        if wildcard && canonical.host.contains(':') {
+            return Err(HostError::Brackets);
+        }
+        let name = canonical.host.into();
+        Ok(match wildcard {
+            true => HostPattern::Wildcard(name),
+            false => HostPattern::Exact(name),
+        })
+    }
+
+    /// Whether it takes this canonical host; the empty one is that of a request without.
+    pub fn takes(&self, host: &str) -> bool {
+        match self {
+            HostPattern::Exact(name) => **name == *host,
+            HostPattern::Wildcard(suffix) => parent_domain(host) == Some(suffix),
+            HostPattern::Any => true,
+        }
+    }
+
+    /// Whether it takes every host that `other` does.
+    pub fn covers(&self, other: &HostPattern) -> bool {
+        match other {
+            HostPattern::Exact(name) => self.takes(name),
+            other => *self == HostPattern::Any || self == other,
+        }
+    }
+
+    /// 0 exact, 1 wildcard, 2 any: the lower comes first.
+    fn class(&self) -> u8 {
+        match self {
+            HostPattern::Exact(_) => 0,
+            HostPattern::Wildcard(_) => 1,
+            HostPattern::Any => 2,
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostPattern::Exact(name) => f.write_str(name),
+            HostPattern::Wildcard(suffix) => write!(f, "*.{suffix}"),
+            HostPattern::Any => f.write_str("any host"),
+        }
+    }
+}
+
+/// What follows the first label: `example.com` of `www.example.com`.
+pub(crate) fn parent_domain(host: &str) -> Option<&str> {
+    match host.split_once('.') {
+        Some((label, parent)) if !label.is_empty() => Some(parent),
+        _ => None,
+    }
+}
+
+impl Rule {
+    /// Whether this rule alone would take the request there.
+    pub fn takes(&self, entry_point: EntryPointIndex, request: &Request<'_>) -> bool {
+        self.entry_points.contains(&entry_point)
+            && self.host.takes(request.host)
+            && self.accepts(request)
+    }
+
+    /// The same for a request whose entry point and host are known to fit.
+    pub(crate) fn accepts(&self, request: &Request<'_>) -> bool {
+        match &self.matches {
+            Some(rule) => rule.matches(request),
+            None => true,
+        }
+    }
+
+    /// The text of `matches`.
+    pub fn text(&self) -> Option<&str> {
+        self.matches.as_ref().map(ferrix_rule::Rule::text)
+    }
+
+    /// The total order: `Less` comes first and wins.
+    ///
+    /// What follows the position tells apart the rules that one entry of one object became. They
+    /// never take the same request; the order is the same on every replica all the same.
+    pub fn precedence(&self, other: &Rule) -> Ordering {
+        let age = |rule: &Rule| (rule.route.created.is_none(), rule.route.created);
+        (self.host.class().cmp(&other.host.class()))
+            .then_with(|| other.priority.cmp(&self.priority))
+            .then_with(|| age(self).cmp(&age(other)))
+            .then_with(|| self.route.key().cmp(&other.route.key()))
+            .then_with(|| self.position.cmp(&other.position))
+            .then_with(|| self.host.cmp(&other.host))
+            .then_with(|| self.entry_points.cmp(&other.entry_points))
+            .then_with(|| self.text().cmp(&other.text()))
+    }
+
+    /// Which key of the total order tells two rules apart.
+    pub fn criterion(&self, other: &Rule) -> Criterion {
+        if self.host.class() != other.host.class() {
+            Criterion::Host
+        } else if self.priority != other.priority {
+            Criterion::Priority
+        } else if self.route.created != other.route.created {
+            Criterion::Age
+        } else if self.route.key() != other.route.key() {
+            Criterion::Name
+        } else {
+            Criterion::Position
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule {} of {}", self.position, self.route)
+    }
+}
+
+impl Split {
+    /// Shares requests out by weight. `None` where no service has any: the rule's action is then
+    /// [`Action::Unavailable`].
+    pub fn new(services: &[(ServiceIndex, u32)]) -> Option<Split> {
+        let mut sum = 0;
+        let cumulative: Box<[_]> = services
+            .iter()
+            .filter(|(_, weight)| *weight > 0)
+            .map(|(service, weight)| {
+                sum += u64::from(*weight);
+                (sum, *service)
+            })
+            .collect();
+        (!cumulative.is_empty()).then(|| Split {
+            cumulative,
+            sequence: Sequence::default(),
+        })
+    }
+
+    /// The service that the next request goes to.
+    pub fn choose(&self) -> ServiceIndex {
+        /// 2^64 over the golden ratio: multiples of it, modulo 2^64, fill the circle most evenly.
+        const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+        if let [(_, only)] = *self.cumulative {
+            return only;
+        }
+        let last = self.cumulative.len() - 1;
+        let total = self.cumulative[last].0;
+        let turn = self.sequence.next().wrapping_mul(GOLDEN);
+        let point = (u128::from(turn) * u128::from(total)) >> 64;
+        let chosen = (self.cumulative).partition_point(|(sum, _)| u128::from(*sum) <= point);
+        self.cumulative[chosen].1
+    }
+
+    /// Services with their own weights, in the order given.
+    pub fn weights(&self) -> impl Iterator<Item = (ServiceIndex, u64)> {
+        self.cumulative.iter().scan(0, |before, (sum, service)| {
+            let weight = sum - *before;
+            *before = *sum;
+            Some((*service, weight))
+        })
+    }
+}
+
+impl RuleSet {
+    /// Sorts and indexes rules. Any permutation of them gives the same set.
+    pub fn new(mut rules: Vec<Rule>) -> RuleSet {
+        rules.sort_by(Rule::precedence);
+        let index = Arc::new(Index::new(&rules));
+        RuleSet { rules, index }
+    }
+
+    /// The rule that serves a request: of all that take it, the first in the total order.
+    ///
+    /// Takes no lock and allocates nothing. The work is in proportion to the rules that the host
+    /// and the path leave, not to the number of rules.
+    pub fn lookup(&self, entry_point: EntryPointIndex, request: &Request<'_>) -> Option<&Rule> {
+        self.index.lookup(&self.rules, entry_point, request)
+    }
+
+    /// All rules, the first to win first.
+    pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
+        self.rules.iter()
+    }
+
+    /// How many rules there are.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    pub(crate) fn rules_mut(&mut self) -> &mut [Rule] {
+        &mut self.rules
+    }
+}
+
+impl<'a> IntoIterator for &'a RuleSet {
+    type Item = &'a Rule;
+    type IntoIter = std::slice::Iter<'a, Rule>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests;

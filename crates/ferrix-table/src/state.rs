@@ -1,0 +1,156 @@
+//! What requests leave behind: counters that outlive tables.
+//!
+//! All of it is atomics, written with relaxed ordering by every worker and read by the metrics
+//! page. No lock, no allocation, no label look-up on the request path.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// A counter that only rises.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to the counter.
+    pub fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Relaxed);
+    }
+
+    /// The value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A value that rises and falls.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Adds to the gauge; negative to subtract. Returns the value before.
+    pub fn add(&self, amount: i64) -> i64 {
+        self.0.fetch_add(amount, Relaxed)
+    }
+
+    /// The value now.
+    pub fn get(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Upper bounds of the duration buckets, in seconds; the last bucket is infinite.
+pub const DURATION_BUCKETS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
+
+/// A histogram of durations over [`DURATION_BUCKETS`].
+#[derive(Debug, Default)]
+pub struct Durations {
+    buckets: [AtomicU64; DURATION_BUCKETS.len() + 1],
+    sum_microseconds: AtomicU64,
+}
+
+impl Durations {
+    /// Counts one duration.
+    pub fn observe(&self, duration: std::time::Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = DURATION_BUCKETS.partition_point(|bound| *bound < seconds);
+        self.buckets[bucket].fetch_add(1, Relaxed);
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.sum_microseconds.fetch_add(microseconds, Relaxed);
+    }
+
+    /// Counts by bucket (not cumulative), and the sum in seconds.
+    pub fn get(&self) -> ([u64; DURATION_BUCKETS.len() + 1], f64) {
+        let counts = std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed));
+        (counts, self.sum_microseconds.load(Relaxed) as f64 / 1e6)
+    }
+}
+
+/// Requests by the first digit of their status, and how long they took.
+#[derive(Debug, Default)]
+pub struct RequestCounts {
+    classes: [Counter; 5],
+    /// From the first byte of the request to the last of the response.
+    pub durations: Durations,
+    /// Body bytes from the client.
+    pub received_bytes: Counter,
+    /// Body bytes to the client.
+    pub sent_bytes: Counter,
+}
+
+impl RequestCounts {
+    /// Counts one request. Status 0 (the client left before an answer) counts as 4xx, as nginx's
+    /// 499 does.
+    pub fn count(&self, status: u16, duration: std::time::Duration) {
+        let class = match status {
+            100..=599 => usize::from(status / 100 - 1),
+            _ => 3,
+        };
+        self.classes[class].add(1);
+        self.durations.observe(duration);
+    }
+
+    /// Requests by class: 1xx (upgraded), 2xx, 3xx, 4xx, 5xx.
+    pub fn classes(&self) -> [u64; 5] {
+        std::array::from_fn(|class| self.classes[class].get())
+    }
+}
+
+/// What is counted for one route.
+#[derive(Debug, Default)]
+pub struct RouteState {
+    /// Its requests.
+    pub requests: RequestCounts,
+}
+
+/// What is counted for one service.
+#[derive(Debug, Default)]
+pub struct ServiceState {
+    /// Its requests.
+    pub requests: RequestCounts,
+    /// Attempts after the first.
+    pub retries: Counter,
+    /// Connections that could not be made.
+    pub connect_failures: Counter,
+    /// Where the round robin stands.
+    pub rotation: Sequence,
+}
+
+/// What is known of one endpoint.
+#[derive(Debug, Default)]
+pub struct EndpointState {
+    /// Requests in flight.
+    pub in_flight: Gauge,
+    /// The proxy's connections to it; what they are is the proxy's own affair.
+    pub connections: std::sync::OnceLock<std::sync::Arc<dyn std::any::Any + Send + Sync>>,
+}
+
+/// A shared position in a sequence.
+#[derive(Debug, Default)]
+pub struct Sequence(AtomicU64);
+
+impl Sequence {
+    /// This caller's position; each position is given out once.
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Relaxed)
+    }
+}
+
+impl Sequence {
+    /// A sequence that goes on from this position.
+    pub fn starting_at(position: u64) -> Sequence {
+        Sequence(AtomicU64::new(position))
+    }
+
+    /// The position that [`Sequence::next`] gives out next.
+    pub fn position(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Clone for Sequence {
+    /// Another sequence, from the same position on.
+    fn clone(&self) -> Self {
+        Sequence::starting_at(self.position())
+    }
+}

@@ -1,0 +1,64 @@
+//! The table itself.
+
+use std::sync::Arc;
+
+use crate::{certificates::Certificates, rules::RuleSet, services::Service};
+
+/// Position of an entry point in [`Table::entry_points`], the same for the life of the process.
+pub type EntryPointIndex = u16;
+
+/// Position of a service in [`Table::services`].
+pub type ServiceIndex = u32;
+
+/// One generation of the configuration.
+///
+/// The parts are shared between generations: a change of endpoints replaces one service and keeps
+/// the rules and the certificates as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Counts publications, from 1. 0 until [`crate::Publisher::publish`] sets it.
+    pub generation: u64,
+    /// The entry points of the settings, in their order.
+    pub entry_points: Arc<[EntryPoint]>,
+    /// All rules in their total order, with the index that finds them.
+    pub rules: Arc<RuleSet>,
+    /// The services that rules forward to.
+    pub services: Arc<[Arc<Service>]>,
+    /// What each secure entry point presents by SNI.
+    pub certificates: Arc<Certificates>,
+}
+
+/// A listening socket by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryPoint {
+    /// As routes name it.
+    pub name: String,
+    /// Whether TLS ends there.
+    pub secure: bool,
+}
+
+impl Table {
+    /// The same table but for one service, where only endpoints have changed.
+    ///
+    /// # Panics
+    /// Where the table has no service of this index.
+    pub fn with_service(&self, index: ServiceIndex, service: Service) -> Table {
+        let mut services = Arc::clone(&self.services);
+        Arc::make_mut(&mut services)[index as usize] = Arc::new(service);
+        Table {
+            services,
+            ..self.clone()
+        }
+    }
+
+    /// The service of this index. `None` only for an index of another table.
+    pub fn service(&self, index: ServiceIndex) -> Option<&Arc<Service>> {
+        self.services.get(index as usize)
+    }
+
+    /// The index of an entry point by its name.
+    pub fn entry_point(&self, name: &str) -> Option<EntryPointIndex> {
+        let index = self.entry_points.iter().position(|it| it.name == name)?;
+        EntryPointIndex::try_from(index).ok()
+    }
+}

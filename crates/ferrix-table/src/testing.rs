@@ -1,0 +1,123 @@
+//! Rules, services and requests in few words, for the tests of this crate.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, LazyLock},
+};
+
+use http::{HeaderMap, Method};
+use rustls::{
+    SignatureAlgorithm, SignatureScheme,
+    sign::{CertifiedKey, Signer, SigningKey},
+};
+
+use crate::{
+    Request, Table,
+    certificates::Certificate,
+    rules::{Action, HostPattern, Route, Rule, RuleSet, Split},
+    services::{Endpoint, Protocol, Scheme, Service, ServiceId},
+    table::EntryPoint,
+};
+
+/// A rule of the route `default/NAME`, at position 0, on the first entry point, for service 0.
+/// The host `*` is any host; the priority is that of the text.
+pub(crate) fn rule(name: &str, host: &str, matches: &str) -> Rule {
+    let matches = (!matches.is_empty()).then(|| ferrix_rule::Rule::parse(matches).unwrap());
+    Rule {
+        route: route(name),
+        position: 0,
+        host: match host {
+            "*" => HostPattern::Any,
+            host => HostPattern::parse(host).unwrap(),
+        },
+        priority: matches
+            .as_ref()
+            .map_or(0, ferrix_rule::Rule::default_priority),
+        matches,
+        entry_points: [0].into(),
+        action: Action::Forward(Split::new(&[(0, 1)]).unwrap()),
+    }
+}
+
+pub(crate) fn route(name: &str) -> Arc<Route> {
+    Arc::new(Route {
+        kind: "IngressRoute",
+        namespace: "default".into(),
+        name: name.into(),
+        generation: 1,
+        created: Some(0),
+        state: Arc::default(),
+    })
+}
+
+/// A service `default/NAME:80` with endpoints at these ports of 10.0.0.1.
+pub(crate) fn service(name: &str, ports: &[u16]) -> Service {
+    let endpoint = |port: &u16| Endpoint {
+        address: address(*port),
+        state: Arc::default(),
+    };
+    Service {
+        id: ServiceId {
+            namespace: "default".into(),
+            name: name.into(),
+            port: 80,
+            scheme: Scheme::Http,
+        },
+        protocol: Protocol::Http1,
+        endpoints: ports.iter().map(endpoint).collect(),
+        state: Arc::default(),
+    }
+}
+
+pub(crate) fn address(port: u16) -> SocketAddr {
+    (Ipv4Addr::new(10, 0, 0, 1), port).into()
+}
+
+/// A table with the entry points `web` and `websecure`.
+pub(crate) fn table(rules: Vec<Rule>, services: Vec<Service>) -> Table {
+    let entry_point = |name: &str, secure| EntryPoint {
+        name: name.to_owned(),
+        secure,
+    };
+    Table {
+        entry_points: [entry_point("web", false), entry_point("websecure", true)].into(),
+        rules: Arc::new(RuleSet::new(rules)),
+        services: services.into_iter().map(Arc::new).collect(),
+        ..Table::default()
+    }
+}
+
+/// A GET.
+pub(crate) fn get<'a>(host: &'a str, path: &'a str) -> Request<'a> {
+    static HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+    Request {
+        method: &Method::GET,
+        host,
+        path,
+        query: "",
+        headers: &HEADERS,
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    }
+}
+
+/// A certificate that only its id tells from others.
+pub(crate) fn certificate(id: &str) -> Arc<Certificate> {
+    Arc::new(Certificate {
+        id: id.into(),
+        key: Arc::new(CertifiedKey::new(Vec::new(), Arc::new(NoKey))),
+        not_after: 4_102_444_800,
+    })
+}
+
+#[derive(Debug)]
+struct NoKey;
+
+impl SigningKey for NoKey {
+    fn choose_scheme(&self, _: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        None
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ED25519
+    }
+}

@@ -1,0 +1,84 @@
+//! What every request does allocates nothing.
+
+#[expect(dead_code, reason = "the second opinion is for the oracle")]
+mod support;
+
+use std::hint::black_box;
+
+use allocation_counter::measure;
+use ferrix_table::{
+    certificates::Certificates,
+    host,
+    path::{self, PathOptions},
+    publish,
+    rules::{RuleSet, Split},
+};
+use support::{Model, OwnedRequest, Random};
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    measure(work).count_total
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(black_box(vec![1]))), 1);
+}
+
+#[test]
+fn lookup() {
+    let mut random = Random(7);
+    let models: Vec<_> = (0..300).map(|_| Model::random(&mut random)).collect();
+    let rules = RuleSet::new(
+        models
+            .iter()
+            .enumerate()
+            .map(|(i, it)| it.rule(i))
+            .collect(),
+    );
+    let requests: Vec<_> = (0..1_000)
+        .map(|_| OwnedRequest::random(&mut random))
+        .collect();
+    let mut hits = 0;
+    let count = allocations(|| {
+        for request in &requests {
+            let found = rules.lookup(request.entry_point, &request.as_request());
+            hits += usize::from(found.is_some());
+        }
+    });
+    assert_eq!(count, 0);
+    assert!(hits > 500, "{hits}");
+}
+
+#[test]
+fn canonical_targets_and_hosts() {
+    let count = allocations(|| {
+        for target in [
+            "/",
+            "/api/v1/users?page=2&q=%20%2f",
+            "/.well/known/a..b;x=1",
+            "/:@!$&'()*+,;=-._~[]",
+        ] {
+            black_box(path::canonical(target, &PathOptions::default())).unwrap();
+        }
+        for authority in ["example.com", "example.com.:80", "[::1]:6190"] {
+            black_box(host::canonical(authority)).unwrap();
+        }
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn choices_and_tables() {
+    let split = Split::new(&[(0, 1), (1, 2)]).unwrap();
+    let certificates = Certificates::default();
+    let (_publisher, reader) = publish::channel();
+    // The first load of a thread may set up its place in the list of readers.
+    reader.load();
+    let count = allocations(|| {
+        black_box(split.choose());
+        black_box(certificates.find(0, Some("www.example.com")));
+        black_box(reader.load());
+        black_box(reader.generation());
+    });
+    assert_eq!(count, 0);
+}
