@@ -1,0 +1,19 @@
+//! What users of Ferrix write: the kinds of its own API, one file each.
+//!
+//! ```text
+//!  ingressroute    ferrix.com/v1 IngressRoute              the CRD, and the schema that files are held to
+//!  referencegrant  gateway.networking.k8s.io ReferenceGrant  the parts that Ferrix reads
+//!  schema          what the API server checks, for manifests that never meet one
+//!  crd             the CRD as text
+//! ```
+//!
+//! Only data, serde and schema live here. What an object means is for `ferrix-control` to say.
+
+pub mod crd;
+pub mod ingressroute;
+pub mod referencegrant;
+pub mod schema;
+
+pub use crd::crd_yaml;
+pub use ingressroute::IngressRoute;
+pub use referencegrant::ReferenceGrant;

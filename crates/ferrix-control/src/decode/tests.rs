@@ -1,0 +1,109 @@
+use serde_json::json;
+
+use super::*;
+
+fn error(value: Value) -> String {
+    match decode(&value, Strictness::File) {
+        Ok(decoded) => panic!("{decoded:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_api_server_is_trusted_with_the_schema() {
+    let route = json!({
+        "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
+        "metadata": { "name": "a", "namespace": "b", "generation": 3 },
+        "spec": {
+            "newer": true,
+            "route": { "rules": [{ "service": { "name": "api", "port": 80 } }] },
+        },
+    });
+    let Ok(Decoded::Object { object, .. }) = decode(&route, Strictness::Api) else {
+        panic!("not decoded")
+    };
+    assert_eq!(object.key().to_string(), "IngressRoute b/a");
+    assert!(error(route).starts_with("spec.newer: unknown field, expected `entrypoint`"));
+}
+
+#[test]
+fn a_wrong_type_from_the_api_server_is_an_error_with_its_generation() {
+    let route = json!({
+        "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
+        "metadata": { "name": "a", "namespace": "b", "generation": 3 },
+        "spec": { "route": { "rules": [{ "service": { "name": "api", "port": [] } }] } },
+    });
+    let error = decode(&route, Strictness::Api).expect_err("wrong");
+    assert_eq!(error.generation, Some(3));
+    assert_eq!(error.key, Some(Key::new(Kind::IngressRoute, "b", "a")));
+    assert_eq!(error.faults[0].field, "spec.route.rules[0].service.port");
+}
+
+#[test]
+fn nothing_of_a_secret_is_repeated() {
+    let secret = |data: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "a" }, "data": data,
+        })
+    };
+    for data in [
+        json!("top secret"),
+        json!({ "tls.key": "top secret" }),
+        json!({ "tls.key": ["top secret"] }),
+        json!(["top secret"]),
+    ] {
+        let error = error(secret(data));
+        assert!(error.contains("the value is not shown"), "{error}");
+        assert!(!error.contains("top"), "{error}");
+    }
+}
+
+#[test]
+fn namespaces_have_no_namespace() {
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "a" },
+    });
+    let Ok(Decoded::Object { object, .. }) = decode(&namespace, Strictness::File) else {
+        panic!("not decoded")
+    };
+    assert_eq!(object.key().to_string(), "Namespace a");
+}
+
+#[test]
+fn names() {
+    for good in ["a", "0", "a-b", "a.b", "a--b", &"a".repeat(253)] {
+        assert!(is_subdomain(good), "{good}");
+    }
+    for bad in [
+        "",
+        "-",
+        "a-",
+        "-a",
+        ".a",
+        "a.",
+        "a..b",
+        "A",
+        "a_b",
+        "a b",
+        &"a".repeat(254),
+    ] {
+        assert!(!is_subdomain(bad), "{bad}");
+    }
+    assert!(is_label(&"a".repeat(63)));
+    assert!(!is_label(&"a".repeat(64)));
+}
+
+#[test]
+fn lists() {
+    for kind in ["List", "ServiceList", "IngressRouteList"] {
+        assert!(is_list(&json!({ "kind": kind, "items": [] })), "{kind}");
+    }
+    for other in [
+        json!({ "kind": "List" }),
+        json!({ "kind": "PodList", "items": [] }),
+        json!({ "kind": "AccessList", "items": [] }),
+        json!([]),
+    ] {
+        assert!(!is_list(&other), "{other}");
+    }
+}

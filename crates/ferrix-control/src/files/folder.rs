@@ -1,0 +1,555 @@
+//! What is in the folder.
+//!
+//! A file that cannot be read as a whole takes nothing away: what was last read from it stays,
+//! and the report says so. Only an object that is absent from a file that parses is deleted.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ffi::OsStr,
+    fs, io,
+    io::Read as _,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::FolderError;
+use crate::{
+    decode::{self, DecodeError, Decoded, Fault, Strictness},
+    objects::{Key, Object, Origin},
+    report::{Finding, Reason},
+    world::Change,
+    yaml::{self, Document, Lines, SyntaxError},
+};
+
+/// Larger files are refused.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// Deeper folders are not looked into: there is a loop, or a mistake.
+const MAX_DEPTH: usize = 32;
+
+/// What has changed within this time may still be changing.
+const FRESH: Duration = Duration::from_millis(15);
+
+/// A folder of manifests, as it was seen last.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+    /// In the order in which files come first.
+    files: BTreeMap<PathBuf, File>,
+    /// The file that each object is taken from.
+    owners: HashMap<Key, PathBuf>,
+    /// Files and folders that a remark was made about.
+    remarked: BTreeSet<PathBuf>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    stamp: Option<Stamp>,
+    /// The objects that it claims, with their lines.
+    keys: BTreeMap<Key, u32>,
+    findings: Vec<Finding>,
+}
+
+/// What changes when a file does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// What a look at the folder has found.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub(super) changes: Vec<Change>,
+    /// The folders to watch: those that were looked into, and those that links lead to.
+    pub(super) folders: BTreeSet<PathBuf>,
+    /// Whether something was left for the next look.
+    pub(super) unsettled: bool,
+}
+
+/// What there is to see before any file is read.
+#[derive(Debug, Default)]
+struct Listing {
+    files: BTreeMap<PathBuf, Listed>,
+    folders: BTreeSet<PathBuf>,
+    /// Files and folders that cannot be looked at. What was read from there stays.
+    unreadable: BTreeMap<PathBuf, String>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    stamp: Stamp,
+    /// Where links lead.
+    target: Option<PathBuf>,
+}
+
+/// What a file says.
+#[derive(Debug, Default)]
+struct Content {
+    documents: BTreeMap<Key, Said>,
+    findings: Vec<Finding>,
+    /// Why nobody can tell what else the file says, where that is so.
+    incomplete: Option<(u32, String)>,
+}
+
+#[derive(Debug)]
+enum Said {
+    Object {
+        object: Object,
+        origin: Origin,
+        notes: Vec<Finding>,
+    },
+    Rejected {
+        origin: Origin,
+        error: DecodeError,
+    },
+}
+
+impl Folder {
+    pub(super) fn open(root: &Path) -> Result<Self, FolderError> {
+        let unreadable = |source| FolderError::Unreadable {
+            path: root.to_owned(),
+            source,
+        };
+        if !fs::metadata(root).map_err(unreadable)?.is_dir() {
+            return Err(FolderError::NotAFolder {
+                path: root.to_owned(),
+            });
+        }
+        fs::read_dir(root).map_err(unreadable)?;
+        Ok(Self {
+            root: root.to_owned(),
+            files: BTreeMap::new(),
+            owners: HashMap::new(),
+            remarked: BTreeSet::new(),
+        })
+    }
+
+    /// Looks at everything, and reads the files that have changed since the last look or are
+    /// `touched`.
+    ///
+    /// A look that is `patient` leaves what changed this very moment for the next one: a file
+    /// that is being written is empty for an instant, and one that is being replaced may be gone.
+    pub(super) fn scan(&mut self, touched: &HashSet<PathBuf>, patient: bool) -> Scan {
+        let now = SystemTime::now();
+        let listing = Listing::of(&self.root);
+        let unreadable = |path: &Path| listing.unreadable.keys().any(|it| path.starts_with(it));
+        let mut unsettled = false;
+        self.files
+            .retain(|path, _| listing.files.contains_key(path) || unreadable(path));
+        let mut contents: BTreeMap<PathBuf, Content> = BTreeMap::new();
+        for (path, listed) in &listing.files {
+            let known = self.files.get(path).and_then(|file| file.stamp) == Some(listed.stamp);
+            let touched = touched.contains(path)
+                || listed
+                    .target
+                    .as_ref()
+                    .is_some_and(|target| touched.contains(target));
+            if known && !touched {
+                continue;
+            }
+            let fresh = is_fresh(&listed.stamp, now);
+            if fresh && patient && self.files.contains_key(path) {
+                unsettled = true;
+                continue;
+            }
+            // The stamp of a file that is written again at once may be the same.
+            let stamp = (!fresh).then_some(listed.stamp);
+            contents.insert(path.clone(), self.read(path, stamp));
+        }
+        let (owners, duplicates) = self.settle(&mut contents);
+
+        let mut changes = Vec::new();
+        for key in self.owners.keys().filter(|key| !owners.contains_key(key)) {
+            changes.push(Change::Remove(key.clone()));
+        }
+        for (path, content) in contents {
+            for (key, said) in content.documents {
+                if owners.get(&key) != Some(&path) {
+                    continue;
+                }
+                changes.push(match said {
+                    Said::Object {
+                        object,
+                        origin,
+                        notes,
+                    } => Change::Apply {
+                        object,
+                        origin,
+                        notes,
+                    },
+                    Said::Rejected { origin, error } => Change::Reject { key, origin, error },
+                });
+            }
+        }
+        self.owners = owners;
+        changes.extend(self.remarks(&listing, duplicates));
+        Scan {
+            changes,
+            folders: listing.folders,
+            unsettled,
+        }
+    }
+
+    /// Decides which file each object is taken from: the first in order. Where that becomes
+    /// another file than before, that file is read again.
+    fn settle(
+        &mut self,
+        contents: &mut BTreeMap<PathBuf, Content>,
+    ) -> (HashMap<Key, PathBuf>, BTreeMap<PathBuf, Vec<Finding>>) {
+        loop {
+            let mut owners: HashMap<Key, PathBuf> = HashMap::new();
+            let mut duplicates: BTreeMap<PathBuf, Vec<Finding>> = BTreeMap::new();
+            let mut successors: BTreeSet<PathBuf> = BTreeSet::new();
+            for (path, file) in &self.files {
+                for (key, line) in &file.keys {
+                    if let Some(owner) = owners.get(key) {
+                        duplicates.entry(path.clone()).or_default().push(duplicate(
+                            key,
+                            *line,
+                            &owner.display().to_string(),
+                        ));
+                        continue;
+                    }
+                    owners.insert(key.clone(), path.clone());
+                    let moved = self.owners.get(key).is_some_and(|before| before != path);
+                    if moved && !contents.contains_key(path) {
+                        successors.insert(path.clone());
+                    }
+                }
+            }
+            if successors.is_empty() {
+                return (owners, duplicates);
+            }
+            for path in successors {
+                let stamp = self.files.get(&path).and_then(|file| file.stamp);
+                let content = self.read(&path, stamp);
+                contents.insert(path, content);
+            }
+        }
+    }
+
+    /// Reads a file, and takes note of what it claims.
+    fn read(&mut self, path: &Path, stamp: Option<Stamp>) -> Content {
+        let mut content = match read_text(path) {
+            Ok(text) => Content::of(path, &text),
+            Err(message) => Content {
+                findings: vec![Finding::problem(Reason::Unreadable, "", &*message)],
+                incomplete: Some((1, message)),
+                ..Content::default()
+            },
+        };
+        let file = self.files.entry(path.to_owned()).or_default();
+        if let Some((line, why)) = &content.incomplete {
+            for key in file.keys.keys() {
+                content.documents.entry(key.clone()).or_insert_with(|| Said::Rejected {
+                    origin: origin(path, Lines::at(*line)),
+                    error: DecodeError {
+                        key: Some(key.clone()),
+                        generation: None,
+                        faults: vec![Fault {
+                            field: String::new(),
+                            message: format!(
+                                "the file cannot be read as a whole, and the rest does not hold \
+                                 this object: {why}"
+                            ),
+                        }],
+                    },
+                });
+            }
+        }
+        file.stamp = stamp;
+        file.keys = content
+            .documents
+            .iter()
+            .map(|(key, said)| (key.clone(), said.origin().line_of("").unwrap_or(1)))
+            .collect();
+        file.findings = content.findings.clone();
+        content
+    }
+
+    /// What there is to say about files now, and that there is no more to say about others.
+    fn remarks(
+        &mut self,
+        listing: &Listing,
+        mut duplicates: BTreeMap<PathBuf, Vec<Finding>>,
+    ) -> Vec<Change> {
+        let mut remarks: BTreeMap<PathBuf, Vec<Finding>> = BTreeMap::new();
+        for (path, message) in &listing.unreadable {
+            let message = format!("{message}; what was read from there is kept");
+            let finding = Finding::problem(Reason::Unreadable, "", message);
+            remarks.entry(path.clone()).or_default().push(finding);
+        }
+        for (path, file) in &self.files {
+            let more = duplicates.remove(path).unwrap_or_default();
+            if !file.findings.is_empty() || !more.is_empty() {
+                let remark = remarks.entry(path.clone()).or_default();
+                remark.extend(file.findings.iter().cloned().chain(more));
+            }
+        }
+        let now: BTreeSet<PathBuf> = remarks.keys().cloned().collect();
+        for path in std::mem::replace(&mut self.remarked, now) {
+            remarks.entry(path).or_default();
+        }
+        let remark = |(path, findings): (PathBuf, _)| Change::Remark {
+            path: path.into(),
+            findings,
+        };
+        remarks.into_iter().map(remark).collect()
+    }
+}
+
+impl Listing {
+    fn of(root: &Path) -> Self {
+        let mut listing = Self::default();
+        listing.look_into(root, &mut Vec::new());
+        listing
+    }
+
+    fn look_into(&mut self, folder: &Path, above: &mut Vec<(u64, u64)>) {
+        let refuse = |error: io::Error| format!("the folder cannot be read: {error}");
+        let entries = fs::metadata(folder).and_then(|metadata| {
+            let identity = (metadata.dev(), metadata.ino());
+            // A link to a folder above leads round and round.
+            let looped = above.contains(&identity) || above.len() > MAX_DEPTH;
+            above.push(identity);
+            match looped {
+                true => Ok(None),
+                false => fs::read_dir(folder).map(Some),
+            }
+        });
+        match entries {
+            Err(error) => {
+                self.unreadable.insert(folder.to_owned(), refuse(error));
+                return;
+            }
+            Ok(None) => {}
+            Ok(Some(entries)) => {
+                self.folders.insert(folder.to_owned());
+                for entry in entries {
+                    match entry {
+                        Ok(entry) => self.look_at(&entry, above),
+                        Err(error) => {
+                            self.unreadable.insert(folder.to_owned(), refuse(error));
+                        }
+                    }
+                }
+            }
+        }
+        above.pop();
+    }
+
+    fn look_at(&mut self, entry: &fs::DirEntry, above: &mut Vec<(u64, u64)>) {
+        let path = entry.path();
+        if is_passed_over(&entry.file_name()) {
+            return;
+        }
+        let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            // It has gone since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !link => return,
+            Err(error) => {
+                if is_manifest(&path) {
+                    self.unreadable
+                        .insert(path, format!("the file cannot be read: {error}"));
+                }
+                return;
+            }
+        };
+        if metadata.is_dir() {
+            self.look_into(&path, above);
+        } else if metadata.is_file() && is_manifest(&path) {
+            let target = match link {
+                true => fs::canonicalize(&path).ok(),
+                false => None,
+            };
+            if let Some(folder) = target.as_deref().and_then(Path::parent) {
+                self.folders.insert(folder.to_owned());
+            }
+            let stamp = Stamp::of(&metadata);
+            self.files.insert(path, Listed { stamp, target });
+        }
+    }
+}
+
+/// Hidden files, what editors keep beside a file, and `..data` of a mounted ConfigMap, whose files
+/// are reached by the links beside it.
+pub(super) fn is_passed_over(name: &OsStr) -> bool {
+    name.as_encoded_bytes()
+        .first()
+        .is_some_and(|first| matches!(first, b'.' | b'#' | b'~'))
+}
+
+/// Whether the name is one of a manifest.
+pub(super) fn is_manifest(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.is_some_and(|it| matches!(it, "yaml" | "yml" | "json"))
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+impl Content {
+    fn of(path: &Path, text: &str) -> Self {
+        let json = path
+            .extension()
+            .is_some_and(|extension| extension == "json");
+        let documents = match json {
+            true => yaml::json_documents(text),
+            false => yaml::documents(text),
+        };
+        let mut content = Self::default();
+        for document in documents {
+            match document {
+                Ok(document) => content.take(path, document),
+                Err(error) => content.cannot_read(&error),
+            }
+        }
+        content
+    }
+
+    fn cannot_read(&mut self, error: &SyntaxError) {
+        let SyntaxError { line, message } = error;
+        let finding = Finding::problem(Reason::Unreadable, "", &**message).at_line(*line);
+        self.findings.push(finding);
+        self.incomplete
+            .get_or_insert_with(|| (*line, format!("line {line}: {message}")));
+    }
+
+    fn take(&mut self, path: &Path, mut document: Document) {
+        if decode::is_list(&document.value) {
+            for item in document.items().unwrap_or_default() {
+                self.take(path, item);
+            }
+            return;
+        }
+        let line = document.lines.line();
+        match decode::decode(&document.value, Strictness::File) {
+            Ok(Decoded::Ignored(kind)) => {
+                let message = format!("{kind} is passed over: it is not a kind that is watched");
+                let finding = Finding::info(Reason::UnknownKind, "", message);
+                self.findings.push(finding.at_line(line));
+                // Half of a document that would be one of ours looks like this.
+                if document.value["metadata"]["name"].is_null() {
+                    let why = format!("line {line}: an object without a name");
+                    self.incomplete.get_or_insert((line, why));
+                }
+            }
+            Ok(Decoded::Object {
+                object,
+                unknown_fields,
+            }) => {
+                let key = object.key();
+                let unknown = |field: String| {
+                    Finding::warning(Reason::UnknownField, field, "unknown field, not read")
+                };
+                let said = Said::Object {
+                    object,
+                    origin: origin(path, document.lines),
+                    notes: unknown_fields.into_iter().map(unknown).collect(),
+                };
+                self.say(key, line, said);
+            }
+            Err(error) => match error.key.clone() {
+                Some(key) => {
+                    let origin = origin(path, document.lines);
+                    self.say(key, line, Said::Rejected { origin, error });
+                }
+                None => {
+                    for fault in &error.faults {
+                        let line = document.lines.of(&fault.field);
+                        let finding =
+                            Finding::problem(Reason::Unreadable, &*fault.field, &*fault.message);
+                        self.findings.push(finding.at_line(line));
+                    }
+                    self.incomplete
+                        .get_or_insert_with(|| (line, format!("line {line}: {error}")));
+                }
+            },
+        }
+    }
+
+    fn say(&mut self, key: Key, line: u32, said: Said) {
+        match self.documents.get(&key) {
+            None => {
+                self.documents.insert(key, said);
+            }
+            Some(first) => {
+                let first = first.origin().to_string();
+                self.findings.push(duplicate(&key, line, &first));
+            }
+        }
+    }
+}
+
+impl Said {
+    fn origin(&self) -> &Origin {
+        let (Self::Object { origin, .. } | Self::Rejected { origin, .. }) = self;
+        origin
+    }
+}
+
+fn duplicate(key: &Key, line: u32, first: &str) -> Finding {
+    let message = format!("{key} is already in {first}, which is used; remove one of the two");
+    Finding::problem(Reason::Duplicate, "", message).at_line(line)
+}
+
+fn origin(path: &Path, lines: Lines) -> Origin {
+    Origin::File {
+        path: path.into(),
+        line: lines.line(),
+        lines: Arc::new(lines),
+    }
+}
+
+/// Whether it has changed this very moment. A time to come is that of another clock, and says
+/// nothing.
+fn is_fresh(stamp: &Stamp, now: SystemTime) -> bool {
+    let (seconds, nanoseconds) = stamp.changed.max(stamp.modified);
+    let changed = u64::try_from(seconds)
+        .ok()
+        .zip(u32::try_from(nanoseconds).ok());
+    let changed = changed.map(|(seconds, rest)| UNIX_EPOCH + Duration::new(seconds, rest));
+    let age = changed.and_then(|changed| now.duration_since(changed).ok());
+    age.is_some_and(|age| age < FRESH)
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let file = fs::File::open(path).map_err(|error| format!("the file cannot be read: {error}"))?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
+    read.map_err(|error| format!("the file cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!(
+            "the file is larger than {} MiB",
+            MAX_FILE / 1024 / 1024
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        format!("line {line} is not UTF-8")
+    })
+}
+
+#[cfg(test)]
+mod tests;

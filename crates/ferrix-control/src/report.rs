@@ -1,0 +1,529 @@
+//! What is told to the people who wrote the objects.
+//!
+//! A [`Finding`] is one thing that is worth saying. The conditions of an object are made from its
+//! findings, and so is what `ferrix check` prints: they cannot disagree.
+
+use std::{borrow::Cow, fmt, path::Path, sync::Arc};
+
+use serde::{Serialize, Serializer};
+
+use crate::objects::{Key, Origin};
+
+/// What came of every object: of every IngressRoute, and of other objects that need a word.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    #[serde(serialize_with = "shared")]
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) remarks: Vec<Remark>,
+}
+
+/// What came of one object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The object.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Where its newest version comes from.
+    pub origin: Origin,
+    /// `metadata.generation` of the newest version; `None` where the source has none.
+    pub observed_generation: Option<i64>,
+    /// Which version serves. Only for objects that have conditions.
+    pub serving: Serving,
+    /// The entry points that serve it, in the order of the settings.
+    pub entry_points: Vec<String>,
+    /// `Accepted`, `ResolvedRefs` and `Programmed`, in this order, for an IngressRoute that is
+    /// ours; empty for anything else.
+    pub conditions: Vec<Condition>,
+    /// All there is to say, the most important first.
+    pub findings: Vec<Finding>,
+}
+
+/// Which version of an object serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Serving {
+    /// None.
+    Nothing,
+    /// The newest.
+    Newest,
+    /// The last version that was good, because the newest is not.
+    LastGood {
+        /// Its generation; `None` where the source has none.
+        generation: Option<i64>,
+    },
+}
+
+/// A condition, but for the time of its last change, which only a writer can know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Which condition.
+    #[serde(rename = "type")]
+    pub condition: ConditionType,
+    /// `True` or `False`; never unknown.
+    #[serde(serialize_with = "true_or_false")]
+    pub status: bool,
+    /// Why, for programs.
+    pub reason: Reason,
+    /// Why, and what to do, for people.
+    pub message: Cow<'static, str>,
+    /// The generation that this is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// The conditions that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum ConditionType {
+    /// Everything in the spec could be used.
+    Accepted,
+    /// Every object that the spec names was found and may be used.
+    ResolvedRefs,
+    /// The newest version is served, on every entry point that it is meant for.
+    Programmed,
+}
+
+/// One thing worth saying about an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is, for programs.
+    pub reason: Reason,
+    /// The field that it is about; empty for the object as a whole.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub field: String,
+    /// The line of the field, for objects from files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// What it is and what to do, for people. May have several lines.
+    pub message: String,
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Something is not done that was asked for. `ferrix check` fails.
+    Problem,
+    /// What was asked for is done, and yet may not be what was meant.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Why a condition is what it is, or what a finding is about. The set is closed: programs
+        /// may rely on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// Every reason there is.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name),+];
+
+            /// As conditions and events write it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Reason::$name => stringify!($name),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Everything in the spec could be used.
+    Accepted,
+    /// The object does not fit its schema.
+    InvalidObject,
+    /// Fields of the spec contradict each other.
+    InvalidSpec,
+    /// The host is no host.
+    InvalidHost,
+    /// A rule does not parse.
+    InvalidRule,
+    /// An entry point is named that the settings do not have.
+    UnknownEntryPoint,
+    /// No entry point fits.
+    NoEntryPoint,
+    /// A secure entry point has no certificate to present.
+    NoCertificate,
+    /// Another rule, or another route's certificate, comes first.
+    Conflicted,
+    /// Every object that the spec names was found and may be used.
+    ResolvedRefs,
+    /// A Service does not exist.
+    ServiceNotFound,
+    /// A Service does not have the port.
+    PortNotFound,
+    /// A Service cannot be forwarded to.
+    ServiceNotUsable,
+    /// No ReferenceGrant allows a reference to another namespace.
+    NotPermitted,
+    /// A Secret does not exist.
+    SecretNotFound,
+    /// A Secret holds no certificate that can be presented.
+    InvalidCertificate,
+    /// The newest version is served.
+    Programmed,
+    /// Part of the newest version is served.
+    PartlyProgrammed,
+    /// The last good version is served in place of the newest.
+    LastGoodServed,
+    /// Nothing is served.
+    NotProgrammed,
+    /// A certificate is named where none is used.
+    CertificateNotUsed,
+    /// A certificate is presented outside its time.
+    CertificateOutOfDate,
+    /// A certificate is presented for a host that it does not name.
+    CertificateForOtherNames,
+    /// A Service has no endpoint that takes requests.
+    NoEndpoints,
+    /// An endpoint is left out.
+    EndpointNotUsed,
+    /// A field that nobody reads.
+    UnknownField,
+    /// An application protocol that is not known.
+    UnknownProtocol,
+    /// A field that has no effect here.
+    NoEffect,
+    /// The object belongs to someone else: another class, or a namespace that is not watched.
+    NotOurs,
+    /// The same object is in two places.
+    Duplicate,
+    /// A file or a document cannot be read.
+    Unreadable,
+    /// A kind that is not watched.
+    UnknownKind,
+}
+
+impl Reason {
+    /// The condition that a problem with this reason makes false.
+    pub fn condition(self) -> Option<ConditionType> {
+        use Reason::*;
+        match self {
+            Accepted | InvalidObject | InvalidSpec | InvalidHost | InvalidRule
+            | UnknownEntryPoint | NoEntryPoint | NoCertificate | Conflicted => {
+                Some(ConditionType::Accepted)
+            }
+            ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable | NotPermitted
+            | SecretNotFound | InvalidCertificate => Some(ConditionType::ResolvedRefs),
+            Programmed | PartlyProgrammed | LastGoodServed | NotProgrammed => {
+                Some(ConditionType::Programmed)
+            }
+            CertificateNotUsed
+            | CertificateOutOfDate
+            | CertificateForOtherNames
+            | NoEndpoints
+            | EndpointNotUsed
+            | UnknownField
+            | UnknownProtocol
+            | NoEffect
+            | NotOurs
+            | Duplicate
+            | Unreadable
+            | UnknownKind => None,
+        }
+    }
+}
+
+/// A finding about a file rather than an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// The file.
+    #[serde(serialize_with = "path_text")]
+    pub path: Arc<Path>,
+    /// What about it.
+    #[serde(flatten)]
+    pub finding: Finding,
+}
+
+/// A finding with its place, ready to print: `FILE:LINE: OBJECT: FIELD: MESSAGE`.
+#[derive(Clone, Copy, Debug)]
+pub struct Located<'r> {
+    /// The object; `None` for a remark about a file.
+    pub key: Option<&'r Key>,
+    /// The finding.
+    pub finding: &'r Finding,
+    place: Place<'r>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place<'r> {
+    Origin(&'r Origin),
+    File(&'r Path),
+}
+
+impl Report {
+    /// What came of each object, by key.
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
+    }
+
+    /// What was found about files rather than objects, by path.
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks
+    }
+
+    /// What came of one object.
+    pub fn get(&self, key: &Key) -> Option<&Arc<Entry>> {
+        let place = self
+            .entries
+            .binary_search_by(|entry| entry.key.cmp(key))
+            .ok()?;
+        Some(&self.entries[place])
+    }
+
+    /// Puts an entry in the place of that of the same key, or takes it out. Tells whether that
+    /// changes anything.
+    pub(crate) fn replace(&mut self, key: &Key, entry: Option<Arc<Entry>>) -> bool {
+        match (
+            self.entries.binary_search_by(|entry| entry.key.cmp(key)),
+            entry,
+        ) {
+            (Ok(place), Some(entry)) if self.entries[place] == entry => false,
+            (Ok(place), Some(entry)) => {
+                self.entries[place] = entry;
+                true
+            }
+            (Ok(place), None) => {
+                self.entries.remove(place);
+                true
+            }
+            (Err(place), Some(entry)) => {
+                self.entries.insert(place, entry);
+                true
+            }
+            (Err(_), None) => false,
+        }
+    }
+
+    /// Everything that was found: files first, then objects by key.
+    pub fn findings(&self) -> impl Iterator<Item = Located<'_>> {
+        let remarks = self.remarks.iter().map(|remark| Located {
+            key: None,
+            finding: &remark.finding,
+            place: Place::File(&remark.path),
+        });
+        let entries = self.entries.iter().flat_map(|entry| {
+            entry.findings.iter().map(|finding| Located {
+                key: Some(&entry.key),
+                finding,
+                place: Place::Origin(&entry.origin),
+            })
+        });
+        remarks.chain(entries)
+    }
+
+    /// What makes `ferrix check` fail.
+    pub fn problems(&self) -> impl Iterator<Item = Located<'_>> {
+        self.findings()
+            .filter(|located| located.finding.severity == Severity::Problem)
+    }
+}
+
+/// Every problem and warning, one after the other.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.findings()
+            .filter(|located| located.finding.severity <= Severity::Warning)
+            .try_for_each(|located| writeln!(f, "{located}"))
+    }
+}
+
+impl fmt::Display for Located<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = match self.place {
+            Place::File(path) => Some(path),
+            Place::Origin(Origin::File { path, .. }) => Some(&**path),
+            Place::Origin(Origin::Api) => None,
+        };
+        if let Some(path) = path {
+            write!(f, "{}:", path.display())?;
+            if let Some(line) = self.finding.line {
+                write!(f, "{line}:")?;
+            }
+            f.write_str(" ")?;
+        }
+        if self.finding.severity != Severity::Problem {
+            write!(f, "{}: ", self.finding.severity.as_str())?;
+        }
+        if let Some(key) = self.key {
+            write!(f, "{key}: ")?;
+        }
+        let text = self.finding.to_string();
+        for (place, line) in text.lines().enumerate() {
+            match place {
+                0 => f.write_str(line)?,
+                _ => write!(f, "\n    {line}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Severity {
+    /// As people read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Problem => "problem",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
+impl Finding {
+    pub(crate) fn problem(
+        reason: Reason,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Problem,
+            reason,
+            field: field.into(),
+            line: None,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn warning(
+        reason: Reason,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::problem(reason, field, message)
+        }
+    }
+
+    pub(crate) fn info(
+        reason: Reason,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Info,
+            ..Self::problem(reason, field, message)
+        }
+    }
+
+    /// The same, at its line.
+    pub(crate) fn located(mut self, origin: &Origin) -> Self {
+        self.line = origin.line_of(&self.field);
+        self
+    }
+
+    pub(crate) fn at_line(mut self, line: u32) -> Self {
+        self.line = Some(line);
+        self
+    }
+}
+
+/// `FIELD: MESSAGE`.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field.is_empty() {
+            true => f.write_str(&self.message),
+            false => write!(f, "{}: {}", self.field, self.message),
+        }
+    }
+}
+
+impl ConditionType {
+    /// As objects write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::Programmed => "Programmed",
+        }
+    }
+}
+
+impl Condition {
+    pub(crate) fn new(
+        reason: Reason,
+        status: bool,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            condition: reason
+                .condition()
+                .expect("the reason is one of a condition"),
+            status,
+            reason,
+            message: message.into(),
+            observed_generation: None,
+        }
+    }
+}
+
+impl Entry {
+    /// An entry about an object that has no conditions.
+    pub(crate) fn remarks(key: Key, origin: Origin, findings: Vec<Finding>) -> Self {
+        Self {
+            findings: findings
+                .into_iter()
+                .map(|finding| finding.located(&origin))
+                .collect(),
+            key,
+            origin,
+            observed_generation: None,
+            serving: Serving::Nothing,
+            entry_points: Vec::new(),
+            conditions: Vec::new(),
+        }
+    }
+
+    /// One of its conditions.
+    pub fn condition(&self, condition: ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|it| it.condition == condition)
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields<'k> {
+            kind: &'static str,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            namespace: &'k str,
+            name: &'k str,
+        }
+        let Key {
+            kind,
+            namespace,
+            name,
+        } = self;
+        let kind = kind.as_str();
+        Fields {
+            kind,
+            namespace,
+            name,
+        }
+        .serialize(serializer)
+    }
+}
+
+fn true_or_false<S: Serializer>(status: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match status {
+        true => "True",
+        false => "False",
+    })
+}
+
+fn path_text<S: Serializer>(path: &Arc<Path>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+fn shared<S: Serializer>(entries: &[Arc<Entry>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(entries.iter().map(|entry| &**entry))
+}

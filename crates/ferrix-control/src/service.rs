@@ -1,0 +1,648 @@
+//! `Service` and `EndpointSlice`: from a reference to the addresses behind it.
+//!
+//! The store keeps of both only what is read here. A cluster has many more Services than routes,
+//! and most changes of a Service are none to us.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use ferrix_api::ingressroute::{Port, Scheme as RouteScheme, ServiceRef};
+use ferrix_table::services::{Endpoint, Protocol, Scheme, Service, ServiceId};
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use rustls_pki_types::ServerName;
+
+use crate::{
+    objects::{Key, Kind, ObjectName},
+    referencegrant::{self, Referrer, Refused},
+    report::{Finding, Reason},
+    settings::Settings,
+    world::World,
+};
+
+/// The label by which an EndpointSlice names its Service.
+pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// How many of the endpoints that are left out are named one by one.
+const REFUSED_ENDPOINTS_NAMED: usize = 8;
+
+/// What of a Service is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServiceSpec {
+    ports: Box<[ServicePort]>,
+    /// The name that a Service of type ExternalName stands for.
+    external_name: Option<Box<str>>,
+    /// The address family that the Service prefers, where it has one.
+    family: Option<Family>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ServicePort {
+    /// Empty where the only port has no name.
+    name: Box<str>,
+    number: u16,
+    protocol: Box<str>,
+    app_protocol: Option<Box<str>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+/// What of an EndpointSlice is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slice {
+    /// The Service that it belongs to; `None` where it names none.
+    pub(crate) service: Option<Box<str>>,
+    ports: Box<[SlicePort]>,
+    endpoints: Box<[SliceEndpoint]>,
+    findings: Box<[SliceFault]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SlicePort {
+    /// The name of the Service's port; empty for its only one.
+    name: Box<str>,
+    number: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SliceEndpoint {
+    place: u32,
+    address: IpAddr,
+    use_: Use,
+}
+
+/// When an endpoint may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    Ready,
+    /// Serving while it terminates: better than nothing.
+    LastResort,
+    Never,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SliceFault {
+    field: Box<str>,
+    message: Box<str>,
+}
+
+/// A port of a Service that some rule forwards to, and how it is spoken to.
+///
+/// Only [`resolve`] makes one, from a Service that the referrer may use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Backend {
+    service: ObjectName,
+    port: u16,
+    scheme: Scheme,
+    server_name: Option<Box<str>>,
+    /// The name of the port, by which slices know it.
+    port_name: Box<str>,
+    external: Option<IpAddr>,
+}
+
+impl Backend {
+    /// The Service that it is a port of.
+    pub(crate) fn service(&self) -> &ObjectName {
+        &self.service
+    }
+}
+
+/// Keeps what is read of a Service.
+pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
+    let Some(spec) = &service.spec else {
+        return ServiceSpec::default();
+    };
+    let port = |port: &core::ServicePort| {
+        Some(ServicePort {
+            name: port.name.as_deref().unwrap_or_default().into(),
+            number: u16::try_from(port.port)
+                .ok()
+                .filter(|number| *number != 0)?,
+            protocol: port.protocol.as_deref().unwrap_or("TCP").into(),
+            app_protocol: port.app_protocol.as_deref().map(Into::into),
+        })
+    };
+    let external = spec.type_.as_deref() == Some("ExternalName");
+    let family = spec.ip_families.as_deref().and_then(<[_]>::first);
+    ServiceSpec {
+        ports: spec.ports.iter().flatten().filter_map(port).collect(),
+        external_name: external.then(|| spec.external_name.as_deref().unwrap_or_default().into()),
+        family: family.and_then(|family| match family.as_str() {
+            "IPv4" => Some(Family::Ipv4),
+            "IPv6" => Some(Family::Ipv6),
+            _ => None,
+        }),
+    }
+}
+
+/// Keeps what is read of an EndpointSlice.
+pub(crate) fn compile_slice(slice: &discovery::EndpointSlice) -> Slice {
+    let mut findings = Vec::new();
+    let mut fault = |field: String, message: String| {
+        findings.push(SliceFault {
+            field: field.into(),
+            message: message.into(),
+        });
+    };
+    let labels = slice.metadata.labels.as_ref();
+    let service = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL));
+    if service.is_none() {
+        fault(
+            "metadata.labels".to_owned(),
+            format!("no label `{SERVICE_NAME_LABEL}` names the Service, so that nobody uses it"),
+        );
+    }
+    let mut ports = Vec::new();
+    for (place, port) in slice.ports.iter().flatten().enumerate() {
+        if port.protocol.as_deref().unwrap_or("TCP") != "TCP" {
+            continue;
+        }
+        match port.port.and_then(|number| u16::try_from(number).ok()) {
+            Some(number) if number != 0 => ports.push(SlicePort {
+                name: port.name.as_deref().unwrap_or_default().into(),
+                number,
+            }),
+            _ => fault(
+                format!("ports[{place}].port"),
+                "expected a port number from 1 to 65535".to_owned(),
+            ),
+        }
+    }
+    let addresses = matches!(&*slice.address_type, "IPv4" | "IPv6");
+    if !addresses {
+        fault(
+            "addressType".to_owned(),
+            format!(
+                "`{}` is not supported; expected `IPv4` or `IPv6`",
+                slice.address_type
+            ),
+        );
+    }
+    let mut endpoints = Vec::new();
+    let listed = slice
+        .endpoints
+        .iter()
+        .flatten()
+        .enumerate()
+        .filter(|_| addresses);
+    for (place, endpoint) in listed {
+        // As kube-proxy does: no meaning is defined for a second address.
+        let Some(address) = endpoint.addresses.first() else {
+            continue;
+        };
+        match address.parse::<IpAddr>() {
+            Ok(address) => endpoints.push(SliceEndpoint {
+                place: u32::try_from(place).unwrap_or(u32::MAX),
+                address: address.to_canonical(),
+                use_: Use::of(endpoint.conditions.as_ref()),
+            }),
+            Err(_) => fault(
+                format!("endpoints[{place}].addresses[0]"),
+                format!("`{address}` is no IP address"),
+            ),
+        }
+        if endpoint.addresses.len() > 1 {
+            fault(
+                format!("endpoints[{place}].addresses"),
+                "only the first address is used, as everywhere in Kubernetes; give each address \
+                 an endpoint of its own"
+                    .to_owned(),
+            );
+        }
+    }
+    Slice {
+        service: service.map(|service| service.as_str().into()),
+        ports: ports.into(),
+        endpoints: endpoints.into(),
+        findings: findings.into(),
+    }
+}
+
+impl Use {
+    /// Absent conditions are what the API says of them: ready, serving, not terminating.
+    fn of(conditions: Option<&discovery::EndpointConditions>) -> Self {
+        let condition = |get: fn(&discovery::EndpointConditions) -> Option<bool>, absent: bool| {
+            conditions.and_then(get).unwrap_or(absent)
+        };
+        let terminating = condition(|it| it.terminating, false);
+        if condition(|it| it.ready, true) {
+            Self::Ready
+        } else if terminating && condition(|it| it.serving, true) {
+            Self::LastResort
+        } else {
+            Self::Never
+        }
+    }
+}
+
+/// Follows a reference of a route in `namespace` to a port of a Service.
+pub(crate) fn resolve(
+    world: &World,
+    settings: &Settings,
+    namespace: &str,
+    reference: &ServiceRef,
+    field: &str,
+) -> Result<Backend, Finding> {
+    let name = name(reference, namespace);
+    let refuse = |reason, field: String, message: String| Finding::problem(reason, field, message);
+    let from = Referrer::IngressRoute { namespace };
+    let spec = referencegrant::service(world, settings, from, &name).map_err(|refused| {
+        let (reason, message) = match refused {
+            Refused::Missing => (
+                Reason::ServiceNotFound,
+                match world.rejection(&name.key(Kind::Service)) {
+                    Some(_) => format!("Service {name} cannot be read"),
+                    None => format!("Service {name} does not exist"),
+                },
+            ),
+            Refused::Unwatched => (
+                Reason::ServiceNotFound,
+                format!("Service {name} is in a namespace that is not watched"),
+            ),
+            Refused::Forbidden => (
+                Reason::NotPermitted,
+                format!(
+                    "Service {name} is in another namespace, and no ReferenceGrant there lets \
+                     IngressRoutes of namespace {namespace} refer to it"
+                ),
+            ),
+        };
+        refuse(reason, field.to_owned(), message)
+    })?;
+    let port = spec.port(&reference.port).ok_or_else(|| {
+        let message = match &*spec.ports {
+            [] => format!("Service {name} has no port {}; it has none", reference.port),
+            ports => {
+                let ports: Vec<_> = ports.iter().map(ServicePort::to_string).collect();
+                format!(
+                    "Service {name} has no port {}; it has {}",
+                    reference.port,
+                    ports.join(", ")
+                )
+            }
+        };
+        refuse(Reason::PortNotFound, format!("{field}.port"), message)
+    })?;
+    if &*port.protocol != "TCP" {
+        let message = format!(
+            "port {} of Service {name} is {}, not TCP",
+            port, port.protocol
+        );
+        return Err(refuse(
+            Reason::ServiceNotUsable,
+            format!("{field}.port"),
+            message,
+        ));
+    }
+    let external = match &spec.external_name {
+        None => None,
+        Some(external) => Some(
+            external_address(settings, &name, external)
+                .map_err(|message| refuse(Reason::ServiceNotUsable, field.to_owned(), message))?,
+        ),
+    };
+    let scheme = match reference.scheme {
+        Some(scheme) => scheme_of_route(scheme),
+        None => port.scheme().unwrap_or(Scheme::Http),
+    };
+    Ok(Backend {
+        service: name,
+        port: port.number,
+        scheme,
+        server_name: reference
+            .server_name
+            .as_deref()
+            .filter(|_| scheme == Scheme::Https)
+            .map(Into::into),
+        port_name: port.name.clone(),
+        external,
+    })
+}
+
+/// The Service that a route in `namespace` refers to.
+pub(crate) fn name(reference: &ServiceRef, namespace: &str) -> ObjectName {
+    let namespace = reference.namespace.as_deref().unwrap_or(namespace);
+    ObjectName::new(namespace, &reference.name)
+}
+
+/// What is wrong with a reference, whatever there is in the world.
+pub(crate) fn check_reference(reference: &ServiceRef) -> Option<(&'static str, String)> {
+    let server_name = reference.server_name.as_deref()?;
+    match ServerName::try_from(server_name) {
+        Ok(_) => None,
+        Err(_) => Some((".serverName", format!("`{server_name}` is no host name"))),
+    }
+}
+
+/// Whether `serverName` is of no use, because TLS is not spoken.
+pub(crate) fn ignores_server_name(reference: &ServiceRef, backend: &Backend) -> bool {
+    reference.server_name.is_some() && backend.scheme != Scheme::Https
+}
+
+fn scheme_of_route(scheme: RouteScheme) -> Scheme {
+    match scheme {
+        RouteScheme::Http => Scheme::Http,
+        RouteScheme::Https => Scheme::Https,
+        RouteScheme::H2c => Scheme::H2c,
+    }
+}
+
+fn external_address(
+    settings: &Settings,
+    name: &ObjectName,
+    external: &str,
+) -> Result<IpAddr, String> {
+    if !settings.allow_external_name {
+        return Err(format!(
+            "Service {name} is of type ExternalName, which the settings do not allow; name the \
+             addresses in an EndpointSlice"
+        ));
+    }
+    let address: IpAddr = external.parse().map_err(|_| {
+        format!(
+            "Service {name} stands for the name `{external}`; names are not looked up, only an \
+             IP address can be used"
+        )
+    })?;
+    match refusal(settings, address) {
+        None => Ok(address.to_canonical()),
+        Some(refusal) => Err(format!("Service {name} stands for {address}: {refusal}")),
+    }
+}
+
+/// Why an address is never forwarded to, where it is not.
+///
+/// Whoever may write an EndpointSlice must not reach what listens on the proxy's own host, or
+/// what a cloud offers to its machines.
+fn refusal(settings: &Settings, address: IpAddr) -> Option<&'static str> {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    if address.is_loopback() && !settings.allow_loopback_endpoints {
+        Some("loopback addresses are refused")
+    } else if link_local {
+        Some("link-local addresses are refused")
+    } else if address.is_unspecified() {
+        Some("the unspecified address is refused")
+    } else if address.is_multicast() || broadcast {
+        Some("multicast and broadcast addresses are refused")
+    } else {
+        None
+    }
+}
+
+impl ServiceSpec {
+    fn port(&self, port: &Port) -> Option<&ServicePort> {
+        self.ports.iter().find(|it| match port {
+            Port::Number(number) => it.number == *number,
+            Port::Name(name) => *it.name == **name,
+        })
+    }
+}
+
+impl ServicePort {
+    /// What `appProtocol` says, or Traefik's rule where it says nothing. `None`: it says what is
+    /// not known.
+    fn scheme(&self) -> Option<Scheme> {
+        match self.app_protocol.as_deref() {
+            None if self.number == 443 || self.name.starts_with("https") => Some(Scheme::Https),
+            None => Some(Scheme::Http),
+            Some("http" | "kubernetes.io/ws") => Some(Scheme::Http),
+            Some("https" | "kubernetes.io/wss") => Some(Scheme::Https),
+            Some("kubernetes.io/h2c" | "h2c" | "grpc") => Some(Scheme::H2c),
+            Some(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for ServicePort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.name.is_empty() {
+            true => write!(f, "{}", self.number),
+            false => write!(f, "{} (`{}`)", self.number, self.name),
+        }
+    }
+}
+
+/// The services of the table, for backends in order. Services of one identity count together.
+pub(crate) fn table_services(
+    world: &World,
+    settings: &Settings,
+    backends: &[Backend],
+) -> Vec<Arc<Service>> {
+    let mut services: Vec<Arc<Service>> = Vec::with_capacity(backends.len());
+    for backend in backends {
+        let mut service = table_service(world, settings, backend);
+        // Two that differ in nothing but the server name are neighbours in this order.
+        if let Some(last) = services.last().filter(|last| last.id == service.id) {
+            service.state = Arc::clone(&last.state);
+        }
+        services.push(Arc::new(service));
+    }
+    services
+}
+
+/// One service of the table, with the endpoints that there are now.
+pub(crate) fn table_service(world: &World, settings: &Settings, backend: &Backend) -> Service {
+    let Backend {
+        service,
+        port,
+        scheme,
+        ..
+    } = backend;
+    Service {
+        id: ServiceId {
+            namespace: service.namespace.clone(),
+            name: service.name.clone(),
+            port: *port,
+            scheme: *scheme,
+        },
+        protocol: match scheme {
+            Scheme::Http => Protocol::Http1,
+            Scheme::H2c => Protocol::Http2,
+            Scheme::Https => Protocol::Tls {
+                server_name: backend.server_name.clone().unwrap_or_else(|| {
+                    format!("{}.{}.svc", service.name, service.namespace).into()
+                }),
+            },
+        },
+        endpoints: addresses(world, settings, backend)
+            .into_iter()
+            .map(|address| Endpoint {
+                address,
+                state: Arc::default(),
+            })
+            .collect(),
+        state: Arc::default(),
+    }
+}
+
+/// The addresses that take requests now, in order, each once.
+fn addresses(world: &World, settings: &Settings, backend: &Backend) -> Vec<SocketAddr> {
+    if let Some(address) = backend.external {
+        return vec![SocketAddr::new(address, backend.port)];
+    }
+    let mut found: Vec<(Use, SocketAddr)> = Vec::new();
+    for (_, slice) in world.slices(backend) {
+        for port in slice
+            .ports
+            .iter()
+            .filter(|port| port.name == backend.port_name)
+        {
+            let usable = slice.endpoints.iter().filter(|endpoint| {
+                endpoint.use_ != Use::Never && refusal(settings, endpoint.address).is_none()
+            });
+            found.extend(usable.map(|it| (it.use_, SocketAddr::new(it.address, port.number))));
+        }
+    }
+    found.sort_unstable();
+    // Ready ones come first: they decide whether the others are needed.
+    if let Some((best, _)) = found.first().copied() {
+        found.retain(|(use_, _)| *use_ == best);
+    }
+    found.dedup();
+    // The same pods have an address in each family. One is enough: the one that the Service
+    // prefers, as long as it leads anywhere.
+    if let Some(family) = world.spec(backend).and_then(|spec| spec.family)
+        && found
+            .iter()
+            .any(|(_, address)| Family::of(address) == family)
+    {
+        found.retain(|(_, address)| Family::of(address) == family);
+    }
+    found.into_iter().map(|(_, address)| address).collect()
+}
+
+impl Family {
+    fn of(address: &SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(_) => Self::Ipv4,
+            SocketAddr::V6(_) => Self::Ipv6,
+        }
+    }
+}
+
+/// What there is to say about a Service that rules forward to, and about its slices: `backends`
+/// are all those of one Service, at least one, and `services` what they became.
+pub(crate) fn findings(
+    world: &World,
+    settings: &Settings,
+    backends: &[Backend],
+    services: &[Arc<Service>],
+) -> Vec<(Key, Vec<Finding>)> {
+    let Some(any) = backends.first() else {
+        return Vec::new();
+    };
+    let name = &any.service;
+    let mut all = Vec::new();
+    let mut findings = Vec::new();
+    if let Some(spec) = world.spec(any) {
+        for (place, port) in spec.ports.iter().enumerate() {
+            let used = backends.iter().any(|backend| backend.port == port.number);
+            if let Some(unknown) = port.app_protocol.as_deref()
+                && used
+                && port.scheme().is_none()
+            {
+                findings.push(Finding::warning(
+                    Reason::UnknownProtocol,
+                    format!("spec.ports[{place}].appProtocol"),
+                    format!(
+                        "`{unknown}` is not known and is taken for `http`; known are `http`, \
+                         `https`, `h2c`, `grpc`, `kubernetes.io/h2c`, `kubernetes.io/ws` and \
+                         `kubernetes.io/wss`"
+                    ),
+                ));
+            }
+        }
+    }
+    let mut named = Vec::new();
+    for (backend, service) in backends.iter().zip(services) {
+        if service.endpoints.is_empty() && !named.contains(&backend.port) {
+            named.push(backend.port);
+            findings.push(Finding::warning(
+                Reason::NoEndpoints,
+                "",
+                format!(
+                    "no endpoint for port {} takes requests: {}; requests get 503",
+                    backend.port,
+                    why_none(world, backend)
+                ),
+            ));
+        }
+    }
+    if !findings.is_empty() {
+        all.push((name.key(Kind::Service), findings));
+    }
+    for (slice_name, slice) in world.slices(any) {
+        let findings = slice_findings(settings, slice);
+        if !findings.is_empty() {
+            all.push((
+                Key::new(Kind::EndpointSlice, &name.namespace, slice_name),
+                findings,
+            ));
+        }
+    }
+    all
+}
+
+fn why_none(world: &World, backend: &Backend) -> String {
+    let Backend {
+        service, port_name, ..
+    } = backend;
+    let mut slices = 0;
+    let mut with_port = 0;
+    let mut endpoints = 0;
+    for (_, slice) in world.slices(backend) {
+        slices += 1;
+        if slice.ports.iter().any(|port| port.name == *port_name) {
+            with_port += 1;
+            endpoints += slice.endpoints.len();
+        }
+    }
+    let name = &service.name;
+    match (slices, with_port, endpoints) {
+        (0, ..) => format!("no EndpointSlice has the label `{SERVICE_NAME_LABEL}: {name}`"),
+        (_, 0, _) => match port_name.is_empty() {
+            true => "no EndpointSlice of it has a port without a name".to_owned(),
+            false => format!("no EndpointSlice of it has a port named `{port_name}`"),
+        },
+        (_, _, 0) => "its EndpointSlices are empty".to_owned(),
+        (_, _, 1) => "its only endpoint is not ready, or may not be used".to_owned(),
+        (_, _, count) => format!("none of its {count} endpoints is ready and may be used"),
+    }
+}
+
+/// What there is to say about a slice. Not whether it is used by anyone.
+pub(crate) fn slice_findings(settings: &Settings, slice: &Slice) -> Vec<Finding> {
+    let faults = slice
+        .findings
+        .iter()
+        .map(|fault| Finding::warning(Reason::EndpointNotUsed, &*fault.field, &*fault.message));
+    let refused = slice.endpoints.iter().filter_map(|endpoint| {
+        let refusal = refusal(settings, endpoint.address)?;
+        Some(Finding::problem(
+            Reason::EndpointNotUsed,
+            format!("endpoints[{}].addresses[0]", endpoint.place),
+            format!("{} is left out: {refusal}", endpoint.address),
+        ))
+    });
+    let mut findings: Vec<_> = faults.chain(refused).collect();
+    if findings.len() > REFUSED_ENDPOINTS_NAMED {
+        let more = findings.len() - REFUSED_ENDPOINTS_NAMED;
+        findings.truncate(REFUSED_ENDPOINTS_NAMED);
+        let message = format!("{more} more are left out");
+        findings.push(Finding::problem(
+            Reason::EndpointNotUsed,
+            "endpoints",
+            message,
+        ));
+    }
+    findings
+}

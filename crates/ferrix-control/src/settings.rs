@@ -1,0 +1,75 @@
+//! What the operator decides: the part of the settings that objects are compiled against.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ferrix_table::{certificates::Certificate, table::EntryPoint};
+
+/// The class of routes without `ingressClassName`, for installations without a class.
+pub const DEFAULT_CLASS: &str = "ferrix";
+
+/// What the operator decides.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The listening sockets, in the order of the settings file: their place is their index.
+    pub entry_points: Vec<EntryPoint>,
+    /// Presented on secure entry points where no route claims the name.
+    pub default_certificate: Option<DefaultCertificate>,
+    /// Only routes of this class are served. `None`: routes without a class, and those of
+    /// [`DEFAULT_CLASS`].
+    pub ingress_class: Option<String>,
+    /// Only objects of these namespaces are seen. `None`: all.
+    pub namespaces: Option<BTreeSet<String>>,
+    /// Whether Services of type ExternalName may be used.
+    pub allow_external_name: bool,
+    /// Whether endpoints may have loopback addresses. In a cluster that would let whoever writes
+    /// an EndpointSlice reach what listens on the proxy's own host.
+    pub allow_loopback_endpoints: bool,
+}
+
+/// Where the default certificate comes from.
+#[derive(Clone, Debug)]
+pub enum DefaultCertificate {
+    /// A Secret of type `kubernetes.io/tls`.
+    Secret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Files that the binary has read: see [`crate::secret::certificate`].
+    Loaded(Arc<Certificate>),
+}
+
+impl Settings {
+    /// These entry points; everything else as in a cluster, with nothing optional allowed.
+    pub fn new(entry_points: Vec<EntryPoint>) -> Self {
+        Self {
+            entry_points,
+            ..Self::default()
+        }
+    }
+
+    /// The same for a folder of files, where loopback endpoints are the rule.
+    pub fn for_files(entry_points: Vec<EntryPoint>) -> Self {
+        Self {
+            allow_loopback_endpoints: true,
+            ..Self::new(entry_points)
+        }
+    }
+
+    /// Whether objects of the namespace are seen.
+    pub(crate) fn watches(&self, namespace: &str) -> bool {
+        match &self.namespaces {
+            Some(namespaces) => namespaces.contains(namespace),
+            None => true,
+        }
+    }
+
+    /// Whether routes of the class are ours.
+    pub(crate) fn serves_class(&self, class: Option<&str>) -> bool {
+        match &self.ingress_class {
+            Some(ours) => class == Some(ours),
+            None => class.is_none_or(|class| class == DEFAULT_CLASS),
+        }
+    }
+}

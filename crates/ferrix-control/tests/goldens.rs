@@ -1,0 +1,239 @@
+//! One file per case: objects, and what becomes of them.
+//!
+//! ```text
+//! # What the case shows.
+//! # Settings: class=internal external-name loopback=no default=NAMESPACE/NAME namespaces=a,b entry-points=web
+//! OBJECTS
+//! ---
+//! # Then            (optional, any number of times: what is applied next)
+//! # Delete: KIND NAMESPACE/NAME
+//! OBJECTS
+//! ---
+//! # Output
+//! TABLE AND REPORT
+//! ```
+//!
+//! `FERRIX_REFRESH=1` writes the outputs anew.
+
+use std::{env, fs, path::Path, sync::Arc};
+
+use ferrix_control::{
+    decode::{self, Decoded, Strictness},
+    objects::{Key, Kind, Origin},
+    settings::{DefaultCertificate, Settings},
+    translate,
+    world::{Change, World},
+    yaml,
+};
+use ferrix_table::table::EntryPoint;
+use serde_json::{Value, json};
+
+/// 2027-01-15, when every certificate of the cases is as its case says.
+const NOW: i64 = 1_800_000_000;
+
+#[test]
+fn goldens() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+    let refresh = env::var_os("FERRIX_REFRESH").is_some();
+    let mut cases: Vec<_> = fs::read_dir(&folder)
+        .expect("the folder of cases")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    cases.sort();
+    let mut failed = Vec::new();
+    for path in &cases {
+        let text = fs::read_to_string(path).expect("a case");
+        let input = text
+            .split("\n---\n# Output\n")
+            .next()
+            .expect("an input")
+            .trim_end();
+        let output = run(path, input);
+        let expected = format!("{input}\n---\n# Output\n{output}");
+        if refresh {
+            fs::write(path, expected).expect("the case can be written");
+        } else if text != expected {
+            let difference = expected
+                .lines()
+                .zip(text.lines())
+                .find(|(one, other)| one != other)
+                .map(|(is, was)| format!("is  {is}\nwas {was}"));
+            failed.push(format!(
+                "{}: {}",
+                path.display(),
+                difference.unwrap_or_default()
+            ));
+        }
+    }
+    assert!(cases.len() >= 50, "only {} cases were found", cases.len());
+    assert!(
+        failed.is_empty(),
+        "{} of {} cases differ (FERRIX_REFRESH=1 writes them anew):\n{}",
+        failed.len(),
+        cases.len(),
+        failed.join("\n")
+    );
+}
+
+fn run(path: &Path, input: &str) -> String {
+    let name: Arc<Path> = Path::new(path.file_name().expect("a name")).into();
+    let settings = settings(input);
+    let mut world = World::new();
+    world.set_time(NOW);
+    let mut line = 0;
+    for part in input.split("\n---\n# Then\n") {
+        for key in part
+            .lines()
+            .filter_map(|line| line.strip_prefix("# Delete: "))
+        {
+            world.take(Change::Remove(parse_key(key)));
+        }
+        // Lines count from the start of the file.
+        let blank = "\n".repeat(line);
+        for change in changes(&name, &format!("{blank}{part}")) {
+            world.take(change);
+        }
+        line += part.lines().count() + 2;
+    }
+    let (table, report) = translate(&world, &settings);
+    let mut table = serde_json::to_value(table.dump()).expect("a dump");
+    let fields = table.as_object_mut().expect("a mapping");
+    fields.remove("generation");
+    fields.remove("entry_points");
+    let mut objects = serde_json::to_value(
+        report
+            .entries()
+            .iter()
+            .map(|entry| serde_json::to_value(&**entry).expect("an entry"))
+            .collect::<Vec<_>>(),
+    )
+    .expect("entries");
+    for object in objects.as_array_mut().expect("a list") {
+        let fields = object.as_object_mut().expect("a mapping");
+        if fields["conditions"].as_array().is_some_and(Vec::is_empty) {
+            for empty in [
+                "conditions",
+                "entry_points",
+                "serving",
+                "observed_generation",
+            ] {
+                fields.remove(empty);
+            }
+        }
+    }
+    let output = json!({ "table": table, "report": objects });
+    serde_yaml_ng::to_string(&output).expect("YAML")
+}
+
+fn changes(path: &Arc<Path>, text: &str) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for document in yaml::documents(text) {
+        let mut document = document.unwrap_or_else(|error| {
+            panic!("{}:{}: {error}", path.display(), error.line);
+        });
+        let documents = match decode::is_list(&document.value) {
+            true => document.items().expect("a list"),
+            false => vec![document],
+        };
+        for document in documents {
+            let origin = Origin::File {
+                path: Arc::clone(path),
+                line: document.lines.line(),
+                lines: Arc::new(document.lines),
+            };
+            changes.push(match decode::decode(&document.value, Strictness::File) {
+                Ok(Decoded::Object {
+                    object,
+                    unknown_fields,
+                }) => {
+                    assert_eq!(unknown_fields, [""; 0], "{}", path.display());
+                    Change::Apply {
+                        object,
+                        origin,
+                        notes: Vec::new(),
+                    }
+                }
+                Ok(Decoded::Ignored(kind)) => panic!("{}: {kind} is ignored", path.display()),
+                Err(error) => Change::Reject {
+                    key: error.key.clone().expect("an object with a name"),
+                    origin,
+                    error,
+                },
+            });
+        }
+    }
+    changes
+}
+
+fn settings(input: &str) -> Settings {
+    let entry_point = |name: &str| EntryPoint {
+        name: name.to_owned(),
+        secure: name.starts_with("websecure"),
+    };
+    let mut settings = Settings::for_files(vec![entry_point("web"), entry_point("websecure")]);
+    let line = input
+        .lines()
+        .find_map(|line| line.strip_prefix("# Settings: "));
+    for setting in line.unwrap_or_default().split_whitespace() {
+        match setting.split_once('=').unwrap_or((setting, "")) {
+            ("class", class) => settings.ingress_class = Some(class.to_owned()),
+            ("external-name", _) => settings.allow_external_name = true,
+            ("loopback", _) => settings.allow_loopback_endpoints = false,
+            ("default", secret) => {
+                let (namespace, name) = secret.split_once('/').expect("NAMESPACE/NAME");
+                settings.default_certificate = Some(DefaultCertificate::Secret {
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                });
+            }
+            ("namespaces", names) => {
+                settings.namespaces = Some(names.split(',').map(str::to_owned).collect());
+            }
+            ("entry-points", names) => {
+                settings.entry_points = names.split(',').map(entry_point).collect();
+            }
+            (other, _) => panic!("unknown setting {other}"),
+        }
+    }
+    settings
+}
+
+fn parse_key(text: &str) -> Key {
+    let (kind, name) = text.split_once(' ').expect("KIND NAMESPACE/NAME");
+    let (namespace, name) = name.split_once('/').expect("NAMESPACE/NAME");
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|it| it.as_str() == kind)
+        .expect("a kind");
+    Key::new(kind, namespace, name)
+}
+
+/// Every reason that a condition or a finding can have is shown by some case, or is one that only
+/// files can have.
+#[test]
+fn every_reason_has_a_case() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+    let mut seen = String::new();
+    for entry in fs::read_dir(&folder).expect("the folder of cases") {
+        let path = entry.expect("an entry").path();
+        seen.push_str(&fs::read_to_string(path).expect("a case"));
+    }
+    let of_files = ["Duplicate", "Unreadable", "UnknownKind", "UnknownField"];
+    for reason in ferrix_control::report::Reason::ALL {
+        let reason = reason.as_str();
+        let shown = seen.contains(&format!("reason: {reason}\n"));
+        assert!(
+            shown || of_files.contains(&reason),
+            "no case shows {reason}"
+        );
+    }
+}
+
+/// The values of the dump that goldens leave out are there.
+#[test]
+fn a_dump_has_entry_points() {
+    let settings = settings("");
+    let (table, _) = translate(&World::new(), &settings);
+    let dump: Value = serde_json::to_value(table.dump()).expect("a dump");
+    assert_eq!(dump["entry_points"][1]["name"], "websecure");
+}

@@ -1,0 +1,432 @@
+//! What holds for any objects in any order.
+
+use std::sync::Arc;
+
+use ferrix_control::{
+    Compiler,
+    compiler::Published,
+    decode::{self, Decoded, Strictness},
+    objects::{Object, Origin},
+    settings::{DefaultCertificate, Settings},
+    translate,
+    world::{Change, World},
+    yaml,
+};
+use ferrix_table::{Table, publish, table::EntryPoint};
+use proptest::prelude::*;
+
+/// One of a few objects that know each other, in one of a few versions, some of them bad.
+#[derive(Clone, Debug)]
+enum Spec {
+    Route {
+        name: u8,
+        namespace: u8,
+        host: u8,
+        rule: u8,
+        created: Option<u8>,
+        tls: Option<u8>,
+        entry_points: u8,
+        services: Vec<(u8, u8, u8)>,
+    },
+    Service {
+        name: u8,
+        namespace: u8,
+        variant: u8,
+    },
+    Slice {
+        name: u8,
+        namespace: u8,
+        service: u8,
+        addresses: Vec<(u8, u8)>,
+        port: u8,
+    },
+    Secret {
+        name: u8,
+        namespace: u8,
+        variant: u8,
+    },
+    Grant {
+        namespace: u8,
+        to: Option<u8>,
+    },
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let small = || 0..3_u8;
+    let route = (
+        (0..6_u8, small(), 0..5_u8, 0..7_u8),
+        proptest::option::of(small()),
+        proptest::option::of(small()),
+        0..6_u8,
+        proptest::collection::vec((small(), small(), 0..4_u8), 1..3),
+    )
+        .prop_map(
+            |((name, namespace, host, rule), created, tls, entry_points, services)| Spec::Route {
+                name,
+                namespace,
+                host,
+                rule,
+                created,
+                tls,
+                entry_points,
+                services,
+            },
+        );
+    let service =
+        (small(), small(), 0..5_u8).prop_map(|(name, namespace, variant)| Spec::Service {
+            name,
+            namespace,
+            variant,
+        });
+    let slice = (
+        small(),
+        small(),
+        small(),
+        proptest::collection::vec((0..6_u8, 0..4_u8), 0..4),
+        0..3_u8,
+    )
+        .prop_map(|(name, namespace, service, addresses, port)| Spec::Slice {
+            name,
+            namespace,
+            service,
+            addresses,
+            port,
+        });
+    let secret = (small(), small(), small()).prop_map(|(name, namespace, variant)| Spec::Secret {
+        name,
+        namespace,
+        variant,
+    });
+    let grant = (small(), proptest::option::of(small()))
+        .prop_map(|(namespace, to)| Spec::Grant { namespace, to });
+    prop_oneof![4 => route, 3 => service, 6 => slice, 1 => secret, 1 => grant]
+}
+
+impl Spec {
+    fn object(&self) -> Object {
+        let text = self.text();
+        let document = yaml::documents(&text).remove(0).expect("YAML");
+        match decode::decode(&document.value, Strictness::Api) {
+            Ok(Decoded::Object { object, .. }) => object,
+            other => panic!("{other:?}\n{text}"),
+        }
+    }
+
+    fn change(&self) -> Change {
+        Change::Apply {
+            object: self.object(),
+            origin: Origin::Api,
+            notes: Vec::new(),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Route {
+                name,
+                namespace,
+                host,
+                rule,
+                created,
+                tls,
+                entry_points,
+                services,
+            } => {
+                let host =
+                    ["a.example", "'*.example'", "b.example", "'bad host'", ""][usize::from(*host)];
+                let host = match host {
+                    "" => String::new(),
+                    host => format!("host: {host}, "),
+                };
+                let rule = [
+                    "",
+                    "matches: Path(`/a`), ",
+                    "matches: PathPrefix(`/`), ",
+                    "matches: 'Path(`/a`) || Path(`/b`)', ",
+                    "matches: Path(, ",
+                    "priority: 50, ",
+                    "matches: Path(`/a`), priority: 12, ",
+                ][usize::from(*rule)];
+                let created = created.map_or(String::new(), |year| {
+                    format!(", creationTimestamp: '202{year}-01-01T00:00:00Z'")
+                });
+                let tls = tls.map_or(String::new(), |tls| format!("tls: c{tls}, "));
+                let entry_points = [
+                    "",
+                    "entrypoint: web, ",
+                    "entrypoint: websecure, ",
+                    "entrypoints: [web, websecure], ",
+                    "entrypoints: [web, unknown], ",
+                    "entrypoints: [internal, web], ",
+                ][usize::from(*entry_points)];
+                let services: Vec<_> = services
+                    .iter()
+                    .map(|(service, namespace, weight)| {
+                        format!(
+                            "{{name: s{service}, namespace: n{namespace}, port: http, \
+                             weight: {weight}}}"
+                        )
+                    })
+                    .collect();
+                let services = services.join(", ");
+                format!(
+                    "apiVersion: ferrix.com/v1\nkind: IngressRoute\n\
+                     metadata: {{name: r{name}, namespace: n{namespace}{created}}}\n\
+                     spec: {{{entry_points}{tls}route: {{{host}rules: \
+                     [{{{rule}services: [{services}]}}]}}}}\n"
+                )
+            }
+            Self::Service {
+                name,
+                namespace,
+                variant,
+            } => {
+                let spec = [
+                    "ports: [{name: http, port: 80}]",
+                    "ports: [{name: http, port: 81, appProtocol: kubernetes.io/h2c}]",
+                    "ports: [{name: http, port: 80, appProtocol: odd}, {name: x, port: 1}]",
+                    "ports: [{name: other, port: 80}]",
+                    "ports: [{name: http, port: 443}], ipFamilies: [IPv6]",
+                ][usize::from(*variant)];
+                format!(
+                    "apiVersion: v1\nkind: Service\n\
+                     metadata: {{name: s{name}, namespace: n{namespace}}}\nspec: {{{spec}}}\n"
+                )
+            }
+            Self::Slice {
+                name,
+                namespace,
+                service,
+                addresses,
+                port,
+            } => {
+                let address = |(address, state): &(u8, u8)| {
+                    let address = [
+                        "10.0.0.1",
+                        "10.0.0.2",
+                        "10.0.0.3",
+                        "'2001:db8::1'",
+                        "127.0.0.1",
+                        "x",
+                    ][usize::from(*address)];
+                    let state = [
+                        "",
+                        ", conditions: {ready: false}",
+                        ", conditions: {ready: false, terminating: true}",
+                        ", conditions: {ready: true}",
+                    ][usize::from(*state)];
+                    format!("{{addresses: [{address}]{state}}}")
+                };
+                let addresses: Vec<_> = addresses.iter().map(address).collect();
+                let port = ["http", "x", "other"][usize::from(*port)];
+                format!(
+                    "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+                     metadata: {{name: e{name}, namespace: n{namespace}, \
+                     labels: {{kubernetes.io/service-name: s{service}}}}}\n\
+                     addressType: IPv4\nports: [{{name: {port}, port: 8080}}]\n\
+                     endpoints: [{}]\n",
+                    addresses.join(", ")
+                )
+            }
+            Self::Secret {
+                name,
+                namespace,
+                variant,
+            } => {
+                let (certificate, key) = match variant {
+                    0 => certificate(0),
+                    1 => certificate(1),
+                    _ => (certificate(0).0, certificate(1).1),
+                };
+                let block = |text: &str| text.trim_end().replace('\n', "\n    ");
+                format!(
+                    "apiVersion: v1\nkind: Secret\n\
+                     metadata: {{name: c{name}, namespace: n{namespace}}}\n\
+                     type: kubernetes.io/tls\nstringData:\n  tls.crt: |\n    {}\n  \
+                     tls.key: |\n    {}\n",
+                    block(certificate),
+                    block(key)
+                )
+            }
+            Self::Grant { namespace, to } => {
+                let to = to.map_or(String::new(), |to| format!(", name: s{to}"));
+                format!(
+                    "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\n\
+                     metadata: {{name: g, namespace: n{namespace}}}\nspec:\n  \
+                     from: [{{group: ferrix.com, kind: IngressRoute, namespace: n0}}]\n  \
+                     to: [{{group: '', kind: Service{to}}}]\n"
+                )
+            }
+        }
+    }
+}
+
+/// One of two certificates, the same in a whole run.
+fn certificate(which: usize) -> (&'static str, &'static str) {
+    static MADE: std::sync::LazyLock<[(String, String); 2]> = std::sync::LazyLock::new(|| {
+        ["a.example", "b.example"].map(|name| {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("made");
+            (made.cert.pem(), made.signing_key.serialize_pem())
+        })
+    });
+    let (certificate, key) = &MADE[which];
+    (certificate, key)
+}
+
+fn settings() -> Settings {
+    let entry_point = |name: &str, secure| EntryPoint {
+        name: name.to_owned(),
+        secure,
+    };
+    Settings {
+        default_certificate: Some(DefaultCertificate::Secret {
+            namespace: "n0".to_owned(),
+            name: "c0".to_owned(),
+        }),
+        ..Settings::new(vec![
+            entry_point("web", false),
+            entry_point("websecure", true),
+            entry_point("internal", false),
+        ])
+    }
+}
+
+/// The table as a document, but for its generation.
+fn dump(table: &Table) -> serde_json::Value {
+    let mut dump = serde_json::to_value(table.dump()).expect("a dump");
+    dump.as_object_mut()
+        .expect("a mapping")
+        .remove("generation");
+    dump
+}
+
+/// A step in the life of a cluster.
+#[derive(Clone, Debug)]
+enum Step {
+    Apply(Spec),
+    Remove(Spec),
+}
+
+impl Step {
+    fn change(&self) -> Change {
+        match self {
+            Self::Apply(spec) => spec.change(),
+            Self::Remove(spec) => Change::Remove(spec.object().key()),
+        }
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![4 => spec().prop_map(Step::Apply), 1 => spec().prop_map(Step::Remove)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// The same objects in any order give the same table and the same report.
+    #[test]
+    fn order_does_not_matter(
+        specs in proptest::collection::vec(spec(), 0..40),
+        seed in any::<u64>(),
+    ) {
+        // The last of each name: earlier versions would be history.
+        let mut last: Vec<(_, Change)> = Vec::new();
+        for spec in &specs {
+            let key = spec.object().key();
+            last.retain(|(it, _)| *it != key);
+            last.push((key, spec.change()));
+        }
+        let mut shuffled = last.clone();
+        shuffled.sort_by_key(|(key, _)| {
+            use std::hash::{DefaultHasher, Hash, Hasher};
+            let mut hasher = DefaultHasher::new();
+            (seed, key).hash(&mut hasher);
+            hasher.finish()
+        });
+        let made = |changes: Vec<(_, Change)>| {
+            let mut world = World::new();
+            for (_, change) in changes {
+                world.take(change);
+            }
+            translate(&world, &settings())
+        };
+        let (table, report) = made(last);
+        let (other_table, other_report) = made(shuffled);
+        prop_assert_eq!(dump(&table), dump(&other_table));
+        prop_assert_eq!(report, other_report);
+    }
+
+    /// After any history, taken in any portions, what is published and reported is what a
+    /// translation of the whole world gives.
+    #[test]
+    fn the_short_way_leads_to_the_same_place(
+        first in proptest::collection::vec(spec(), 0..30),
+        steps in proptest::collection::vec(proptest::collection::vec(step(), 1..3), 1..20),
+    ) {
+        const NOW: i64 = 1_800_000_000;
+        let (publisher, reader) = publish::channel();
+        let mut compiler = Compiler::new(settings(), publisher);
+        let reports = compiler.reports();
+        prop_assert_eq!(
+            compiler.apply_at(first.iter().map(Spec::change), NOW),
+            Published::Nothing,
+            "nothing is published before everything was seen"
+        );
+        prop_assert_eq!(reader.generation(), 0);
+        prop_assert_eq!(compiler.loaded(), Published::Table { generation: 1 });
+        for steps in steps {
+            let before = reader.load();
+            let published = compiler.apply_at(steps.iter().map(Step::change), NOW);
+            let (table, report) = translate(compiler.world(), &settings());
+            let current = reader.load();
+            prop_assert_eq!(dump(&current), dump(&table));
+            prop_assert_eq!(&*reports.borrow().clone(), &report);
+            match published {
+                Published::Nothing => prop_assert_eq!(current.generation, before.generation),
+                Published::Services { generation, .. } => {
+                    prop_assert_eq!(current.generation, generation);
+                    prop_assert!(Arc::ptr_eq(&current.rules, &before.rules));
+                    prop_assert_ne!(dump(&current), dump(&before));
+                }
+                Published::Table { generation } => {
+                    prop_assert_eq!(current.generation, generation);
+                    prop_assert_eq!(current.generation, before.generation + 1);
+                }
+            }
+        }
+    }
+
+    /// Whatever becomes of an object that was good once, its rules are served until it is
+    /// deleted.
+    #[test]
+    fn what_was_good_goes_on_serving(
+        good in spec().prop_filter("a good route", |spec| {
+            matches!(spec, Spec::Route { host: 0..=2, rule: 0..=3, entry_points: 1, .. })
+        }),
+        bad in proptest::collection::vec(
+            spec().prop_filter("a bad route", |spec| matches!(spec, Spec::Route { rule: 4, .. })),
+            1..4,
+        ),
+    ) {
+        let Spec::Route { name, namespace, .. } = good else { unreachable!() };
+        let mut world = World::new();
+        world.take(good.change());
+        let (before, _) = translate(&world, &settings());
+        prop_assert_eq!(before.rules.len(), 1);
+        for mut bad in bad {
+            if let Spec::Route { name: its, namespace: of, .. } = &mut bad {
+                (*its, *of) = (name, namespace);
+            }
+            world.take(bad.change());
+            let (table, report) = translate(&world, &settings());
+            prop_assert_eq!(dump(&table), dump(&before));
+            let entry = &report.entries()[0];
+            prop_assert!(!entry.conditions[0].status && !entry.conditions[2].status);
+        }
+        world.take(Change::Remove(good.object().key()));
+        let (after, report) = translate(&world, &settings());
+        prop_assert!(after.rules.is_empty());
+        let ours = |entry: &Arc<ferrix_control::report::Entry>| !entry.conditions.is_empty();
+        prop_assert_eq!(report.entries().iter().filter(|entry| ours(entry)).count(), 0);
+    }
+}
