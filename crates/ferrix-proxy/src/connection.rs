@@ -1,0 +1,177 @@
+//! A client connection: who it is from, and which protocol it speaks.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use bytes::BytesMut;
+use ferrix_table::table::EntryPointIndex;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    Engine,
+    counters::EntryPointCounters,
+    headers::Forwarding,
+    http1, http2,
+    io::{Io, Rewound, Transport},
+    proxy_protocol,
+    settings::EntryPoint,
+    tls,
+};
+
+/// What all requests of a connection share.
+#[derive(Debug)]
+pub(crate) struct ClientConnection {
+    pub(crate) entry_point: EntryPointIndex,
+    pub(crate) secure: bool,
+    /// The client, after PROXY protocol.
+    pub(crate) client: SocketAddr,
+    /// The name the client gave in the TLS handshake, in canonical form.
+    pub(crate) server_name: Option<String>,
+    pub(crate) forwarding: Forwarding,
+}
+
+/// What all connections of an entry point share.
+pub(crate) struct Entry {
+    pub(crate) index: EntryPointIndex,
+    pub(crate) settings: EntryPoint,
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
+/// The first bytes of HTTP/2 with prior knowledge (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(
+    engine: Arc<Engine>,
+    entry: Arc<Entry>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
+    let mut stream = stream;
+    let counters = engine.counters(entry.index);
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "connection lost before it was used");
+        return;
+    }
+    let Some(client) = real_client(&engine, &entry, &mut stream, peer).await else {
+        counters.refused_connections.add(1);
+        return;
+    };
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    let trusted = &engine.settings.forwarded.trusted;
+    let mut connection = ClientConnection {
+        entry_point: entry.index,
+        secure: entry.tls.is_some(),
+        client,
+        server_name: None,
+        forwarding: Forwarding::new(trusted, peer.ip(), client.ip(), local, entry.tls.is_some()),
+    };
+    match &entry.tls {
+        Some(acceptor) => {
+            let Some(stream) = handshake(&engine, counters, acceptor, stream, peer).await else {
+                return;
+            };
+            let session = stream.get_ref().1;
+            connection.server_name = session.server_name().map(canonical_name);
+            let http2 = session.alpn_protocol() == Some(b"h2");
+            let transport = Transport::TlsServer(Box::new(stream));
+            if http2 {
+                http2::serve(engine, connection, transport).await;
+            } else {
+                http1::serve(&engine, &connection, Io::new(transport), None).await;
+            }
+        }
+        None => serve_plain(engine, connection, Io::new(Transport::Tcp(stream))).await,
+    }
+}
+
+fn canonical_name(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// The client that a PROXY protocol header names, where one is due.
+async fn real_client(
+    engine: &Engine,
+    entry: &Entry,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+) -> Option<SocketAddr> {
+    let ip = peer.ip().to_canonical();
+    let peer = SocketAddr::new(ip, peer.port());
+    if !entry
+        .settings
+        .proxy_protocol
+        .iter()
+        .any(|network| network.contains(&ip))
+    {
+        return Some(peer);
+    }
+    let limit = engine.settings.timeouts.tls_handshake;
+    match tokio::time::timeout(limit, proxy_protocol::read(stream)).await {
+        Ok(Ok(client)) => Some(client.unwrap_or(peer)),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "bad PROXY protocol header");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%peer, "no PROXY protocol header in time");
+            None
+        }
+    }
+}
+
+async fn handshake(
+    engine: &Engine,
+    counters: &EntryPointCounters,
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    match tls::accept(acceptor, stream, engine.settings.timeouts.tls_handshake).await {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            counters.tls_failures.add(1);
+            tracing::debug!(%peer, %error, "TLS handshake failed");
+            None
+        }
+    }
+}
+
+/// On a plain port the first bytes tell HTTP/2 from HTTP/1.
+async fn serve_plain(engine: Arc<Engine>, connection: ClientConnection, io: Io) {
+    let first = tokio::select! {
+        first = read_first(&engine, &io) => first,
+        () = engine.drain.watch() => return,
+    };
+    let Ok(first) = first else { return };
+    if !first.starts_with(PREFACE) {
+        return http1::serve(&engine, &connection, io, Some(first)).await;
+    }
+    if let Some(transport) = io.into_transport() {
+        http2::serve(
+            engine,
+            connection,
+            Rewound {
+                read: first,
+                transport,
+            },
+        )
+        .await;
+    }
+}
+
+/// Reads until the bytes are the preface or cannot become it.
+async fn read_first(engine: &Engine, io: &Io) -> io::Result<BytesMut> {
+    let timeouts = &engine.settings.timeouts;
+    let mut first = tokio::time::timeout(timeouts.keep_alive, io.read_some()).await??;
+    while !first.is_empty() && first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
+        let more = tokio::time::timeout(timeouts.header, io.read_some()).await??;
+        if more.is_empty() {
+            break;
+        }
+        first.unsplit(more);
+    }
+    Ok(first)
+}

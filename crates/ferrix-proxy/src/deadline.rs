@@ -1,0 +1,57 @@
+//! A deadline that is cheap to move.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep};
+
+/// One timer for the life of a connection or a stream.
+///
+/// Moving it later, which happens at every piece of progress, only stores a number; the timer
+/// finds out when it fires too early.
+#[derive(Debug)]
+pub(crate) struct Deadline {
+    sleep: Option<Pin<Box<Sleep>>>,
+    at: Option<Instant>,
+}
+
+impl Deadline {
+    pub(crate) fn never() -> Self {
+        Self {
+            sleep: None,
+            at: None,
+        }
+    }
+
+    /// `limit` from now; zero: never.
+    pub(crate) fn set(&mut self, limit: Duration) {
+        self.at = (!limit.is_zero()).then(|| Instant::now() + limit);
+    }
+
+    pub(crate) async fn passed(&mut self) {
+        std::future::poll_fn(|cx| self.poll_passed(cx)).await;
+    }
+
+    pub(crate) fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else {
+            return Poll::Pending;
+        };
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if sleep.deadline() > at {
+            sleep.as_mut().reset(at);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= at {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(at);
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,156 @@
+//! Everything that can go wrong with a request, whose fault it is, and the status that says so.
+//!
+//! [`crate::answer`] is the one place that turns a failure into bytes.
+
+use std::borrow::Cow;
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client's: it should send something else.
+    Client,
+    /// The backend's.
+    Upstream,
+    /// The configuration's: no client can help it.
+    Configuration,
+}
+
+/// Why a request was not served by a backend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The request is malformed or ambiguous.
+    #[error("bad request: {0}")]
+    BadRequest(Cow<'static, str>),
+    /// A method that a proxy must not serve.
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// The header section took too long.
+    #[error("the header section took too long")]
+    HeaderTimeout,
+    /// The body stopped coming.
+    #[error("the request body took too long")]
+    BodyTimeout,
+    /// The body is over the limit.
+    #[error("the request body is too large")]
+    BodyTooLarge,
+    /// The target is over the limit.
+    #[error("the request target is too long")]
+    UriTooLong,
+    /// The header section is over a limit.
+    #[error("the header section is too large")]
+    HeaderTooLarge,
+    /// The name belongs to another certificate than the connection's.
+    #[error("this connection is for another host")]
+    Misdirected,
+    /// A transfer coding other than `chunked`.
+    #[error("unsupported transfer coding")]
+    TransferCoding,
+    /// No rule takes the request.
+    #[error("no route")]
+    NoRoute,
+    /// The rule refers to something that does not exist.
+    #[error("the route is incomplete")]
+    Unresolved,
+    /// The service has no ready endpoint.
+    #[error("no endpoint is ready")]
+    NoEndpoint,
+    /// No endpoint could be connected to.
+    #[error("no connection to the backend: {0}")]
+    Connect(String),
+    /// The backend broke the connection or the protocol before a response.
+    #[error("the backend failed: {0}")]
+    Upstream(String),
+    /// The backend took too long.
+    #[error("the backend took too long")]
+    UpstreamTimeout,
+    /// The client left; nobody is answered.
+    #[error("the client left")]
+    ClientGone,
+}
+
+impl Failure {
+    /// Names for metrics, by [`Failure::index`].
+    pub const NAMES: [&'static str; 16] = [
+        "bad_request",
+        "method_not_allowed",
+        "header_timeout",
+        "body_timeout",
+        "body_too_large",
+        "uri_too_long",
+        "header_too_large",
+        "misdirected",
+        "transfer_coding",
+        "no_route",
+        "unresolved",
+        "no_endpoint",
+        "connect",
+        "upstream",
+        "upstream_timeout",
+        "client_gone",
+    ];
+
+    /// Position in [`Failure::NAMES`].
+    pub fn index(&self) -> usize {
+        match self {
+            Self::BadRequest(_) => 0,
+            Self::MethodNotAllowed => 1,
+            Self::HeaderTimeout => 2,
+            Self::BodyTimeout => 3,
+            Self::BodyTooLarge => 4,
+            Self::UriTooLong => 5,
+            Self::HeaderTooLarge => 6,
+            Self::Misdirected => 7,
+            Self::TransferCoding => 8,
+            Self::NoRoute => 9,
+            Self::Unresolved => 10,
+            Self::NoEndpoint => 11,
+            Self::Connect(_) => 12,
+            Self::Upstream(_) => 13,
+            Self::UpstreamTimeout => 14,
+            Self::ClientGone => 15,
+        }
+    }
+
+    /// The status of the answer; 0 where nobody is there to answer.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::MethodNotAllowed => 405,
+            Self::HeaderTimeout | Self::BodyTimeout => 408,
+            Self::BodyTooLarge => 413,
+            Self::UriTooLong => 414,
+            Self::Misdirected => 421,
+            Self::HeaderTooLarge => 431,
+            Self::TransferCoding => 501,
+            Self::NoRoute => 404,
+            Self::Unresolved => 500,
+            Self::NoEndpoint => 503,
+            Self::Connect(_) | Self::Upstream(_) => 502,
+            Self::UpstreamTimeout => 504,
+            Self::ClientGone => 0,
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self.status() {
+            404 | 500 | 503 => Fault::Configuration,
+            502 | 504 => Fault::Upstream,
+            _ => Fault::Client,
+        }
+    }
+
+    /// Whether the connection is of no further use: where the next request begins is not known.
+    pub(crate) fn closes_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest(_)
+                | Self::HeaderTimeout
+                | Self::BodyTimeout
+                | Self::BodyTooLarge
+                | Self::UriTooLong
+                | Self::HeaderTooLarge
+                | Self::TransferCoding
+        )
+    }
+}

@@ -1,0 +1,210 @@
+//! An HTTP/2 connection: many requests at once, on the `h2` crate.
+//!
+//! Pingora's own sessions over `h2` drop request trailers and interim responses; what they check
+//! beyond the crate is in [`crate::request::check_http2`].
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{RecvStream, server::SendResponse};
+use http::{Request, header};
+use pingora_http::RequestHeader;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use crate::{
+    Engine,
+    client::Client,
+    connection::ClientConnection,
+    deadline::Deadline,
+    exchange::{self, Ending, Incoming},
+    headers::RequestBody,
+};
+
+/// How long a connection without streams may take to say goodbye.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// Above so many streams within [`ABUSE_WINDOW`], of which most did not run to their end, a
+/// connection is closed (CVE-2023-44487; Envoy's rule).
+const ABUSE_STREAMS: u64 = 500;
+const ABUSE_WINDOW: Duration = Duration::from_secs(1);
+
+/// Serves the connection to its end.
+pub(crate) async fn serve<T>(engine: Arc<Engine>, connection: ClientConnection, transport: T)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let limit = engine.settings.timeouts.header;
+    let handshake = builder(&engine).handshake::<_, Bytes>(transport);
+    let Ok(Ok(mut http2)) = tokio::time::timeout(limit, handshake).await else {
+        return;
+    };
+    let connection = Arc::new(connection);
+    let mut streams = Streams::default();
+    let mut deadline = Deadline::never();
+    let mut draining = pin!(engine.drain.watch());
+    let mut closing = false;
+    deadline.set(engine.settings.timeouts.keep_alive);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut draining, if !closing => {
+                closing = true;
+                http2.graceful_shutdown();
+                continue;
+            }
+            accepted = http2.accept() => accepted,
+            () = deadline.passed() => {
+                if streams.running() > 0 {
+                    deadline.set(engine.settings.timeouts.keep_alive);
+                } else if closing {
+                    return;
+                } else {
+                    closing = true;
+                    http2.graceful_shutdown();
+                    deadline.set(CLOSE);
+                }
+                continue;
+            }
+        };
+        let Some(Ok((request, respond))) = accepted else {
+            return;
+        };
+        if !closing {
+            deadline.set(engine.settings.timeouts.keep_alive);
+        }
+        if streams.is_abused() {
+            tracing::debug!(client = %connection.client, "connection closed: too many streams reset");
+            http2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+            continue;
+        }
+        let last = streams.started() == engine.settings.limits.requests_per_connection;
+        if last && !closing {
+            closing = true;
+            http2.graceful_shutdown();
+        }
+        let stream = streams.start();
+        let (engine, connection) = (Arc::clone(&engine), Arc::clone(&connection));
+        // Boxed within the task: a large future is dear to move into it.
+        tokio::spawn(async move {
+            Box::pin(serve_stream(engine, connection, request, respond, stream)).await;
+        });
+    }
+}
+
+fn builder(engine: &Engine) -> h2::server::Builder {
+    let settings = &engine.settings.http2;
+    let size = |bytes: bytesize::ByteSize| u32::try_from(bytes.as_u64()).unwrap_or(u32::MAX >> 1);
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(settings.streams)
+        .initial_window_size(size(settings.stream_window))
+        .initial_connection_window_size(size(settings.connection_window))
+        .max_header_list_size(size(settings.header_list))
+        .max_send_buffer_size(64 * 1024);
+    builder
+}
+
+async fn serve_stream(
+    engine: Arc<Engine>,
+    connection: Arc<ClientConnection>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    stream: Stream,
+) {
+    let _panics = engine.panic_guard();
+    let (parts, body) = request.into_parts();
+    let header = Box::new(RequestHeader::from(parts));
+    let framing = if body.is_end_stream() {
+        RequestBody::None
+    } else if header.headers.contains_key(header::CONTENT_LENGTH) {
+        RequestBody::Length
+    } else {
+        RequestBody::Stream
+    };
+    let incoming = Incoming {
+        header,
+        raw: None,
+        body: framing,
+    };
+    let mut client = Client::http2(body, respond);
+    let mut deadline = Deadline::never();
+    let ending = exchange::serve(&engine, &connection, &mut client, incoming, &mut deadline).await;
+    if ending != Ending::Abort {
+        stream.completed();
+    }
+}
+
+/// Counts the streams of one connection.
+#[derive(Debug, Default)]
+struct Streams {
+    shared: Arc<Counts>,
+    window: Option<Instant>,
+    started_before: u64,
+    completed_before: u64,
+    started: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    running: AtomicUsize,
+    completed: AtomicU64,
+}
+
+impl Streams {
+    fn running(&self) -> usize {
+        self.shared.running.load(Relaxed)
+    }
+
+    fn started(&self) -> u64 {
+        self.started + 1
+    }
+
+    fn start(&mut self) -> Stream {
+        self.started += 1;
+        self.shared.running.fetch_add(1, Relaxed);
+        Stream(Arc::clone(&self.shared))
+    }
+
+    /// Whether most of many streams lately did not run to their end.
+    fn is_abused(&mut self) -> bool {
+        let completed = self.shared.completed.load(Relaxed);
+        let window = *self.window.get_or_insert_with(Instant::now);
+        let started = self.started - self.started_before;
+        if started < ABUSE_STREAMS {
+            return false;
+        }
+        let ended = started.saturating_sub(self.running() as u64);
+        let reset = ended.saturating_sub(completed - self.completed_before);
+        let abused = window.elapsed() < ABUSE_WINDOW && reset * 2 > started;
+        self.window = Some(Instant::now());
+        self.started_before = self.started;
+        self.completed_before = completed;
+        abused
+    }
+}
+
+/// One stream, counted as running until it is dropped.
+#[derive(Debug)]
+struct Stream(Arc<Counts>);
+
+impl Stream {
+    fn completed(&self) {
+        self.0.completed.fetch_add(1, Relaxed);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,60 @@
+//! From a checked request to the service that answers it.
+
+use std::sync::Arc;
+
+use ferrix_table::{
+    Request, Table,
+    rules::{Action, Rule},
+    services::Service,
+    table::EntryPointIndex,
+};
+
+use crate::failure::Failure;
+
+/// Whether a connection made for `server_name` may carry a request for `host`: not if another
+/// certificate is that host's (RFC 9110, section 7.4; RFC 9113, section 9.1.1). A client that
+/// sent no name is not held to one.
+pub(crate) fn check_authority(
+    table: &Table,
+    entry_point: EntryPointIndex,
+    server_name: Option<&str>,
+    host: &str,
+) -> Result<(), Failure> {
+    let Some(server_name) = server_name.filter(|name| *name != host) else {
+        return Ok(());
+    };
+    let owner = |name| {
+        let certificate = table.certificates.find(entry_point, Some(name));
+        certificate.map(|certificate| &certificate.id)
+    };
+    if owner(server_name) == owner(host) {
+        Ok(())
+    } else {
+        Err(Failure::Misdirected)
+    }
+}
+
+/// The rule that serves a request.
+pub(crate) fn find<'t>(
+    table: &'t Table,
+    entry_point: EntryPointIndex,
+    request: &Request<'_>,
+) -> Result<&'t Rule, Failure> {
+    table
+        .rules
+        .lookup(entry_point, request)
+        .ok_or(Failure::NoRoute)
+}
+
+/// The service whose turn it is.
+pub(crate) fn choose<'t>(table: &'t Table, rule: &Rule) -> Result<&'t Arc<Service>, Failure> {
+    let split = match &rule.action {
+        Action::Forward(split) => split,
+        Action::Unavailable => return Err(Failure::NoEndpoint),
+        Action::Unresolved(_) => return Err(Failure::Unresolved),
+    };
+    let service = usize::try_from(split.choose())
+        .ok()
+        .and_then(|index| table.services.get(index));
+    service.ok_or(Failure::Unresolved)
+}

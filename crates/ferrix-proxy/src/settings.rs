@@ -1,0 +1,303 @@
+//! What the data plane can be told. Every timeout, size and count has a default that is safe at
+//! the edge of a cluster; zero means "no limit" where a limit may be lifted.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// One listening socket.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntryPoint {
+    /// The name that routes use. Unique.
+    pub name: String,
+    /// The address to listen on; every interface by default, IPv4 and IPv6.
+    #[serde(default = "any_address")]
+    pub address: IpAddr,
+    /// The TCP port; 0 lets the system choose one.
+    pub port: u16,
+    /// Whether TLS ends here.
+    #[serde(default)]
+    pub secure: bool,
+    /// Connections from these networks start with a PROXY protocol header, version 1 or 2, which
+    /// names the real client. Others may not send one.
+    #[serde(default)]
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+impl EntryPoint {
+    /// Address and port.
+    pub fn socket_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+}
+
+fn any_address() -> IpAddr {
+    IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+}
+
+/// Everything but the entry points.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Threads and the end of the process.
+    pub server: Server,
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+    /// HTTP/2 towards clients.
+    pub http2: Http2,
+    /// TLS towards clients.
+    pub tls: Tls,
+    /// Request targets.
+    pub paths: Paths,
+    /// Forwarding headers.
+    pub forwarded: Forwarded,
+    /// Connections to backends.
+    pub upstream: Upstream,
+}
+
+/// Threads and the end of the process.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Worker threads for traffic; 0: as many as the CPU limit of the process allows.
+    pub threads: usize,
+    /// The `Server` header of responses that Ferrix makes itself; empty: none. Responses of
+    /// backends keep theirs.
+    pub name: String,
+    /// After SIGTERM: how long connections are still accepted while not ready, so that the
+    /// endpoints of this pod can be forgotten everywhere.
+    #[serde(with = "humantime_serde")]
+    pub drain_delay: Duration,
+    /// After the delay: how long requests in flight may take to end.
+    #[serde(with = "humantime_serde")]
+    pub drain_timeout: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            name: "ferrix".into(),
+            drain_delay: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Sizes and counts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a request's header section, request line included: 431 above.
+    pub header_bytes: ByteSize,
+    /// Fields of a request's header section: 431 above.
+    pub header_count: usize,
+    /// Bytes of the request target: 414 above.
+    pub uri_bytes: ByteSize,
+    /// Bytes of a request body: 413 above; 0: no limit.
+    pub body_bytes: ByteSize,
+    /// Open client connections; beyond it new ones wait in the listen queue. 0: no limit.
+    pub connections: usize,
+    /// Open connections of one client address; beyond it new ones are closed. 0: no limit.
+    pub connections_per_client: usize,
+    /// Requests on one connection before it is closed. 0: no limit.
+    pub requests_per_connection: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: ByteSize::kib(64),
+            header_count: 100,
+            uri_bytes: ByteSize::kib(16),
+            body_bytes: ByteSize(0),
+            connections: 50_000,
+            connections_per_client: 10_000,
+            requests_per_connection: 10_000,
+        }
+    }
+}
+
+/// How long each step may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// From the first byte of a request to the end of its header section: 408 after.
+    #[serde(with = "humantime_serde")]
+    pub header: Duration,
+    /// The whole TLS handshake, and the PROXY protocol header.
+    #[serde(with = "humantime_serde")]
+    pub tls_handshake: Duration,
+    /// A connection without a request.
+    #[serde(with = "humantime_serde")]
+    pub keep_alive: Duration,
+    /// Between two pieces of a request body: 408 after.
+    #[serde(with = "humantime_serde")]
+    pub body: Duration,
+    /// A client that takes nothing of what there is for it.
+    #[serde(with = "humantime_serde")]
+    pub write: Duration,
+    /// Connecting to an endpoint, TLS included.
+    #[serde(with = "humantime_serde")]
+    pub connect: Duration,
+    /// Between two pieces of a response, and before its first: 504 after. 0: no limit. Upgraded
+    /// connections use `upgraded` instead.
+    #[serde(with = "humantime_serde")]
+    pub response: Duration,
+    /// An upgraded connection on which nothing moves.
+    #[serde(with = "humantime_serde")]
+    pub upgraded: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(10),
+            tls_handshake: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(60),
+            body: Duration::from_secs(60),
+            write: Duration::from_secs(60),
+            connect: Duration::from_secs(5),
+            response: Duration::from_secs(60),
+            upgraded: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// HTTP/2 towards clients.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http2 {
+    /// Streams open at once on a connection.
+    pub streams: u32,
+    /// Flow control window of a stream, for request bodies.
+    pub stream_window: ByteSize,
+    /// Flow control window of a connection, for request bodies.
+    pub connection_window: ByteSize,
+    /// `SETTINGS_MAX_HEADER_LIST_SIZE`: decoded header section of a request.
+    pub header_list: ByteSize,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            streams: 100,
+            stream_window: ByteSize::kib(64),
+            connection_window: ByteSize::mib(1),
+            header_list: ByteSize::kib(32),
+        }
+    }
+}
+
+/// TLS towards clients.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The oldest version spoken.
+    pub minimum_version: TlsVersion,
+    /// Whether sessions can be resumed by tickets.
+    pub tickets: bool,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            minimum_version: TlsVersion::V1_2,
+            tickets: true,
+        }
+    }
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// Request targets.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Paths {
+    /// Whether `//` becomes `/`.
+    pub merge_slashes: bool,
+    /// Whether `%2F` and `%5C` are refused wherever they stand.
+    pub refuse_encoded_slashes: bool,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            merge_slashes: true,
+            refuse_encoded_slashes: false,
+        }
+    }
+}
+
+/// Forwarding headers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forwarded {
+    /// Peers whose `X-Forwarded-*`, `Forwarded`, `X-Real-IP` and `X-Request-Id` are believed and
+    /// extended. From all others these headers are removed.
+    pub trusted: Vec<IpNet>,
+}
+
+/// Connections to backends.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    /// Idle connections kept for each endpoint.
+    pub idle_connections: usize,
+    /// How long an idle connection is kept. Keep it below what the backends allow, or they close
+    /// a connection just as a request is sent on it.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// Attempts for one request, the first included. Only what cannot have reached a backend, or
+    /// may be repeated safely, is tried again.
+    pub attempts: usize,
+    /// Verification of backends that are spoken to by TLS.
+    pub tls: UpstreamTls,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            idle_connections: 256,
+            idle_timeout: Duration::from_secs(4),
+            attempts: 3,
+            tls: UpstreamTls::default(),
+        }
+    }
+}
+
+/// Verification of backends that are spoken to by TLS.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// Whether the backend's certificate must be valid for its server name.
+    pub verify: bool,
+    /// A PEM file of the authorities to trust, instead of the system's.
+    pub authorities: Option<std::path::PathBuf>,
+}
+
+impl Default for UpstreamTls {
+    fn default() -> Self {
+        Self {
+            verify: true,
+            authorities: None,
+        }
+    }
+}
