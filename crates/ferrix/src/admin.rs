@@ -1,0 +1,280 @@
+//! The page for operators and probes: read-only, on an address of its own.
+//!
+//! It has a thread of its own too, so that a probe is answered in time however busy the planes
+//! are, and it outlives every mistake of a client.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use ferrix_control::Report;
+use ferrix_table::Reader;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, oneshot, watch},
+};
+
+use crate::metrics::Metrics;
+
+/// Connections at once. A probe and a scraper need two.
+const CONNECTIONS: usize = 256;
+
+/// How long a client may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const INDEX: &str = "\
+Ferrix
+
+/healthz  200 while the process lives
+/readyz   200 while this instance should get traffic, else 503 and why
+/metrics  for Prometheus
+/table    what is served now, as JSON
+/report   what became of each object, as JSON
+";
+
+/// Why there is no admin page.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The socket.
+    #[error("admin.address: cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The thread.
+    #[error("the thread of the admin page cannot be started: {0}")]
+    Thread(io::Error),
+}
+
+/// Whether this instance should get traffic: from the first table to the first signal.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    table: Reader,
+    draining: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// Ready as soon as `table` has had its first publication.
+    pub fn new(table: Reader) -> Self {
+        Self {
+            table,
+            draining: Arc::default(),
+        }
+    }
+
+    /// Never ready again.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Why not, if not.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            Err("draining: this instance is about to end")
+        } else if self.table.generation() == 0 {
+            Err("starting: no routing table has been published yet")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What the pages show.
+#[derive(Clone, Debug)]
+pub struct Pages {
+    /// For `/readyz`.
+    pub readiness: Readiness,
+    /// For `/table`.
+    pub table: Reader,
+    /// For `/report`.
+    pub reports: watch::Receiver<Arc<Report>>,
+    /// For `/metrics`.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A socket for the admin page. Until [`Listener::serve`], clients wait.
+#[derive(Debug)]
+pub struct Listener {
+    socket: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Takes the address.
+    pub fn bind(address: SocketAddr) -> Result<Self, Error> {
+        let listen = || {
+            let socket = std::net::TcpListener::bind(address)?;
+            socket.set_nonblocking(true)?;
+            let address = socket.local_addr()?;
+            Ok(Self { socket, address })
+        };
+        listen().map_err(|error| Error::Listen { address, error })
+    }
+
+    /// Answers until the result is dropped.
+    pub fn serve(self, pages: Pages) -> Result<Admin, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::Thread)?;
+        let (stop, stopped) = oneshot::channel::<Infallible>();
+        let address = self.address;
+        thread::Builder::new()
+            .name("admin".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = accept(self.socket, pages) => {}
+                        _ = stopped => {}
+                    }
+                });
+            })
+            .map_err(Error::Thread)?;
+        Ok(Admin {
+            address,
+            _stop: stop,
+        })
+    }
+}
+
+/// A running admin page. Dropping it ends it.
+#[derive(Debug)]
+pub struct Admin {
+    address: SocketAddr,
+    _stop: oneshot::Sender<Infallible>,
+}
+
+impl Admin {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+async fn accept(socket: std::net::TcpListener, pages: Pages) {
+    let listener = match TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "the admin page cannot be served");
+            return;
+        }
+    };
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let pages = pages.clone();
+                tokio::spawn(async move {
+                    converse(stream, pages).await;
+                    drop(place);
+                });
+            }
+            // Out of file descriptors, or a client that is gone already: both pass.
+            Err(error) => {
+                tracing::debug!(%error, "the admin page cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, pages: Pages) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let pages = pages.clone();
+        async move { Ok::<_, Infallible>(answer(&pages, request.method(), request.uri().path())) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a client of the admin page broke off");
+    }
+}
+
+fn answer(pages: &Pages, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    if method != Method::GET && method != Method::HEAD {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        let methods = header::HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(header::ALLOW, methods);
+        return response;
+    }
+    // A page that cannot be made must not take the others with it.
+    std::panic::catch_unwind(AssertUnwindSafe(|| page(pages, path)))
+        .unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "this page failed\n"))
+}
+
+fn page(pages: &Pages, path: &str) -> Response<Full<Bytes>> {
+    match path {
+        "/" => text(StatusCode::OK, INDEX),
+        "/healthz" => text(StatusCode::OK, "ok\n"),
+        "/readyz" => match pages.readiness.check() {
+            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        },
+        "/metrics" => match pages.metrics.encode() {
+            Ok(body) => respond(StatusCode::OK, Metrics::CONTENT_TYPE, body),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        },
+        "/table" => json(&pages.table.load().dump()),
+        "/report" => json(&**pages.reports.borrow()),
+        _ => text(StatusCode::NOT_FOUND, format!("no such page\n\n{INDEX}")),
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_vec_pretty(value) {
+        Ok(mut body) => {
+            body.push(b'\n');
+            respond(StatusCode::OK, "application/json", body)
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    respond(status, "text/plain; charset=utf-8", body)
+}
+
+fn respond(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(content_type),
+    );
+    // Probes and people want what is true now.
+    headers.insert(
+        header::CACHE_CONTROL,
+        header::HeaderValue::from_static("no-store"),
+    );
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use std::io::{Read as _, Write as _};
+
+use ferrix_proxy::counters::Counters;
+use ferrix_table::{Publisher, Table, publish};
+
+use super::*;
+use crate::metrics::{Published, Sources};
+
+fn start() -> (Admin, Readiness, Publisher) {
+    let (publisher, table) = publish::channel();
+    let reports = watch::channel(Arc::new(Report::default())).1;
+    let readiness = Readiness::new(table.clone());
+    let pages = Pages {
+        readiness: readiness.clone(),
+        table: table.clone(),
+        reports: reports.clone(),
+        metrics: Arc::new(Metrics::new(Sources {
+            table,
+            counters: Arc::new(Counters::default()),
+            reports,
+            access_log: None,
+            published: Arc::new(Published::default()),
+        })),
+    };
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    (listener.serve(pages).unwrap(), readiness, publisher)
+}
+
+/// Header section and body of an answer.
+fn ask(admin: &Admin, method: &str, path: &str) -> (String, String) {
+    let mut stream = std::net::TcpStream::connect(admin.address()).unwrap();
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.into(), body.into())
+}
+
+fn status(admin: &Admin, method: &str, path: &str) -> u16 {
+    let (head, _) = ask(admin, method, path);
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn ready_from_the_first_table_to_the_first_signal() {
+    let (admin, readiness, mut publisher) = start();
+    let (head, body) = ask(&admin, "GET", "/readyz");
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert_eq!(body, "starting: no routing table has been published yet\n");
+    assert_eq!(status(&admin, "GET", "/healthz"), 200);
+
+    publisher.publish(Table::default());
+    assert_eq!(status(&admin, "GET", "/readyz"), 200);
+
+    readiness.drain();
+    let (head, body) = ask(&admin, "GET", "/readyz");
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert_eq!(body, "draining: this instance is about to end\n");
+    assert_eq!(status(&admin, "GET", "/healthz"), 200);
+}
+
+#[test]
+fn pages() {
+    let (admin, _, mut publisher) = start();
+    publisher.publish(Table::default());
+    let (_, index) = ask(&admin, "GET", "/");
+    let paths = index.lines().filter(|line| line.starts_with('/'));
+    let paths: Vec<_> = paths.map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(
+        paths,
+        ["/healthz", "/readyz", "/metrics", "/table", "/report"]
+    );
+    for path in &paths {
+        assert_eq!(status(&admin, "GET", path), 200, "{path}");
+    }
+    let (_, table) = ask(&admin, "GET", "/table");
+    let table: serde_json::Value = serde_json::from_str(&table).unwrap();
+    assert_eq!(table["generation"], 1);
+    let (_, report) = ask(&admin, "GET", "/report");
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert!(report.is_object());
+    let (head, metrics) = ask(&admin, "GET", "/metrics");
+    assert!(head.contains(Metrics::CONTENT_TYPE), "{head}");
+    assert!(
+        metrics.contains("ferrix_configuration_generation 1"),
+        "{metrics}"
+    );
+    assert_eq!(status(&admin, "GET", "/nothing"), 404);
+}
+
+#[test]
+fn only_reading() {
+    let (admin, _, _publisher) = start();
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+        let (head, _) = ask(&admin, method, "/healthz");
+        assert!(head.starts_with("HTTP/1.1 405 "), "{method}: {head}");
+        assert!(
+            head.to_ascii_lowercase().contains("allow: get, head"),
+            "{method}: {head}"
+        );
+    }
+    let (head, body) = ask(&admin, "HEAD", "/healthz");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(body, "");
+}
+
+#[test]
+fn it_outlives_its_clients() {
+    let (admin, _, _publisher) = start();
+    for _ in 0..3 * CONNECTIONS {
+        let mut stream = std::net::TcpStream::connect(admin.address()).unwrap();
+        stream.write_all(b"\x00\x01nonsense\r\n\r\n").unwrap();
+    }
+    assert_eq!(status(&admin, "GET", "/healthz"), 200);
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    assert_eq!(
+        Listener::bind(address).unwrap_err().to_string(),
+        format!("admin.address: cannot listen on {address}: Address already in use (os error 98)"),
+    );
+}
+
+#[test]
+fn dropping_it_frees_the_address() {
+    let (admin, _, _publisher) = start();
+    let address = admin.address();
+    drop(admin);
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while Listener::bind(address).is_err() {
+        assert!(std::time::Instant::now() < deadline, "it still listens");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

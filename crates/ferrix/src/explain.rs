@@ -1,0 +1,310 @@
+//! `ferrix explain`: what a request would get from a folder of manifests, and why.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+};
+
+use ferrix_proxy::settings::EntryPoint;
+use ferrix_table::{
+    Request, Table,
+    host::{self, HostError},
+    path::{self, CanonicalTarget, PathError, PathOptions},
+    rules::{Action, Split},
+    services::Service,
+    table::EntryPointIndex,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use crate::Settings;
+
+/// A request that nobody sends.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Its method.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// Header fields. `Host` stands for another host than that of the URL.
+    pub headers: HeaderMap,
+    /// Who asks.
+    pub client: IpAddr,
+    /// Where it comes in; absent: what fits the URL.
+    pub entry_point: Option<String>,
+}
+
+impl Question {
+    /// A plain GET from this machine.
+    pub fn get(url: Url) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            entry_point: None,
+        }
+    }
+}
+
+/// The parts of a URL as a client would send them, well formed or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    secure: bool,
+    authority: String,
+    target: String,
+}
+
+impl FromStr for Url {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected http://HOST/PATH or https://HOST/PATH";
+        let (scheme, rest) = text.split_once("://").ok_or(EXPECTED)?;
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(EXPECTED),
+        };
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(end);
+        if authority.is_empty() {
+            return Err(EXPECTED);
+        }
+        let slash = if target.starts_with('/') { "" } else { "/" };
+        Ok(Self {
+            secure,
+            authority: authority.into(),
+            target: format!("{slash}{target}"),
+        })
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.target)
+    }
+}
+
+/// Reads `Name: value`, as curl does.
+pub fn header_field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("expected 'Name: value'")?;
+    let name = HeaderName::from_str(name.trim()).map_err(|error| error.to_string())?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
+    Ok((name, value))
+}
+
+/// Why there is no explanation.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The question names one that does not exist.
+    #[error("there is no entry point {name:?}; the entry points are {known}")]
+    EntryPoint {
+        /// As asked for.
+        name: String,
+        /// Those of the settings.
+        known: String,
+    },
+    /// None speaks the scheme of the URL.
+    #[error("no entry point {} TLS, as the URL asks; name one with --entry-point", if *.0 { "ends" } else { "is without" })]
+    Scheme(bool),
+}
+
+/// What `question` would get from `table`, and why, for a person.
+pub fn explain(settings: &Settings, table: &Table, question: &Question) -> Result<String, Error> {
+    let index = entry_point(&settings.entry_points, question)?;
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(settings, table, question, index, &mut text);
+    Ok(text)
+}
+
+fn entry_point(all: &[EntryPoint], question: &Question) -> Result<EntryPointIndex, Error> {
+    let names = || {
+        all.iter()
+            .map(|it| it.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let found = match &question.entry_point {
+        Some(name) => all
+            .iter()
+            .position(|it| it.name == *name)
+            .ok_or(Error::EntryPoint {
+                name: name.clone(),
+                known: names(),
+            })?,
+        None => {
+            let secure = question.url.secure;
+            let fits = |it: &&EntryPoint| it.secure == secure;
+            let port = host::canonical(&question.url.authority)
+                .ok()
+                .and_then(|it| it.port);
+            let by_port = all.iter().position(|it| fits(&it) && Some(it.port) == port);
+            by_port
+                .or_else(|| all.iter().position(|it| fits(&it)))
+                .ok_or(Error::Scheme(secure))?
+        }
+    };
+    // More sockets than that cannot be.
+    Ok(EntryPointIndex::try_from(found).unwrap_or(EntryPointIndex::MAX))
+}
+
+fn write(
+    settings: &Settings,
+    table: &Table,
+    question: &Question,
+    index: EntryPointIndex,
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
+    let entry_point = &settings.entry_points[usize::from(index)];
+    let url = &question.url;
+    writeln!(out, "{} {url}", question.method)?;
+    writeln!(
+        out,
+        "at entry point {} from {}",
+        entry_point.name, question.client
+    )?;
+
+    let uri_bytes = settings.proxy.limits.uri_bytes;
+    if url.target.len() as u64 > uri_bytes.as_u64() {
+        return writeln!(out, "\nanswer: 414, the target is longer than {uri_bytes}");
+    }
+    let asked = match Asked::new(settings, question) {
+        Ok(asked) => asked,
+        Err(refusal) => return writeln!(out, "\nanswer: 400, {refusal}"),
+    };
+    writeln!(
+        out,
+        "host {}, path {}",
+        asked.host, asked.target.routing_path
+    )?;
+
+    if entry_point.secure {
+        let certificates = &table.certificates;
+        let presented = certificates.find(index, Some(&asked.server_name));
+        let Some(presented) = presented else {
+            return writeln!(
+                out,
+                "\nanswer: none, the TLS handshake fails: there is no certificate for {} and no \
+                 default one",
+                asked.server_name,
+            );
+        };
+        writeln!(
+            out,
+            "certificate {} for the server name {}",
+            presented.id, asked.server_name
+        )?;
+        let own = certificates.find(index, Some(&asked.host));
+        if own.map(|own| &own.id) != Some(&presented.id) {
+            return writeln!(
+                out,
+                "\nanswer: 421, the connection is for {}; {} has another certificate",
+                asked.server_name, asked.host,
+            );
+        }
+    }
+
+    let mut headers = question.headers.clone();
+    headers.remove(header::HOST);
+    let request = Request {
+        method: &question.method,
+        host: &asked.host,
+        path: &asked.target.routing_path,
+        query: asked.target.query(),
+        headers: &headers,
+        client: question.client,
+    };
+    let explanation = table.explain(index, &request);
+    write!(out, "\n{explanation}\nanswer: ")?;
+    match explanation.winner.map(|rule| &rule.action) {
+        None => writeln!(out, "404, no rule takes it"),
+        Some(Action::Unresolved(reason)) => writeln!(out, "500, {reason}"),
+        Some(Action::Unavailable) => writeln!(out, "503, every service of the rule has weight 0"),
+        Some(Action::Forward(split)) => forward(table, split, out),
+    }
+}
+
+fn forward(table: &Table, split: &Split, out: &mut impl fmt::Write) -> fmt::Result {
+    let services: Vec<_> = (split.weights())
+        .filter_map(|(index, weight)| Some((table.service(index)?, weight)))
+        .collect();
+    if let [(service, _)] = services[..] {
+        return endpoints(service, out);
+    }
+    let total: u64 = services.iter().map(|(_, weight)| weight).sum();
+    writeln!(out, "by weight, one of")?;
+    for (service, weight) in services {
+        write!(out, "  {weight} of {total}: ")?;
+        endpoints(service, out)?;
+    }
+    Ok(())
+}
+
+fn endpoints(service: &Service, out: &mut impl fmt::Write) -> fmt::Result {
+    if service.endpoints.is_empty() {
+        return writeln!(
+            out,
+            "503, service {} has no endpoint that is ready",
+            service.id
+        );
+    }
+    let addresses: Vec<_> = service
+        .endpoints
+        .iter()
+        .map(|it| it.address.to_string())
+        .collect();
+    writeln!(
+        out,
+        "from service {}, {} in turn",
+        service.id,
+        addresses.join(", "),
+    )
+}
+
+/// The question in canonical form.
+struct Asked<'q> {
+    /// What the TLS handshake names.
+    server_name: String,
+    /// What the request names.
+    host: String,
+    target: CanonicalTarget<'q>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error("the Host field is not text")]
+    HostBytes,
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+impl<'q> Asked<'q> {
+    fn new(settings: &Settings, question: &'q Question) -> Result<Self, Refusal> {
+        let server_name = host::canonical(&question.url.authority)?.host.into_owned();
+        let host = match question.headers.get(header::HOST) {
+            Some(host) => {
+                let text = host.to_str().map_err(|_| Refusal::HostBytes)?;
+                host::canonical(text)?.host.into_owned()
+            }
+            None => server_name.clone(),
+        };
+        let options = PathOptions {
+            merge_slashes: settings.proxy.paths.merge_slashes,
+            refuse_encoded_slashes: settings.proxy.paths.refuse_encoded_slashes,
+        };
+        let target = path::canonical(&question.url.target, &options)?;
+        Ok(Self {
+            server_name,
+            host,
+            target,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

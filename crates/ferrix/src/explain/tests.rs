@@ -1,0 +1,200 @@
+use std::sync::Arc;
+
+use ferrix_table::{
+    certificates::Certificates,
+    rules::{HostPattern, Route, Rule, RuleSet},
+    services::{Endpoint, Protocol, Scheme, ServiceId},
+    table,
+};
+
+use super::*;
+
+fn rule(name: &str, host: &str, matches: &str, action: Action) -> Rule {
+    let matches = ferrix_rule::Rule::parse(matches).unwrap();
+    Rule {
+        route: Arc::new(Route {
+            kind: "IngressRoute",
+            namespace: "default".into(),
+            name: name.into(),
+            generation: 1,
+            created: None,
+            state: Arc::default(),
+        }),
+        position: 0,
+        host: HostPattern::parse(host).unwrap(),
+        priority: matches.default_priority(),
+        matches: Some(matches),
+        entry_points: [0].into(),
+        action,
+    }
+}
+
+fn service(name: &str, endpoints: &[&str]) -> Arc<Service> {
+    let endpoint = |address: &&str| Endpoint {
+        address: address.parse().unwrap(),
+        state: Arc::default(),
+    };
+    Arc::new(Service {
+        id: ServiceId {
+            namespace: "default".into(),
+            name: name.into(),
+            port: 8080,
+            scheme: Scheme::Http,
+        },
+        protocol: Protocol::Http1,
+        endpoints: endpoints.iter().map(endpoint).collect(),
+        state: Arc::default(),
+    })
+}
+
+fn forward(services: &[(u32, u32)]) -> Action {
+    Action::Forward(Split::new(services).unwrap())
+}
+
+fn table() -> Table {
+    let entry_point = |name: &str, secure| table::EntryPoint {
+        name: name.into(),
+        secure,
+    };
+    Table {
+        entry_points: [entry_point("web", false), entry_point("websecure", true)].into(),
+        rules: Arc::new(RuleSet::new(vec![
+            rule("api", "example.com", "Path(`/api`)", forward(&[(0, 1)])),
+            rule(
+                "split",
+                "example.com",
+                "Path(`/split`)",
+                forward(&[(0, 3), (1, 1)]),
+            ),
+            rule("empty", "example.com", "Path(`/empty`)", forward(&[(1, 1)])),
+            rule(
+                "broken",
+                "example.com",
+                "Path(`/broken`)",
+                Action::Unresolved("it is gone".into()),
+            ),
+            rule("none", "example.com", "Path(`/none`)", Action::Unavailable),
+        ])),
+        services: [
+            service("api", &["127.0.0.1:9001", "127.0.0.1:9002"]),
+            service("idle", &[]),
+        ]
+        .into(),
+        certificates: Arc::new(Certificates::default()),
+        ..Table::default()
+    }
+}
+
+fn explained(question: &Question) -> String {
+    explain(&Settings::default(), &table(), question).unwrap()
+}
+
+/// The line of the answer for a GET.
+fn answer(url: &str) -> String {
+    let text = explained(&Question::get(url.parse().unwrap()));
+    let start = text.find("answer: ").expect("an answer");
+    text[start + "answer: ".len()..].trim_end().into()
+}
+
+#[test]
+fn answers() {
+    for (url, expected) in [
+        (
+            "http://example.com/api",
+            "from service default/api:8080, 127.0.0.1:9001, 127.0.0.1:9002 in turn",
+        ),
+        (
+            "http://example.com/split?a=b",
+            "by weight, one of\n  \
+             3 of 4: from service default/api:8080, 127.0.0.1:9001, 127.0.0.1:9002 in turn\n  \
+             1 of 4: 503, service default/idle:8080 has no endpoint that is ready",
+        ),
+        (
+            "http://example.com/empty",
+            "503, service default/idle:8080 has no endpoint that is ready",
+        ),
+        ("http://example.com/broken", "500, it is gone"),
+        (
+            "http://example.com/none",
+            "503, every service of the rule has weight 0",
+        ),
+        ("http://example.com/other", "404, no rule takes it"),
+        ("http://example.org/api", "404, no rule takes it"),
+        (
+            "http://EXAMPLE.com:6190//x/../api",
+            "from service default/api:8080, 127.0.0.1:9001, 127.0.0.1:9002 in turn",
+        ),
+        (
+            "https://example.com/api",
+            "none, the TLS handshake fails: there is no certificate for example.com and no default \
+             one",
+        ),
+    ] {
+        assert_eq!(answer(url), expected, "{url}");
+    }
+    assert!(answer("http://example.com/../api").starts_with("400, "));
+    assert!(answer("http://exa mple.com/api").starts_with("400, "));
+    assert_eq!(
+        answer(&format!("http://example.com/{}", "x".repeat(20_000))),
+        "414, the target is longer than 16.0 KiB",
+    );
+}
+
+#[test]
+fn every_loser_is_named() {
+    let text = explained(&Question::get("http://example.com/api".parse().unwrap()));
+    assert!(text.starts_with("GET http://example.com/api\nat entry point web from 127.0.0.1\n"));
+    assert!(text.contains("host example.com, path /api\n"), "{text}");
+    for name in ["split", "empty", "broken", "none"] {
+        assert!(
+            text.contains(&format!("IngressRoute default/{name}")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_host_field_stands_for_another_host() {
+    let mut question = Question::get("http://127.0.0.1:6190/api".parse().unwrap());
+    assert!(explained(&question).contains("answer: 404"));
+    let (name, value) = header_field("host: example.com").unwrap();
+    question.headers.insert(name, value);
+    assert!(explained(&question).contains("answer: from service default/api:8080"));
+}
+
+#[test]
+fn entry_points() {
+    let entry_point = |name: Option<&str>, url: &str| {
+        let question = Question {
+            entry_point: name.map(Into::into),
+            ..Question::get(url.parse().unwrap())
+        };
+        super::entry_point(&Settings::default().entry_points, &question)
+    };
+    assert_eq!(entry_point(None, "http://a/"), Ok(0));
+    assert_eq!(entry_point(None, "https://a:6191/"), Ok(1));
+    assert_eq!(entry_point(Some("websecure"), "http://a/"), Ok(1));
+    assert_eq!(
+        entry_point(Some("wbe"), "http://a/")
+            .unwrap_err()
+            .to_string(),
+        "there is no entry point \"wbe\"; the entry points are web, websecure",
+    );
+}
+
+#[test]
+fn urls() {
+    for (text, canonical) in [
+        ("http://a", "http://a/"),
+        ("HTTPS://a:1?b", "https://a:1/?b"),
+        ("http://a/b?c#d", "http://a/b?c#d"),
+        ("http://[::1]:80/", "http://[::1]:80/"),
+    ] {
+        assert_eq!(text.parse::<Url>().unwrap().to_string(), canonical);
+    }
+    for text in ["", "a", "/a", "a.example/b", "ftp://a/", "http:///a"] {
+        text.parse::<Url>().unwrap_err();
+    }
+    header_field("no colon").unwrap_err();
+    header_field("bad name: x").unwrap_err();
+}

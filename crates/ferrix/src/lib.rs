@@ -1,0 +1,28 @@
+//! Ferrix, whole: the command line, the settings, and the wiring of the two planes.
+//!
+//! ```text
+//!  command_line ─► settings ─► program ─┬─► control plane (own runtime) ─► Table, Report
+//!        │                              ├─► proxy (own runtimes) ◄── reads the Table
+//!        │                              ├─► access_log (own thread) ◄── Records
+//!        │                              └─► admin (own thread): readiness, metrics, Table, Report
+//!        ├─► check, explain             one look at a folder, no socket
+//!        └─► echo, demo                 backends to try things with
+//! ```
+//!
+//! It is a library so that a test can run all of it in its own process: [`program::Program`].
+//! Nothing here decides about a request or an object; that is the work of the other crates.
+
+pub mod access_log;
+pub mod admin;
+pub mod check;
+pub mod command_line;
+pub mod demo;
+pub mod echo;
+pub mod explain;
+pub mod log;
+pub mod metrics;
+pub mod program;
+pub mod settings;
+
+pub use program::Program;
+pub use settings::Settings;

@@ -1,0 +1,433 @@
+//! What Ferrix counts, for Prometheus.
+//!
+//! Requests count into atomics that hang on the routing table, with no look-up of labels. This
+//! page walks the table when somebody asks, so labels cost nothing until then, and there are never
+//! more of them than there are objects. A route or a service is on the page from its first request
+//! on; what is gone from the configuration is gone from the page.
+
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use ferrix_control::Report;
+use ferrix_proxy::{counters::Counters, failure::Failure};
+use ferrix_table::{
+    Reader, Table,
+    rules::Route,
+    services::ServiceId,
+    state::{DURATION_BUCKETS, RequestCounts},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
+    metrics::MetricType,
+    registry::Registry,
+};
+use tokio::sync::watch;
+
+use crate::access_log::Losses;
+
+/// Where the numbers come from.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+}
+
+/// All that is read for one page.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) table: Reader,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) reports: watch::Receiver<Arc<Report>>,
+    pub(crate) access_log: Option<Losses>,
+    pub(crate) published: Arc<Published>,
+}
+
+/// When the current table was published.
+#[derive(Debug, Default)]
+pub(crate) struct Published(AtomicU64);
+
+impl Published {
+    /// Now.
+    pub(crate) fn set(&self) {
+        self.0.store(now().to_bits(), Ordering::Relaxed);
+    }
+
+    fn age(&self) -> f64 {
+        match f64::from_bits(self.0.load(Ordering::Relaxed)) {
+            0.0 => 0.0,
+            published => (now() - published).max(0.0),
+        }
+    }
+}
+
+fn now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
+}
+
+impl Metrics {
+    /// Of the format that [`Metrics::encode`] writes.
+    pub const CONTENT_TYPE: &'static str =
+        "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+    pub(crate) fn new(sources: Sources) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(sources));
+        Self { registry }
+    }
+
+    /// The whole page.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+}
+
+impl Collector for Sources {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let table = self.table.load();
+        let mut page = Page(encoder);
+        self.entry_points(&mut page)?;
+        routes(&mut page, &table)?;
+        services(&mut page, &table)?;
+        self.configuration(&mut page, &table)?;
+        self.process(&mut page)
+    }
+}
+
+impl Sources {
+    fn entry_points(&self, page: &mut Page<'_>) -> fmt::Result {
+        let all: Vec<_> = (self.counters.entry_points.iter())
+            .map(|counters| (vec![label("entry_point", &counters.name)], counters))
+            .collect();
+        let of = || {
+            all.iter()
+                .map(|(labels, counters)| (labels.clone(), *counters))
+        };
+
+        page.requests(
+            "ferrix_entry_point",
+            "by the entry point that they came in by",
+            of().map(|(labels, counters)| (labels, &counters.requests)),
+        )?;
+        page.gauges(
+            "ferrix_entry_point_open_connections",
+            "Client connections that are open",
+            of().map(|(labels, it)| (labels, it.open_connections.get() as f64)),
+        )?;
+        page.counters(
+            "ferrix_entry_point_accepted_connections",
+            "Client connections that were accepted",
+            of().map(|(labels, it)| (labels, it.accepted_connections.get() as f64)),
+        )?;
+        page.counters(
+            "ferrix_entry_point_refused_connections",
+            "Client connections closed at once, for a limit or a bad PROXY protocol header",
+            of().map(|(labels, it)| (labels, it.refused_connections.get() as f64)),
+        )?;
+        page.counters(
+            "ferrix_entry_point_tls_failures",
+            "TLS handshakes with clients that failed",
+            of().map(|(labels, it)| (labels, it.tls_failures.get() as f64)),
+        )?;
+        page.counters(
+            "ferrix_entry_point_failures",
+            "Requests that ferrix answered itself because no backend could or should",
+            of().flat_map(|(labels, it)| {
+                Failure::NAMES
+                    .iter()
+                    .zip(&it.failures)
+                    .map(move |(reason, count)| {
+                        (with(&labels, "reason", reason), count.get() as f64)
+                    })
+            }),
+        )
+    }
+
+    fn configuration(&self, page: &mut Page<'_>, table: &Table) -> fmt::Result {
+        page.gauge(
+            "ferrix_configuration_generation",
+            "Publications of a routing table since the start; 0 before the first",
+            table.generation as f64,
+        )?;
+        page.gauge(
+            "ferrix_configuration_age_seconds",
+            "Time since the last publication",
+            self.published.age(),
+        )?;
+        page.gauge(
+            "ferrix_configuration_problems",
+            "Problems in objects, as ferrix check lists them",
+            self.reports.borrow().problems().count() as f64,
+        )?;
+        let mut seen = HashSet::new();
+        let certificates: Vec<_> = (table.certificates.entry_points.iter())
+            .flat_map(|names| names.exact.values().chain(names.wildcard.values()))
+            .chain(&table.certificates.default)
+            .filter(|certificate| seen.insert(&*certificate.id))
+            .collect();
+        page.gauges(
+            "ferrix_certificate_expiry_timestamp_seconds",
+            "End of validity of the certificates in use, in seconds since 1970",
+            (certificates.iter()).map(|it| (vec![label("secret", &it.id)], it.not_after as f64)),
+        )
+    }
+
+    fn process(&self, page: &mut Page<'_>) -> fmt::Result {
+        let dropped = self.access_log.as_ref().map_or(0, Losses::get);
+        page.counter(
+            "ferrix_access_log_dropped_records",
+            "Access log records that were counted instead of written",
+            dropped as f64,
+        )?;
+        page.counter(
+            "ferrix_panics",
+            "Bugs that cost one connection or stream each",
+            self.counters.panics.get() as f64,
+        )?;
+        page.gauges(
+            "ferrix_build_info",
+            "Which ferrix this is; always 1",
+            [(vec![label("version", env!("CARGO_PKG_VERSION"))], 1.0)],
+        )?;
+        system(page)
+    }
+}
+
+fn routes(page: &mut Page<'_>, table: &Table) -> fmt::Result {
+    let mut seen = HashSet::new();
+    let routes: Vec<&Route> = (table.rules.iter())
+        .map(|rule| &*rule.route)
+        .filter(|route| seen.insert(route.key()))
+        .filter(|route| active(&route.state.requests))
+        .collect();
+    page.requests(
+        "ferrix_route",
+        "by the route that took them",
+        routes.iter().map(|route| {
+            let labels = vec![
+                label("kind", route.kind),
+                label("namespace", &route.namespace),
+                label("name", &route.name),
+            ];
+            (labels, &route.state.requests)
+        }),
+    )
+}
+
+fn services(page: &mut Page<'_>, table: &Table) -> fmt::Result {
+    let mut seen = HashSet::new();
+    let all: Vec<_> = (table.services.iter())
+        .filter(|service| seen.insert(&service.id))
+        .map(|service| (service_labels(&service.id), service))
+        .collect();
+    let of = || {
+        all.iter()
+            .map(|(labels, service)| (labels.clone(), *service))
+    };
+    let busy = || of().filter(|(_, service)| active(&service.state.requests));
+
+    page.requests(
+        "ferrix_service",
+        "by the service that they went to",
+        busy().map(|(labels, service)| (labels, &service.state.requests)),
+    )?;
+    page.counters(
+        "ferrix_service_retries",
+        "Attempts after the first",
+        busy().map(|(labels, service)| (labels, service.state.retries.get() as f64)),
+    )?;
+    page.counters(
+        "ferrix_service_connect_failures",
+        "Connections to endpoints that could not be made",
+        busy().map(|(labels, service)| (labels, service.state.connect_failures.get() as f64)),
+    )?;
+    page.gauges(
+        "ferrix_service_requests_in_flight",
+        "Requests that endpoints are working on",
+        busy().map(|(labels, service)| {
+            let in_flight = service.endpoints.iter().map(|it| it.state.in_flight.get());
+            (labels, in_flight.sum::<i64>() as f64)
+        }),
+    )?;
+    page.gauges(
+        "ferrix_service_endpoints",
+        "Endpoints that take requests; 0: the service answers 503",
+        of().map(|(labels, service)| (labels, service.endpoints.len() as f64)),
+    )
+}
+
+fn service_labels(id: &ServiceId) -> Labels<'_> {
+    vec![
+        label("namespace", &id.namespace),
+        label("name", &id.name),
+        ("port", Cow::Owned(id.port.to_string())),
+        label("scheme", id.scheme.as_str()),
+    ]
+}
+
+fn active(requests: &RequestCounts) -> bool {
+    requests.classes().iter().any(|count| *count > 0)
+}
+
+/// What every process of a machine is measured by, under the names that all exporters use.
+#[cfg(target_os = "linux")]
+fn system(page: &mut Page<'_>) -> fmt::Result {
+    use procfs::{WithCurrentSystemInfo as _, process::Process};
+
+    // A number that the system keeps for itself is left out.
+    let Ok(process) = Process::myself() else {
+        return Ok(());
+    };
+    if let Ok(stat) = process.stat() {
+        let ticks = procfs::ticks_per_second() as f64;
+        page.counter(
+            "process_cpu_seconds",
+            "Processor time used",
+            (stat.utime + stat.stime) as f64 / ticks,
+        )?;
+        page.gauge(
+            "process_resident_memory_bytes",
+            "Memory in use",
+            stat.rss_bytes().get() as f64,
+        )?;
+        page.gauge("process_threads", "Threads", stat.num_threads as f64)?;
+        if let Ok(boot) = procfs::boot_time_secs() {
+            page.gauge(
+                "process_start_time_seconds",
+                "Start of the process, in seconds since 1970",
+                boot as f64 + stat.starttime as f64 / ticks,
+            )?;
+        }
+    }
+    if let Ok(count) = process.fd_count() {
+        page.gauge("process_open_fds", "File descriptors in use", count as f64)?;
+    }
+    if let Ok(limits) = process.limits()
+        && let procfs::process::LimitValue::Value(limit) = limits.max_open_files.soft_limit
+    {
+        page.gauge("process_max_fds", "File descriptors allowed", limit as f64)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn system(_page: &mut Page<'_>) -> fmt::Result {
+    Ok(())
+}
+
+type Labels<'a> = Vec<(&'static str, Cow<'a, str>)>;
+
+fn label<'a>(key: &'static str, value: &'a str) -> (&'static str, Cow<'a, str>) {
+    (key, Cow::Borrowed(value))
+}
+
+fn with<'a>(labels: &Labels<'a>, key: &'static str, value: &'a str) -> Labels<'a> {
+    let mut labels = labels.clone();
+    labels.push(label(key, value));
+    labels
+}
+
+/// Writes one family after another, each with all its series.
+struct Page<'p>(DescriptorEncoder<'p>);
+
+impl Page<'_> {
+    fn counters<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (Labels<'a>, f64)>,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, MetricType::Counter)?;
+        for (labels, value) in series {
+            let mut metric = family.encode_family(&labels)?;
+            metric.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let mut family = self.family(name, help, MetricType::Counter)?;
+        family.encode_counter::<NoLabelSet, f64, f64>(&value, None)
+    }
+
+    fn gauges<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (Labels<'a>, f64)>,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, MetricType::Gauge)?;
+        for (labels, value) in series {
+            family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.family(name, help, MetricType::Gauge)?
+            .encode_gauge(&value)
+    }
+
+    /// The four families of requests.
+    fn requests<'a>(
+        &mut self,
+        prefix: &str,
+        how: &str,
+        series: impl Iterator<Item = (Labels<'a>, &'a RequestCounts)>,
+    ) -> fmt::Result {
+        const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+        let series: Vec<_> = series.collect();
+        self.counters(
+            &format!("{prefix}_requests"),
+            &format!("Requests {how}, and class of the answer"),
+            series.iter().flat_map(|(labels, requests)| {
+                let classes = CLASSES.iter().zip(requests.classes());
+                classes.map(|(class, count)| (with(labels, "class", class), count as f64))
+            }),
+        )?;
+        let name = format!("{prefix}_request_duration_seconds");
+        let help = format!("Time from the first byte of requests to the last of answers, {how}");
+        let mut family = self.family(&name, &help, MetricType::Histogram)?;
+        for (labels, requests) in &series {
+            let (counts, sum) = requests.durations.get();
+            let bounds = DURATION_BUCKETS.into_iter().chain([f64::INFINITY]);
+            let buckets: Vec<_> = bounds.zip(counts).collect();
+            let mut metric = family.encode_family(labels)?;
+            metric.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)?;
+        }
+        self.counters(
+            &format!("{prefix}_received_bytes"),
+            &format!("Bytes of request bodies from clients, {how}"),
+            (series.iter()).map(|(labels, it)| (labels.clone(), it.received_bytes.get() as f64)),
+        )?;
+        self.counters(
+            &format!("{prefix}_sent_bytes"),
+            &format!("Bytes of response bodies to clients, {how}"),
+            series
+                .iter()
+                .map(|(labels, it)| (labels.clone(), it.sent_bytes.get() as f64)),
+        )
+    }
+
+    fn family<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.0.encode_descriptor(name, help, None, kind)
+    }
+}
+
+#[cfg(test)]
+mod tests;

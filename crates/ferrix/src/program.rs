@@ -1,0 +1,389 @@
+//! The whole program: settings in, a running Ferrix out, and its end.
+//!
+//! The order of the start is such that what fails, fails before traffic: settings, access log,
+//! admin socket, first table, entry points. The order of the end is such that no request is lost:
+//! readiness, a delay for the rest of the world to notice, requests in flight, logs.
+
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use ferrix_control::{
+    Report,
+    files::{Files, FolderError},
+    secret::{self, CertificateError},
+    settings as control,
+};
+use ferrix_proxy::Proxy;
+use ferrix_table::{Reader, Table, publish, table};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::watch,
+};
+
+use crate::{
+    access_log::{self, Writer},
+    admin::{self, Admin, Listener, Pages, Readiness},
+    metrics::{Metrics, Published, Sources},
+    settings::{self, DefaultCertificate, Settings},
+};
+
+/// Why Ferrix does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings contradict themselves.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// No source of objects.
+    #[error(
+        "there is no source of objects: name a folder of manifests with --files FOLDER, or as \
+         source.files.path in the settings"
+    )]
+    NoSource,
+    /// A source that a later version will have.
+    #[error(
+        "source.kubernetes: this version reads objects from files only; name a folder of \
+         manifests with --files FOLDER, or as source.files.path in the settings"
+    )]
+    Kubernetes,
+    /// The folder of manifests.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A file of the default certificate.
+    #[error("tls.default_certificate: cannot read {}: {error}", path.display())]
+    CertificateFile {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// What the files of the default certificate hold.
+    #[error("tls.default_certificate: {0}")]
+    Certificate(#[from] CertificateError),
+    /// The access log.
+    #[error(transparent)]
+    AccessLog(#[from] access_log::Error),
+    /// The admin page.
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
+    /// The data plane, most often a port in use.
+    #[error(transparent)]
+    Proxy(#[from] ferrix_proxy::StartError),
+    /// Threads of the control plane.
+    #[error("the control plane cannot be started: {0}")]
+    Control(io::Error),
+    /// Signals.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+}
+
+/// A running Ferrix. Dropping it ends it at once; [`Program::drain`] first ends it well.
+pub struct Program {
+    // In this order they are dropped: traffic first, then what it writes to.
+    proxy: Proxy,
+    _access_log: Option<Writer>,
+    admin: Admin,
+    files: Files,
+    _control: Control,
+    table: Reader,
+    readiness: Readiness,
+    drain_delay: Duration,
+    drain_timeout: Duration,
+}
+
+impl Program {
+    /// Starts everything, and returns when the first table is published and all sockets listen.
+    ///
+    /// May be called from inside a runtime; it waits without one.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        install_crypto();
+        settings.check()?;
+        let control_settings = control_settings(&settings)?;
+        let folder = match (&settings.source.files, &settings.source.kubernetes) {
+            (Some(files), _) => files.path.clone(),
+            (None, Some(_)) => return Err(StartError::Kubernetes),
+            (None, None) => return Err(StartError::NoSource),
+        };
+        let names = settings
+            .entry_points
+            .iter()
+            .map(|it| it.name.clone())
+            .collect();
+        let access_log = Writer::start(&settings.access_log, names)?;
+        let admin = Listener::bind(settings.admin.address)?;
+
+        let control = Control::new().map_err(StartError::Control)?;
+        let (publisher, table) = publish::channel();
+        let files = control.wait(ferrix_control::run_files(
+            folder,
+            control_settings,
+            publisher,
+        ))??;
+        let published = Arc::new(Published::default());
+        published.set();
+        let mut generations = files.generations();
+        control.spawn({
+            let published = Arc::clone(&published);
+            async move {
+                while generations.changed().await.is_ok() {
+                    published.set();
+                }
+            }
+        });
+
+        let Settings {
+            entry_points,
+            proxy: proxy_settings,
+            ..
+        } = settings;
+        let drain_delay = proxy_settings.server.drain_delay;
+        let drain_timeout = proxy_settings.server.drain_timeout;
+        let sender = access_log.as_ref().map(Writer::sender);
+        let proxy = Proxy::start(entry_points, proxy_settings, table.clone(), sender)?;
+        let readiness = Readiness::new(table.clone());
+        let metrics = Arc::new(Metrics::new(Sources {
+            table: table.clone(),
+            counters: proxy.counters(),
+            reports: files.reports(),
+            access_log: access_log.as_ref().map(Writer::losses),
+            published,
+        }));
+        let admin = admin.serve(Pages {
+            readiness: readiness.clone(),
+            table: table.clone(),
+            reports: files.reports(),
+            metrics,
+        })?;
+        Ok(Self {
+            proxy,
+            _access_log: access_log,
+            admin,
+            files,
+            _control: control,
+            table,
+            readiness,
+            drain_delay,
+            drain_timeout,
+        })
+    }
+
+    /// The entry points with the addresses that they listen on, in the order of the settings.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        self.proxy.addresses()
+    }
+
+    /// Where an entry point listens.
+    pub fn address(&self, entry_point: &str) -> Option<SocketAddr> {
+        let mut addresses = self.addresses().iter();
+        addresses
+            .find(|(name, _)| name == entry_point)
+            .map(|(_, address)| *address)
+    }
+
+    /// Where the admin page is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// The generation of the table published last.
+    pub fn generation(&self) -> watch::Receiver<u64> {
+        self.files.generations()
+    }
+
+    /// The table that requests read now.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load()
+    }
+
+    /// What became of each object.
+    pub fn report(&self) -> Arc<Report> {
+        self.files.reports().borrow().clone()
+    }
+
+    /// The same, again after each change.
+    pub fn reports(&self) -> watch::Receiver<Arc<Report>> {
+        self.files.reports()
+    }
+
+    /// Ends well: not ready from now on, accepting for `server.drain_delay`, then waiting at most
+    /// `server.drain_timeout` for what is in flight. Returns how many connections were cut.
+    pub async fn drain(&self) -> usize {
+        self.readiness.drain();
+        tokio::time::sleep(self.drain_delay).await;
+        self.proxy.drain(self.drain_timeout).await
+    }
+
+    /// Runs until a signal: the first drains, the second ends at once.
+    pub async fn run(self, mut signals: Signals) -> Ended {
+        let signal = signals.next().await;
+        tracing::info!(
+            signal,
+            delay = ?self.drain_delay,
+            timeout = ?self.drain_timeout,
+            "draining; a second signal ends at once",
+        );
+        let ended = tokio::select! {
+            cut = self.drain() => Ended::Drained { cut },
+            _ = signals.next() => Ended::AtOnce,
+        };
+        match ended {
+            Ended::Drained { cut: 0 } => tracing::info!("drained"),
+            Ended::Drained { cut } => tracing::warn!(cut, "drained, but connections were cut"),
+            Ended::AtOnce => tracing::warn!("ended by a second signal"),
+        }
+        ended
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("addresses", &self.addresses())
+            .field("admin_address", &self.admin_address())
+            .field("generation", &self.table.generation())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How [`Program::run`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// After the first signal.
+    Drained {
+        /// Connections that outlasted the timeout.
+        cut: usize,
+    },
+    /// By a second signal.
+    AtOnce,
+}
+
+/// One provider for all of the process. An error means that somebody installed one already.
+pub(crate) fn install_crypto() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// What the control plane is told.
+pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings, StartError> {
+    let entry_points = (settings.entry_points.iter())
+        .map(|entry_point| table::EntryPoint {
+            name: entry_point.name.clone(),
+            secure: entry_point.secure,
+        })
+        .collect();
+    let mut control = control::Settings::for_files(entry_points);
+    control
+        .ingress_class
+        .clone_from(&settings.source.ingress_class);
+    control.namespaces.clone_from(&settings.source.namespaces);
+    control.allow_external_name = settings.source.allow_external_name;
+    control.default_certificate = match &settings.default_certificate {
+        None => None,
+        Some(DefaultCertificate::Secret { namespace, name }) => {
+            Some(control::DefaultCertificate::Secret {
+                namespace: namespace.clone(),
+                name: name.clone(),
+            })
+        }
+        Some(DefaultCertificate::Files { certificate, key }) => {
+            let read = |path: &PathBuf| {
+                std::fs::read(path).map_err(|error| StartError::CertificateFile {
+                    path: path.clone(),
+                    error,
+                })
+            };
+            let parsed = secret::certificate("default", &read(certificate)?, &read(key)?)?;
+            Some(control::DefaultCertificate::Loaded(parsed.certificate))
+        }
+    };
+    Ok(control)
+}
+
+/// The control plane's own runtime, so that its work never delays a request.
+#[derive(Debug)]
+struct Control(Option<Runtime>);
+
+impl Control {
+    fn new() -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("control")
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.0 {
+            runtime.spawn(future);
+        }
+    }
+
+    /// Waits for a future to end there, from any thread.
+    fn wait<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, StartError> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.spawn(async move {
+            // Nobody listens if the caller has gone.
+            let _ = sender.send(future.await);
+        });
+        let gone = |_| StartError::Control(io::Error::other("it panicked at its start"));
+        receiver.recv().map_err(gone)
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // Waiting for its threads is forbidden inside another runtime, and nothing is lost.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The signals that end a process, SIGTERM and SIGINT. From here on they do not end it by
+/// themselves: make this before the start, so that none is missed.
+#[derive(Debug)]
+pub struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    /// Takes the signals. Needs a runtime.
+    pub fn new() -> Result<Self, StartError> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let take = |kind| signal(kind).map_err(StartError::Signals);
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The name of the next signal.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    /// Takes the signals. Needs a runtime.
+    pub fn new() -> Result<Self, StartError> {
+        Ok(Self {})
+    }
+
+    /// The name of the next signal.
+    pub async fn next(&mut self) -> &'static str {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => "Ctrl-C",
+            Err(_) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,535 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// The message for a broken text.
+#[track_caller]
+fn broken(text: &str, message: &str) {
+    let error = Settings::parse("ferrix.yaml", text).expect_err("these settings are broken");
+    assert_eq!(error.to_string(), message);
+}
+
+#[test]
+fn the_smallest_file_of_the_documents() {
+    let settings = Settings::parse(
+        "ferrix.yaml",
+        "\
+entry_points:
+  - name: web
+    port: 6190
+    secure: false
+server:
+  threads: 1
+",
+    )
+    .unwrap();
+    let [web] = &settings.entry_points[..] else {
+        panic!("{:?}", settings.entry_points)
+    };
+    assert_eq!(
+        (web.name.as_str(), web.port, web.secure),
+        ("web", 6190, false)
+    );
+    assert!(web.address.is_unspecified());
+    assert_eq!(settings.proxy.server.threads, 1);
+    assert_eq!(settings.admin.address.to_string(), "127.0.0.1:6192");
+}
+
+#[test]
+fn nothing_means_defaults() {
+    for text in [
+        "",
+        "# nothing\n",
+        "---\n",
+        "server:\n",
+        "entry_points:\nlog:\n  level:\n",
+    ] {
+        let settings = Settings::parse("ferrix.yaml", text).unwrap();
+        let names: Vec<_> = (settings.entry_points.iter())
+            .map(|it| (it.name.as_str(), it.port, it.secure))
+            .collect();
+        assert_eq!(
+            names,
+            [("web", 6190, false), ("websecure", 6191, true)],
+            "{text:?}"
+        );
+        assert_eq!(settings.log.level, LogLevel::Info);
+        settings.check().unwrap();
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let settings = Settings::parse("ferrix.yaml", EVERY_KEY).unwrap();
+    assert_eq!(
+        settings.default_certificate,
+        Some(DefaultCertificate::Files {
+            certificate: "tls.crt".into(),
+            key: "tls.key".into(),
+        }),
+    );
+    assert_eq!(settings.source.files.unwrap().path, Path::new("manifests"));
+    assert_eq!(settings.access_log.format, AccessLogFormat::Json);
+    let value: Value = serde_yaml_ng::from_str(EVERY_KEY).unwrap();
+    let mut present = BTreeSet::new();
+    paths(&value, String::new(), &mut present);
+    let absent: Vec<_> = (KEYS.iter().map(|(key, _)| *key))
+        .filter(|key| !present.contains(*key))
+        .collect();
+    // These cannot stand beside what the text has.
+    let alternatives = [
+        "source.kubernetes",
+        "source.kubernetes.kubeconfig",
+        "tls.default_certificate.secret",
+    ];
+    assert_eq!(absent, alternatives);
+}
+
+const EVERY_KEY: &str = r#"
+entry_points:
+  - name: web
+    address: 0.0.0.0
+    port: 8080
+    secure: false
+    proxy_protocol: [10.0.0.0/8]
+source:
+  files: {path: manifests}
+  namespaces: [default]
+  ingress_class: ferrix
+  allow_external_name: true
+admin: {address: "127.0.0.1:0"}
+log: {level: debug, format: json}
+access_log: {format: json, path: access.log, buffer: 10}
+server: {threads: 2, name: "", drain_delay: 0s, drain_timeout: 1m}
+limits:
+  header_bytes: 32KiB
+  header_count: 50
+  uri_bytes: 8192
+  body_bytes: 1 MB
+  connections: 0
+  connections_per_client: 0
+  requests_per_connection: 0
+timeouts:
+  header: 1s
+  tls_handshake: 1s
+  keep_alive: 1s
+  body: 1s
+  write: 1s
+  connect: 500ms
+  response: 0s
+  upgraded: 1h 30m
+http2: {streams: 10, stream_window: 65535, connection_window: 1MiB, header_list: 16KiB}
+tls:
+  minimum_version: "1.3"
+  tickets: false
+  default_certificate: {certificate_file: tls.crt, key_file: tls.key}
+paths: {merge_slashes: false, refuse_encoded_slashes: true}
+forwarded: {trusted: ["10.0.0.0/8", "::1/128"]}
+upstream:
+  idle_connections: 0
+  idle_timeout: 1s
+  attempts: 1
+  tls: {verify: false, authorities: ca.pem}
+"#;
+
+/// Every path of a value, in the manner of [`KEYS`].
+fn paths(value: &Value, path: String, all: &mut BTreeSet<String>) {
+    all.insert(path.clone());
+    match value {
+        Value::Mapping(mapping) => {
+            for (key, value) in mapping {
+                let key = key.as_str().unwrap();
+                let dot = if path.is_empty() { "" } else { "." };
+                paths(value, format!("{path}{dot}{key}"), all);
+            }
+        }
+        Value::Sequence(sequence) => {
+            for value in sequence {
+                paths(value, format!("{path}[]"), all);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Asks serde itself, by an unknown key, which keys each mapping has.
+#[test]
+fn keys_are_those_that_serde_knows() {
+    let mappings = [
+        ("", "zzz: 1"),
+        ("entry_points[]", "entry_points: [{zzz: 1}]"),
+        ("source", "source: {zzz: 1}"),
+        ("source.files", "source: {files: {zzz: 1}}"),
+        ("source.kubernetes", "source: {kubernetes: {zzz: 1}}"),
+        ("admin", "admin: {zzz: 1}"),
+        ("log", "log: {zzz: 1}"),
+        ("access_log", "access_log: {zzz: 1}"),
+        ("server", "server: {zzz: 1}"),
+        ("limits", "limits: {zzz: 1}"),
+        ("timeouts", "timeouts: {zzz: 1}"),
+        ("http2", "http2: {zzz: 1}"),
+        ("tls", "tls: {zzz: 1}"),
+        (
+            "tls.default_certificate",
+            "tls: {default_certificate: {zzz: 1}}",
+        ),
+        ("paths", "paths: {zzz: 1}"),
+        ("forwarded", "forwarded: {zzz: 1}"),
+        ("upstream", "upstream: {zzz: 1}"),
+        ("upstream.tls", "upstream: {tls: {zzz: 1}}"),
+    ];
+    let mut known = BTreeSet::from([String::new()]);
+    for (path, text) in mappings {
+        let value: Value = serde_yaml_ng::from_str(text).unwrap();
+        let error = serde_path_to_error::deserialize::<_, Sections>(&value)
+            .err()
+            .unwrap();
+        let message = error.inner().to_string();
+        // serde names one or two keys without a list.
+        let keys = message.split('`').skip(3).step_by(2);
+        let dot = if path.is_empty() { "" } else { "." };
+        known.extend(keys.map(|key| format!("{path}{dot}{key}")));
+    }
+    let listed: BTreeSet<String> = (KEYS.iter())
+        .map(|(key, _)| key.to_string())
+        .filter(|key| key == "entry_points[]" || !key.ends_with("[]"))
+        .collect();
+    known.insert("entry_points[]".into());
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn every_key_is_in_the_documents() {
+    let document = include_str!("../../../../docs/settings.md");
+    for (key, _) in KEYS
+        .iter()
+        .filter(|(key, _)| !key.is_empty() && !key.ends_with(']'))
+    {
+        assert!(
+            document.contains(&format!("`{key}`")),
+            "docs/settings.md lacks `{key}`"
+        );
+    }
+}
+
+#[test]
+fn not_even_yaml() {
+    broken(
+        "a: [",
+        "ferrix.yaml:2: this is not YAML: did not find expected node content",
+    );
+    broken(
+        "server: {",
+        "ferrix.yaml:2: this is not YAML: did not find expected node content",
+    );
+    broken(
+        "server:\n  threads: 1\n threads: 2\n",
+        "ferrix.yaml:3: this is not YAML: did not find expected key",
+    );
+    broken(
+        "server:\n\tthreads: 1\n",
+        "ferrix.yaml:2: this is not YAML: found character that cannot start any token",
+    );
+    broken(
+        "---\nserver:\n---\nserver:\n",
+        "ferrix.yaml: this is not YAML: deserializing from YAML containing more than one document \
+         is not supported",
+    );
+}
+
+#[test]
+fn not_a_mapping() {
+    broken(
+        "- name: web\n",
+        "ferrix.yaml:1: expected a mapping, found a list",
+    );
+    broken("web", "ferrix.yaml:1: expected a mapping, found \"web\"");
+    broken("6190", "ferrix.yaml:1: expected a mapping, found 6190");
+    broken("1: 2", "ferrix.yaml:1: expected words as keys");
+    broken(
+        "\nserver: 1\n",
+        "ferrix.yaml:2: server: expected a mapping, found 1",
+    );
+    broken(
+        "limits: []",
+        "ferrix.yaml:1: limits: expected a mapping, found a list",
+    );
+}
+
+#[test]
+fn unknown_and_missing_keys() {
+    broken(
+        "entry_points:\n  - name: web\n    prot: 6190\n",
+        "ferrix.yaml:3: entry_points[0].prot: unknown key \"prot\"; did you mean \"port\"?",
+    );
+    broken(
+        "entryPoints: []\n",
+        "ferrix.yaml:1: entryPoints: unknown key \"entryPoints\"; did you mean \"entry_points\"?",
+    );
+    broken(
+        "log:\n  levl: info\n",
+        "ferrix.yaml:2: log.levl: unknown key \"levl\"; did you mean \"level\"?",
+    );
+    broken(
+        "log:\n  colour: red\n",
+        "ferrix.yaml:2: log.colour: unknown key \"colour\"; the keys here are level, format",
+    );
+    broken(
+        "upstream:\n  tls:\n    ca: a.pem\n",
+        "ferrix.yaml:3: upstream.tls.ca: unknown key \"ca\"; the keys here are verify, authorities",
+    );
+    broken(
+        "admin:\n  port: 1\n",
+        "ferrix.yaml:2: admin.port: unknown key \"port\"; the keys here are address",
+    );
+    broken(
+        "entry_points:\n  - port: 6190\n",
+        "ferrix.yaml:2: entry_points[0]: missing key \"name\"; every entry point has one",
+    );
+    broken(
+        "entry_points:\n  - name: web\n    port:\n",
+        "ferrix.yaml:2: entry_points[0]: missing key \"port\"; every entry point has one",
+    );
+    broken(
+        "source:\n  files: {}\n",
+        "ferrix.yaml:2: source.files: missing key \"path\"; it has no default",
+    );
+    broken(
+        "server:\n  threads: 1\n  threads: 2\n",
+        "ferrix.yaml:2: the key \"threads\" stands twice in one mapping",
+    );
+}
+
+#[test]
+fn values_of_another_kind() {
+    let port = |value: &str| format!("entry_points:\n  - name: web\n    port: {value}\n");
+    let expected = "ferrix.yaml:3: entry_points[0].port: expected a number from 0 to 65535, found";
+    for (value, found) in [
+        ("x", "\"x\""),
+        ("\"80\"", "\"80\""),
+        ("65536", "65536"),
+        ("-1", "-1"),
+        ("80.5", "80.5"),
+        ("true", "true"),
+        ("[80]", "a list"),
+        ("{number: 80}", "a mapping"),
+    ] {
+        broken(&port(value), &format!("{expected} {found}"));
+    }
+    broken(
+        "entry_points:\n  web: 6190\n",
+        "ferrix.yaml:1: entry_points: expected a list of entry points, found a mapping",
+    );
+    broken(
+        "entry_points: [web]\n",
+        "ferrix.yaml:1: entry_points[0]: expected a mapping with name and port, found \"web\"",
+    );
+    broken(
+        "entry_points:\n  - {name: web, port: 1, secure: yes}\n",
+        "ferrix.yaml:2: entry_points[0].secure: expected true or false, found \"yes\"",
+    );
+    broken(
+        "entry_points:\n  - {name: web, port: 1, address: localhost}\n",
+        "ferrix.yaml:2: entry_points[0].address: expected an IP address such as 0.0.0.0, found \
+         \"localhost\"",
+    );
+    broken(
+        "forwarded:\n  trusted:\n    - 10.0.0.0/8\n    - 10.0.0.0/99\n",
+        "ferrix.yaml:4: forwarded.trusted[1]: expected a network such as 10.0.0.0/8 or \
+         2001:db8::/32, found \"10.0.0.0/99\"",
+    );
+    broken(
+        "server: {drain_delay: 5}\n",
+        "ferrix.yaml:1: server.drain_delay: expected a duration such as 500ms, 10s or 1h, found 5",
+    );
+    broken(
+        "timeouts:\n  header: soon\n",
+        "ferrix.yaml:2: timeouts.header: expected a duration such as 500ms, 10s or 1h, found \
+         \"soon\"",
+    );
+    broken(
+        "limits:\n  header_bytes: 64 parsecs\n",
+        "ferrix.yaml:2: limits.header_bytes: expected a size such as 64KiB, or a number of bytes, \
+         found \"64 parsecs\"",
+    );
+    broken(
+        "limits:\n  header_count: many\n",
+        "ferrix.yaml:2: limits.header_count: expected a number above 0, found \"many\"",
+    );
+    broken(
+        "admin:\n  address: 6192\n",
+        "ferrix.yaml:2: admin.address: expected an address and port such as 127.0.0.1:6192, found \
+         6192",
+    );
+    broken(
+        "log:\n  level: loud\n",
+        "ferrix.yaml:2: log.level: expected error, warn, info, debug or trace, found \"loud\"",
+    );
+    broken(
+        "log: {format: xml}",
+        "ferrix.yaml:1: log.format: expected text or json, found \"xml\"",
+    );
+    broken(
+        "access_log:\n  format: on\n",
+        "ferrix.yaml:2: access_log.format: expected off, text or json, found \"on\"",
+    );
+    broken(
+        "tls:\n  minimum_version: 1.2\n",
+        "ferrix.yaml:2: tls.minimum_version: expected \"1.2\" or \"1.3\" (with quotes), found 1.2",
+    );
+    broken(
+        "tls:\n  minimum_version: \"1.1\"\n",
+        "ferrix.yaml:2: tls.minimum_version: expected \"1.2\" or \"1.3\" (with quotes), found \
+         \"1.1\"",
+    );
+    broken(
+        "source:\n  files: manifests\n",
+        "ferrix.yaml:2: source.files: expected a mapping with path, found \"manifests\"",
+    );
+    broken(
+        &format!("log:\n  level: {}\n", "x".repeat(1_000)),
+        &format!(
+            "ferrix.yaml:2: log.level: expected error, warn, info, debug or trace, found \"{}\"…",
+            "x".repeat(60),
+        ),
+    );
+}
+
+#[test]
+fn entry_points_that_cannot_be() {
+    broken(
+        "entry_points: []\n",
+        "ferrix.yaml:1: entry_points: expected at least one entry point; without the key there are \
+         web on 6190 and websecure on 6191",
+    );
+    let two = |first: &str, second: &str| format!("entry_points:\n  - {first}\n  - {second}\n");
+    broken(
+        &two("{name: web, port: 1}", "{name: web, port: 2}"),
+        "ferrix.yaml:3: entry_points[1].name: \"web\" is the name of entry_points[0] already",
+    );
+    broken(
+        &two("{name: a, port: 80}", "{name: b, port: 80}"),
+        "ferrix.yaml:3: entry_points[1].port: port 80 is taken by entry_points[0] (a) already",
+    );
+    broken(
+        &two(
+            "{name: a, port: 80, address: 127.0.0.1}",
+            "{name: b, port: 80, address: 0.0.0.0}",
+        ),
+        "ferrix.yaml:3: entry_points[1].port: port 80 is taken by entry_points[0] (a) already",
+    );
+    broken(
+        "entry_points:\n  - {name: web, port: 6192}\n",
+        "ferrix.yaml:2: entry_points[0].port: port 6192 is taken by admin.address already",
+    );
+    broken(
+        "entry_points:\n  - {name: my web, port: 1}\n",
+        "ferrix.yaml:2: entry_points[0].name: expected a name of letters, digits, - and _, at most \
+         63 long, found \"my web\"",
+    );
+    for fine in [
+        two("{name: a, port: 0}", "{name: b, port: 0}"),
+        two(
+            "{name: a, port: 80, address: 127.0.0.1}",
+            "{name: b, port: 80, address: 127.0.0.2}",
+        ),
+        two(
+            "{name: a, port: 80, address: 0.0.0.0}",
+            "{name: b, port: 80, address: '::1'}",
+        ),
+    ] {
+        Settings::parse("ferrix.yaml", &fine).unwrap();
+    }
+}
+
+#[test]
+fn what_types_cannot_say() {
+    broken(
+        "source:\n  files: {path: a}\n  kubernetes: {}\n",
+        "ferrix.yaml:1: source: expected one of files and kubernetes, found both",
+    );
+    broken(
+        "timeouts:\n  keep_alive: 1s\n  header: 0s\n",
+        "ferrix.yaml:3: timeouts.header: expected more than 0: this limit cannot be lifted",
+    );
+    broken(
+        "limits: {header_bytes: 0}\n",
+        "ferrix.yaml:1: limits.header_bytes: expected more than 0: this limit cannot be lifted",
+    );
+    broken(
+        "upstream:\n  attempts: 0\n",
+        "ferrix.yaml:2: upstream.attempts: expected more than 0: this limit cannot be lifted",
+    );
+    broken(
+        "limits:\n  header_bytes: 1KiB\n",
+        "ferrix.yaml:1: limits.uri_bytes: expected at most limits.header_bytes (1.0 KiB), which \
+         the request line is part of, found 16.0 KiB",
+    );
+    broken(
+        "server:\n  threads: 5000\n",
+        "ferrix.yaml:2: server.threads: expected a number from 0 to 1024, found 5000",
+    );
+    broken(
+        "server:\n  name: \"a\\nb\"\n",
+        "ferrix.yaml:2: server.name: expected a text that can stand in a header, found \"a\\nb\"",
+    );
+    broken(
+        "http2:\n  stream_window: 1KiB\n",
+        "ferrix.yaml:2: http2.stream_window: expected from 65535 to 2147483647 bytes, found 1024",
+    );
+    broken(
+        "tls:\n  default_certificate: {}\n",
+        "ferrix.yaml:2: tls.default_certificate: expected either secret, or certificate_file and \
+         key_file",
+    );
+    broken(
+        "tls:\n  default_certificate: {secret: a/b, key_file: c}\n",
+        "ferrix.yaml:2: tls.default_certificate: expected either secret, or certificate_file and \
+         key_file",
+    );
+    broken(
+        "tls:\n  default_certificate:\n    secret: wildcard\n",
+        "ferrix.yaml:3: tls.default_certificate.secret: expected NAMESPACE/NAME, found \"wildcard\"",
+    );
+}
+
+#[test]
+fn a_program_is_told_without_a_file() {
+    let mut settings = Settings::default();
+    settings.entry_points[1].name = "web".into();
+    assert_eq!(
+        settings.check().unwrap_err().to_string(),
+        "settings: entry_points[1].name: \"web\" is the name of entry_points[0] already",
+    );
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Settings::read(Path::new("/nonexistent/ferrix.yaml")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/nonexistent/ferrix.yaml: cannot be read: No such file or directory (os error 2)",
+    );
+}
+
+#[test]
+fn relative_paths_start_from_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ferrix.yaml");
+    std::fs::write(&file, EVERY_KEY).unwrap();
+    let settings = Settings::read(&file).unwrap();
+    let expected = |name: &str| folder.path().join(name);
+    assert_eq!(settings.source.files.unwrap().path, expected("manifests"));
+    assert_eq!(settings.access_log.path, Some(expected("access.log")));
+    assert_eq!(
+        settings.proxy.upstream.tls.authorities,
+        Some(expected("ca.pem"))
+    );
+    assert_eq!(
+        settings.default_certificate,
+        Some(DefaultCertificate::Files {
+            certificate: expected("tls.crt"),
+            key: expected("tls.key"),
+        }),
+    );
+}
