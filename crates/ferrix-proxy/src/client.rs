@@ -233,19 +233,17 @@ impl RequestReader<'_> {
     /// The next piece of the body. Once the body is done it only resolves when the client leaves.
     pub(crate) async fn read(&mut self, body_done: bool) -> Result<FromClient, Gone> {
         match self {
-            Self::Http1(session) => match session.read_body_or_idle(body_done).await {
-                Ok(Some(data)) => Ok(FromClient::Data(data)),
-                Ok(None) => Ok(FromClient::End(None)),
-                Err(_) => Err(Gone),
-            },
+            Self::Http1(session) => read_http1(session, body_done).await,
             Self::Http2 {
                 body,
                 respond,
                 body_done: done,
             } => {
                 if *done {
-                    // A writer, once there is one, watches for resets itself.
-                    let _ = poll_fn(|cx| respond.poll_reset(cx)).await;
+                    // Once the response has begun this is an error, and its writer watches.
+                    if poll_fn(|cx| respond.poll_reset(cx)).await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
                     return Err(Gone);
                 }
                 if let Some(data) = body.data().await {
@@ -257,6 +255,18 @@ impl RequestReader<'_> {
                 Ok(FromClient::End(body.trailers().await.map_err(|_| Gone)?))
             }
         }
+    }
+}
+
+async fn read_http1(session: &mut HttpSession, body_done: bool) -> Result<FromClient, Gone> {
+    // Pingora would watch for the client's leave instead of telling the end.
+    if !body_done && session.is_body_done() {
+        return Ok(FromClient::End(None));
+    }
+    match session.read_body_or_idle(body_done).await {
+        Ok(Some(data)) => Ok(FromClient::Data(data)),
+        Ok(None) => Ok(FromClient::End(None)),
+        Err(_) => Err(Gone),
     }
 }
 

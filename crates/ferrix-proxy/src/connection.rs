@@ -141,9 +141,14 @@ async fn handshake(
 
 /// On a plain port the first bytes tell HTTP/2 from HTTP/1.
 async fn serve_plain(engine: Arc<Engine>, connection: ClientConnection, io: Io) {
+    let drained = async {
+        engine.drain.watch().await;
+        tokio::time::sleep(http1::LINGER).await;
+    };
     let first = tokio::select! {
+        biased;
         first = read_first(&engine, &io) => first,
-        () = engine.drain.watch() => return,
+        () = drained => return,
     };
     let Ok(first) = first else { return };
     if !first.starts_with(PREFACE) {

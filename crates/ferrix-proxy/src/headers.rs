@@ -79,10 +79,14 @@ pub(crate) fn prepare_request(
     for name in unwanted_in_request(&header.headers, forwarding.trusted)? {
         header.remove_header(&name);
     }
+    let length = single_content_length(&header.headers);
     let known = "field names and values are valid";
     let mut set = |name: &'static str, value: HeaderValue| {
         header.insert_header(name, value).expect(known);
     };
+    if let Some(length) = length {
+        set("Content-Length", length);
+    }
     if upgrade {
         set("Connection", HeaderValue::from_static("upgrade"));
         set("Upgrade", HeaderValue::from_static("websocket"));
@@ -99,14 +103,14 @@ pub(crate) fn prepare_request(
 
 fn forward(header: &mut RequestHeader, forwarding: &Forwarding, authority: &HeaderValue) {
     let known = "field names and values are valid";
-    let chain = match header.headers.get("x-forwarded-for") {
-        Some(chain) => {
-            let mut text = chain.as_bytes().to_vec();
-            text.extend_from_slice(b", ");
-            text.extend_from_slice(forwarding.client.as_bytes());
-            HeaderValue::from_bytes(&text).unwrap_or_else(|_| forwarding.client.clone())
-        }
-        None => forwarding.client.clone(),
+    let claimed = header.headers.get_all(X_FORWARDED_FOR).iter();
+    let chain: Vec<&[u8]> = claimed
+        .chain([&forwarding.client])
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let chain = match chain.len() {
+        1 => forwarding.client.clone(),
+        _ => HeaderValue::from_bytes(&chain.join(&b", "[..])).expect(known),
     };
     header.insert_header(X_FORWARDED_FOR, chain).expect(known);
     let mut default = |name: &'static str, value: &HeaderValue| {
@@ -256,26 +260,23 @@ pub(crate) fn prepare_response(header: &mut ResponseHeader, upgraded: bool) {
         header.insert_header("Connection", "upgrade").expect(known);
         header.insert_header("Upgrade", "websocket").expect(known);
     }
-    single_content_length(header);
-}
-
-/// The codec accepts a length said twice if both are equal; the client gets it once.
-fn single_content_length(header: &mut ResponseHeader) {
-    let mut lengths = header.headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(first) = lengths.next() else { return };
-    if lengths.next().is_none() && !first.as_bytes().contains(&b',') {
-        return;
-    }
-    let length = first
-        .as_bytes()
-        .split(|byte| *byte == b',')
-        .next()
-        .unwrap_or_default();
-    if let Ok(length) = HeaderValue::from_bytes(length.trim_ascii()) {
+    if let Some(length) = single_content_length(&header.headers) {
         header
             .insert_header(header::CONTENT_LENGTH, length)
             .expect("field names and values are valid");
     }
+}
+
+/// The codec accepts a length said several times if all are equal; it is passed on once. `None`:
+/// nothing to change.
+fn single_content_length(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let first = lengths.next()?;
+    if lengths.next().is_none() && !first.as_bytes().contains(&b',') {
+        return None;
+    }
+    let length = first.as_bytes().split(|byte| *byte == b',').next()?;
+    HeaderValue::from_bytes(length.trim_ascii()).ok()
 }
 
 /// Trailers may not carry framing, routing or authentication (RFC 9110, section 6.5.1).

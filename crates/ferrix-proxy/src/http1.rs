@@ -20,7 +20,7 @@ use crate::{
 
 /// How long an idle connection may still bring a request after the drain has begun: it may have
 /// been on its way.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a client may go on sending a body that was answered early.
 const DRAIN_BODY: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
@@ -59,26 +59,48 @@ fn bind_to(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts until the drain begins, then once more what already waits.
+/// Accepts until the drain begins, then what already waits in the queue.
 pub(crate) async fn accept(engine: Arc<Engine>, entry: Arc<Entry>, listener: TcpListener) {
+    // The drain is not over before the queue is empty.
+    let _working = engine.drain.enter();
     let mut draining = std::pin::pin!(engine.drain.watch());
     loop {
-        let permit = tokio::select! {
-            biased;
-            permit = engine.connections.permit() => permit,
-            () = &mut draining => return,
-        };
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept() => accepted,
-            () = &mut draining => return,
+            () = &mut draining => break,
         };
         match accepted {
-            Ok((stream, peer)) => start(&engine, &entry, stream, peer, permit),
+            Ok((stream, peer)) => {
+                let permit = engine.connections.permit().await;
+                start(&engine, &entry, stream, peer, permit);
+            }
             Err(error) => {
                 tracing::warn!(entry_point = entry.settings.name, %error, "cannot accept connections");
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+    if let Err(error) = accept_queued(&engine, &entry, listener) {
+        tracing::warn!(entry_point = entry.settings.name, %error, "cannot accept the last connections");
+    }
+}
+
+/// The runtime learns of new connections a little late; the system knows.
+fn accept_queued(
+    engine: &Arc<Engine>,
+    entry: &Arc<Entry>,
+    listener: TcpListener,
+) -> io::Result<()> {
+    let listener = listener.into_std()?;
+    loop {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                stream.set_nonblocking(true)?;
+                start(engine, entry, TcpStream::from_std(stream)?, peer, None);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -86,7 +108,7 @@ pub(crate) async fn accept(engine: Arc<Engine>, entry: Arc<Entry>, listener: Tcp
 fn start(
     engine: &Arc<Engine>,
     entry: &Arc<Entry>,
-    stream: tokio::net::TcpStream,
+    stream: TcpStream,
     peer: SocketAddr,
     permit: Option<OwnedSemaphorePermit>,
 ) {
