@@ -1,0 +1,41 @@
+//! What the documents say must be what the program does.
+
+use std::{fs, path::Path};
+
+use ferrix_control::report::Reason;
+use ferrix_rule::Rule;
+
+fn document(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(name)).unwrap()
+}
+
+#[test]
+fn every_reason_is_documented() {
+    let text = document("docs/ingressroute.md");
+    for reason in Reason::ALL {
+        assert!(text.contains(&format!("`{}`", reason.as_str())), "{reason:?} is not");
+    }
+}
+
+#[test]
+fn every_rule_in_the_documents_parses() {
+    let mut rules = 0;
+    for line in document("docs/ingressroute.md").lines().chain(document("README.md").lines()) {
+        if let Some((_, rule)) = line.split_once("matches: ") {
+            Rule::parse(rule).unwrap_or_else(|error| panic!("{error}"));
+            rules += 1;
+        }
+    }
+    let text = document("docs/rules.md");
+    let example = text.lines().find(|line| line.starts_with("PathPrefix(")).unwrap();
+    Rule::parse(example).unwrap();
+    assert_eq!(rules, 2);
+}
+
+#[test]
+fn the_error_in_the_documents_is_the_one_given() {
+    let text = document("docs/rules.md");
+    let error = Rule::parse("Hots(`example.com`)").unwrap_err().to_string();
+    assert!(text.contains(error.lines().next().unwrap()), "{error}");
+}
