@@ -131,3 +131,59 @@ fn grpc_status(status: u16) -> u16 {
         _ => 2,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(fields: &[(&'static str, &'static str)]) -> Form {
+        let fields = fields.iter().map(|(name, value)| {
+            (
+                http::HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        });
+        Form::of(&fields.collect())
+    }
+
+    #[test]
+    fn the_form_is_what_the_client_reads() {
+        assert_eq!(form(&[]), Form::Html);
+        assert_eq!(form(&[("accept", "*/*")]), Form::Html);
+        assert_eq!(form(&[("accept", "application/json")]), Form::Json);
+        assert_eq!(
+            form(&[("accept", "application/problem+json, */*")]),
+            Form::Json
+        );
+        assert_eq!(
+            form(&[("accept", "text/html, application/json")]),
+            Form::Html
+        );
+        assert_eq!(
+            form(&[("content-type", "application/grpc+proto")]),
+            Form::Grpc
+        );
+    }
+
+    #[test]
+    fn answers_name_the_status_and_no_version() {
+        let answer = Answer::new(&Failure::NoEndpoint, Form::Json, "edge");
+        assert_eq!(answer.header.status, 503);
+        assert_eq!(answer.header.headers["server"], "edge");
+        assert_eq!(answer.header.headers["retry-after"], "1");
+        assert_eq!(
+            &answer.body[..],
+            b"{\"status\":503,\"error\":\"Service Unavailable\"}\n"
+        );
+        let answer = Answer::new(&Failure::NoRoute, Form::Html, "");
+        assert!(!answer.header.headers.contains_key("server"));
+    }
+
+    #[test]
+    fn grpc_answers_are_trailers_only() {
+        let answer = Answer::new(&Failure::NoEndpoint, Form::Grpc, "");
+        assert_eq!(answer.header.status, 200);
+        assert_eq!(answer.header.headers["grpc-status"], "14");
+        assert!(answer.body.is_empty());
+    }
+}

@@ -25,8 +25,8 @@ use crate::{
 pub(crate) enum FromBackend<'b> {
     /// A response before the final one.
     Interim(Box<ResponseHeader>),
-    /// The header of the final response.
-    Header(Box<ResponseHeader>),
+    /// The header of the final response, and whether it is all of it.
+    Header(Box<ResponseHeader>, bool),
     /// A piece of the body in the codec's buffer; may be empty.
     Data(&'b [u8]),
     /// A piece of the body.
@@ -216,7 +216,7 @@ impl ResponseReader {
                     100 | 102..=199 => Ok(FromBackend::Interim(header)),
                     _ => {
                         *header_read = true;
-                        Ok(FromBackend::Header(header))
+                        Ok(FromBackend::Header(header, session.is_body_done()))
                     }
                 }
             }
@@ -280,11 +280,12 @@ async fn read_http2_header<'b>(
     .await?;
     let (header, stream) = header;
     let header = Box::new(ResponseHeader::from(header.into_parts().0));
-    if stream.is_none() {
+    let Some(stream) = stream else {
         return Ok(FromBackend::Interim(header));
-    }
-    *body = stream;
-    Ok(FromBackend::Header(header))
+    };
+    let end = stream.is_end_stream();
+    *body = Some(stream);
+    Ok(FromBackend::Header(header, end))
 }
 
 /// HTTP/2 has the authority in the URI, and no connection fields.

@@ -132,7 +132,7 @@ impl<'c> Client<'c> {
                     .map_err(|_| Gone)
             }
             RequestReader::Http2 { respond, .. } => {
-                if !end && !header.headers.contains_key(http::header::DATE) {
+                if !header.headers.contains_key(http::header::DATE) {
                     // HTTP/1 codecs of backends always send one; HTTP/2 ones may not.
                     set_date(&mut header);
                 }

@@ -293,3 +293,6 @@ pub(crate) fn prepare_trailers(trailers: &mut HeaderMap) {
         trailers.remove(name);
     }
 }
+
+#[cfg(test)]
+mod tests;

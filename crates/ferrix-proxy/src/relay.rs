@@ -154,8 +154,8 @@ async fn on_response(
             headers::prepare_response(&mut header, false);
             client.interim(header).await?;
         }
-        FromBackend::Header(header) => {
-            on_response_header(relay, client, header).await?;
+        FromBackend::Header(header, end) => {
+            on_response_header(relay, client, header, end).await?;
         }
         FromBackend::Data(data) => client.data(data).await?,
         FromBackend::Bytes(data) => client.bytes(data).await?,
@@ -171,6 +171,7 @@ async fn on_response_header(
     relay: &Relay<'_>,
     client: &mut Client<'_>,
     header: Box<ResponseHeader>,
+    end: bool,
 ) -> Result<(), Broken> {
     let mut header = header;
     let upgraded = header.status == http::StatusCode::SWITCHING_PROTOCOLS;
@@ -178,7 +179,8 @@ async fn on_response_header(
         return Err(Failure::Upstream("it switched protocols unasked".into()).into());
     }
     headers::prepare_response(&mut header, upgraded);
-    client.header(header, relay.method, false).await?;
+    // A gRPC client takes an error without a message only from a header that ends the stream.
+    client.header(header, relay.method, end).await?;
     Ok(())
 }
 

@@ -204,3 +204,38 @@ pub(crate) fn raw_target(head: &[u8]) -> &[u8] {
         .filter(|word| !word.is_empty());
     words.nth(1).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_raw_target_is_what_stood_between_the_spaces() {
+        let cases: [(&[u8], &[u8]); 4] = [
+            (b"GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n", b"/a?b"),
+            (b"\r\nGET /a#b HTTP/1.1\r\n\r\n", b"/a#b"),
+            (b"OPTIONS * HTTP/1.1\n\n", b"*"),
+            (b"", b""),
+        ];
+        for (head, target) in cases {
+            assert_eq!(raw_target(head), target);
+        }
+    }
+
+    #[test]
+    fn absolute_targets_name_this_port_and_this_host() {
+        let cases: [(&[u8], bool, Option<&[u8]>); 8] = [
+            (b"http://h/a", false, Some(b"/a")),
+            (b"HTTP://h", false, Some(b"/")),
+            (b"https://h/a", true, Some(b"/a")),
+            (b"https://h/a", false, None),
+            (b"http://other/a", false, None),
+            (b"http://u@h/a", false, None),
+            (b"http://h?q", false, None),
+            (b"h:80", false, None),
+        ];
+        for (target, secure, expected) in cases {
+            assert_eq!(origin_form(target, "h", secure).ok(), expected);
+        }
+    }
+}
