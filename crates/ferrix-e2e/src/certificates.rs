@@ -1,0 +1,127 @@
+//! Certificates of an authority that only the test trusts.
+
+use std::{io::Write, sync::Arc};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    sign::CertifiedKey,
+};
+use tempfile::NamedTempFile;
+
+/// An authority.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug)]
+pub struct Certified {
+    /// What tells it from others.
+    pub id: String,
+    /// In DER.
+    pub der: CertificateDer<'static>,
+    /// In PEM, for Secrets.
+    pub certificate_pem: String,
+    /// In PEM, for Secrets.
+    pub key_pem: String,
+    key: Vec<u8>,
+}
+
+impl Authority {
+    /// A new one.
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Authority of a test");
+        let key = KeyPair::generate().unwrap();
+        let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
+        Self { issuer }
+    }
+
+    /// A certificate for these names.
+    pub fn certify(&self, id: &str, names: &[&str]) -> Certified {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(DnType::CommonName, id);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Certified {
+            id: id.into(),
+            der: certificate.der().clone(),
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            key: key.serialize_der(),
+        }
+    }
+
+    /// A client that trusts this authority alone, and offers these protocols by ALPN.
+    pub fn client(&self, alpn: &[&str]) -> ClientConfig {
+        self.client_of(alpn, rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same with these versions of TLS.
+    pub fn client_of(
+        &self,
+        alpn: &[&str],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.as_ref().der().clone()).unwrap();
+        let mut config =
+            ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_protocol_versions(versions)
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
+
+    /// Its certificate as a file, for settings.
+    pub fn file(&self) -> NamedTempFile {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(self.issuer.as_ref().pem().as_bytes())
+            .unwrap();
+        file
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Certified {
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.clone()).into()
+    }
+
+    /// As tables hold it.
+    pub fn for_table(&self) -> Arc<ferrix_table::certificates::Certificate> {
+        let key = aws_lc_rs::sign::any_supported_type(&self.private_key()).unwrap();
+        Arc::new(ferrix_table::certificates::Certificate {
+            id: self.id.as_str().into(),
+            key: Arc::new(CertifiedKey::new(vec![self.der.clone()], key)),
+            not_after: 4_102_444_800,
+        })
+    }
+
+    /// A server that presents it, for backends.
+    pub fn server(&self, alpn: &[&str]) -> Arc<ServerConfig> {
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![self.der.clone()], self.private_key())
+                .unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+}

@@ -1,0 +1,190 @@
+//! A running data plane on ports of its own.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use ferrix_proxy::{
+    Proxy,
+    counters::{Counters, EntryPointCounters},
+    failure::Failure,
+    settings::{EntryPoint, Settings},
+};
+use ferrix_table::{Publisher, Table, publish};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{Client, Http2Client, Manifests, Routes, within};
+
+/// The data plane with tables made by hand.
+pub struct Gateway {
+    proxy: Proxy,
+    publisher: Mutex<Publisher>,
+    /// Where plain HTTP is served.
+    pub web: SocketAddr,
+    /// Where HTTPS is served.
+    pub websecure: SocketAddr,
+}
+
+impl Gateway {
+    /// Starts with the default settings.
+    pub fn start(routes: Routes) -> Self {
+        Self::start_with("{}", routes)
+    }
+
+    /// Starts with settings of the data plane, in YAML.
+    pub fn start_with(settings: &str, routes: Routes) -> Self {
+        Self::start_behind("[]", settings, routes)
+    }
+
+    /// Starts on entry points where these networks (a YAML list) speak the PROXY protocol.
+    ///
+    /// # Panics
+    /// Where the settings are not valid.
+    pub fn start_behind(proxy_protocol: &str, settings: &str, routes: Routes) -> Self {
+        let mut settings: Settings = serde_yaml_ng::from_str(settings).unwrap();
+        if settings.server.threads == 0 {
+            settings.server.threads = 2;
+        }
+        let entry_point = |name: &str, secure: bool| -> EntryPoint {
+            let text = format!(
+                "{{name: {name}, address: 127.0.0.1, port: 0, secure: {secure}, \
+                 proxy_protocol: {proxy_protocol}}}"
+            );
+            serde_yaml_ng::from_str(&text).unwrap()
+        };
+        let entry_points = vec![entry_point("web", false), entry_point("websecure", true)];
+        let (mut publisher, reader) = publish::channel();
+        publisher.publish(routes.into_table());
+        let proxy = Proxy::start(entry_points, settings, reader, None).unwrap();
+        let address = |index: usize| proxy.addresses()[index].1;
+        Self {
+            web: address(0),
+            websecure: address(1),
+            proxy,
+            publisher: Mutex::new(publisher),
+        }
+    }
+
+    /// The whole program instead, on a folder with these manifests.
+    pub fn from_manifests(manifests: &str, settings: &str) -> Manifests {
+        Manifests::start(manifests, settings)
+    }
+
+    /// Makes another table current. Requests that begin after this see it.
+    pub fn publish(&self, routes: Routes) -> u64 {
+        self.publisher.lock().unwrap().publish(routes.into_table())
+    }
+
+    /// The table that is current.
+    pub fn table(&self) -> Arc<Table> {
+        self.publisher.lock().unwrap().current()
+    }
+
+    /// A plain HTTP/1 client.
+    pub async fn client(&self) -> Client {
+        Client::connect(self.web).await
+    }
+
+    /// A plain HTTP/2 client, by prior knowledge.
+    pub async fn http2(&self) -> Http2Client {
+        let stream = TcpStream::connect(self.web).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Http2Client::new(stream, "http").await
+    }
+
+    /// A TLS connection for this name.
+    pub async fn tls(
+        &self,
+        config: &ClientConfig,
+        name: &str,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        tls(self.websecure, config, name).await
+    }
+
+    /// An HTTP/1 client over TLS.
+    pub async fn tls_client(&self, config: &ClientConfig, name: &str) -> Client {
+        Client::new(self.tls(config, name).await.expect("a TLS handshake"))
+    }
+
+    /// An HTTP/2 client over TLS.
+    pub async fn tls_http2(&self, config: &ClientConfig, name: &str) -> Http2Client {
+        let stream = self.tls(config, name).await.expect("a TLS handshake");
+        Http2Client::new(stream, "https").await
+    }
+
+    /// Ends serving, as at SIGTERM. Returns how many connections were left after `limit`.
+    pub fn drain(&self, limit: Duration) -> impl Future<Output = usize> + Send + use<> {
+        self.proxy.drain(limit)
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.proxy.counters()
+    }
+
+    /// Waits until so many requests on the plain entry point have failed in this way.
+    pub async fn failed(&self, name: &str, times: u64) {
+        let index = Failure::NAMES
+            .iter()
+            .position(|it| *it == name)
+            .expect("a failure's name");
+        let what = format!("{times} failures {name}");
+        self.counted(&what, |counters| counters.failures[index].get() == times)
+            .await;
+    }
+
+    /// Waits until the counters of the plain entry point say so. A client may know what happened
+    /// before it is counted.
+    pub async fn counted(&self, what: &str, happened: impl Fn(&EntryPointCounters) -> bool) {
+        self.counted_at(0, what, happened).await;
+    }
+
+    /// The same for the secure entry point.
+    pub async fn counted_secure(&self, what: &str, happened: impl Fn(&EntryPointCounters) -> bool) {
+        self.counted_at(1, what, happened).await;
+    }
+
+    async fn counted_at(
+        &self,
+        entry_point: usize,
+        what: &str,
+        happened: impl Fn(&EntryPointCounters) -> bool,
+    ) {
+        let counters = self.counters();
+        let waiting = async {
+            while !happened(&counters.entry_points[entry_point]) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        within(what, waiting).await;
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(
+                self.counters().panics.get(),
+                0,
+                "tasks of the data plane panicked"
+            );
+        }
+    }
+}
+
+/// A TLS connection for this name.
+pub async fn tls(
+    address: SocketAddr,
+    config: &ClientConfig,
+    name: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from(name.to_owned()).map_err(std::io::Error::other)?;
+    let connector = TlsConnector::from(Arc::new(config.clone()));
+    within("a TLS handshake", connector.connect(name, stream)).await
+}

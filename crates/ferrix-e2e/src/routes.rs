@@ -1,0 +1,164 @@
+//! Routing tables made by hand, in few words.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use ferrix_table::{
+    Table,
+    certificates::{Certificates, ServerNames},
+    rules::{Action, HostPattern, Route, Rule, RuleSet, Split},
+    services::{Endpoint, Protocol, Scheme, Service, ServiceId},
+    table::EntryPoint,
+};
+
+use crate::certificates::Certified;
+
+/// Where the plain entry point stands in every table.
+pub const WEB: u16 = 0;
+
+/// Where the secure one does.
+pub const WEBSECURE: u16 = 1;
+
+/// What a table is made of.
+#[derive(Debug, Default)]
+pub struct Routes {
+    rules: Vec<Rule>,
+    services: Vec<Service>,
+    names: ServerNames,
+    default: Option<Arc<ferrix_table::certificates::Certificate>>,
+}
+
+impl Routes {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// All requests go to these addresses, in HTTP/1.1.
+    pub fn all_to(addresses: &[SocketAddr]) -> Self {
+        Self::all_by(Protocol::Http1, addresses)
+    }
+
+    /// All requests go to these addresses.
+    pub fn all_by(protocol: Protocol, addresses: &[SocketAddr]) -> Self {
+        Self::new()
+            .service("all", protocol, addresses)
+            .rule("*", "", &[("all", 1)])
+    }
+
+    /// Adds a service.
+    pub fn service(mut self, name: &str, protocol: Protocol, addresses: &[SocketAddr]) -> Self {
+        let endpoint = |address: &SocketAddr| Endpoint {
+            address: *address,
+            state: Arc::default(),
+        };
+        self.services.push(Service {
+            id: ServiceId {
+                namespace: "default".into(),
+                name: name.into(),
+                port: 80,
+                scheme: match protocol {
+                    Protocol::Http1 => Scheme::Http,
+                    Protocol::Http2 => Scheme::H2c,
+                    Protocol::Tls { .. } => Scheme::Https,
+                },
+            },
+            protocol,
+            endpoints: addresses.iter().map(endpoint).collect(),
+            state: Arc::default(),
+        });
+        self
+    }
+
+    /// Adds a rule for a host (`*`: any) to services with weights, on both entry points.
+    ///
+    /// # Panics
+    /// Where host, rule or service are not valid.
+    pub fn rule(self, host: &str, matches: &str, services: &[(&str, u32)]) -> Self {
+        let index = |name: &str| {
+            let position = self
+                .services
+                .iter()
+                .position(|service| &*service.id.name == name);
+            u32::try_from(position.expect("a known service")).unwrap()
+        };
+        let weights: Vec<_> = services
+            .iter()
+            .map(|(name, weight)| (index(name), *weight))
+            .collect();
+        let action = Split::new(&weights).map_or(Action::Unavailable, Action::Forward);
+        self.action(host, matches, action)
+    }
+
+    /// Adds a rule whose reference cannot be resolved.
+    pub fn unresolved(self, host: &str, matches: &str) -> Self {
+        self.action(
+            host,
+            matches,
+            Action::Unresolved("there is no such service".into()),
+        )
+    }
+
+    fn action(mut self, host: &str, matches: &str, action: Action) -> Self {
+        let matches = (!matches.is_empty()).then(|| ferrix_rule::Rule::parse(matches).unwrap());
+        let position = u32::try_from(self.rules.len()).unwrap();
+        self.rules.push(Rule {
+            route: Arc::new(Route {
+                kind: "IngressRoute",
+                namespace: "default".into(),
+                name: format!("route-{position}").into(),
+                generation: 1,
+                created: Some(0),
+                state: Arc::default(),
+            }),
+            position,
+            host: match host {
+                "*" => HostPattern::Any,
+                host => HostPattern::parse(host).unwrap(),
+            },
+            priority: matches
+                .as_ref()
+                .map_or(0, ferrix_rule::Rule::default_priority),
+            matches,
+            entry_points: [WEB, WEBSECURE].into(),
+            action,
+        });
+        self
+    }
+
+    /// Presents a certificate for these names (`*.example.com` for a wildcard).
+    pub fn certificate(mut self, names: &[&str], certified: &Certified) -> Self {
+        let certificate = certified.for_table();
+        for name in names {
+            let certificate = Arc::clone(&certificate);
+            match name.strip_prefix("*.") {
+                Some(suffix) => self.names.wildcard.insert(suffix.into(), certificate),
+                None => self.names.exact.insert((*name).into(), certificate),
+            };
+        }
+        self
+    }
+
+    /// Presents a certificate where none other fits.
+    pub fn default_certificate(mut self, certified: &Certified) -> Self {
+        self.default = Some(certified.for_table());
+        self
+    }
+
+    /// The table.
+    pub fn into_table(self) -> Table {
+        let entry_point = |name: &str, secure| EntryPoint {
+            name: name.into(),
+            secure,
+        };
+        Table {
+            generation: 0,
+            entry_points: [entry_point("web", false), entry_point("websecure", true)].into(),
+            rules: Arc::new(RuleSet::new(self.rules)),
+            services: self.services.into_iter().map(Arc::new).collect(),
+            certificates: Arc::new(Certificates {
+                entry_points: vec![ServerNames::default(), self.names],
+                default: self.default,
+            }),
+        }
+    }
+}

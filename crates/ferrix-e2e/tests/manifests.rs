@@ -1,0 +1,270 @@
+//! The whole program: what the manifests in a folder say is what is served, also after they change.
+
+use std::time::Duration;
+
+use ferrix_e2e::{
+    Backend, Client, Gateway,
+    backend::Dead,
+    certificates::Authority,
+    client::get,
+    manifests::{route, secret, service},
+    within,
+};
+use tokio::sync::watch;
+
+fn host(host: &str, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn the_contract_as_it_is_written() {
+    let backend = Backend::hello("api").await;
+    let manifests = format!(
+        "{}\
+---
+apiVersion: ferrix.com/v1
+kind: IngressRoute
+metadata: {{name: example-route, namespace: default}}
+spec:
+  entrypoint: web
+  route:
+    host: example.com
+    rules:
+      - matches: Path(`/api`)
+        service: {{name: api-service, port: 8080}}
+  tls: default-tls
+",
+        service("api-service", &[backend.address()]).replace("port: 80}", "port: 8080}"),
+    );
+    let ferrix = Gateway::from_manifests(&manifests, "");
+    let mut client = ferrix.client().await;
+    assert_eq!(client.get("/api").await.text(), "api");
+    assert_eq!(client.get("/").await.status, 404);
+    assert_eq!(client.exchange(host("other.com", "/api")).await.status, 404);
+}
+
+#[tokio::test]
+async fn edits_are_served_on_open_connections() {
+    let [first, second] = [
+        Backend::hello("first").await,
+        Backend::hello("second").await,
+    ];
+    let mut ferrix = Gateway::from_manifests(&service("s", &[first.address()]), "");
+    let mut client = ferrix.client().await;
+    assert_eq!(client.get("/").await.status, 404);
+
+    ferrix
+        .apply("route.yaml", &route("r", "example.com", "Path(`/`)", "s"))
+        .await;
+    assert_eq!(client.get("/").await.text(), "first");
+    ferrix
+        .apply("all.yaml", &service("s", &[second.address()]))
+        .await;
+    assert_eq!(client.get("/").await.text(), "second");
+    ferrix.apply("all.yaml", &service("s", &[])).await;
+    assert_eq!(client.get("/").await.status, 503);
+    ferrix.remove("all.yaml").await;
+    assert_eq!(client.get("/").await.status, 500);
+    ferrix
+        .apply(
+            "all.yaml",
+            &service("s", &[first.address(), second.address()]),
+        )
+        .await;
+    let mut both = [client.get("/").await.text(), client.get("/").await.text()];
+    both.sort();
+    assert_eq!(both, ["first", "second"]);
+    ferrix
+        .apply(
+            "route.yaml",
+            &route("r", "example.com", "Path(`/moved`)", "s"),
+        )
+        .await;
+    assert_eq!(client.get("/").await.status, 404);
+    assert_eq!(client.get("/moved").await.status, 200);
+    ferrix.remove("route.yaml").await;
+    assert_eq!(client.get("/moved").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_bad_edit_keeps_the_last_good_version() {
+    let backend = Backend::hello("hi").await;
+    let ferrix = Gateway::from_manifests(&service("s", &[backend.address()]), "");
+    let mut ferrix = ferrix;
+    ferrix
+        .apply("route.yaml", &route("r", "example.com", "Path(`/`)", "s"))
+        .await;
+    let mut client = ferrix.client().await;
+    let bad_edits = [
+        route("r", "example.com", "Path(`/)", "s"),
+        route("r", "example.com", "Nothing(`/`)", "s"),
+        route("r", "example.com", "Path(`/`)", "s").replace("rules:", "rulez:"),
+        "half: [written".to_owned(),
+    ];
+    for (round, edit) in bad_edits.iter().enumerate() {
+        ferrix.write("route.yaml", edit);
+        // Another file shows when the edit has been seen.
+        let mark = format!("mark-{round}");
+        ferrix
+            .apply("mark.yaml", &route(&mark, "mark.com", "Path(`/`)", "s"))
+            .await;
+        ferrix.reported("route.yaml").await;
+        assert_eq!(client.get("/").await.text(), "hi", "{edit}");
+    }
+    ferrix
+        .apply(
+            "route.yaml",
+            &route("r", "example.com", "Path(`/new`)", "s"),
+        )
+        .await;
+    assert_eq!(client.get("/new").await.text(), "hi");
+    assert_eq!(client.get("/").await.status, 404);
+}
+
+#[tokio::test]
+async fn one_bad_object_among_a_hundred() {
+    let backend = Backend::hello("hi").await;
+    let mut manifests = service("s", &[backend.address()]);
+    for index in 0..100 {
+        let name = format!("r{index}");
+        manifests.push_str(&route(&name, &format!("{name}.com"), "Path(`/`)", "s"));
+        if index == 50 {
+            manifests.push_str(&route("bad", "bad.com", "PathRegexp(`(`)", "s"));
+            manifests.push_str(&route("lost", "lost.com", "Path(`/`)", "missing"));
+        }
+    }
+    let ferrix = Gateway::from_manifests(&manifests, "");
+    let mut client = ferrix.client().await;
+    for index in 0..100 {
+        let response = client.exchange(host(&format!("r{index}.com"), "/")).await;
+        assert_eq!(response.text(), "hi", "{index}");
+    }
+    assert_eq!(client.exchange(host("bad.com", "/")).await.status, 404);
+    assert_eq!(client.exchange(host("lost.com", "/")).await.status, 500);
+}
+
+#[tokio::test]
+async fn certificates_come_from_secrets_and_rotate() {
+    let authority = Authority::new();
+    let backend = Backend::hello("hi").await;
+    let secured = |name: &str| {
+        route("r", "example.com", "Path(`/`)", "s")
+            .replace("entrypoint: web", "entrypoint: websecure")
+            + &format!("  tls: {name}\n")
+    };
+    let first = authority.certify("first", &["example.com"]);
+    let manifests = service("s", &[backend.address()]) + &secured("certificate");
+    let mut ferrix = Gateway::from_manifests(&manifests, "");
+    // No Secret yet, and no default.
+    assert!(
+        ferrix
+            .tls(&authority.client(&[]), "example.com")
+            .await
+            .is_err()
+    );
+
+    let text = secret("certificate", &first.certificate_pem, &first.key_pem);
+    ferrix.apply("secret.yaml", &text).await;
+    let stream = ferrix
+        .tls(&authority.client(&[]), "example.com")
+        .await
+        .unwrap();
+    let chain = stream.get_ref().1.peer_certificates().unwrap();
+    assert!(chain[0] == first.der);
+    let mut open = Client::new(stream);
+    assert_eq!(open.get("/").await.text(), "hi");
+
+    let second = authority.certify("second", &["example.com"]);
+    let text = secret("certificate", &second.certificate_pem, &second.key_pem);
+    ferrix.apply("secret.yaml", &text).await;
+    let stream = ferrix
+        .tls(&authority.client(&[]), "example.com")
+        .await
+        .unwrap();
+    assert!(stream.get_ref().1.peer_certificates().unwrap()[0] == second.der);
+    assert_eq!(open.get("/").await.text(), "hi");
+
+    // A certificate with the key of another one keeps the old.
+    ferrix.write(
+        "secret.yaml",
+        &secret("certificate", &first.certificate_pem, &second.key_pem),
+    );
+    ferrix.reported("secret.yaml").await;
+    let stream = ferrix
+        .tls(&authority.client(&[]), "example.com")
+        .await
+        .unwrap();
+    assert!(stream.get_ref().1.peer_certificates().unwrap()[0] == second.der);
+    assert_eq!(open.get("/").await.text(), "hi");
+}
+
+#[tokio::test]
+async fn connect_failures_of_a_rollout_are_not_seen() {
+    let backend = Backend::hello("hi").await;
+    let dead = Dead::new();
+    let manifests = service("s", &[dead.address(), backend.address()])
+        + &route("r", "example.com", "Path(`/`)", "s");
+    let ferrix = Gateway::from_manifests(&manifests, "");
+    let mut client = ferrix.client().await;
+    for _ in 0..6 {
+        assert_eq!(client.get("/").await.text(), "hi");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_folder_that_changes_under_load() {
+    let [first, second] = [
+        Backend::hello("first").await,
+        Backend::hello("second").await,
+    ];
+    let manifests = |round: usize| {
+        let mut text = match round % 3 {
+            0 => service("s", &[first.address()]),
+            1 => service("s", &[second.address()]),
+            _ => service("s", &[first.address(), second.address()]),
+        };
+        for index in 0..round % 7 {
+            let name = format!("r{index}");
+            text.push_str(&route(&name, &format!("{name}.com"), "Path(`/`)", "s"));
+        }
+        text + &route("r", "example.com", "Path(`/`)", "s")
+    };
+    let mut ferrix = Gateway::from_manifests(&manifests(0), "");
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let stopped = stopped.clone();
+        let mut client = ferrix.client().await;
+        tasks.spawn(async move {
+            let mut requests = 0;
+            while !*stopped.borrow() {
+                assert_eq!(client.exchange(get("/")).await.status, 200);
+                requests += 1;
+            }
+            requests
+        });
+    }
+    for round in 1..=20 {
+        ferrix.apply("all.yaml", &manifests(round)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.send(true).unwrap();
+    let mut requests = 0;
+    while let Some(task) = within("the clients", tasks.join_next()).await {
+        requests += task.unwrap();
+    }
+    assert!(requests > 100, "{requests}");
+    assert!(ferrix.program.table().generation > 20);
+}
+
+#[tokio::test]
+async fn the_end_of_the_whole_program() {
+    let backend = Backend::hello("hi").await;
+    let manifests =
+        service("s", &[backend.address()]) + &route("r", "example.com", "Path(`/`)", "s");
+    let ferrix = Gateway::from_manifests(&manifests, "");
+    let mut client = ferrix.client().await;
+    assert_eq!(client.get("/").await.text(), "hi");
+    assert_eq!(within("the drain", ferrix.program.drain()).await, 0);
+    client.closed().await;
+}

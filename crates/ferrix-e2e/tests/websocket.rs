@@ -1,0 +1,250 @@
+//! Connections that leave HTTP for WebSocket, and those that only look like it.
+
+use std::time::Duration;
+
+use ferrix_e2e::{
+    Backend, Client, Gateway, Http2Backend, Routes,
+    backend::{Connection, ok},
+    wire::pattern,
+    within,
+};
+use ferrix_table::services::Protocol;
+
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                      Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+fn handshake(path: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: example.com\r\nConnection: keep-alive, Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// Echoes whatever comes after the handshake.
+async fn echo() -> Backend {
+    Backend::start(async |mut connection: Connection| {
+        if connection.head().await.is_none() {
+            return;
+        }
+        connection.send(SWITCH).await;
+        while let Some(bytes) = connection.reader.bytes().await {
+            connection.send(bytes).await;
+        }
+    })
+    .await
+}
+
+fn to(backend: &Backend) -> Gateway {
+    Gateway::start(Routes::all_to(&[backend.address()]))
+}
+
+async fn expect(client: &mut Client, bytes: &[u8]) {
+    let read = within("data after the upgrade", client.reader.exactly(bytes.len())).await;
+    assert!(read.as_deref() == Ok(bytes), "other data than was sent");
+}
+
+#[tokio::test]
+async fn both_directions_after_the_handshake() {
+    let backend = echo().await;
+    let gateway = to(&backend);
+    let mut client = gateway.client().await;
+    client.send(handshake("/chat")).await;
+    let head = client.head().await;
+    assert_eq!(head.word(1), "101");
+    assert_eq!(head.one("upgrade"), Some("websocket"));
+    assert!(
+        head.one("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("upgrade"))
+    );
+    assert_eq!(
+        head.one("sec-websocket-accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
+    for word in ["one", "two", "GET / HTTP/1.1\r\n\r\n"] {
+        client.send(word).await;
+        expect(&mut client, word.as_bytes()).await;
+    }
+    let bytes = pattern(2_000_000);
+    let Client { reader, writer, .. } = &mut client;
+    let sending = async {
+        use tokio::io::AsyncWriteExt;
+        writer.write_all(&bytes).await.unwrap();
+    };
+    let ((), echoed) = within("an echo", async {
+        tokio::join!(sending, reader.exactly(bytes.len()))
+    })
+    .await;
+    assert!(echoed.as_deref() == Ok(&bytes));
+
+    let request = backend.last().head;
+    assert_eq!(request.one("upgrade"), Some("websocket"));
+    assert!(
+        request
+            .one("connection")
+            .is_some_and(|it| it.eq_ignore_ascii_case("upgrade"))
+    );
+    assert_eq!(
+        request.one("sec-websocket-key"),
+        Some("dGhlIHNhbXBsZSBub25jZQ==")
+    );
+    assert_eq!(request.one("x-forwarded-for"), Some("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn data_that_comes_with_the_handshake() {
+    let backend = Backend::start(async |mut connection: Connection| {
+        connection.head().await;
+        connection.send(format!("{SWITCH}with the answer")).await;
+        while let Some(bytes) = connection.reader.bytes().await {
+            connection.send(bytes).await;
+        }
+    })
+    .await;
+    let gateway = to(&backend);
+    let mut client = gateway.client().await;
+    client
+        .send(format!("{}with the question", handshake("/")))
+        .await;
+    assert_eq!(client.head().await.word(1), "101");
+    expect(&mut client, b"with the answer").await;
+    expect(&mut client, b"with the question").await;
+}
+
+#[tokio::test]
+async fn the_client_closes() {
+    let backend = echo().await;
+    let gateway = to(&backend);
+    let mut client = gateway.client().await;
+    client.send(handshake("/")).await;
+    assert_eq!(client.head().await.word(1), "101");
+    client.send("x").await;
+    expect(&mut client, b"x").await;
+    drop(client);
+    backend.abandoned().await;
+    gateway
+        .counted("the end", |counters| counters.open_connections.get() == 0)
+        .await;
+}
+
+#[tokio::test]
+async fn the_backend_closes() {
+    let backend = Backend::start(async |mut connection: Connection| {
+        connection.head().await;
+        connection.send(format!("{SWITCH}last words")).await;
+    })
+    .await;
+    let gateway = to(&backend);
+    let mut client = gateway.client().await;
+    client.send(handshake("/")).await;
+    assert_eq!(client.head().await.word(1), "101");
+    expect(&mut client, b"last words").await;
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn a_silent_one_is_closed_in_the_end() {
+    let backend = echo().await;
+    let gateway = Gateway::start_with(
+        "timeouts: {upgraded: 300ms, response: 100ms, body: 100ms}",
+        Routes::all_to(&[backend.address()]),
+    );
+    let mut client = gateway.client().await;
+    client.send(handshake("/")).await;
+    assert_eq!(client.head().await.word(1), "101");
+    for _ in 0..4 {
+        // Above the timeouts of HTTP, below that of upgraded connections.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        client.send("x").await;
+        expect(&mut client, b"x").await;
+    }
+    client.closed().await;
+    backend.abandoned().await;
+}
+
+#[tokio::test]
+async fn a_refused_upgrade_leaves_both_connections_in_use() {
+    let backend = Backend::start(async |mut connection: Connection| {
+        while let Some(request) = connection.request().await {
+            connection
+                .send(match request.head.has("upgrade") {
+                    true => "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno".to_owned(),
+                    false => ok("yes"),
+                })
+                .await;
+        }
+    })
+    .await;
+    let gateway = to(&backend);
+    let mut client = gateway.client().await;
+    for _ in 0..2 {
+        let response = client.exchange(handshake("/")).await;
+        assert_eq!((response.status, &*response.text()), (403, "no"));
+        assert_eq!(client.get("/").await.text(), "yes");
+    }
+    assert_eq!(backend.log().connections, 1);
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_handshake_is_an_ordinary_request() {
+    let backend = Backend::hello("ordinary").await;
+    let gateway = to(&backend);
+    let cases = [
+        (
+            "h2c",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+        ),
+        (
+            "h2c beside websocket",
+            "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n",
+        ),
+        ("unknown", "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n"),
+        ("not nominated", "Upgrade: websocket\r\n"),
+        ("only nominated", "Connection: Upgrade\r\n"),
+        (
+            "nominated in a longer word",
+            "Connection: Upgraded\r\nUpgrade: websocket\r\n",
+        ),
+    ];
+    let mut client = gateway.client().await;
+    for (what, fields) in cases {
+        let response = client
+            .exchange(format!(
+                "GET / HTTP/1.1\r\nHost: example.com\r\n{fields}\r\n"
+            ))
+            .await;
+        assert_eq!(response.text(), "ordinary", "{what}");
+        let request = backend.last().head;
+        for name in ["upgrade", "connection", "http2-settings"] {
+            assert!(!request.has(name), "{what}: {name}");
+        }
+    }
+    assert_eq!(backend.requests().len(), cases.len());
+    for request in [
+        "POST / HTTP/1.1\r\nHost: example.com\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Content-Length: 3\r\n\r\nabc",
+        "GET / HTTP/1.0\r\nHost: example.com\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ] {
+        let response = gateway.client().await.exchange(request).await;
+        assert_eq!(response.text(), "ordinary", "{request}");
+        assert!(!backend.last().head.has("upgrade"), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_switches_unasked_is_502() {
+    let backend = echo().await;
+    let gateway = to(&backend);
+    let mut client = gateway.client().await;
+    assert_eq!(client.get("/").await.status, 502);
+    backend.abandoned().await;
+}
+
+#[tokio::test]
+async fn an_http2_backend_gets_no_upgrade() {
+    let backend = Http2Backend::hello("ordinary").await;
+    let gateway = Gateway::start(Routes::all_by(Protocol::Http2, &[backend.address()]));
+    let mut client = gateway.client().await;
+    assert_eq!(client.exchange(handshake("/")).await.text(), "ordinary");
+    assert_eq!(backend.last().field("upgrade"), None);
+}
