@@ -31,14 +31,14 @@ HOST = "host-0.example.com"
 def main():
     arguments = parse_arguments()
     install()
-    build()
+    binary = arguments.binary or build()
     raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="ferrix-bench-") as folder:
         folder = Path(folder)
         folder.chmod(0o755)
         processes = {}
         try:
-            processes = start_all(folder, arguments.routes)
+            start_all(processes, folder, arguments.routes, binary)
             print_machine(arguments)
             for path, name in [("/", "100 B"), ("/large", "10 KiB")]:
                 print_cpu(name, measure_cpu(processes, path, arguments))
@@ -57,6 +57,7 @@ def parse_arguments():
     parser.add_argument("--seconds", type=int, default=3, help="of load per round (default: 3)")
     parser.add_argument("--connections", type=int, default=64, help="kept open (default: 64)")
     parser.add_argument("--idle", type=int, default=5000, help="idle connections (default: 5000)")
+    parser.add_argument("--binary", type=Path, help="a ferrix to measure instead of building one")
     return parser.parse_args()
 
 
@@ -90,6 +91,7 @@ PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 
 def build():
     subprocess.run(["cargo", "build", "--release", "--locked", "-p", "ferrix"], cwd=ROOT, check=True)
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "ferrix"
 
 
 def raise_file_limit():
@@ -97,35 +99,29 @@ def raise_file_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def start_all(folder, routes):
+def start_all(processes, folder, routes, binary):
+    """Fills `processes` as it goes, so that what has started can be ended."""
     (folder / "large").write_bytes(b"x" * 10240)
     write_ferrix(folder, routes)
     write_nginx(folder, routes)
     write_haproxy(folder, routes)
     fill("backend.conf", folder, {"BODY": "x" * 100})
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     commands = {
         "backend": (LOAD_CORE, ["nginx", "-c", folder / "backend.conf"]),
         "nginx": (PROXY_CORE, ["nginx", "-c", folder / "nginx.conf"]),
         "haproxy": (PROXY_CORE, ["haproxy", "-db", "-f", folder / "haproxy.cfg"]),
-        "ferrix": (
-            PROXY_CORE,
-            [target / "release" / "ferrix", "run", "--config", folder / "ferrix.yaml"],
-        ),
+        "ferrix": (PROXY_CORE, [binary, "run", "--config", folder / "ferrix.yaml"]),
     }
     log = open(folder / "log", "wb")
-    processes = {
-        name: subprocess.Popen(
+    for name, (core, command) in commands.items():
+        processes[name] = subprocess.Popen(
             ["taskset", "-c", core, *map(str, command)],
             stdout=log,
             stderr=log,
             env={**os.environ, "PATH": PATH},
         )
-        for name, (core, command) in commands.items()
-    }
     for name, port in [("backend", BACKEND_PORT), *PORTS.items()]:
         wait_for(name, port, folder / "log")
-    return processes
 
 
 def write_ferrix(folder, routes):

@@ -48,7 +48,7 @@ impl Forwarding {
     }
 }
 
-/// An address or a hexadecimal number is always a valid field value.
+/// An address is always a valid field value.
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
@@ -103,14 +103,14 @@ pub(crate) fn prepare_request(
 
 fn forward(header: &mut RequestHeader, forwarding: &Forwarding, authority: &HeaderValue) {
     let known = "field names and values are valid";
-    let claimed = header.headers.get_all(X_FORWARDED_FOR).iter();
-    let chain: Vec<&[u8]> = claimed
-        .chain([&forwarding.client])
-        .map(HeaderValue::as_bytes)
-        .collect();
-    let chain = match chain.len() {
-        1 => forwarding.client.clone(),
-        _ => HeaderValue::from_bytes(&chain.join(&b", "[..])).expect(known),
+    let chain = if header.headers.contains_key(X_FORWARDED_FOR) {
+        let claimed = header.headers.get_all(X_FORWARDED_FOR).iter();
+        let chain = claimed
+            .chain([&forwarding.client])
+            .map(HeaderValue::as_bytes);
+        HeaderValue::from_bytes(&chain.collect::<Vec<_>>().join(&b", "[..])).expect(known)
+    } else {
+        forwarding.client.clone()
     };
     header.insert_header(X_FORWARDED_FOR, chain).expect(known);
     let mut default = |name: &'static str, value: &HeaderValue| {
@@ -128,10 +128,15 @@ fn request_id(header: &mut RequestHeader) -> HeaderValue {
     if let Some(id) = header.headers.get(X_REQUEST_ID) {
         return id.clone();
     }
-    let id = value(&format!("{:032x}", fastrand::u128(..)));
+    let random = fastrand::u128(..).to_le_bytes();
+    let id: [u8; 32] = std::array::from_fn(|place| {
+        let half = random[place / 2] >> (place % 2 * 4) & 15;
+        b"0123456789abcdef"[usize::from(half)]
+    });
+    let id = HeaderValue::from_bytes(&id).expect("hexadecimal digits are a valid field value");
     header
         .insert_header(X_REQUEST_ID, id.clone())
-        .expect("a hexadecimal number is a valid field value");
+        .expect("a header value is valid");
     id
 }
 
