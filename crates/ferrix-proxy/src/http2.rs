@@ -33,9 +33,7 @@ use crate::{
 /// How long a connection without streams may take to say goodbye.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// Above so many streams within [`ABUSE_WINDOW`], of which most did not run to their end, a
-/// connection is closed (CVE-2023-44487; Envoy's rule).
-const ABUSE_STREAMS: u64 = 500;
+/// Within how long `http2.reset_streams` must have been started for their resets to count.
 const ABUSE_WINDOW: Duration = Duration::from_secs(1);
 
 /// Serves the connection to its end.
@@ -82,7 +80,7 @@ where
         if !closing {
             deadline.set(engine.settings.timeouts.keep_alive);
         }
-        if streams.is_abused() {
+        if streams.are_abused(engine.settings.http2.reset_streams) {
             tracing::debug!(client = %connection.client, "connection closed: too many streams reset");
             http2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
             continue;
@@ -175,12 +173,13 @@ impl Streams {
         Stream(Arc::clone(&self.shared))
     }
 
-    /// Whether most of many streams lately did not run to their end.
-    fn is_abused(&mut self) -> bool {
+    /// Whether most of the last `many` streams, started in a short time, did not run to their end
+    /// (CVE-2023-44487; the rule is Envoy's). 0: never.
+    fn are_abused(&mut self, many: u64) -> bool {
         let completed = self.shared.completed.load(Relaxed);
         let window = *self.window.get_or_insert_with(Instant::now);
         let started = self.started - self.started_before;
-        if started < ABUSE_STREAMS {
+        if many == 0 || started < many {
             return false;
         }
         let ended = started.saturating_sub(self.running() as u64);

@@ -184,6 +184,9 @@ pub struct Http2 {
     pub connection_window: ByteSize,
     /// `SETTINGS_MAX_HEADER_LIST_SIZE`: decoded header section of a request.
     pub header_list: ByteSize,
+    /// A connection that starts so many streams within a second and resets most of them is
+    /// closed. 0: never.
+    pub reset_streams: u64,
 }
 
 impl Default for Http2 {
@@ -193,6 +196,7 @@ impl Default for Http2 {
             stream_window: ByteSize::kib(64),
             connection_window: ByteSize::mib(1),
             header_list: ByteSize::kib(32),
+            reset_streams: 500,
         }
     }
 }

@@ -355,6 +355,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("http2.stream_window", SIZE),
     ("http2.connection_window", SIZE),
     ("http2.header_list", SIZE),
+    ("http2.reset_streams", COUNT),
     ("tls", MAPPING),
     ("tls.minimum_version", "\"1.2\" or \"1.3\" (with quotes)"),
     ("tls.tickets", BOOLEAN),

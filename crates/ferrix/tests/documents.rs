@@ -1,5 +1,10 @@
 //! What the documents say must be what the program does.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy sees tests only in functions marked as such"
+)]
+
 use std::{fs, path::Path};
 
 use ferrix_control::report::Reason;
@@ -14,21 +19,30 @@ fn document(name: &str) -> String {
 fn every_reason_is_documented() {
     let text = document("docs/ingressroute.md");
     for reason in Reason::ALL {
-        assert!(text.contains(&format!("`{}`", reason.as_str())), "{reason:?} is not");
+        assert!(
+            text.contains(&format!("`{}`", reason.as_str())),
+            "{reason:?} is not"
+        );
     }
 }
 
 #[test]
 fn every_rule_in_the_documents_parses() {
     let mut rules = 0;
-    for line in document("docs/ingressroute.md").lines().chain(document("README.md").lines()) {
+    for line in document("docs/ingressroute.md")
+        .lines()
+        .chain(document("README.md").lines())
+    {
         if let Some((_, rule)) = line.split_once("matches: ") {
             Rule::parse(rule).unwrap_or_else(|error| panic!("{error}"));
             rules += 1;
         }
     }
     let text = document("docs/rules.md");
-    let example = text.lines().find(|line| line.starts_with("PathPrefix(")).unwrap();
+    let example = text
+        .lines()
+        .find(|line| line.starts_with("PathPrefix("))
+        .unwrap();
     Rule::parse(example).unwrap();
     assert_eq!(rules, 2);
 }
@@ -37,5 +51,6 @@ fn every_rule_in_the_documents_parses() {
 fn the_error_in_the_documents_is_the_one_given() {
     let text = document("docs/rules.md");
     let error = Rule::parse("Hots(`example.com`)").unwrap_err().to_string();
-    assert!(text.contains(error.lines().next().unwrap()), "{error}");
+    let shown: Vec<_> = error.lines().take(3).collect();
+    assert!(text.contains(&shown.join("\n")), "{error}");
 }
