@@ -7,7 +7,7 @@
 //! ```
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -53,7 +53,7 @@ pub struct Compiler {
     loaded: bool,
     /// What was translated last, but for its table, which is published.
     translation: Translation,
-    /// What was said about each Service and its slices, where anything was.
+    /// About which objects something was said on account of each Service.
     told: HashMap<ObjectName, BTreeSet<Key>>,
     generations: watch::Sender<u64>,
     reports: watch::Sender<Arc<Report>>,
@@ -162,7 +162,7 @@ impl Compiler {
     fn rebuild(&mut self, names: &BTreeSet<ObjectName>) -> Published {
         let current = self.publisher.current();
         let mut changed = Vec::new();
-        let mut entries: Vec<(Key, Option<Arc<Entry>>)> = Vec::new();
+        let mut entries: BTreeMap<Key, Option<Arc<Entry>>> = BTreeMap::new();
         for name in names {
             let (first, backends) = self.translation.backends.of_service(name);
             if backends.is_empty() {
@@ -183,23 +183,21 @@ impl Compiler {
             let keys: BTreeSet<Key> = findings.iter().map(|(key, _)| key.clone()).collect();
             let before = match keys.is_empty() {
                 true => self.told.remove(name),
-                false => self.told.insert(name.clone(), keys.clone()),
+                false => self.told.insert(name.clone(), keys),
             };
-            for key in before
-                .into_iter()
-                .flatten()
-                .filter(|key| !keys.contains(key))
-            {
-                // What else there is to say about it stays.
-                let has_more =
-                    self.world.notes_of(&key).is_some() || self.world.rejection(&key).is_some();
-                let entry =
-                    has_more.then(|| translate::entry(&self.world, key.clone(), Vec::new()));
-                entries.push((key, entry.map(Arc::new)));
+            for key in before.into_iter().flatten() {
+                // What else there is to say about it stays. A slice may have moved to another
+                // Service, which has its own word about it.
+                entries.entry(key).or_insert_with_key(|key| {
+                    let has_more = self.world.notes_of(key).is_some()
+                        || self.world.rejection(key.kind, &key.object_name()).is_some();
+                    has_more
+                        .then(|| Arc::new(translate::entry(&self.world, key.clone(), Vec::new())))
+                });
             }
             for (key, findings) in findings {
                 let entry = translate::entry(&self.world, key.clone(), findings);
-                entries.push((key, Some(Arc::new(entry))));
+                entries.insert(key, Some(Arc::new(entry)));
             }
         }
         let services = changed.len();
@@ -227,7 +225,6 @@ impl Compiler {
     }
 
     fn tell(&self, published: Published) {
-        self.announce(published);
         let report = &self.translation.report;
         self.reports.send_if_modified(|current| {
             let differs = **current != *report;
@@ -236,6 +233,8 @@ impl Compiler {
             }
             differs
         });
+        // Who waits for a generation finds its report.
+        self.announce(published);
     }
 
     fn announce(&self, published: Published) {

@@ -449,11 +449,7 @@ impl ConditionType {
 }
 
 impl Condition {
-    pub(crate) fn new(
-        reason: Reason,
-        status: bool,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub(crate) fn new(reason: Reason, status: bool, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             condition: reason
                 .condition()

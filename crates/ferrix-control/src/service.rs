@@ -4,12 +4,17 @@
 //! and most changes of a Service are none to us.
 
 use std::{
+    collections::HashSet,
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
 use ferrix_api::ingressroute::{Port, Scheme as RouteScheme, ServiceRef};
-use ferrix_table::services::{Endpoint, Protocol, Scheme, Service, ServiceId};
+use ferrix_table::{
+    services::{Endpoint, Protocol, Scheme, Service, ServiceId},
+    table::ServiceIndex,
+};
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use rustls_pki_types::ServerName;
 
@@ -56,7 +61,7 @@ enum Family {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slice {
     /// The Service that it belongs to; `None` where it names none.
-    pub(crate) service: Option<Box<str>>,
+    pub(crate) service: Option<Arc<str>>,
     ports: Box<[SlicePort]>,
     endpoints: Box<[SliceEndpoint]>,
     findings: Box<[SliceFault]>,
@@ -109,6 +114,84 @@ impl Backend {
     /// The Service that it is a port of.
     pub(crate) fn service(&self) -> &ObjectName {
         &self.service
+    }
+}
+
+/// What the routes of a world refer to.
+#[derive(Debug, Default)]
+pub(crate) struct References {
+    /// As often as they are referred to.
+    backends: Vec<Backend>,
+    /// The Services that are named, whether they exist or not.
+    pub(crate) named: HashSet<ObjectName>,
+}
+
+/// A backend among [`References`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reference(u32);
+
+impl References {
+    /// Takes note of a reference.
+    pub(crate) fn add(&mut self, backend: Backend) -> Reference {
+        let place = u32::try_from(self.backends.len()).expect("fewer references than 2^32");
+        self.backends.push(backend);
+        Reference(place)
+    }
+}
+
+/// What the services of a table were made from, each once and in order: the order is that of the
+/// table, and all ports of one Service are neighbours.
+#[derive(Debug, Default)]
+pub(crate) struct Backends {
+    list: Vec<Backend>,
+}
+
+/// The service that each reference became.
+#[derive(Debug)]
+pub(crate) struct Indices(Vec<ServiceIndex>);
+
+impl Indices {
+    pub(crate) fn of(&self, reference: Reference) -> ServiceIndex {
+        self.0[reference.0 as usize]
+    }
+}
+
+impl Backends {
+    /// Gives each backend its index.
+    pub(crate) fn of(backends: Vec<Backend>) -> (Self, Indices) {
+        let mut backends: Vec<(Backend, u32)> = backends.into_iter().zip(0..).collect();
+        backends.sort_unstable();
+        let mut indices = vec![0; backends.len()];
+        let mut list: Vec<Backend> = Vec::with_capacity(backends.len());
+        for (backend, reference) in backends {
+            if list.last() != Some(&backend) {
+                list.push(backend);
+            }
+            let index = ServiceIndex::try_from(list.len() - 1);
+            indices[reference as usize] = index.expect("fewer backends than references");
+        }
+        (Self { list }, Indices(indices))
+    }
+
+    /// All of them.
+    pub(crate) fn list(&self) -> &[Backend] {
+        &self.list
+    }
+
+    /// The backends of one Service, with the index of the first; empty where no rule forwards to
+    /// it.
+    pub(crate) fn of_service(&self, name: &ObjectName) -> (usize, &[Backend]) {
+        let from = self.list.partition_point(|backend| backend.service < *name);
+        let rest = &self.list[from..];
+        let count = rest.partition_point(|backend| backend.service == *name);
+        (from, &rest[..count])
+    }
+}
+
+impl References {
+    /// The backends, as often as they are referred to.
+    pub(crate) fn take_backends(&mut self) -> Vec<Backend> {
+        std::mem::take(&mut self.backends)
     }
 }
 
@@ -245,17 +328,17 @@ pub(crate) fn resolve(
     world: &World,
     settings: &Settings,
     namespace: &str,
+    name: &ObjectName,
     reference: &ServiceRef,
-    field: &str,
+    field: &dyn fmt::Display,
 ) -> Result<Backend, Finding> {
-    let name = name(reference, namespace);
     let refuse = |reason, field: String, message: String| Finding::problem(reason, field, message);
     let from = Referrer::IngressRoute { namespace };
-    let spec = referencegrant::service(world, settings, from, &name).map_err(|refused| {
+    let spec = referencegrant::service(world, settings, from, name).map_err(|refused| {
         let (reason, message) = match refused {
             Refused::Missing => (
                 Reason::ServiceNotFound,
-                match world.rejection(&name.key(Kind::Service)) {
+                match world.rejection(Kind::Service, name) {
                     Some(_) => format!("Service {name} cannot be read"),
                     None => format!("Service {name} does not exist"),
                 },
@@ -272,7 +355,7 @@ pub(crate) fn resolve(
                 ),
             ),
         };
-        refuse(reason, field.to_owned(), message)
+        refuse(reason, field.to_string(), message)
     })?;
     let port = spec.port(&reference.port).ok_or_else(|| {
         let message = match &*spec.ports {
@@ -302,8 +385,8 @@ pub(crate) fn resolve(
     let external = match &spec.external_name {
         None => None,
         Some(external) => Some(
-            external_address(settings, &name, external)
-                .map_err(|message| refuse(Reason::ServiceNotUsable, field.to_owned(), message))?,
+            external_address(settings, name, external)
+                .map_err(|message| refuse(Reason::ServiceNotUsable, field.to_string(), message))?,
         ),
     };
     let scheme = match reference.scheme {
@@ -311,7 +394,7 @@ pub(crate) fn resolve(
         None => port.scheme().unwrap_or(Scheme::Http),
     };
     Ok(Backend {
-        service: name,
+        service: name.clone(),
         port: port.number,
         scheme,
         server_name: reference
@@ -325,9 +408,14 @@ pub(crate) fn resolve(
 }
 
 /// The Service that a route in `namespace` refers to.
-pub(crate) fn name(reference: &ServiceRef, namespace: &str) -> ObjectName {
-    let namespace = reference.namespace.as_deref().unwrap_or(namespace);
-    ObjectName::new(namespace, &reference.name)
+pub(crate) fn name(reference: &ServiceRef, namespace: &Arc<str>) -> ObjectName {
+    ObjectName {
+        namespace: match &reference.namespace {
+            Some(namespace) => namespace.as_str().into(),
+            None => Arc::clone(namespace),
+        },
+        name: reference.name.as_str().into(),
+    }
 }
 
 /// What is wrong with a reference, whatever there is in the world.
@@ -422,8 +510,8 @@ impl ServicePort {
     }
 }
 
-impl std::fmt::Display for ServicePort {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ServicePort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.is_empty() {
             true => write!(f, "{}", self.number),
             false => write!(f, "{} (`{}`)", self.number, self.name),
@@ -459,8 +547,8 @@ pub(crate) fn table_service(world: &World, settings: &Settings, backend: &Backen
     } = backend;
     Service {
         id: ServiceId {
-            namespace: service.namespace.clone(),
-            name: service.name.clone(),
+            namespace: (*service.namespace).into(),
+            name: (*service.name).into(),
             port: *port,
             scheme: *scheme,
         },

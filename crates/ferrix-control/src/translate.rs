@@ -13,7 +13,6 @@ use ferrix_table::{
     Table,
     rules::{Action, Rule, RuleSet, Split},
     services::Service,
-    table::ServiceIndex,
 };
 
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
     ingressroute::{Draft, DraftAction},
     objects::{Key, Kind, ObjectName},
     report::{Entry, Finding, Reason, Remark, Report},
-    service::{self, Backend},
+    service::{self, Backends, Indices, References},
     settings::Settings,
     world::World,
 };
@@ -44,37 +43,31 @@ pub(crate) struct Translation {
     pub(crate) named: HashSet<ObjectName>,
 }
 
-/// What the services of a table were made from: the order is that of the table, and all ports of
-/// one Service are neighbours.
-#[derive(Debug, Default)]
-pub(crate) struct Backends {
-    list: Vec<Backend>,
-    of_service: HashMap<ObjectName, std::ops::Range<usize>>,
+/// What routes are compiled against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'w> {
+    pub(crate) world: &'w World,
+    pub(crate) settings: &'w Settings,
+    /// Whether secure entry points have something to present without any route.
+    pub(crate) has_default_certificate: bool,
 }
 
 impl Translation {
     pub(crate) fn new(world: &World, settings: &Settings) -> Self {
         let default = certificates::default_certificate(world, settings);
-        let has_default = matches!(default, Ok(Some(_)));
-        let mut named = HashSet::new();
+        let context = Context {
+            world,
+            settings,
+            has_default_certificate: matches!(default, Ok(Some(_))),
+        };
+        let mut references = References::default();
         let mut drafts: Vec<Draft> = world
             .routes()
-            .map(|(name, versions)| {
-                let rejection = world.rejection(&name.key(Kind::IngressRoute));
-                Draft::new(
-                    world,
-                    settings,
-                    has_default,
-                    name,
-                    versions,
-                    rejection,
-                    &mut named,
-                )
-            })
+            .map(|(name, versions)| Draft::new(&context, name, versions, &mut references))
             .collect();
-        let (backends, index_of) = Backends::of(&drafts);
-        let services = service::table_services(world, settings, &backends.list);
-        let rules = RuleSet::new(rules(&mut drafts, &index_of));
+        let (backends, indices) = Backends::of(references.take_backends());
+        let services = service::table_services(world, settings, backends.list());
+        let rules = RuleSet::new(rules(&drafts, &indices));
 
         let mut findings = findings_of_objects(world, settings);
         let default = default.unwrap_or_else(|(secret, why)| {
@@ -89,10 +82,16 @@ impl Translation {
         let certificates = certificates::certificates(default, settings, &mut drafts);
         conflict::report_shadowed(&rules, &mut drafts, settings);
         let mut told: HashMap<ObjectName, BTreeSet<Key>> = HashMap::new();
-        for (name, of) in &backends.of_service {
-            let (backends, services) = (&backends.list[of.clone()], &services[of.clone()]);
+        let mut rest = &*services;
+        for backends in backends
+            .list()
+            .chunk_by(|one, other| one.service() == other.service())
+        {
+            let (services, further) = rest.split_at(backends.len());
+            rest = further;
             for (key, more) in service::findings(world, settings, backends, services) {
-                told.entry(name.clone()).or_default().insert(key.clone());
+                let told = told.entry(backends[0].service().clone()).or_default();
+                told.insert(key.clone());
                 findings.entry(key).or_default().extend(more);
             }
         }
@@ -126,7 +125,7 @@ impl Translation {
             },
             backends,
             told,
-            named,
+            named: references.named,
         }
     }
 
@@ -136,54 +135,17 @@ impl Translation {
     }
 }
 
-impl Backends {
-    /// Every backend of the rules, once and in order, with its index.
-    fn of(drafts: &[Draft]) -> (Self, HashMap<Backend, ServiceIndex>) {
-        let mut index_of: HashMap<Backend, ServiceIndex> = HashMap::new();
-        for rule in drafts.iter().flat_map(|draft| &draft.rules) {
-            if let DraftAction::Forward(backends) = &rule.action {
-                for (backend, _) in backends {
-                    if !index_of.contains_key(backend) {
-                        index_of.insert(backend.clone(), 0);
-                    }
-                }
-            }
-        }
-        let mut list: Vec<Backend> = index_of.keys().cloned().collect();
-        list.sort_unstable();
-        let mut of_service: HashMap<ObjectName, std::ops::Range<usize>> = HashMap::new();
-        for (place, backend) in list.iter().enumerate() {
-            let index = ServiceIndex::try_from(place).expect("fewer backends than 2^32");
-            index_of.insert(backend.clone(), index);
-            let range = of_service
-                .entry(backend.service().clone())
-                .or_insert(place..place);
-            range.end = place + 1;
-        }
-        (Self { list, of_service }, index_of)
-    }
-
-    /// The backends of one Service, with the index of the first; empty where no rule forwards to
-    /// it.
-    pub(crate) fn of_service(&self, name: &ObjectName) -> (usize, &[Backend]) {
-        match self.of_service.get(name) {
-            Some(range) => (range.start, &self.list[range.clone()]),
-            None => (0, &[]),
-        }
-    }
-}
-
 /// The rules of the table, in no order.
-fn rules(drafts: &mut [Draft], index_of: &HashMap<Backend, ServiceIndex>) -> Vec<Rule> {
-    let mut rules = Vec::new();
+fn rules(drafts: &[Draft], indices: &Indices) -> Vec<Rule> {
+    let mut rules = Vec::with_capacity(drafts.len());
     for draft in drafts {
         for rule in &draft.rules {
             let action = match &rule.action {
                 DraftAction::Unresolved(message) => Action::Unresolved(message.clone()),
-                DraftAction::Forward(backends) => {
-                    let shares: Vec<_> = backends
+                DraftAction::Forward(references) => {
+                    let shares: Vec<_> = references
                         .iter()
-                        .map(|(backend, weight)| (index_of[backend], *weight))
+                        .map(|(reference, weight)| (indices.of(*reference), *weight))
                         .collect();
                     Split::new(&shares).map_or(Action::Unavailable, Action::Forward)
                 }
@@ -234,7 +196,7 @@ fn findings_of_objects(world: &World, settings: &Settings) -> BTreeMap<Key, Vec<
 pub(crate) fn entry(world: &World, key: Key, findings: Vec<Finding>) -> Entry {
     let mut all = Vec::new();
     let mut origin = world.origin(&key);
-    if let Some((rejected, error)) = world.rejection(&key) {
+    if let Some((rejected, error)) = world.rejection(key.kind, &key.object_name()) {
         origin = rejected.clone();
         all.extend(error.findings());
     }

@@ -285,7 +285,10 @@ impl World {
                 Effect::Everything
             }
             Some(service) => {
-                self.slices.entry(service.clone()).or_default().insert(name.name, slice);
+                self.slices
+                    .entry(service.clone())
+                    .or_default()
+                    .insert(name.name, slice);
                 moved.and(Effect::Endpoints([service].into()))
             }
         }
@@ -372,7 +375,9 @@ impl World {
 
     /// Slices that name no Service.
     pub(crate) fn stray_slices(&self) -> impl Iterator<Item = (&ObjectName, &Slice)> {
-        self.strays.iter().map(|(name, stored)| (name, &stored.value))
+        self.strays
+            .iter()
+            .map(|(name, stored)| (name, &stored.value))
     }
 
     /// What there is to say about Secrets, whoever uses them.
@@ -397,10 +402,14 @@ impl World {
     }
 
     /// Why the newest version of an object could not be decoded, where it could not.
-    pub(crate) fn rejection(&self, key: &Key) -> Option<(&Origin, &DecodeError)> {
-        self.rejected
-            .get(key)
-            .map(|(origin, error)| (origin, error))
+    pub(crate) fn rejection(
+        &self,
+        kind: Kind,
+        name: &ObjectName,
+    ) -> Option<(&Origin, &DecodeError)> {
+        // There are none as a rule, and then no key is made.
+        let rejected = (!self.rejected.is_empty()).then(|| self.rejected.get(&name.key(kind)));
+        rejected.flatten().map(|(origin, error)| (origin, error))
     }
 
     /// Every object whose newest version could not be decoded.

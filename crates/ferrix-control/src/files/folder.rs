@@ -1,7 +1,8 @@
 //! What is in the folder.
 //!
 //! A file that cannot be read as a whole takes nothing away: what was last read from it stays,
-//! and the report says so. Only an object that is absent from a file that parses is deleted.
+//! and the report says so. Only an object that is absent from a file that parses is deleted; an
+//! empty file is none that parses.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -234,15 +235,22 @@ impl Folder {
         }
     }
 
+    fn has_objects_of(&self, path: &Path) -> bool {
+        self.files
+            .get(path)
+            .is_some_and(|file| !file.keys.is_empty())
+    }
+
     /// Reads a file, and takes note of what it claims.
     fn read(&mut self, path: &Path, stamp: Option<Stamp>) -> Content {
         let mut content = match read_text(path) {
+            // What a writer leaves behind that was interrupted, or has not begun. Who means to
+            // delete the objects deletes the file.
+            Ok(text) if text.trim().is_empty() && self.has_objects_of(path) => {
+                Content::unreadable("the file is empty".to_owned())
+            }
             Ok(text) => Content::of(path, &text),
-            Err(message) => Content {
-                findings: vec![Finding::problem(Reason::Unreadable, "", &*message)],
-                incomplete: Some((1, message)),
-                ..Content::default()
-            },
+            Err(message) => Content::unreadable(message),
         };
         let file = self.files.entry(path.to_owned()).or_default();
         if let Some((line, why)) = &content.incomplete {
@@ -405,6 +413,14 @@ impl Stamp {
 }
 
 impl Content {
+    fn unreadable(message: String) -> Self {
+        Self {
+            findings: vec![Finding::problem(Reason::Unreadable, "", &*message)],
+            incomplete: Some((1, message)),
+            ..Self::default()
+        }
+    }
+
     fn of(path: &Path, text: &str) -> Self {
         let json = path
             .extension()

@@ -317,7 +317,7 @@ fn a_patient_look_waits_for_what_is_changing() {
             }
         }
     };
-    write(&root, "x.yaml", "");
+    write(&root, "x.yaml", "# nothing\n");
     let now = SystemTime::now();
     let scan = folder.scan(&HashSet::new(), true);
     // On a busy machine the moment may have passed.

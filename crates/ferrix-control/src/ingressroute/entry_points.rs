@@ -1,0 +1,134 @@
+//! Where a route is served.
+
+use ferrix_api::ingressroute::IngressRouteSpec;
+use ferrix_table::table::EntryPointIndex;
+
+use super::version::Version;
+use crate::{
+    report::{Finding, Reason},
+    settings::Settings,
+    translate::Context,
+};
+
+/// Entry points that serve a route.
+#[derive(Debug, Default)]
+pub(super) struct EntryPoints {
+    pub(super) plain: Vec<EntryPointIndex>,
+    pub(super) secure: Vec<EntryPointIndex>,
+    /// Whether one was named that cannot serve it.
+    pub(super) left_out: bool,
+}
+
+impl EntryPoints {
+    pub(super) fn all(&self) -> Vec<EntryPointIndex> {
+        let mut all = [&*self.plain, &*self.secure].concat();
+        all.sort_unstable();
+        all
+    }
+}
+
+/// The entry points that serve a version.
+pub(super) fn choose(
+    context: &Context<'_>,
+    version: &Version,
+    findings: &mut Vec<Finding>,
+) -> EntryPoints {
+    let settings = context.settings;
+    let mut chosen = EntryPoints::default();
+    let indices = || (0..=EntryPointIndex::MAX).zip(&settings.entry_points);
+    let tls = version.spec.tls.is_some();
+    let Some(named) = named(&version.spec) else {
+        for (index, entry_point) in indices().filter(|(_, it)| it.secure == tls) {
+            match entry_point.secure {
+                true => chosen.secure.push(index),
+                false => chosen.plain.push(index),
+            }
+        }
+        if chosen.plain.is_empty() && chosen.secure.is_empty() {
+            chosen.left_out = true;
+            let (with, kind) = match tls {
+                true => ("with `tls`", "secure"),
+                false => ("without `tls`", "plain"),
+            };
+            let message = format!(
+                "a route {with} is for {kind} entry points, and the settings have none; name the \
+                 entry points that shall serve it"
+            );
+            findings.push(Finding::problem(Reason::NoEntryPoint, "spec", message));
+        }
+        return chosen;
+    };
+    for (field, name) in named {
+        let Some((index, entry_point)) = indices().find(|(_, it)| it.name == name) else {
+            chosen.left_out = true;
+            let known: Vec<_> = settings.entry_points.iter().map(|it| &*it.name).collect();
+            let message = format!(
+                "there is no entry point `{name}`; there is {}",
+                list(&known)
+            );
+            findings.push(Finding::problem(Reason::UnknownEntryPoint, field, message));
+            continue;
+        };
+        if !entry_point.secure {
+            chosen.plain.push(index);
+        } else if tls || context.has_default_certificate {
+            chosen.secure.push(index);
+        } else {
+            chosen.left_out = true;
+            let message = format!(
+                "entry point `{name}` is secure, and there is no certificate to present: set \
+                 `tls`, or a default certificate in the settings"
+            );
+            findings.push(Finding::problem(Reason::NoCertificate, field, message));
+        }
+    }
+    for indices in [&mut chosen.plain, &mut chosen.secure] {
+        indices.sort_unstable();
+        indices.dedup();
+    }
+    chosen
+}
+
+/// The entry points that the route names, or `None`. Both fields together name none: the version
+/// is not good, and which is meant is not for us to guess.
+fn named(spec: &IngressRouteSpec) -> Option<Vec<(String, &str)>> {
+    match (&spec.entrypoint, &spec.entrypoints) {
+        (Some(_), Some(_)) => Some(Vec::new()),
+        (Some(name), None) => Some(vec![("spec.entrypoint".to_owned(), name)]),
+        (None, Some(names)) if !names.is_empty() => Some(
+            names
+                .iter()
+                .enumerate()
+                .map(|(place, name)| (format!("spec.entrypoints[{place}]"), name.as_str()))
+                .collect(),
+        ),
+        (None, _) => None,
+    }
+}
+
+/// The names of entry points.
+pub(super) fn each_name<'s>(
+    settings: &'s Settings,
+    indices: &[EntryPointIndex],
+) -> impl Iterator<Item = &'s str> {
+    indices
+        .iter()
+        .filter_map(|index| settings.entry_points.get(usize::from(*index)))
+        .map(|it| &*it.name)
+}
+
+/// `web` and `websecure`, as people write it.
+pub(crate) fn names(settings: &Settings, indices: &[EntryPointIndex]) -> String {
+    let names: Vec<_> = each_name(settings, indices).collect();
+    list(&names)
+}
+
+/// `a`, `b` and `c`.
+fn list(names: &[&str]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    match &*quoted {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
