@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
-use super::*;
+use serde_yaml_ng::Value;
+
+use super::{keys::KEYS, read::Sections, *};
 
 /// The message for a broken text.
 #[track_caller]

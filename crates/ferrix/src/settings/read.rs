@@ -1,0 +1,297 @@
+//! Text to [`Settings`]: YAML, then serde, with faults that name the path of the key.
+
+use std::path::PathBuf;
+
+use ferrix_proxy::settings as proxy;
+use serde::Deserialize;
+use serde_path_to_error::Segment;
+use serde_yaml_ng::Value;
+
+use super::{
+    AccessLog, Admin, DefaultCertificate, EntryPoint, Error, Log, Settings, Source, check::check,
+    keys::KEYS, locate::locate,
+};
+
+/// The file as serde sees it: every section by itself, because a flattened one loses its paths.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Sections {
+    entry_points: Option<Vec<EntryPoint>>,
+    source: Source,
+    admin: Admin,
+    log: Log,
+    access_log: AccessLog,
+    server: proxy::Server,
+    limits: proxy::Limits,
+    timeouts: proxy::Timeouts,
+    http2: proxy::Http2,
+    tls: Tls,
+    paths: proxy::Paths,
+    forwarded: proxy::Forwarded,
+    upstream: proxy::Upstream,
+}
+
+/// The proxy's section and the default certificate, which the control plane reads.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Tls {
+    minimum_version: Option<proxy::TlsVersion>,
+    tickets: Option<bool>,
+    default_certificate: Option<RawCertificate>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawCertificate {
+    secret: Option<String>,
+    certificate_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+}
+
+/// One step from a mapping or a list to what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Key(String),
+    Index(usize),
+}
+
+pub(super) type Fault = (Vec<Step>, String);
+
+pub(super) fn parse(text: &str) -> Result<Settings, Error> {
+    let mut value: Value = serde_yaml_ng::from_str(text).map_err(not_yaml)?;
+    drop_nulls(&mut value);
+    if value.is_null() {
+        value = Value::Mapping(Default::default());
+    }
+    serde_path_to_error::deserialize::<_, Sections>(&value)
+        .map_err(|error| explain(&value, &error))
+        .and_then(assemble)
+        .and_then(|settings| check(&settings).map(|()| settings))
+        .map_err(|(path, message)| Error {
+            file: None,
+            line: locate(text, &path),
+            key: render(&path),
+            message,
+        })
+}
+
+fn not_yaml(error: serde_yaml_ng::Error) -> Error {
+    let mut message = error.to_string();
+    // The place has a field of its own.
+    if let Some(start) = message.find(" at line ") {
+        message.truncate(start);
+    }
+    let message = match message.split_once("duplicate entry with key ") {
+        Some((_, key)) => format!("the key {key} stands twice in one mapping"),
+        None => format!("this is not YAML: {message}"),
+    };
+    Error {
+        file: None,
+        line: error.location().map(|location| location.line()),
+        key: String::new(),
+        message,
+    }
+}
+
+/// A key without a value means its default: so a section whose keys are all commented out is fine.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Mapping(mapping) => {
+            mapping.retain(|_, value| !value.is_null());
+            mapping.values_mut().for_each(drop_nulls);
+        }
+        Value::Sequence(sequence) => sequence.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// Puts serde's words into those of a person.
+fn explain(value: &Value, error: &serde_path_to_error::Error<serde_yaml_ng::Error>) -> Fault {
+    let mut path: Vec<Step> = error
+        .path()
+        .iter()
+        .filter_map(|segment| match segment {
+            Segment::Seq { index } => Some(Step::Index(*index)),
+            Segment::Map { key } => Some(Step::Key(key.clone())),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        })
+        .collect();
+    let message = error.inner().to_string();
+    if let Some((unknown, known)) = unknown_field(&message) {
+        if path.last() != Some(&Step::Key(unknown.into())) {
+            path.push(Step::Key(unknown.into()));
+        }
+        let advice = match nearest(unknown, &known) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("the keys here are {}", known.join(", ")),
+        };
+        return (path, format!("unknown key {unknown:?}; {advice}"));
+    }
+    if let Some(missing) = message
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split('`').next())
+    {
+        let of = match pattern(&path).as_str() {
+            "entry_points[]" => "every entry point has one",
+            _ => "it has no default",
+        };
+        return (path, format!("missing key {missing:?}; {of}"));
+    }
+    if message.contains("field identifier") {
+        return (path, "expected words as keys".into());
+    }
+    let wanted = pattern(&path);
+    let message = match KEYS.iter().find(|(key, _)| *key == wanted) {
+        Some((_, expected)) => format!("expected {expected}, found {}", found(value, &path)),
+        None => message,
+    };
+    (path, message)
+}
+
+/// The names in serde's message about a field that is not there.
+fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let mut quoted = rest.split('`').step_by(2);
+    Some((
+        quoted.next()?,
+        quoted.filter(|name| !name.is_empty()).collect(),
+    ))
+}
+
+/// The known key that was most likely meant.
+fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = |text: &str| text.replace(['_', '-'], "").to_ascii_lowercase();
+    let unknown = plain(unknown);
+    known
+        .iter()
+        .map(|name| (distance(&unknown, &plain(name)), *name))
+        .filter(|(distance, name)| *distance <= 2 && *distance < name.len())
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein's distance.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, r) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(l != *r);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+/// What stands at `path`, short enough for a message.
+pub(super) fn found(value: &Value, path: &[Step]) -> String {
+    let value = path.iter().try_fold(value, |value, step| match step {
+        Step::Key(key) => value.get(key.as_str()),
+        Step::Index(index) => value.get(index),
+    });
+    match value {
+        None | Some(Value::Null) => "nothing".into(),
+        Some(Value::Bool(value)) => value.to_string(),
+        Some(Value::Number(value)) => value.to_string(),
+        Some(Value::String(value)) if value.chars().count() > 60 => {
+            format!("{:?}…", value.chars().take(60).collect::<String>())
+        }
+        Some(Value::String(value)) => format!("{value:?}"),
+        Some(Value::Sequence(_)) => "a list".into(),
+        Some(Value::Mapping(_)) => "a mapping".into(),
+        Some(Value::Tagged(tagged)) => format!("a value with the tag {}", tagged.tag),
+    }
+}
+
+/// `entry_points[0].port`.
+pub(super) fn render(path: &[Step]) -> String {
+    write_path(path, |index| format!("[{index}]"))
+}
+
+/// `entry_points[].port`, as in [`KEYS`].
+fn pattern(path: &[Step]) -> String {
+    write_path(path, |_| "[]".into())
+}
+
+fn write_path(path: &[Step], index: impl Fn(usize) -> String) -> String {
+    path.iter().fold(String::new(), |text, step| match step {
+        Step::Key(key) if text.is_empty() => key.clone(),
+        Step::Key(key) => format!("{text}.{key}"),
+        Step::Index(position) => text + &index(*position),
+    })
+}
+
+/// `path!["entry_points"; 0; "port"]` without the noise: keys and indices from one text.
+pub(super) fn path(text: &str) -> Vec<Step> {
+    text.split(['.', '['])
+        .map(|part| match part.strip_suffix(']').map(str::parse) {
+            Some(Ok(index)) => Step::Index(index),
+            _ => Step::Key(part.into()),
+        })
+        .collect()
+}
+
+fn assemble(sections: Sections) -> Result<Settings, Fault> {
+    let defaults = Settings::default();
+    let tls = defaults.proxy.tls;
+    Ok(Settings {
+        entry_points: sections.entry_points.unwrap_or(defaults.entry_points),
+        source: sections.source,
+        admin: sections.admin,
+        log: sections.log,
+        access_log: sections.access_log,
+        default_certificate: sections
+            .tls
+            .default_certificate
+            .map(default_certificate)
+            .transpose()?,
+        proxy: proxy::Settings {
+            server: sections.server,
+            limits: sections.limits,
+            timeouts: sections.timeouts,
+            http2: sections.http2,
+            tls: proxy::Tls {
+                minimum_version: sections.tls.minimum_version.unwrap_or(tls.minimum_version),
+                tickets: sections.tls.tickets.unwrap_or(tls.tickets),
+            },
+            paths: sections.paths,
+            forwarded: sections.forwarded,
+            upstream: sections.upstream,
+        },
+    })
+}
+
+fn default_certificate(raw: RawCertificate) -> Result<DefaultCertificate, Fault> {
+    match raw {
+        RawCertificate {
+            secret: Some(secret),
+            certificate_file: None,
+            key_file: None,
+        } => match secret.split_once('/') {
+            Some((namespace, name))
+                if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+            {
+                Ok(DefaultCertificate::Secret {
+                    namespace: namespace.into(),
+                    name: name.into(),
+                })
+            }
+            _ => Err((
+                path("tls.default_certificate.secret"),
+                format!("expected NAMESPACE/NAME, found {secret:?}"),
+            )),
+        },
+        RawCertificate {
+            secret: None,
+            certificate_file: Some(certificate),
+            key_file: Some(key),
+        } => Ok(DefaultCertificate::Files { certificate, key }),
+        _ => Err((
+            path("tls.default_certificate"),
+            "expected either secret, or certificate_file and key_file".into(),
+        )),
+    }
+}
