@@ -1,8 +1,9 @@
 //! The client's side of an exchange, over HTTP/1 or an HTTP/2 stream.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, net::SocketAddr};
 
 use bytes::Bytes;
+use ferrix_table::table::EntryPointIndex;
 use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use pingora_core::protocols::http::v1::server::HttpSession;
@@ -10,10 +11,22 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::{
     drain::Drain,
-    headers,
+    headers::{self, Forwarding},
     io::Io,
     outlet::{Outlet, StreamWriter},
 };
+
+/// What all requests of a connection share.
+#[derive(Debug)]
+pub(crate) struct ClientConnection {
+    pub(crate) entry_point: EntryPointIndex,
+    pub(crate) secure: bool,
+    /// The client, after PROXY protocol.
+    pub(crate) client: SocketAddr,
+    /// The name the client gave in the TLS handshake, in canonical form.
+    pub(crate) server_name: Option<String>,
+    pub(crate) forwarding: Forwarding,
+}
 
 /// What a client does next.
 pub(crate) enum FromClient {

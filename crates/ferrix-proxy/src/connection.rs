@@ -9,7 +9,9 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     Engine,
+    client::ClientConnection,
     counters::EntryPointCounters,
+    drain::LINGER,
     headers::Forwarding,
     http1, http2,
     io::{Io, Rewound, Transport},
@@ -17,18 +19,6 @@ use crate::{
     settings::EntryPoint,
     tls,
 };
-
-/// What all requests of a connection share.
-#[derive(Debug)]
-pub(crate) struct ClientConnection {
-    pub(crate) entry_point: EntryPointIndex,
-    pub(crate) secure: bool,
-    /// The client, after PROXY protocol.
-    pub(crate) client: SocketAddr,
-    /// The name the client gave in the TLS handshake, in canonical form.
-    pub(crate) server_name: Option<String>,
-    pub(crate) forwarding: Forwarding,
-}
 
 /// What all connections of an entry point share.
 pub(crate) struct Entry {
@@ -143,7 +133,7 @@ async fn handshake(
 async fn serve_plain(engine: Arc<Engine>, connection: ClientConnection, io: Io) {
     let drained = async {
         engine.drain.watch().await;
-        tokio::time::sleep(http1::LINGER).await;
+        tokio::time::sleep(LINGER).await;
     };
     let first = tokio::select! {
         biased;

@@ -1,11 +1,18 @@
 //! The end of serving: who still works, and how they are told.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
 use tokio::sync::Notify;
+
+/// How long an idle connection may still bring a request after the drain has begun: it may have
+/// been on its way.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Shared by all connections.
 #[derive(Debug, Default)]

@@ -29,8 +29,7 @@ use crate::{
     access_log::Record,
     answer::{Answer, Form},
     backend::{Backend, Broken},
-    client::Client,
-    connection::ClientConnection,
+    client::{Client, ClientConnection},
     deadline::Deadline,
     failure::Failure,
     headers::{self, RequestBody},
@@ -504,6 +503,8 @@ fn account(
     }
     if let Some(failure) = &failure {
         entry_point.failures[failure.index()].add(1);
+        let client = connection.client;
+        tracing::debug!(%client, status, fault = ?failure.fault(), %failure, "request failed");
     }
     let (Some(log), Some(sender)) = (&served.log, &engine.access_log) else {
         return;

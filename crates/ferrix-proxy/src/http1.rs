@@ -9,18 +9,14 @@ use pingora_http::RequestHeader;
 
 use crate::{
     Engine,
-    client::Client,
-    connection::ClientConnection,
+    client::{Client, ClientConnection},
     deadline::Deadline,
+    drain::LINGER,
     exchange::{self, Ending, Incoming},
     failure::Failure,
     headers::RequestBody,
     io::{Io, Overrun},
 };
-
-/// How long an idle connection may still bring a request after the drain has begun: it may have
-/// been on its way.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a client may go on sending a body that was answered early.
 const DRAIN_BODY: Duration = Duration::from_secs(5);

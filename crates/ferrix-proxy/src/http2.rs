@@ -23,8 +23,7 @@ use tokio::{
 
 use crate::{
     Engine,
-    client::Client,
-    connection::ClientConnection,
+    client::{Client, ClientConnection},
     deadline::Deadline,
     exchange::{self, Ending, Incoming},
     headers::RequestBody,

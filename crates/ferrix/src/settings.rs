@@ -21,6 +21,7 @@ use ferrix_proxy::settings as proxy;
 use serde::Deserialize;
 
 mod check;
+mod fault;
 pub mod keys;
 mod locate;
 mod read;
@@ -241,7 +242,7 @@ impl Settings {
         check::check(self).map_err(|(path, message)| Error {
             file: None,
             line: None,
-            key: read::render(&path),
+            key: fault::render(&path),
             message,
         })
     }

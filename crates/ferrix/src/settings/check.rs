@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{
     Settings,
+    fault::{Fault, path},
     keys::NAME,
-    read::{Fault, path},
 };
 
 /// The first fault, with the path of its key.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::read::Step;
+use super::fault::Step;
 
 /// The line where `path` stands in `text`, or the closest thing above it.
 pub(super) fn locate(text: &str, path: &[Step]) -> Option<usize> {

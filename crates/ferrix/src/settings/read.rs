@@ -8,8 +8,11 @@ use serde_path_to_error::Segment;
 use serde_yaml_ng::Value;
 
 use super::{
-    AccessLog, Admin, DefaultCertificate, EntryPoint, Error, Log, Settings, Source, check::check,
-    keys::KEYS, locate::locate,
+    AccessLog, Admin, DefaultCertificate, EntryPoint, Error, Log, Settings, Source,
+    check::check,
+    fault::{Fault, Step, path, pattern, render},
+    keys::KEYS,
+    locate::locate,
 };
 
 /// The file as serde sees it: every section by itself, because a flattened one loses its paths.
@@ -47,15 +50,6 @@ struct RawCertificate {
     certificate_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
 }
-
-/// One step from a mapping or a list to what is in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
-    Index(usize),
-}
-
-pub(super) type Fault = (Vec<Step>, String);
 
 pub(super) fn parse(text: &str) -> Result<Settings, Error> {
     let mut value: Value = serde_yaml_ng::from_str(text).map_err(not_yaml)?;
@@ -204,34 +198,6 @@ pub(super) fn found(value: &Value, path: &[Step]) -> String {
         Some(Value::Mapping(_)) => "a mapping".into(),
         Some(Value::Tagged(tagged)) => format!("a value with the tag {}", tagged.tag),
     }
-}
-
-/// `entry_points[0].port`.
-pub(super) fn render(path: &[Step]) -> String {
-    write_path(path, |index| format!("[{index}]"))
-}
-
-/// `entry_points[].port`, as in [`KEYS`].
-fn pattern(path: &[Step]) -> String {
-    write_path(path, |_| "[]".into())
-}
-
-fn write_path(path: &[Step], index: impl Fn(usize) -> String) -> String {
-    path.iter().fold(String::new(), |text, step| match step {
-        Step::Key(key) if text.is_empty() => key.clone(),
-        Step::Key(key) => format!("{text}.{key}"),
-        Step::Index(position) => text + &index(*position),
-    })
-}
-
-/// `path!["entry_points"; 0; "port"]` without the noise: keys and indices from one text.
-pub(super) fn path(text: &str) -> Vec<Step> {
-    text.split(['.', '['])
-        .map(|part| match part.strip_suffix(']').map(str::parse) {
-            Some(Ok(index)) => Step::Index(index),
-            _ => Step::Key(part.into()),
-        })
-        .collect()
 }
 
 fn assemble(sections: Sections) -> Result<Settings, Fault> {
