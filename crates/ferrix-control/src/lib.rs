@@ -7,13 +7,14 @@
 //! ```
 //!
 //! `translate` does not know where objects come from. What it does with each kind is in the file
-//! of that kind: `ingressroute`, `service` (with EndpointSlices), `secret`, `referencegrant`.
+//! of that kind: `ingressroute`, `service`, `endpointslice`, `secret`, `referencegrant`.
 //! `certificates` and `conflict` are about what routes take from each other.
 
 mod certificates;
 pub mod compiler;
 mod conflict;
 pub mod decode;
+mod endpointslice;
 pub mod files;
 mod ingressroute;
 pub mod objects;

@@ -1,4 +1,4 @@
-//! `Service` and `EndpointSlice`: from a reference to the addresses behind it.
+//! `Service`: from a reference to the addresses behind it.
 //!
 //! The store keeps of both only what is read here. A cluster has many more Services than routes,
 //! and most changes of a Service are none to us.
@@ -15,22 +15,17 @@ use ferrix_table::{
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
     table::ServiceIndex,
 };
-use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use k8s_openapi::api::core::v1 as core;
 use rustls_pki_types::ServerName;
 
 use crate::{
+    endpointslice::{self, SERVICE_NAME_LABEL, Use, refusal},
     objects::{Key, Kind, ObjectName},
     referencegrant::{self, Referrer, Refused},
     report::{Finding, Reason},
     settings::Settings,
     world::World,
 };
-
-/// The label by which an EndpointSlice names its Service.
-pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
-
-/// How many of the endpoints that are left out are named one by one.
-const REFUSED_ENDPOINTS_NAMED: usize = 8;
 
 /// What of a Service is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,45 +50,6 @@ struct ServicePort {
 enum Family {
     Ipv4,
     Ipv6,
-}
-
-/// What of an EndpointSlice is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Slice {
-    /// The Service that it belongs to; `None` where it names none.
-    pub(crate) service: Option<Arc<str>>,
-    ports: Box<[SlicePort]>,
-    endpoints: Box<[SliceEndpoint]>,
-    findings: Box<[SliceFault]>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct SlicePort {
-    /// The name of the Service's port; empty for its only one.
-    name: Box<str>,
-    number: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct SliceEndpoint {
-    place: u32,
-    address: IpAddr,
-    use_: Use,
-}
-
-/// When an endpoint may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Use {
-    Ready,
-    /// Serving while it terminates: better than nothing.
-    LastResort,
-    Never,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct SliceFault {
-    field: Box<str>,
-    message: Box<str>,
 }
 
 /// A port of a Service that some rule forwards to, and how it is spoken to.
@@ -220,106 +176,6 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
             "IPv6" => Some(Family::Ipv6),
             _ => None,
         }),
-    }
-}
-
-/// Keeps what is read of an EndpointSlice.
-pub(crate) fn compile_slice(slice: &discovery::EndpointSlice) -> Slice {
-    let mut findings = Vec::new();
-    let mut fault = |field: String, message: String| {
-        findings.push(SliceFault {
-            field: field.into(),
-            message: message.into(),
-        });
-    };
-    let labels = slice.metadata.labels.as_ref();
-    let service = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL));
-    if service.is_none() {
-        fault(
-            "metadata.labels".to_owned(),
-            format!("no label `{SERVICE_NAME_LABEL}` names the Service, so that nobody uses it"),
-        );
-    }
-    let mut ports = Vec::new();
-    for (place, port) in slice.ports.iter().flatten().enumerate() {
-        if port.protocol.as_deref().unwrap_or("TCP") != "TCP" {
-            continue;
-        }
-        match port.port.and_then(|number| u16::try_from(number).ok()) {
-            Some(number) if number != 0 => ports.push(SlicePort {
-                name: port.name.as_deref().unwrap_or_default().into(),
-                number,
-            }),
-            _ => fault(
-                format!("ports[{place}].port"),
-                "expected a port number from 1 to 65535".to_owned(),
-            ),
-        }
-    }
-    let addresses = matches!(&*slice.address_type, "IPv4" | "IPv6");
-    if !addresses {
-        fault(
-            "addressType".to_owned(),
-            format!(
-                "`{}` is not supported; expected `IPv4` or `IPv6`",
-                slice.address_type
-            ),
-        );
-    }
-    let mut endpoints = Vec::new();
-    let listed = slice
-        .endpoints
-        .iter()
-        .flatten()
-        .enumerate()
-        .filter(|_| addresses);
-    for (place, endpoint) in listed {
-        // As kube-proxy does: no meaning is defined for a second address.
-        let Some(address) = endpoint.addresses.first() else {
-            continue;
-        };
-        match address.parse::<IpAddr>() {
-            Ok(address) => endpoints.push(SliceEndpoint {
-                place: u32::try_from(place).unwrap_or(u32::MAX),
-                address: address.to_canonical(),
-                use_: Use::of(endpoint.conditions.as_ref()),
-            }),
-            Err(_) => fault(
-                format!("endpoints[{place}].addresses[0]"),
-                format!("`{address}` is no IP address"),
-            ),
-        }
-        if endpoint.addresses.len() > 1 {
-            fault(
-                format!("endpoints[{place}].addresses"),
-                "only the first address is used, as everywhere in Kubernetes; give each address \
-                 an endpoint of its own"
-                    .to_owned(),
-            );
-        }
-    }
-    Slice {
-        service: service.map(|service| service.as_str().into()),
-        ports: ports.into(),
-        endpoints: endpoints.into(),
-        findings: findings.into(),
-    }
-}
-
-impl Use {
-    /// Absent conditions are what the API says of them: ready, serving, not terminating.
-    fn of(conditions: Option<&discovery::EndpointConditions>) -> Self {
-        let condition = |get: fn(&discovery::EndpointConditions) -> Option<bool>, absent: bool| {
-            conditions.and_then(get).unwrap_or(absent)
-        };
-        let terminating = condition(|it| it.terminating, false);
-        if condition(|it| it.ready, true) {
-            Self::Ready
-        } else if terminating && condition(|it| it.serving, true) {
-            Self::LastResort
-        } else {
-            Self::Never
-        }
     }
 }
 
@@ -460,29 +316,6 @@ fn external_address(
     match refusal(settings, address) {
         None => Ok(address.to_canonical()),
         Some(refusal) => Err(format!("Service {name} stands for {address}: {refusal}")),
-    }
-}
-
-/// Why an address is never forwarded to, where it is not.
-///
-/// Whoever may write an EndpointSlice must not reach what listens on the proxy's own host, or
-/// what a cloud offers to its machines.
-fn refusal(settings: &Settings, address: IpAddr) -> Option<&'static str> {
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-    if address.is_loopback() && !settings.allow_loopback_endpoints {
-        Some("loopback addresses are refused")
-    } else if link_local {
-        Some("link-local addresses are refused")
-    } else if address.is_unspecified() {
-        Some("the unspecified address is refused")
-    } else if address.is_multicast() || broadcast {
-        Some("multicast and broadcast addresses are refused")
-    } else {
-        None
     }
 }
 
@@ -669,7 +502,7 @@ pub(crate) fn findings(
         all.push((name.key(Kind::Service), findings));
     }
     for (slice_name, slice) in world.slices(any) {
-        let findings = slice_findings(settings, slice);
+        let findings = endpointslice::findings(settings, slice);
         if !findings.is_empty() {
             all.push((
                 Key::new(Kind::EndpointSlice, &name.namespace, slice_name),
@@ -705,32 +538,4 @@ fn why_none(world: &World, backend: &Backend) -> String {
         (_, _, 1) => "its only endpoint is not ready, or may not be used".to_owned(),
         (_, _, count) => format!("none of its {count} endpoints is ready and may be used"),
     }
-}
-
-/// What there is to say about a slice. Not whether it is used by anyone.
-pub(crate) fn slice_findings(settings: &Settings, slice: &Slice) -> Vec<Finding> {
-    let faults = slice
-        .findings
-        .iter()
-        .map(|fault| Finding::warning(Reason::EndpointNotUsed, &*fault.field, &*fault.message));
-    let refused = slice.endpoints.iter().filter_map(|endpoint| {
-        let refusal = refusal(settings, endpoint.address)?;
-        Some(Finding::problem(
-            Reason::EndpointNotUsed,
-            format!("endpoints[{}].addresses[0]", endpoint.place),
-            format!("{} is left out: {refusal}", endpoint.address),
-        ))
-    });
-    let mut findings: Vec<_> = faults.chain(refused).collect();
-    if findings.len() > REFUSED_ENDPOINTS_NAMED {
-        let more = findings.len() - REFUSED_ENDPOINTS_NAMED;
-        findings.truncate(REFUSED_ENDPOINTS_NAMED);
-        let message = format!("{more} more are left out");
-        findings.push(Finding::problem(
-            Reason::EndpointNotUsed,
-            "endpoints",
-            message,
-        ));
-    }
-    findings
 }

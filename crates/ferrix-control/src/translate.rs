@@ -16,7 +16,7 @@ use ferrix_table::{
 };
 
 use crate::{
-    certificates, conflict,
+    certificates, conflict, endpointslice,
     ingressroute::{Draft, DraftAction},
     objects::{Key, Kind, ObjectName},
     report::{Entry, Finding, Reason, Remark, Report},
@@ -183,7 +183,7 @@ fn findings_of_objects(world: &World, settings: &Settings) -> BTreeMap<Key, Vec<
             .extend(more);
     }
     for (name, slice) in world.stray_slices() {
-        let more = service::slice_findings(settings, slice);
+        let more = endpointslice::findings(settings, slice);
         findings
             .entry(name.key(Kind::EndpointSlice))
             .or_default()

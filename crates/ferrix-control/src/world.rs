@@ -13,12 +13,13 @@ use ferrix_api::referencegrant::ReferenceGrantSpec;
 
 use crate::{
     decode::DecodeError,
+    endpointslice::{self, Slice},
     ingressroute::{Version, Versions},
     objects::{Key, Kind, Object, ObjectName, Origin},
     referencegrant::{self, Grants, Pass},
     report::Finding,
     secret::{self, SecretState},
-    service::{self, Backend, ServiceSpec, Slice},
+    service::{self, Backend, ServiceSpec},
 };
 
 /// The objects that there are now.
@@ -158,7 +159,7 @@ impl World {
                     .map_or(Effect::Nothing, |name| Effect::Services([name].into()))
             }
             Object::EndpointSlice(slice) => {
-                self.apply_slice(name, service::compile_slice(&slice), origin)
+                self.apply_slice(name, endpointslice::compile(&slice), origin)
             }
             Object::Secret(secret) => {
                 let newest = secret::compile(&name.to_string(), &secret);

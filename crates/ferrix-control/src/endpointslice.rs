@@ -1,0 +1,206 @@
+//! `EndpointSlice`: the addresses of a Service, and which of them may be used.
+
+use std::{net::IpAddr, sync::Arc};
+
+use k8s_openapi::api::discovery::v1 as discovery;
+
+use crate::{
+    report::{Finding, Reason},
+    settings::Settings,
+};
+
+/// The label by which an EndpointSlice names its Service.
+pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// How many of the endpoints that are left out are named one by one.
+const REFUSED_ENDPOINTS_NAMED: usize = 8;
+
+/// What of an EndpointSlice is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slice {
+    /// The Service that it belongs to; `None` where it names none.
+    pub(crate) service: Option<Arc<str>>,
+    pub(crate) ports: Box<[SlicePort]>,
+    pub(crate) endpoints: Box<[SliceEndpoint]>,
+    findings: Box<[SliceFault]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SlicePort {
+    /// The name of the Service's port; empty for its only one.
+    pub(crate) name: Box<str>,
+    pub(crate) number: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SliceEndpoint {
+    pub(crate) place: u32,
+    pub(crate) address: IpAddr,
+    pub(crate) use_: Use,
+}
+
+/// When an endpoint may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Use {
+    Ready,
+    /// Serving while it terminates: better than nothing.
+    LastResort,
+    Never,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SliceFault {
+    field: Box<str>,
+    message: Box<str>,
+}
+
+/// Keeps what is read of an EndpointSlice.
+pub(crate) fn compile(slice: &discovery::EndpointSlice) -> Slice {
+    let mut findings = Vec::new();
+    let mut fault = |field: String, message: String| {
+        findings.push(SliceFault {
+            field: field.into(),
+            message: message.into(),
+        });
+    };
+    let labels = slice.metadata.labels.as_ref();
+    let service = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL));
+    if service.is_none() {
+        fault(
+            "metadata.labels".to_owned(),
+            format!("no label `{SERVICE_NAME_LABEL}` names the Service, so that nobody uses it"),
+        );
+    }
+    let mut ports = Vec::new();
+    for (place, port) in slice.ports.iter().flatten().enumerate() {
+        if port.protocol.as_deref().unwrap_or("TCP") != "TCP" {
+            continue;
+        }
+        match port.port.and_then(|number| u16::try_from(number).ok()) {
+            Some(number) if number != 0 => ports.push(SlicePort {
+                name: port.name.as_deref().unwrap_or_default().into(),
+                number,
+            }),
+            _ => fault(
+                format!("ports[{place}].port"),
+                "expected a port number from 1 to 65535".to_owned(),
+            ),
+        }
+    }
+    let addresses = matches!(&*slice.address_type, "IPv4" | "IPv6");
+    if !addresses {
+        fault(
+            "addressType".to_owned(),
+            format!(
+                "`{}` is not supported; expected `IPv4` or `IPv6`",
+                slice.address_type
+            ),
+        );
+    }
+    let mut endpoints = Vec::new();
+    let listed = slice
+        .endpoints
+        .iter()
+        .flatten()
+        .enumerate()
+        .filter(|_| addresses);
+    for (place, endpoint) in listed {
+        // As kube-proxy does: no meaning is defined for a second address.
+        let Some(address) = endpoint.addresses.first() else {
+            continue;
+        };
+        match address.parse::<IpAddr>() {
+            Ok(address) => endpoints.push(SliceEndpoint {
+                place: u32::try_from(place).unwrap_or(u32::MAX),
+                address: address.to_canonical(),
+                use_: Use::of(endpoint.conditions.as_ref()),
+            }),
+            Err(_) => fault(
+                format!("endpoints[{place}].addresses[0]"),
+                format!("`{address}` is no IP address"),
+            ),
+        }
+        if endpoint.addresses.len() > 1 {
+            fault(
+                format!("endpoints[{place}].addresses"),
+                "only the first address is used, as everywhere in Kubernetes; give each address \
+                 an endpoint of its own"
+                    .to_owned(),
+            );
+        }
+    }
+    Slice {
+        service: service.map(|service| service.as_str().into()),
+        ports: ports.into(),
+        endpoints: endpoints.into(),
+        findings: findings.into(),
+    }
+}
+
+impl Use {
+    /// Absent conditions are what the API says of them: ready, serving, not terminating.
+    fn of(conditions: Option<&discovery::EndpointConditions>) -> Self {
+        let condition = |get: fn(&discovery::EndpointConditions) -> Option<bool>, absent: bool| {
+            conditions.and_then(get).unwrap_or(absent)
+        };
+        let terminating = condition(|it| it.terminating, false);
+        if condition(|it| it.ready, true) {
+            Self::Ready
+        } else if terminating && condition(|it| it.serving, true) {
+            Self::LastResort
+        } else {
+            Self::Never
+        }
+    }
+}
+
+/// What there is to say about a slice. Not whether it is used by anyone.
+pub(crate) fn findings(settings: &Settings, slice: &Slice) -> Vec<Finding> {
+    let faults = slice
+        .findings
+        .iter()
+        .map(|fault| Finding::warning(Reason::EndpointNotUsed, &*fault.field, &*fault.message));
+    let refused = slice.endpoints.iter().filter_map(|endpoint| {
+        let refusal = refusal(settings, endpoint.address)?;
+        Some(Finding::problem(
+            Reason::EndpointNotUsed,
+            format!("endpoints[{}].addresses[0]", endpoint.place),
+            format!("{} is left out: {refusal}", endpoint.address),
+        ))
+    });
+    let mut findings: Vec<_> = faults.chain(refused).collect();
+    if findings.len() > REFUSED_ENDPOINTS_NAMED {
+        let more = findings.len() - REFUSED_ENDPOINTS_NAMED;
+        findings.truncate(REFUSED_ENDPOINTS_NAMED);
+        let message = format!("{more} more are left out");
+        findings.push(Finding::problem(
+            Reason::EndpointNotUsed,
+            "endpoints",
+            message,
+        ));
+    }
+    findings
+}
+
+/// Why an address is never forwarded to, where it is not.
+///
+/// Whoever may write an EndpointSlice must not reach what listens on the proxy's own host, or
+/// what a cloud offers to its machines.
+pub(crate) fn refusal(settings: &Settings, address: IpAddr) -> Option<&'static str> {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    if address.is_loopback() && !settings.allow_loopback_endpoints {
+        Some("loopback addresses are refused")
+    } else if link_local {
+        Some("link-local addresses are refused")
+    } else if address.is_unspecified() {
+        Some("the unspecified address is refused")
+    } else if address.is_multicast() || broadcast {
+        Some("multicast and broadcast addresses are refused")
+    } else {
+        None
+    }
+}
