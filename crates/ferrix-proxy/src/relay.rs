@@ -93,8 +93,11 @@ pub(crate) async fn relay(
         backend.out.drain_now();
     }
     loop {
-        if progress.response_done && client.out.is_drained() {
-            break;
+        if progress.response_done {
+            client.out.drain_now();
+            if client.out.is_drained() {
+                break;
+            }
         }
         let read_backend = !progress.response_done && client.out.pending() < HIGH_WATER;
         let read_client = !progress.response_done
