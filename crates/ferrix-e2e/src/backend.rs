@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Notify,
+    sync::{Notify, Semaphore},
     task::JoinHandle,
 };
 use tokio_rustls::TlsAcceptor;
@@ -153,6 +153,23 @@ impl Backend {
     /// Answers each request with 200 and this body.
     pub async fn hello(body: &str) -> Self {
         Self::answering(ok(body)).await
+    }
+
+    /// Answers a request with 200 and this body for each permit that the test adds.
+    pub async fn gated(body: &str) -> (Self, Arc<Semaphore>) {
+        let gate = Arc::new(Semaphore::new(0));
+        let (permits, answer) = (Arc::clone(&gate), ok(body));
+        let backend = Self::start(move |mut connection: Connection| {
+            let (permits, answer) = (Arc::clone(&permits), answer.clone());
+            async move {
+                while connection.request().await.is_some() {
+                    permits.acquire().await.unwrap().forget();
+                    connection.send(&answer).await;
+                }
+            }
+        })
+        .await;
+        (backend, gate)
     }
 
     /// Answers each request with its own header section, as it arrived.

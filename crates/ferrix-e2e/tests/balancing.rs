@@ -1,15 +1,9 @@
 //! Who gets the requests, and on which connections.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use ferrix_e2e::{
-    Backend, Gateway, Routes,
-    backend::{Connection, ok},
-    client::get,
-    within,
-};
+use ferrix_e2e::{Backend, Gateway, Routes, client::get, within};
 use ferrix_table::services::Protocol;
-use tokio::sync::Semaphore;
 
 async fn backends<const N: usize>() -> [Backend; N] {
     let mut all = Vec::new();
@@ -80,18 +74,7 @@ async fn services_share_by_weight() {
 
 #[tokio::test]
 async fn connections_are_used_again() {
-    let gate = Arc::new(Semaphore::new(0));
-    let script = Arc::clone(&gate);
-    let backend = Backend::start(move |mut connection: Connection| {
-        let gate = Arc::clone(&script);
-        async move {
-            while connection.request().await.is_some() {
-                gate.acquire().await.unwrap().forget();
-                connection.send(ok("hi")).await;
-            }
-        }
-    })
-    .await;
+    let (backend, gate) = Backend::gated("hi").await;
     let gateway = Gateway::start(Routes::all_to(&[backend.address()]));
     let mut clients = Vec::new();
     for _ in 0..8 {
@@ -125,18 +108,7 @@ async fn connections_are_used_again() {
 
 #[tokio::test]
 async fn idle_connections_are_few_and_short_lived() {
-    let gate = Arc::new(Semaphore::new(0));
-    let script = Arc::clone(&gate);
-    let backend = Backend::start(move |mut connection: Connection| {
-        let gate = Arc::clone(&script);
-        async move {
-            while connection.request().await.is_some() {
-                gate.acquire().await.unwrap().forget();
-                connection.send(ok("hi")).await;
-            }
-        }
-    })
-    .await;
+    let (backend, gate) = Backend::gated("hi").await;
     let gateway = Gateway::start_with(
         "upstream: {idle_connections: 2, idle_timeout: 700ms}",
         Routes::all_to(&[backend.address()]),

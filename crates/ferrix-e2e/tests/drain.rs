@@ -19,32 +19,11 @@ use ferrix_e2e::{
     wire::Reader,
     within,
 };
-use tokio::{
-    io::AsyncWriteExt,
-    net::TcpStream,
-    sync::{Semaphore, watch},
-};
-
-/// Answers when told.
-async fn gated() -> (Backend, Arc<Semaphore>) {
-    let gate = Arc::new(Semaphore::new(0));
-    let script = Arc::clone(&gate);
-    let backend = Backend::start(move |mut connection: Connection| {
-        let gate = Arc::clone(&script);
-        async move {
-            while connection.request().await.is_some() {
-                gate.acquire().await.unwrap().forget();
-                connection.send(ok("late")).await;
-            }
-        }
-    })
-    .await;
-    (backend, gate)
-}
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
 
 #[tokio::test]
 async fn a_request_in_flight_finishes_and_its_connection_closes() {
-    let (backend, gate) = gated().await;
+    let (backend, gate) = Backend::gated("late").await;
     let gateway = Gateway::start(Routes::all_to(&[backend.address()]));
     let mut client = gateway.client().await;
     client.send(get("/")).await;
@@ -122,7 +101,7 @@ async fn a_request_that_was_on_its_way_is_served() {
 
 #[tokio::test]
 async fn http2_is_told_and_its_streams_finish() {
-    let (backend, gate) = gated().await;
+    let (backend, gate) = Backend::gated("late").await;
     let gateway = Gateway::start(Routes::all_to(&[backend.address()]));
     let mut client = gateway.http2().await;
     let mut responses = Vec::new();
@@ -152,7 +131,7 @@ async fn http2_is_told_and_its_streams_finish() {
 
 #[tokio::test]
 async fn a_goodbye_comes_at_once() {
-    let (backend, gate) = gated().await;
+    let (backend, gate) = Backend::gated("late").await;
     let gateway = Gateway::start(Routes::all_to(&[backend.address()]));
     let mut frames = Frames::connect(gateway.web, &[]).await;
     frames.send(&frames::get(1)).await;
@@ -173,7 +152,7 @@ async fn a_goodbye_comes_at_once() {
 
 #[tokio::test]
 async fn what_never_ends_is_counted_and_given_up() {
-    let (backend, _gate) = gated().await;
+    let (backend, _gate) = Backend::gated("late").await;
     let gateway = Gateway::start(Routes::all_to(&[backend.address()]));
     let mut client = gateway.client().await;
     client.send(get("/")).await;

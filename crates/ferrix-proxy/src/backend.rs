@@ -158,10 +158,7 @@ impl Backend {
         body: RequestBody,
         trailers: Option<HeaderMap>,
     ) -> Result<(), Broken> {
-        let trailers = trailers.map(|mut trailers| {
-            headers::prepare_trailers(&mut trailers);
-            trailers
-        });
+        let trailers = trailers.map(headers::prepare_trailers);
         match (&mut self.reader, &mut self.out) {
             (_, Outlet::Stream(writer)) => {
                 writer.finish(trailers);

@@ -194,10 +194,7 @@ impl<'c> Client<'c> {
 
     /// The end of the response.
     pub(crate) async fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Gone> {
-        let trailers = trailers.map(|mut trailers| {
-            headers::prepare_trailers(&mut trailers);
-            trailers
-        });
+        let trailers = trailers.map(headers::prepare_trailers);
         match (&mut self.reader, &mut self.out) {
             (_, Outlet::Stream(writer)) => {
                 writer.finish(trailers);

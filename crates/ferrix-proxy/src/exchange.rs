@@ -92,7 +92,7 @@ pub(crate) async fn refuse(
         engine,
         connection,
         client,
-        &served,
+        served,
         Some(failure),
         started.elapsed(),
     );
@@ -129,7 +129,7 @@ pub(crate) async fn serve(
         engine,
         connection,
         client,
-        &served,
+        served,
         result.err(),
         started.elapsed(),
     );
@@ -479,7 +479,7 @@ fn account(
     engine: &Engine,
     connection: &ClientConnection,
     client: &Client<'_>,
-    served: &Served,
+    served: Served,
     failure: Option<Failure>,
     duration: Duration,
 ) {
@@ -506,19 +506,19 @@ fn account(
         let client = connection.client;
         tracing::debug!(%client, status, fault = ?failure.fault(), %failure, "request failed");
     }
-    let (Some(log), Some(sender)) = (&served.log, &engine.access_log) else {
+    let (Some(log), Some(sender)) = (served.log, &engine.access_log) else {
         return;
     };
-    let (route, rule) = served.route.clone().unzip();
+    let (route, rule) = served.route.unzip();
     sender.send(Record {
         time: log.time,
         duration,
         client: connection.client,
         entry_point: connection.entry_point,
         protocol: log.protocol,
-        method: log.method.clone(),
-        host: log.host.clone(),
-        path: log.path.clone(),
+        method: log.method,
+        host: log.host,
+        path: log.path,
         status,
         received_bytes: served.received,
         sent_bytes: client.sent,
@@ -532,7 +532,7 @@ fn account(
             .as_ref()
             .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
             .unwrap_or_default(),
-        user_agent: log.user_agent.clone(),
+        user_agent: log.user_agent,
         error: failure.map(|failure| failure.to_string()),
     });
 }

@@ -284,11 +284,13 @@ fn single_content_length(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_bytes(length.trim_ascii()).ok()
 }
 
-/// Trailers may not carry framing, routing or authentication (RFC 9110, section 6.5.1).
-pub(crate) fn prepare_trailers(trailers: &mut HeaderMap) {
+/// Trailers as they may be passed on: without framing, routing or authentication (RFC 9110,
+/// section 6.5.1).
+pub(crate) fn prepare_trailers(trailers: HeaderMap) -> HeaderMap {
     let forbidden = |name: &HeaderName| {
         is_hop_by_hop(name.as_str()) || is_protected(name.as_str()) || is_alias(name.as_str())
     };
+    let mut trailers = trailers;
     let unwanted: Vec<_> = trailers
         .keys()
         .filter(|name| forbidden(name))
@@ -297,6 +299,7 @@ pub(crate) fn prepare_trailers(trailers: &mut HeaderMap) {
     for name in unwanted {
         trailers.remove(name);
     }
+    trailers
 }
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ async fn serve_request(
             return Next::Close;
         }
     }
-    if last || engine.drain.has_begun() {
+    if last {
         session.set_server_keepalive(None);
     }
     let (incoming, expects) = take_request(&mut session);

@@ -112,9 +112,9 @@ pub(crate) async fn relay(
             biased;
             part = reader.read(), if read_backend => {
                 let part = part?;
-                let (done, ended) = on_response(relay, client, part).await?;
-                progress.response_done = done || (!ended && reader.is_done());
-                if progress.response_done && !done {
+                let ended = on_response(relay, client, part).await?;
+                progress.response_done = ended || reader.is_done();
+                if progress.response_done && !ended {
                     client.finish(None).await?;
                 }
                 if client.is_upgraded() && progress.request_done && !ended {
@@ -145,13 +145,13 @@ pub(crate) async fn relay(
     Ok(progress.request_done && !progress.deaf && backend.out.is_drained())
 }
 
-/// Passes a part of the response on. Returns whether the response is complete and finished
-/// towards the client, and whether it was an end.
+/// Passes a part of the response on. Returns whether it was the end, and so finished the response
+/// towards the client.
 async fn on_response(
     relay: &Relay<'_>,
     client: &mut Client<'_>,
     part: FromBackend<'_>,
-) -> Result<(bool, bool), Broken> {
+) -> Result<bool, Broken> {
     match part {
         FromBackend::Interim(mut header) => {
             headers::prepare_response(&mut header, false);
@@ -164,10 +164,10 @@ async fn on_response(
         FromBackend::Bytes(data) => client.bytes(data).await?,
         FromBackend::End(trailers) => {
             client.finish(trailers).await?;
-            return Ok((true, true));
+            return Ok(true);
         }
     }
-    Ok((false, false))
+    Ok(false)
 }
 
 async fn on_response_header(
