@@ -294,16 +294,19 @@ async fn http2_status(
 async fn tls_cases(seen: &mut BTreeSet<u8>, wrong: &mut Vec<String>) {
     let authority = Authority::new();
     let one = authority.certify("default/one", &["example.com", "www.example.com"]);
-    let other = authority.certify("default/other", &["other.com"]);
+    let other = authority.certify("default/other", &["other.com", "*.wild.com"]);
     let backend = Backend::hello("named").await;
     let routes = Routes::all_to(&[backend.address()])
         .certificate(&["example.com", "www.example.com"], &one)
-        .certificate(&["other.com"], &other);
+        .certificate(&["other.com", "*.wild.com"], &other);
     let gateway = Gateway::start(routes);
     let cases = [
         ("example.com", "example.com", 200),
         ("example.com", "EXAMPLE.com.:443", 200),
-        ("example.com", "www.example.com", 200),
+        // One certificate, two routes.
+        ("example.com", "www.example.com", 421),
+        ("one.wild.com", "two.wild.com", 200),
+        ("one.wild.com", "wild.com", 421),
         ("example.com", "other.com", 421),
         ("other.com", "example.com", 421),
         ("example.com", "unknown.com", 421),

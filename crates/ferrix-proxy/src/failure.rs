@@ -39,7 +39,7 @@ pub enum Failure {
     /// The header section is over a limit.
     #[error("the header section is too large")]
     HeaderTooLarge,
-    /// The name belongs to another certificate than the connection's.
+    /// The host is another route's than the name of the connection.
     #[error("this connection is for another host")]
     Misdirected,
     /// A transfer coding other than `chunked`.

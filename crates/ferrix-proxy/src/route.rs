@@ -11,26 +11,22 @@ use ferrix_table::{
 
 use crate::failure::Failure;
 
-/// Whether a connection made for `server_name` may carry a request for `host`: not if another
-/// certificate is that host's (RFC 9110, section 7.4; RFC 9113, section 9.1.1). A client that
-/// sent no name is not held to one.
+/// Whether a connection made for `server_name` may carry a request for `host`: only where the same
+/// route presents the certificate for both, or none does for either (RFC 9110, section 7.4; RFC
+/// 9113, section 9.1.1). A client that sent no name is not held to one.
 pub(crate) fn check_authority(
     table: &Table,
     entry_point: EntryPointIndex,
     server_name: Option<&str>,
     host: &str,
 ) -> Result<(), Failure> {
-    let Some(server_name) = server_name.filter(|name| *name != host) else {
-        return Ok(());
+    let shares = |name: &str| {
+        let certificates = &table.certificates;
+        name == host || certificates.share_connection(entry_point, name, host)
     };
-    let owner = |name| {
-        let certificate = table.certificates.find(entry_point, Some(name));
-        certificate.map(|certificate| &certificate.id)
-    };
-    if owner(server_name) == owner(host) {
-        Ok(())
-    } else {
-        Err(Failure::Misdirected)
+    match server_name.is_none_or(shares) {
+        true => Ok(()),
+        false => Err(Failure::Misdirected),
     }
 }
 

@@ -49,6 +49,13 @@ impl Certificates {
             .and_then(|(names, name)| names.find(name))
             .or(self.default.as_ref())
     }
+
+    /// Whether two canonical hosts may share a connection there: the same route presents the
+    /// certificate for both, or no route does for either.
+    pub fn share_connection(&self, entry_point: EntryPointIndex, one: &str, other: &str) -> bool {
+        let names = self.entry_points.get(usize::from(entry_point));
+        names.is_none_or(|names| names.claim(one) == names.claim(other))
+    }
 }
 
 impl ServerNames {
@@ -57,6 +64,25 @@ impl ServerNames {
         let wildcard = || self.wildcard.get(parent_domain(name)?);
         self.exact.get(name).or_else(wildcard)
     }
+
+    /// The host, as a route claims it, that this canonical host falls under; `None` where no
+    /// route presents a certificate for it.
+    pub fn claim(&self, name: &str) -> Option<Claim<'_>> {
+        let exact = self.exact.get_key_value(name);
+        let wildcard = || self.wildcard.get_key_value(parent_domain(name)?);
+        exact
+            .map(|(host, _)| Claim::Exact(host))
+            .or_else(|| wildcard().map(|(suffix, _)| Claim::Wildcard(suffix)))
+    }
+}
+
+/// A host that a route presents a certificate for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim<'n> {
+    /// This host.
+    Exact(&'n str),
+    /// Exactly one label before this suffix.
+    Wildcard(&'n str),
 }
 
 #[cfg(test)]

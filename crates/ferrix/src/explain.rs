@@ -197,11 +197,10 @@ fn write(
             "certificate {} for the server name {}",
             presented.id, asked.server_name
         )?;
-        let own = certificates.find(index, Some(&asked.host));
-        if own.map(|own| &own.id) != Some(&presented.id) {
+        if !certificates.share_connection(index, &asked.server_name, &asked.host) {
             return writeln!(
                 out,
-                "\nanswer: 421, the connection is for {}; {} has another certificate",
+                "\nanswer: 421, the connection is for {}; {} is another route's",
                 asked.server_name, asked.host,
             );
         }

@@ -28,3 +28,37 @@ fn find() {
     assert!(certificates.find(1, Some("b.test")).is_none());
     assert!(certificates.find(1, None).is_none());
 }
+
+#[test]
+fn share_connection() {
+    let one = certificate("one");
+    let names = ServerNames {
+        exact: [
+            ("a.test".into(), Arc::clone(&one)),
+            ("b.test".into(), Arc::clone(&one)),
+            ("www.a.test".into(), Arc::clone(&one)),
+        ]
+        .into(),
+        wildcard: [("a.test".into(), one)].into(),
+    };
+    let certificates = Certificates {
+        entry_points: vec![names],
+        default: Some(certificate("default")),
+    };
+    for (entry_point, one, other, expected) in [
+        (0, "a.test", "a.test", true),
+        // One certificate, two routes.
+        (0, "a.test", "b.test", false),
+        (0, "x.a.test", "y.a.test", true),
+        (0, "x.a.test", "www.a.test", false),
+        (0, "x.a.test", "a.test", false),
+        (0, "c.test", "d.test", true),
+        (0, "c.test", "a.test", false),
+        (1, "a.test", "b.test", true),
+    ] {
+        let found = certificates.share_connection(entry_point, one, other);
+        assert_eq!(found, expected, "{one} and {other} on {entry_point}");
+        let found = certificates.share_connection(entry_point, other, one);
+        assert_eq!(found, expected, "{other} and {one} on {entry_point}");
+    }
+}
