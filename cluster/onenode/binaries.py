@@ -19,6 +19,7 @@ def folder():
     digest = hashlib.sha256()
     for name in ("go.mod", "go.sum", "pause/main.go"):
         digest.update((SOURCE / name).read_bytes())
+    digest.update(linker_flags().encode())
     return Path(cache) / digest.hexdigest()[:16]
 
 

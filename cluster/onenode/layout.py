@@ -4,9 +4,12 @@ Everything that belongs to one cluster is derived from its name, so that `down` 
 of an `up` that got stuck anywhere.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import ipaddress
 import json
+import os
 import re
 from pathlib import Path
 
@@ -17,6 +20,20 @@ DATA = Path("/var/lib/ferrix-cluster")
 MEMORY = Path("/dev/shm/ferrix-cluster")
 
 NODE = "node1"
+
+
+@contextlib.contextmanager
+def shared_folders():
+    """Keeps other runs of this program from making or removing folders that clusters share.
+
+    The lock is on a folder that is always there, so that no lock file is left behind.
+    """
+    folder = os.open(RUN.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,16 +130,18 @@ class Cluster:
 
     def create(self):
         """Makes the folders and keeps the settings for later commands, which only get the name."""
-        RUN.mkdir(exist_ok=True)
-        try:
-            self.run.mkdir()
-        except FileExistsError:
+        if any(folder.exists() for folder in (self.run, self.data, self.etcd_data)):
             raise Failure(
-                f'there is a cluster "{self.name}" already, running or not:'
-                f" end it with `cluster down --name {self.name}`"
-            ) from None
+                f'there is a cluster "{self.name}" already, or what is left of one:'
+                f" remove it with `cluster down --name {self.name}`"
+            )
+        if self.network_namespace.exists():
+            raise Failure(
+                f'another program has a network namespace "{self.name}": give the cluster another'
+                " --name"
+            )
         for folder in ("certificates", "logs", "pids", "settings"):
-            (self.run / folder).mkdir()
+            (self.run / folder).mkdir(parents=True)
         self.certificates.chmod(0o700)
         self.data.mkdir(parents=True)
         self.etcd_data.mkdir(parents=True, mode=0o700)

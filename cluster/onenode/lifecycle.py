@@ -6,7 +6,7 @@ import time
 from . import binaries, certificates, cgroups, control_plane, images, network, node, packages
 from .commands import wait_until
 from .kubectl import kubectl
-from .layout import DATA, MEMORY, NODE, RUN, Cluster
+from .layout import DATA, MEMORY, NODE, RUN, Cluster, shared_folders
 
 
 def install():
@@ -16,11 +16,12 @@ def install():
 
 def up(cluster):
     begin = time.monotonic()
-    cluster.create()
-    cgroups.create(cluster)
-    network.create(cluster)
+    with shared_folders():
+        cluster.create()
+        cgroups.create(cluster)
+        network.create(cluster)
+        node.start_view(cluster)
     etcd = control_plane.start_etcd(cluster)
-    node.start_view(cluster)
     certificates.create(cluster)
     containerd = node.start_containerd(cluster)
     api = control_plane.start_api(cluster)
@@ -79,8 +80,14 @@ def down(cluster):
     for folder in (cluster.data, cluster.etcd_data, cluster.run):
         if folder.exists():
             shutil.rmtree(folder)
-    for folder in (DATA, MEMORY, RUN, *node.HIDDEN_FOLDERS):
-        remove_if_empty(folder)
+    with shared_folders():
+        remove_if_empty(DATA)
+        remove_if_empty(MEMORY)
+        remove_if_empty(RUN)
+        # Removing a folder also removes what any other cluster has mounted on it in its own view.
+        if not RUN.exists():
+            for folder in node.HIDDEN_FOLDERS:
+                remove_if_empty(folder)
     print(f'the cluster "{cluster.name}" is gone')
 
 

@@ -4,6 +4,7 @@ The node's address sits on a bridge without ports, because an address needs an i
 up. Each pod hangs on a veth pair of its own, see `node.py`.
 """
 
+import os
 import subprocess
 
 from .commands import run
@@ -35,15 +36,20 @@ def enter(cluster):
 
 
 def processes(cluster):
-    """What runs in the node's network, for example a client that a test forgot."""
-    if not cluster.network_namespace.exists():
+    """What runs in the node's network, for example a client that a test forgot; not this program."""
+    if not exists(cluster):
         return []
     pids = run(["ip", "netns", "pids", cluster.network_namespace.name])
-    return [int(pid) for pid in pids.split()]
+    return [int(pid) for pid in pids.split() if int(pid) != os.getpid()]
+
+
+def exists(cluster):
+    """Without a folder of the cluster, a namespace of that name is somebody else's."""
+    return cluster.run.exists() and cluster.network_namespace.exists()
 
 
 def remove(cluster):
-    if cluster.network_namespace.exists():
+    if exists(cluster):
         run(["ip", "netns", "delete", cluster.network_namespace.name])
     # `ip netns add` mounts this folder on itself and nobody ever undoes it. While a namespace is
     # left in it the mount is in use, and this attempt fails as it should.
