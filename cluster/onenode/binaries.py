@@ -42,7 +42,7 @@ def build():
         return
     if not shutil.which("go"):
         raise Failure("Go is missing: install Go 1.26 or newer, it compiles Kubernetes")
-    print("Kubernetes and Helm: compiling (about nine minutes on two cores)", flush=True)
+    print("Kubernetes and Helm: compiling (seven to nine minutes on two cores)", flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=target.parent) as scratch:
         output = Path(scratch) / "programs"

@@ -52,7 +52,8 @@ def join(cluster):
     """Moves the calling process, and so all that it will start, into the cluster's group.
 
     Only in the hierarchy `pids`, which limits nothing: the daemons stay within the limits of
-    whoever started them, and can still be told from everything else on the machine.
+    whoever started them, and can still be told from everything else on the machine. An `up` that
+    got stuck is a member too, so that `down` ends it.
     """
     members = pids_hierarchy() / cluster.cgroup / "daemons" / "cgroup.procs"
     members.parent.mkdir(exist_ok=True)

@@ -3,7 +3,7 @@
 import json
 import os
 
-from . import binaries, daemons, network
+from . import binaries, cgroups, daemons, network
 from .certificates import kubeconfig
 from .commands import Failure, run, wait_until
 from .kubectl import kubectl
@@ -87,6 +87,7 @@ def stop_api(cluster):
 def restart_api(cluster, forget_history):
     if daemons.pid(cluster, "kube-apiserver"):
         raise Failure("the API server is running: stop it first with `cluster stop-api`")
+    cgroups.join(cluster)
     if forget_history:
         compact(cluster)
     start_api(cluster)

@@ -23,7 +23,8 @@ class Daemon:
 def start(cluster, name, command, prefix=(), **options):
     """Starts a daemon in the node's network; `prefix` goes between that and the command.
 
-    It gets a session of its own, so that a terminal's Ctrl-C after `up` does not reach it.
+    It gets a session of its own, so that a terminal's Ctrl-C after `up` does not reach it, and is
+    in the cluster's control group if this process is.
     """
     command = [*network.enter(cluster), *prefix, *command]
     with cluster.log(name).open("a") as log:
@@ -33,7 +34,6 @@ def start(cluster, name, command, prefix=(), **options):
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=lambda: cgroups.join(cluster),
             **options,
         )
     cluster.pid_file(name).write_text(f"{process.pid}\n")

@@ -38,7 +38,7 @@ def import_image(cluster, reference, entrypoint, files):
         for library in shared_libraries(file):
             contents[library] = library
         contents[path] = str(file)
-    with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
+    with tempfile.NamedTemporaryFile(dir=cluster.data) as archive:
         write_archive(archive, reference, entrypoint, layer(contents))
         archive.flush()
         run([*ctr(cluster), "images", "import", archive.name])

@@ -19,6 +19,7 @@ def up(cluster):
     with shared_folders():
         cluster.create()
         cgroups.create(cluster)
+        cgroups.join(cluster)
         network.create(cluster)
         node.start_view(cluster)
     etcd = control_plane.start_etcd(cluster)
