@@ -32,7 +32,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
         "description": "Whether everything in the spec could be used"}"#,
     printcolumn = r#"{"name": "Programmed", "type": "string",
         "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status",
-        "description": "Whether this generation is served"}"#,
+        "description": "Whether every replica serves this generation"}"#,
+    printcolumn = r#"{"name": "Replicas", "type": "string", "jsonPath": ".status.replicas",
+        "description": "How many replicas of how many served it when the status was written"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -126,7 +128,7 @@ pub struct ServiceRef {
 
     /// The share of this service among `services`. Absent: 1. With 0 it gets no requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000))]
+    #[schemars(range(min = 0, max = 1_000_000), extend("format" = "int32"))]
     pub weight: Option<u32>,
 
     /// How the endpoints are spoken to.
@@ -170,8 +172,13 @@ pub struct IngressRouteStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entry_points: Vec<String>,
 
+    /// How many replicas of how many served this generation when the status was written, such as
+    /// `2/2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<String>,
+
     /// `Accepted`: everything in the spec could be used. `ResolvedRefs`: every object that it
-    /// names was found and may be used. `Programmed`: this generation is served.
+    /// names was found and may be used. `Programmed`: every replica serves this generation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -17,6 +17,7 @@ pub mod decode;
 mod endpointslice;
 pub mod files;
 mod ingressroute;
+pub mod kubernetes;
 pub mod objects;
 mod referencegrant;
 pub mod report;
@@ -29,6 +30,7 @@ pub mod yaml;
 
 pub use compiler::Compiler;
 pub use files::run_files;
+pub use kubernetes::run_kubernetes;
 pub use report::Report;
 pub use settings::Settings;
 pub use translate::translate;

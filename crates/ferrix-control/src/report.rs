@@ -176,6 +176,8 @@ reasons! {
     LastGoodServed,
     /// Nothing is served.
     NotProgrammed,
+    /// Some replica does not serve it yet.
+    Pending,
     /// A certificate is named where none is used.
     CertificateNotUsed,
     /// A certificate is presented outside its time.
@@ -213,7 +215,7 @@ impl Reason {
             }
             ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable | NotPermitted
             | SecretNotFound | InvalidCertificate => Some(ConditionType::ResolvedRefs),
-            Programmed | PartlyProgrammed | LastGoodServed | NotProgrammed => {
+            Programmed | PartlyProgrammed | LastGoodServed | NotProgrammed | Pending => {
                 Some(ConditionType::Programmed)
             }
             CertificateNotUsed

@@ -413,6 +413,34 @@ impl World {
         rejected.flatten().map(|(origin, error)| (origin, error))
     }
 
+    /// Every object of a kind that there is, good or not.
+    pub(crate) fn names(&self, kind: Kind) -> BTreeSet<ObjectName> {
+        let rejected = (self.rejected.keys())
+            .filter(|key| key.kind == kind)
+            .map(Key::object_name);
+        let known: Vec<ObjectName> = match kind {
+            Kind::EndpointSlice => self.service_of.keys().cloned().collect(),
+            Kind::IngressRoute => self.routes.keys().cloned().collect(),
+            Kind::Namespace => (self.namespaces.iter())
+                .map(|name| ObjectName::new("", name))
+                .collect(),
+            Kind::ReferenceGrant => (self.grants.iter())
+                .flat_map(|(namespace, grants)| {
+                    grants.keys().map(|name| ObjectName::new(namespace, name))
+                })
+                .collect(),
+            Kind::Secret => self.secrets.keys().cloned().collect(),
+            Kind::Service => self.services.keys().cloned().collect(),
+        };
+        rejected.chain(known).collect()
+    }
+
+    /// Every namespace with a route that names a Secret, some of them more than once.
+    pub(crate) fn namespaces_with_tls(&self) -> impl Iterator<Item = Arc<str>> {
+        let routes = (self.routes.iter()).filter(|(_, versions)| versions.use_tls());
+        routes.map(|(name, _)| Arc::clone(&name.namespace))
+    }
+
     /// Every object whose newest version could not be decoded.
     pub(crate) fn rejections(&self) -> impl Iterator<Item = (&Key, &Origin, &DecodeError)> {
         self.rejected

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ferrix_proxy::{
-    Proxy,
+    Bound, Proxy,
     counters::{Counters, EntryPointCounters},
     failure::Failure,
     settings::{EntryPoint, Settings},
@@ -59,7 +59,8 @@ impl Gateway {
         let entry_points = vec![entry_point("web", false), entry_point("websecure", true)];
         let (mut publisher, reader) = publish::channel();
         publisher.publish(routes.into_table());
-        let proxy = Proxy::start(entry_points, settings, reader, None).unwrap();
+        let proxy = Bound::new(entry_points, settings, reader, None).unwrap();
+        let proxy = proxy.serve().unwrap();
         let address = |index: usize| proxy.addresses()[index].1;
         Self {
             web: address(0),
@@ -70,8 +71,8 @@ impl Gateway {
     }
 
     /// The whole program instead, on a folder with these manifests.
-    pub fn from_manifests(manifests: &str, settings: &str) -> Manifests {
-        Manifests::start(manifests, settings)
+    pub async fn from_manifests(manifests: &str, settings: &str) -> Manifests {
+        Manifests::start(manifests, settings).await
     }
 
     /// Makes another table current. Requests that begin after this see it.

@@ -27,7 +27,7 @@ impl Manifests {
     ///
     /// # Panics
     /// Where Ferrix does not start.
-    pub fn start(manifests: &str, settings: &str) -> Self {
+    pub async fn start(manifests: &str, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("all.yaml"), manifests).unwrap();
         let text = format!(
@@ -42,7 +42,7 @@ impl Manifests {
         let mut settings = Settings::parse("settings of a test", &text).unwrap();
         settings.proxy.server.threads = 2;
         settings.proxy.server.drain_delay = Duration::ZERO;
-        let program = Program::start(settings).unwrap();
+        let program = Program::start(settings).await.unwrap();
         let mut generation = program.generation();
         generation.mark_unchanged();
         Self {

@@ -36,7 +36,7 @@ spec:
 ",
         service("api-service", &[backend.address()]).replace("port: 80}", "port: 8080}"),
     );
-    let ferrix = Gateway::from_manifests(&manifests, "");
+    let ferrix = Gateway::from_manifests(&manifests, "").await;
     let mut client = ferrix.client().await;
     assert_eq!(client.get("/api").await.text(), "api");
     assert_eq!(client.get("/").await.status, 404);
@@ -49,7 +49,7 @@ async fn edits_are_served_on_open_connections() {
         Backend::hello("first").await,
         Backend::hello("second").await,
     ];
-    let mut ferrix = Gateway::from_manifests(&service("s", &[first.address()]), "");
+    let mut ferrix = Gateway::from_manifests(&service("s", &[first.address()]), "").await;
     let mut client = ferrix.client().await;
     assert_eq!(client.get("/").await.status, 404);
 
@@ -89,7 +89,7 @@ async fn edits_are_served_on_open_connections() {
 #[tokio::test]
 async fn a_bad_edit_keeps_the_last_good_version() {
     let backend = Backend::hello("hi").await;
-    let ferrix = Gateway::from_manifests(&service("s", &[backend.address()]), "");
+    let ferrix = Gateway::from_manifests(&service("s", &[backend.address()]), "").await;
     let mut ferrix = ferrix;
     ferrix
         .apply("route.yaml", &route("r", "example.com", "Path(`/`)", "s"))
@@ -133,7 +133,7 @@ async fn one_bad_object_among_a_hundred() {
             manifests.push_str(&route("lost", "lost.com", "Path(`/`)", "missing"));
         }
     }
-    let ferrix = Gateway::from_manifests(&manifests, "");
+    let ferrix = Gateway::from_manifests(&manifests, "").await;
     let mut client = ferrix.client().await;
     for index in 0..100 {
         let response = client.exchange(host(&format!("r{index}.com"), "/")).await;
@@ -154,7 +154,7 @@ async fn certificates_come_from_secrets_and_rotate() {
     };
     let first = authority.certify("first", &["example.com"]);
     let manifests = service("s", &[backend.address()]) + &secured("certificate");
-    let mut ferrix = Gateway::from_manifests(&manifests, "");
+    let mut ferrix = Gateway::from_manifests(&manifests, "").await;
     // No Secret yet, and no default.
     assert!(
         ferrix
@@ -204,7 +204,7 @@ async fn connect_failures_of_a_rollout_are_not_seen() {
     let dead = Dead::new();
     let manifests = service("s", &[dead.address(), backend.address()])
         + &route("r", "example.com", "Path(`/`)", "s");
-    let ferrix = Gateway::from_manifests(&manifests, "");
+    let ferrix = Gateway::from_manifests(&manifests, "").await;
     let mut client = ferrix.client().await;
     for _ in 0..6 {
         assert_eq!(client.get("/").await.text(), "hi");
@@ -229,7 +229,7 @@ async fn a_folder_that_changes_under_load() {
         }
         text + &route("r", "example.com", "Path(`/`)", "s")
     };
-    let mut ferrix = Gateway::from_manifests(&manifests(0), "");
+    let mut ferrix = Gateway::from_manifests(&manifests(0), "").await;
     let (stop, stopped) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..8 {
@@ -262,7 +262,7 @@ async fn the_end_of_the_whole_program() {
     let backend = Backend::hello("hi").await;
     let manifests =
         service("s", &[backend.address()]) + &route("r", "example.com", "Path(`/`)", "s");
-    let ferrix = Gateway::from_manifests(&manifests, "");
+    let ferrix = Gateway::from_manifests(&manifests, "").await;
     let mut client = ferrix.client().await;
     assert_eq!(client.get("/").await.text(), "hi");
     assert_eq!(within("the drain", ferrix.program.drain()).await, 0);

@@ -119,40 +119,50 @@ pub enum StartError {
     Trust(#[from] TrustError),
 }
 
+/// A data plane whose ports are taken, and that accepts nothing yet.
+pub struct Bound {
+    engine: Arc<Engine>,
+    listeners: Vec<(Arc<Entry>, listener::Bound)>,
+    workers: Workers,
+}
+
 /// The running data plane, with threads of its own.
 pub struct Proxy {
     engine: Arc<Engine>,
     addresses: Vec<(String, SocketAddr)>,
-    runtime: Option<Runtime>,
+    _workers: Workers,
 }
 
-impl Proxy {
-    /// Binds every entry point, then serves.
+/// The threads of the data plane. They end with it, whatever thread drops it.
+struct Workers(Option<Runtime>);
+
+impl Bound {
+    /// Takes the ports of every entry point.
     ///
     /// # Errors
-    /// [`StartError`]; nothing listens then.
-    pub fn start(
+    /// [`StartError`]; no port is taken then.
+    pub fn new(
         entry_points: Vec<EntryPoint>,
         settings: Settings,
         table: Reader,
         access_log: Option<access_log::Sender>,
     ) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
-        let mut entries = Vec::new();
         for (index, entry_point) in (0..).zip(&entry_points) {
-            listeners.push(bind(entry_point)?);
+            let listener = bind(entry_point)?;
             let tls = entry_point
                 .secure
                 .then(|| tls::acceptor(&settings.tls, index, table.clone()));
             let tls = tls.transpose()?;
-            entries.push(Arc::new(Entry {
+            let entry = Entry {
                 index,
                 settings: entry_point.clone(),
                 tls,
-            }));
+            };
+            listeners.push((Arc::new(entry), listener));
         }
         let connector = Connector::new(&settings, &upstream::client_config(&settings)?);
-        let runtime = runtime(settings.server.threads).map_err(StartError::Threads)?;
+        let workers = Workers::new(settings.server.threads).map_err(StartError::Threads)?;
         let engine = Arc::new(Engine {
             connector,
             connections: Connections::new(
@@ -165,14 +175,41 @@ impl Proxy {
             table,
             settings,
         });
-        let addresses = serve(&runtime, &engine, entries, listeners)?;
         Ok(Self {
             engine,
-            addresses,
-            runtime: Some(runtime),
+            listeners,
+            workers,
         })
     }
 
+    /// What is counted beside routes and services.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.engine.counters)
+    }
+
+    /// Accepts from now on.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing listens then.
+    pub fn serve(self) -> Result<Proxy, StartError> {
+        let Self {
+            engine,
+            listeners,
+            workers,
+        } = self;
+        let addresses = match &workers.0 {
+            Some(runtime) => serve(runtime, &engine, listeners)?,
+            None => Vec::new(),
+        };
+        Ok(Proxy {
+            engine,
+            addresses,
+            _workers: workers,
+        })
+    }
+}
+
+impl Proxy {
     /// The entry points' names with the addresses that they really listen on.
     pub fn addresses(&self) -> &[(String, SocketAddr)] {
         &self.addresses
@@ -195,10 +232,22 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Workers {
+    fn new(threads: usize) -> std::io::Result<Self> {
+        let available = || std::thread::available_parallelism().map_or(1, usize::from);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(if threads == 0 { available() } else { threads })
+            .thread_name("ferrix-proxy")
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+}
+
+impl Drop for Workers {
     fn drop(&mut self) {
         // May run on a thread of another runtime, where waiting is not allowed.
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -217,34 +266,30 @@ impl Counters {
     }
 }
 
-fn bind(entry_point: &EntryPoint) -> Result<std::net::TcpListener, StartError> {
-    let address = entry_point.socket_address();
-    listener::bind(address).map_err(|error| StartError::Bind {
-        name: entry_point.name.clone(),
-        address,
-        error,
-    })
+fn bind(entry_point: &EntryPoint) -> Result<listener::Bound, StartError> {
+    let bound = listener::bind(entry_point.socket_address());
+    bound.map_err(|error| cannot_listen(entry_point, error))
 }
 
-fn runtime(threads: usize) -> std::io::Result<Runtime> {
-    let available = || std::thread::available_parallelism().map_or(1, usize::from);
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(if threads == 0 { available() } else { threads })
-        .thread_name("ferrix-proxy")
-        .enable_all()
-        .build()
+fn cannot_listen(entry_point: &EntryPoint, error: std::io::Error) -> StartError {
+    StartError::Bind {
+        name: entry_point.name.clone(),
+        address: entry_point.socket_address(),
+        error,
+    }
 }
 
 fn serve(
     runtime: &Runtime,
     engine: &Arc<Engine>,
-    entries: Vec<Arc<Entry>>,
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<(Arc<Entry>, listener::Bound)>,
 ) -> Result<Vec<(String, SocketAddr)>, StartError> {
     let _inside = runtime.enter();
     let mut addresses = Vec::new();
-    for (entry, listener) in entries.into_iter().zip(listeners) {
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Threads)?;
+    for (entry, listener) in listeners {
+        let listener = listener
+            .listen()
+            .map_err(|error| cannot_listen(&entry.settings, error))?;
         let address = listener.local_addr().map_err(StartError::Threads)?;
         addresses.push((entry.settings.name.clone(), address));
         runtime.spawn(listener::accept(Arc::clone(engine), entry, listener));

@@ -27,7 +27,7 @@ const BACKLOG: i32 = 4096;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds without listening yet.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<Bound> {
     match bind_to(address) {
         // A machine without IPv6: every interface is every IPv4 one.
         Err(error)
@@ -43,7 +43,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
 }
 
-fn bind_to(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind_to(address: SocketAddr) -> io::Result<Bound> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -55,8 +55,18 @@ fn bind_to(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(Bound(socket))
+}
+
+/// A port that is taken. Until [`Bound::listen`], clients are refused rather than left waiting.
+pub(crate) struct Bound(Socket);
+
+impl Bound {
+    /// Listens. Needs a runtime.
+    pub(crate) fn listen(self) -> io::Result<TcpListener> {
+        self.0.listen(BACKLOG)?;
+        TcpListener::from_std(self.0.into())
+    }
 }
 
 /// Accepts until the drain begins, then what already waits in the queue.

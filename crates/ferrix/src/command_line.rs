@@ -183,6 +183,9 @@ pub enum Error {
     /// A folder of manifests.
     #[error(transparent)]
     Folder(#[from] files::FolderError),
+    /// Nothing to explain.
+    #[error("explain reads manifests from a folder: name it with --files FOLDER")]
+    NoFolder,
     /// A folder to check.
     #[error(transparent)]
     Check(#[from] check::Error),
@@ -239,8 +242,12 @@ fn serve(source: &SourceArgs) -> Result<ExitCode, Error> {
     let settings = source.settings()?;
     log::start(&settings.log)?;
     single_threaded()?.block_on(async {
-        let signals = Signals::new()?;
-        let program = Program::start(settings)?;
+        let mut signals = Signals::new()?;
+        let program = tokio::select! {
+            program = Program::start(settings) => program?,
+            // An API server may keep the start waiting for long.
+            _ = signals.next() => return Ok(ExitCode::SUCCESS),
+        };
         announce(&program);
         Ok(exit_code(program.run(signals).await))
     })
@@ -284,10 +291,9 @@ fn check_folders(args: &Check) -> Result<ExitCode, Error> {
 
 fn explain_request(args: Explain) -> Result<ExitCode, Error> {
     let settings = args.source.settings()?;
-    let folder = match (&settings.source.files, &settings.source.kubernetes) {
-        (Some(files), _) => &files.path,
-        (None, Some(_)) => return Err(StartError::Kubernetes.into()),
-        (None, None) => return Err(StartError::NoSource.into()),
+    let folder = match &settings.source.files {
+        Some(files) => &files.path,
+        None => return Err(Error::NoFolder),
     };
     let (table, report) = files::load(folder, &program::control_settings(&settings)?)?;
     let question = Question {
@@ -336,7 +342,7 @@ fn demonstrate(args: Demo) -> Result<ExitCode, Error> {
     log::start(&settings.log)?;
     single_threaded()?.block_on(async {
         let signals = Signals::new()?;
-        let program = Program::start(settings)?;
+        let program = Program::start(settings).await?;
         let table = program.table();
         let backends = demo::start_backends(&table).await?;
         let commands = demo::commands(&table, program.addresses());

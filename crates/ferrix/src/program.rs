@@ -9,14 +9,15 @@ use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use ferrix_control::{
     Report,
     files::{Files, FolderError},
+    kubernetes::{self, Kubernetes, KubernetesError},
     secret::{self, CertificateError},
     settings as control,
 };
-use ferrix_proxy::Proxy;
-use ferrix_table::{Reader, Table, publish, table};
+use ferrix_proxy::{Bound, Proxy};
+use ferrix_table::{Publisher, Reader, Table, publish, table};
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::watch,
+    sync::{oneshot, watch},
 };
 
 use crate::{
@@ -34,16 +35,13 @@ pub enum StartError {
     Settings(#[from] settings::Error),
     /// No source of objects.
     #[error(
-        "there is no source of objects: name a folder of manifests with --files FOLDER, or as \
-         source.files.path in the settings"
+        "there is no source of objects: name a folder of manifests with --files FOLDER, or give \
+         source.files.path or source.kubernetes in the settings"
     )]
     NoSource,
-    /// A source that a later version will have.
-    #[error(
-        "source.kubernetes: this version reads objects from files only; name a folder of \
-         manifests with --files FOLDER, or as source.files.path in the settings"
-    )]
-    Kubernetes,
+    /// The API server.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
     /// The folder of manifests.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -70,9 +68,41 @@ pub enum StartError {
     /// Threads of the control plane.
     #[error("the control plane cannot be started: {0}")]
     Control(io::Error),
+    /// The source has ended before anything was published: a mistake of ours.
+    #[error("the source of objects has ended; the log says why")]
+    SourceEnded,
     /// Signals.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
+}
+
+/// Where objects come from, under way.
+enum Source {
+    Files(Files),
+    Kubernetes(Kubernetes),
+}
+
+impl Source {
+    fn generations(&self) -> watch::Receiver<u64> {
+        match self {
+            Self::Files(files) => files.generations(),
+            Self::Kubernetes(kubernetes) => kubernetes.generations(),
+        }
+    }
+
+    fn reports(&self) -> watch::Receiver<Arc<Report>> {
+        match self {
+            Self::Files(files) => files.reports(),
+            Self::Kubernetes(kubernetes) => kubernetes.reports(),
+        }
+    }
+
+    /// Others need not wait for this instance any more.
+    fn leave(&self) {
+        if let Self::Kubernetes(kubernetes) = self {
+            kubernetes.leave();
+        }
+    }
 }
 
 /// A running Ferrix. Dropping it ends it at once; [`Program::drain`] first ends it well.
@@ -81,7 +111,7 @@ pub struct Program {
     proxy: Proxy,
     _access_log: Option<Writer>,
     admin: Admin,
-    files: Files,
+    source: Source,
     _control: Control,
     table: Reader,
     readiness: Readiness,
@@ -91,17 +121,14 @@ pub struct Program {
 
 impl Program {
     /// Starts everything, and returns when the first table is published and all sockets listen.
-    ///
-    /// May be called from inside a runtime; it waits without one.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+    /// Until then the admin page answers, as long as an API server may keep it waiting.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
         install_crypto();
         settings.check()?;
+        if settings.source.files.is_none() && settings.source.kubernetes.is_none() {
+            return Err(StartError::NoSource);
+        }
         let control_settings = control_settings(&settings)?;
-        let folder = match (&settings.source.files, &settings.source.kubernetes) {
-            (Some(files), _) => files.path.clone(),
-            (None, Some(_)) => return Err(StartError::Kubernetes),
-            (None, None) => return Err(StartError::NoSource),
-        };
         let names = settings
             .entry_points
             .iter()
@@ -112,51 +139,59 @@ impl Program {
 
         let control = Control::new().map_err(StartError::Control)?;
         let (publisher, table) = publish::channel();
-        let files = control.wait(ferrix_control::run_files(
-            folder,
-            control_settings,
-            publisher,
-        ))??;
-        let published = Arc::new(Published::default());
-        published.set();
-        let mut generations = files.generations();
-        control.spawn({
-            let published = Arc::clone(&published);
-            async move {
-                while generations.changed().await.is_ok() {
-                    published.set();
-                }
-            }
-        });
-
         let Settings {
             entry_points,
+            source,
             proxy: proxy_settings,
             ..
         } = settings;
         let drain_delay = proxy_settings.server.drain_delay;
         let drain_timeout = proxy_settings.server.drain_timeout;
         let sender = access_log.as_ref().map(Writer::sender);
-        let proxy = Proxy::start(entry_points, proxy_settings, table.clone(), sender)?;
+        let bound = Bound::new(entry_points, proxy_settings, table.clone(), sender)?;
+        let source = control
+            .wait(start_source(source, control_settings, publisher))
+            .await??;
+        let published = Arc::new(Published::default());
+        let mut generations = source.generations();
+        control.spawn({
+            let published = Arc::clone(&published);
+            async move {
+                while generations
+                    .wait_for(|generation| *generation > 0)
+                    .await
+                    .is_ok()
+                {
+                    published.set();
+                    if generations.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
         let readiness = Readiness::new(table.clone());
         let metrics = Arc::new(Metrics::new(Sources {
             table: table.clone(),
-            counters: proxy.counters(),
-            reports: files.reports(),
+            counters: bound.counters(),
+            reports: source.reports(),
             access_log: access_log.as_ref().map(Writer::losses),
             published,
         }));
         let admin = admin.serve(Pages {
             readiness: readiness.clone(),
             table: table.clone(),
-            reports: files.reports(),
+            reports: source.reports(),
             metrics,
         })?;
+        let mut generations = source.generations();
+        let first = generations.wait_for(|generation| *generation > 0);
+        first.await.map_err(|_| StartError::SourceEnded)?;
+        let proxy = bound.serve()?;
         Ok(Self {
             proxy,
             _access_log: access_log,
             admin,
-            files,
+            source,
             _control: control,
             table,
             readiness,
@@ -185,7 +220,7 @@ impl Program {
 
     /// The generation of the table published last.
     pub fn generation(&self) -> watch::Receiver<u64> {
-        self.files.generations()
+        self.source.generations()
     }
 
     /// The table that requests read now.
@@ -195,18 +230,19 @@ impl Program {
 
     /// What became of each object.
     pub fn report(&self) -> Arc<Report> {
-        self.files.reports().borrow().clone()
+        self.source.reports().borrow().clone()
     }
 
     /// The same, again after each change.
     pub fn reports(&self) -> watch::Receiver<Arc<Report>> {
-        self.files.reports()
+        self.source.reports()
     }
 
     /// Ends well: not ready from now on, accepting for `server.drain_delay`, then waiting at most
     /// `server.drain_timeout` for what is in flight. Returns how many connections were cut.
     pub async fn drain(&self) -> usize {
         self.readiness.drain();
+        self.source.leave();
         tokio::time::sleep(self.drain_delay).await;
         self.proxy.drain(self.drain_timeout).await
     }
@@ -260,6 +296,27 @@ pub(crate) fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
+async fn start_source(
+    source: settings::Source,
+    settings: control::Settings,
+    publisher: Publisher,
+) -> Result<Source, StartError> {
+    if let Some(files) = source.files {
+        let files = ferrix_control::run_files(files.path, settings, publisher).await?;
+        return Ok(Source::Files(files));
+    }
+    let kubernetes = source.kubernetes.ok_or(StartError::NoSource)?;
+    let options = kubernetes::Options {
+        kubeconfig: kubernetes.kubeconfig,
+        secrets: match kubernetes.secrets {
+            settings::Secrets::Namespaces => kubernetes::Secrets::Namespaces,
+            settings::Secrets::Cluster => kubernetes::Secrets::Cluster,
+        },
+    };
+    let kubernetes = ferrix_control::run_kubernetes(options, settings, publisher).await?;
+    Ok(Source::Kubernetes(kubernetes))
+}
+
 /// What the control plane is told.
 pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings, StartError> {
     let entry_points = (settings.entry_points.iter())
@@ -268,7 +325,10 @@ pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings,
             secure: entry_point.secure,
         })
         .collect();
-    let mut control = control::Settings::for_files(entry_points);
+    let mut control = match settings.source.kubernetes {
+        Some(_) => control::Settings::new(entry_points),
+        None => control::Settings::for_files(entry_points),
+    };
     control
         .ingress_class
         .clone_from(&settings.source.ingress_class);
@@ -317,17 +377,17 @@ impl Control {
     }
 
     /// Waits for a future to end there, from any thread.
-    fn wait<T: Send + 'static>(
+    async fn wait<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, StartError> {
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, receiver) = oneshot::channel();
         self.spawn(async move {
             // Nobody listens if the caller has gone.
             let _ = sender.send(future.await);
         });
         let gone = |_| StartError::Control(io::Error::other("it panicked at its start"));
-        receiver.recv().map_err(gone)
+        receiver.await.map_err(gone)
     }
 }
 

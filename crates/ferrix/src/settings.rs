@@ -77,6 +77,19 @@ pub struct Files {
 pub struct Kubernetes {
     /// A kubeconfig file; absent: the service account of the pod.
     pub kubeconfig: Option<PathBuf>,
+    /// Whose Secrets are watched; only those of type `kubernetes.io/tls` ever are.
+    pub secrets: Secrets,
+}
+
+/// Whose Secrets are watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Secrets {
+    /// Those of namespaces with a route that uses TLS.
+    #[default]
+    Namespaces,
+    /// Those of the whole cluster.
+    Cluster,
 }
 
 /// The page for operators and probes.

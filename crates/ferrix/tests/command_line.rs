@@ -300,14 +300,19 @@ fn no_source() {
     refused(
         &["run"],
         "ferrix: there is no source of objects: name a folder of manifests with --files FOLDER, or \
-         as source.files.path in the settings",
+         give source.files.path or source.kubernetes in the settings",
     );
     let folder = tempfile::tempdir().unwrap();
-    let config = write_settings(folder.path(), "source:\n  kubernetes: {}\n");
-    refused(
-        &["run", "--config", &config],
-        "ferrix: source.kubernetes: this version reads objects from files only; name a folder of \
-         manifests with --files FOLDER, or as source.files.path in the settings",
+    let config = write_settings(
+        folder.path(),
+        "source: {kubernetes: {kubeconfig: nowhere}}\nadmin: {address: '127.0.0.1:0'}\n\
+         entry_points: [{name: web, port: 0}]\n",
+    );
+    let (code, _, error) = finished(&["run", "--config", &config]);
+    assert_eq!(code, 1);
+    assert!(
+        error.starts_with("ferrix: source.kubernetes.kubeconfig: ") && error.contains("nowhere"),
+        "{error}"
     );
     let (code, _, error) = finished(&["run", "--files", "/nonexistent"]);
     assert_eq!(code, 1);

@@ -33,7 +33,7 @@ fn settings(folder: &Path) -> Settings {
 #[tokio::test]
 async fn it_starts_and_ends_inside_a_runtime() {
     let folder = tempfile::tempdir().unwrap();
-    let program = Program::start(settings(folder.path())).unwrap();
+    let program = Program::start(settings(folder.path())).await.unwrap();
     let names: Vec<_> = program
         .addresses()
         .iter()
@@ -52,7 +52,7 @@ async fn it_starts_and_ends_inside_a_runtime() {
 #[tokio::test]
 async fn a_change_of_the_folder_is_a_new_generation() {
     let folder = tempfile::tempdir().unwrap();
-    let program = Program::start(settings(folder.path())).unwrap();
+    let program = Program::start(settings(folder.path())).await.unwrap();
     let mut generations = program.generation();
     let route = "\
 apiVersion: ferrix.com/v1
@@ -79,17 +79,17 @@ spec:
     reported.expect("a new report in time").unwrap();
 }
 
-#[test]
-fn settings_are_checked() {
+#[tokio::test]
+async fn settings_are_checked() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings(folder.path());
     settings.entry_points[1].name = "web".into();
-    let error = Program::start(settings).unwrap_err();
+    let error = Program::start(settings).await.unwrap_err();
     assert!(matches!(error, StartError::Settings(_)), "{error}");
 }
 
-#[test]
-fn a_default_certificate_that_cannot_be_read_is_named() {
+#[tokio::test]
+async fn a_default_certificate_that_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tls.pem");
     let mut settings = settings(folder.path());
@@ -97,7 +97,10 @@ fn a_default_certificate_that_cannot_be_read_is_named() {
         certificate: file.clone(),
         key: file.clone(),
     });
-    let error = Program::start(settings.clone()).unwrap_err().to_string();
+    let error = Program::start(settings.clone())
+        .await
+        .unwrap_err()
+        .to_string();
     let expected = format!(
         "tls.default_certificate: cannot read {}: No such file",
         file.display()
@@ -105,6 +108,6 @@ fn a_default_certificate_that_cannot_be_read_is_named() {
     assert!(error.starts_with(&expected), "{error}");
 
     fs::write(&file, "nothing").unwrap();
-    let error = Program::start(settings).unwrap_err().to_string();
+    let error = Program::start(settings).await.unwrap_err().to_string();
     assert!(error.starts_with("tls.default_certificate: "), "{error}");
 }

@@ -266,6 +266,12 @@ impl Versions {
         }
     }
 
+    /// Whether any version that may serve names a Secret.
+    pub(crate) fn use_tls(&self) -> bool {
+        let versions = std::iter::once(&self.newest).chain(&self.last_good);
+        versions.into_iter().any(|it| it.spec.tls.is_some())
+    }
+
     /// Moves on to a newer version.
     pub(crate) fn update(&mut self, newest: Version) {
         let before = std::mem::replace(&mut self.newest, Arc::new(newest));

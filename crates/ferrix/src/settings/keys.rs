@@ -21,6 +21,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("source.files.path", "the path of a folder"),
     ("source.kubernetes", MAPPING),
     ("source.kubernetes.kubeconfig", "the path of a file"),
+    ("source.kubernetes.secrets", "namespaces or cluster"),
     ("admin", MAPPING),
     (
         "admin.address",

@@ -82,6 +82,7 @@ fn every_key_is_read() {
     let alternatives = [
         "source.kubernetes",
         "source.kubernetes.kubeconfig",
+        "source.kubernetes.secrets",
         "tls.default_certificate.secret",
     ];
     assert_eq!(absent, alternatives);

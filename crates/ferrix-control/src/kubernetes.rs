@@ -1,0 +1,222 @@
+//! Objects from an API server, and what became of them told back to it.
+//!
+//! ```text
+//!  watch     one kind in one namespace, or in all: events to changes, whatever happens to the API server
+//!  source    all watches into one compiler; which namespaces' Secrets are needed
+//!  leases    the Leases of this installation, as all replicas see them
+//!  election  which replica writes
+//!  replica   how far this replica has come, for the one that writes
+//!  ledger    which status is due (pure)
+//!  status    writes it, and Events for what went wrong
+//! ```
+//!
+//! An error of the API server never takes anything away: what was published last serves on.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+
+use ferrix_table::Publisher;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{
+    Client, Config,
+    config::{InClusterError, InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+use tokio::{
+    sync::watch::{self, Receiver},
+    task::JoinSet,
+};
+
+use crate::{compiler::Compiler, report::Report, settings::Settings};
+
+mod election;
+mod leases;
+mod ledger;
+mod replica;
+mod source;
+mod status;
+mod watch_kind;
+
+/// How to reach the API server, and what to ask of it.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// A kubeconfig file, for a program outside the cluster. `None`: the service account of the
+    /// pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// Whose Secrets are watched.
+    pub secrets: Secrets,
+}
+
+/// Whose Secrets are watched. Only those of type `kubernetes.io/tls` ever are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Secrets {
+    /// Those of namespaces with a route that uses TLS, each by a watch of its own.
+    #[default]
+    Namespaces,
+    /// Those of the whole cluster, by one watch.
+    Cluster,
+}
+
+/// Why the API server cannot be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum KubernetesError {
+    /// No service account.
+    #[error(
+        "the service account of the pod cannot be used: {0}; outside a cluster, name a kubeconfig \
+         file as source.kubernetes.kubeconfig"
+    )]
+    InCluster(#[from] InClusterError),
+    /// The kubeconfig file.
+    #[error("source.kubernetes.kubeconfig: {path}: {error}")]
+    Kubeconfig {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: KubeconfigError,
+    },
+    /// The client.
+    #[error("no client for the API server can be made: {0}")]
+    Client(#[from] kube::Error),
+    /// Neither of the ways to find a configuration.
+    #[error(transparent)]
+    Infer(#[from] InferConfigError),
+}
+
+/// Who this process is among the replicas of its installation.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// The name of the pod.
+    name: String,
+    /// Where the installation's Leases are.
+    namespace: String,
+    /// The installation, by class: `ferrix`, or `ferrix-CLASS`.
+    installation: String,
+    /// The pod, so that what it leaves behind goes with it.
+    pod: Option<OwnerReference>,
+}
+
+/// A cluster that is watched. Dropping it ends the watch; what was published last stays.
+#[derive(Debug)]
+pub struct Kubernetes {
+    generations: Receiver<u64>,
+    reports: Receiver<Arc<Report>>,
+    leaving: watch::Sender<bool>,
+    /// They end with it.
+    _tasks: JoinSet<()>,
+}
+
+impl Kubernetes {
+    /// The generation that was published last.
+    pub fn generations(&self) -> Receiver<u64> {
+        self.generations.clone()
+    }
+
+    /// What came of every object, as of the newest change.
+    pub fn reports(&self) -> Receiver<Arc<Report>> {
+        self.reports.clone()
+    }
+
+    /// Tells the other replicas that this one is about to end, so that none waits for it. The
+    /// objects are watched on.
+    pub fn leave(&self) {
+        self.leaving.send_replace(true);
+    }
+}
+
+impl Identity {
+    fn new(settings: &Settings, namespace: &str) -> Self {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let name = variable("POD_NAME").or_else(|| variable("HOSTNAME"));
+        let name = name.unwrap_or_else(|| "ferrix".to_owned());
+        Self {
+            namespace: variable("POD_NAMESPACE").unwrap_or_else(|| namespace.to_owned()),
+            installation: match &settings.ingress_class {
+                None => "ferrix".to_owned(),
+                Some(class) => format!("ferrix-{class}"),
+            },
+            pod: variable("POD_UID").map(|uid| OwnerReference {
+                api_version: "v1".to_owned(),
+                kind: "Pod".to_owned(),
+                name: name.clone(),
+                uid,
+                ..OwnerReference::default()
+            }),
+            name,
+        }
+    }
+}
+
+/// Watches a cluster from now on, on the current runtime, and publishes once every kind has been
+/// listed. Fails only where there is no way to ask: an API server that does not answer is waited
+/// for.
+pub async fn run_kubernetes(
+    options: Options,
+    settings: Settings,
+    publisher: Publisher,
+) -> Result<Kubernetes, KubernetesError> {
+    let config = config(&options).await?;
+    let identity = Arc::new(Identity::new(&settings, &config.default_namespace));
+    let client = Client::try_from(config)?;
+    let compiler = Compiler::new(settings.clone(), publisher);
+    let (generations, reports) = (compiler.generations(), compiler.reports());
+    let (leaving, left) = watch::channel(false);
+    let (leases, seen_leases) = watch::channel(Arc::default());
+    let (leading, leads) = watch::channel(false);
+    let (source, progress, routes) =
+        source::Source::new(client.clone(), options.secrets, settings, compiler);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(source.run());
+    tasks.spawn(leases::follow(
+        client.clone(),
+        Arc::clone(&identity),
+        leases,
+    ));
+    tasks.spawn(election::run(
+        client.clone(),
+        Arc::clone(&identity),
+        seen_leases.clone(),
+        leading,
+        left.clone(),
+    ));
+    tasks.spawn(replica::run(
+        client.clone(),
+        Arc::clone(&identity),
+        progress,
+        left,
+    ));
+    tasks.spawn(status::run(status::Inputs {
+        client,
+        identity,
+        routes,
+        reports: reports.clone(),
+        leases: seen_leases,
+        leading: leads,
+    }));
+    Ok(Kubernetes {
+        generations,
+        reports,
+        leaving,
+        _tasks: tasks,
+    })
+}
+
+async fn config(options: &Options) -> Result<Config, KubernetesError> {
+    let mut config = match &options.kubeconfig {
+        None => Config::incluster()?,
+        Some(path) => {
+            let refuse = |error| KubernetesError::Kubeconfig {
+                path: path.clone(),
+                error,
+            };
+            let kubeconfig = Kubeconfig::read_from(path).map_err(refuse)?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .map_err(refuse)?
+        }
+    };
+    config.connect_timeout = Some(Duration::from_secs(5));
+    Ok(config)
+}
+
+/// The namespaces to ask one by one; `None`: all at once.
+fn namespaces(settings: &Settings) -> Option<&BTreeSet<String>> {
+    settings.namespaces.as_ref()
+}

@@ -1,0 +1,106 @@
+//! The Leases of this installation, as all its replicas see them.
+//!
+//! There is one for the replica that writes statuses, and one for each replica, which says how far
+//! it has come.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use futures_util::{StreamExt, pin_mut};
+use k8s_openapi::{
+    api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        watcher::{Config, Event, watcher},
+    },
+};
+use tokio::sync::watch::Sender;
+use tracing::warn;
+
+use super::{Identity, source::Progress, watch_kind::Pauses};
+
+/// On every Lease of an installation: its name.
+pub(super) const INSTALLATION: &str = "ferrix.com/installation";
+
+/// On the Lease of a replica: how far it has come, as JSON.
+pub(super) const PROGRESS: &str = "ferrix.com/progress";
+
+/// The Leases of an installation by name; `None` before they have been listed.
+pub(super) type Leases = Option<BTreeMap<Box<str>, Observed>>;
+
+/// A Lease, and when this version of it was seen first. Clocks of other machines are not believed.
+#[derive(Clone, Debug)]
+pub(super) struct Observed {
+    pub(super) lease: Lease,
+    pub(super) at: Instant,
+}
+
+impl Observed {
+    fn new(lease: Lease) -> Self {
+        Self {
+            lease,
+            at: Instant::now(),
+        }
+    }
+
+    /// How far the replica has come whose Lease this is; `None` if it is another's.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        serde_json::from_str(self.lease.annotations().get(PROGRESS)?).ok()
+    }
+
+    /// Whether the replica whose Lease this is may be there still. One in a pod goes with the pod;
+    /// any other has to renew it.
+    pub(super) fn is_alive(&self) -> bool {
+        let renewed = self.lease.spec.as_ref().and_then(|spec| {
+            let valid = spec.lease_duration_seconds?;
+            Some((spec.renew_time.as_ref()?.0, i64::from(valid)))
+        });
+        let recent = renewed.is_some_and(|(renewed, valid)| {
+            Timestamp::now().as_second() - renewed.as_second() < valid
+        });
+        recent || !self.lease.owner_references().is_empty()
+    }
+}
+
+/// Follows them until nobody listens.
+pub(super) async fn follow(client: Client, identity: Arc<Identity>, leases: Sender<Arc<Leases>>) {
+    let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
+    let ours = format!("{INSTALLATION}={}", identity.installation);
+    let stream = watcher(api, Config::default().labels(&ours)).backoff(Pauses::default());
+    pin_mut!(stream);
+    let mut listed = BTreeMap::new();
+    let mut told = false;
+    while let Some(event) = stream.next().await {
+        let named = |lease: Lease| (lease.name_any().into(), Observed::new(lease));
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(lease)) => listed.extend([named(lease)]),
+            Ok(Event::InitDone) => {
+                told = false;
+                let listed = std::mem::take(&mut listed);
+                leases.send_modify(|leases| *leases = Arc::new(Some(listed)));
+            }
+            Ok(Event::Apply(lease)) => leases.send_modify(|leases| {
+                let leases = Arc::make_mut(leases).get_or_insert_default();
+                leases.extend([named(lease)]);
+            }),
+            Ok(Event::Delete(lease)) => leases.send_modify(|leases| {
+                if let Some(leases) = Arc::make_mut(leases) {
+                    leases.remove(&*lease.name_any());
+                }
+            }),
+            Err(error) if !told => {
+                told = true;
+                warn!(%error, "Leases cannot be watched: no status is written until they can");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The present, as Leases write it.
+pub(super) fn now() -> MicroTime {
+    MicroTime(Timestamp::now())
+}

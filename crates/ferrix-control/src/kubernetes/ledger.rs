@@ -1,0 +1,419 @@
+//! Which status is due: what the API server has of each route, against what came of it.
+//!
+//! Pure: no client, no clock. A status is due where it would say something else than the API
+//! server has, and then once: a route that every replica takes up at once is reported by one write,
+//! not by one for each replica.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ferrix_api::ingressroute::IngressRouteStatus;
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+use kube::api::DynamicObject;
+
+use super::source::Progress;
+use crate::{
+    objects::{Kind, ObjectName},
+    report::{ConditionType, Entry, Reason, Report},
+};
+
+/// How long replicas may take to confirm a version before the status says that some have not.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the API server has of a route: as little as writing its status needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) uid: Box<str>,
+    pub(super) generation: Option<i64>,
+    /// `metadata.resourceVersion`.
+    version: u64,
+    /// What its status says: see [`digest`].
+    digest: u64,
+    /// Each condition that we write: its state, and since when.
+    transitions: [Option<(bool, Timestamp)>; 3],
+}
+
+/// A status to write.
+#[derive(Clone, Debug)]
+pub(super) struct Write {
+    pub(super) name: ObjectName,
+    pub(super) uid: Box<str>,
+    pub(super) status: IngressRouteStatus,
+    /// What went wrong and has not been told yet: reason and message.
+    pub(super) events: Vec<(Reason, String)>,
+}
+
+/// What came of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Done,
+    /// The route is gone, or is another one by now: nothing to do until it is seen again.
+    Obsolete,
+    /// To be tried again.
+    Failed,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    routes: HashMap<ObjectName, Route>,
+    report: Arc<Report>,
+    replicas: BTreeMap<Box<str>, Progress>,
+    /// Routes to look at, and since when.
+    due: BTreeMap<ObjectName, Due>,
+    /// Routes that some replica has not confirmed.
+    unconfirmed: BTreeSet<ObjectName>,
+    in_flight: HashSet<ObjectName>,
+    leading: bool,
+}
+
+#[derive(Debug)]
+struct Route {
+    seen: Seen,
+    /// The version at which its generation was first seen: replicas that have come so far serve
+    /// it. Later versions differ in status only.
+    since: u64,
+    /// What was told about it: a hash of its problems.
+    told: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    since: Instant,
+    /// Not to be looked at before.
+    at: Instant,
+}
+
+impl Seen {
+    pub(super) fn new(object: &DynamicObject) -> Self {
+        let metadata = &object.metadata;
+        let status = serde_json::from_value(object.data["status"].clone());
+        // A status that does not fit is replaced by one that does.
+        let status: IngressRouteStatus = status.unwrap_or_default();
+        let version = metadata.resource_version.as_deref();
+        Self {
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
+            generation: metadata.generation,
+            version: version
+                .and_then(|version| version.parse().ok())
+                .unwrap_or_default(),
+            digest: digest(&status),
+            transitions: TYPES.map(|name| {
+                let condition = status.conditions.iter().find(|it| it.type_ == name)?;
+                Some((condition.status == "True", condition.last_transition_time.0))
+            }),
+        }
+    }
+}
+
+/// The conditions that we write, in the order of the report.
+const TYPES: [&str; 3] = ["Accepted", "ResolvedRefs", "Programmed"];
+
+impl Ledger {
+    /// A route as the API server has it now; `None`: it is gone.
+    pub(super) fn see(&mut self, name: ObjectName, seen: Option<Seen>, now: Instant) {
+        let Some(seen) = seen else {
+            self.routes.remove(&name);
+            self.due.remove(&name);
+            self.unconfirmed.remove(&name);
+            return;
+        };
+        match self.routes.get_mut(&name) {
+            Some(route) if route.seen.uid == seen.uid => {
+                if route.seen.generation != seen.generation {
+                    route.since = seen.version;
+                }
+                route.seen = seen;
+            }
+            _ => {
+                let since = seen.version;
+                let told = None;
+                self.routes
+                    .insert(name.clone(), Route { seen, since, told });
+            }
+        }
+        self.look_at(name, now);
+    }
+
+    /// What came of every object.
+    pub(super) fn report(&mut self, report: Arc<Report>, now: Instant) {
+        let before = std::mem::replace(&mut self.report, report);
+        if !self.leading {
+            return;
+        }
+        let changed: Vec<ObjectName> = changed_routes(&before, &self.report)
+            .map(|entry| entry.key.object_name())
+            .collect();
+        for name in changed {
+            self.look_at(name, now);
+        }
+    }
+
+    /// How far each replica has come.
+    pub(super) fn replicas(&mut self, replicas: BTreeMap<Box<str>, Progress>, now: Instant) {
+        if self.replicas == replicas {
+            return;
+        }
+        self.replicas = replicas;
+        for name in std::mem::take(&mut self.unconfirmed) {
+            self.look_at(name, now);
+        }
+    }
+
+    /// Whether this replica writes. Who begins to write looks at every route.
+    pub(super) fn lead(&mut self, leading: bool, now: Instant) {
+        self.leading = leading;
+        self.due.clear();
+        self.unconfirmed.clear();
+        if leading {
+            let names: Vec<_> = self.routes.keys().cloned().collect();
+            for name in names {
+                self.look_at(name, now);
+            }
+        }
+    }
+
+    /// What came of a write.
+    pub(super) fn written(&mut self, write: &Write, outcome: Written, now: Instant) {
+        self.in_flight.remove(&write.name);
+        match outcome {
+            Written::Obsolete => {}
+            Written::Failed => {
+                let due = Due {
+                    since: now,
+                    at: now + PATIENCE,
+                };
+                self.due.insert(write.name.clone(), due);
+            }
+            Written::Done => {
+                if let Some(route) = self.routes.get_mut(&write.name)
+                    && route.seen.uid == write.uid
+                {
+                    route.seen.remember(&write.status);
+                }
+                // What has changed meanwhile.
+                self.look_at(write.name.clone(), now);
+            }
+        }
+    }
+
+    /// At most `limit` statuses to write now.
+    pub(super) fn writes(&mut self, limit: usize, now: Instant) -> Vec<Write> {
+        let ready: Vec<(ObjectName, Due)> = (self.due.iter())
+            .filter(|(name, due)| due.at <= now && !self.in_flight.contains(*name))
+            .map(|(name, due)| (name.clone(), *due))
+            .collect();
+        let mut writes = Vec::new();
+        for (name, due) in ready {
+            if writes.len() == limit {
+                break;
+            }
+            self.due.remove(&name);
+            match self.write(&name, due, now) {
+                Step::Nothing => {}
+                Step::Wait(until) => drop(self.due.insert(name, Due { at: until, ..due })),
+                Step::Write(write) => {
+                    self.in_flight.insert(name);
+                    writes.push(*write);
+                }
+            }
+        }
+        writes
+    }
+
+    /// When something may be due that is not now.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let waiting = (self.due.iter()).filter(|(name, _)| !self.in_flight.contains(*name));
+        waiting.map(|(_, due)| due.at).min()
+    }
+
+    fn write(&mut self, name: &ObjectName, due: Due, now: Instant) -> Step {
+        let entry = self.report.get(&name.key(Kind::IngressRoute));
+        let (Some(route), Some(entry)) = (self.routes.get_mut(name), entry) else {
+            return Step::Nothing;
+        };
+        // Somebody else's, or the report is about another version: it will come.
+        if entry.conditions.is_empty() || entry.observed_generation != route.seen.generation {
+            return Step::Nothing;
+        }
+        let count = Count::of(&self.replicas, name, route.since);
+        let programmed = is_programmed(entry);
+        if !count.is_whole() {
+            self.unconfirmed.insert(name.clone());
+            let until = due.since + PATIENCE;
+            if programmed && now < until {
+                return Step::Wait(until);
+            }
+        }
+        let status = status(entry, &count, &route.seen);
+        if digest(&status) == route.seen.digest {
+            route.told = Some(problems(entry).0);
+            return Step::Nothing;
+        }
+        let (hash, events) = problems(entry);
+        let news = route.told != Some(hash);
+        route.told = Some(hash);
+        Step::Write(Box::new(Write {
+            name: name.clone(),
+            uid: route.seen.uid.clone(),
+            status,
+            events: if news { events } else { Vec::new() },
+        }))
+    }
+
+    fn look_at(&mut self, name: ObjectName, now: Instant) {
+        if self.leading {
+            let due = self.due.entry(name).or_insert(Due {
+                since: now,
+                at: now,
+            });
+            due.at = now;
+        }
+    }
+}
+
+enum Step {
+    Nothing,
+    Wait(Instant),
+    Write(Box<Write>),
+}
+
+impl Seen {
+    /// The status that the API server has by now.
+    fn remember(&mut self, status: &IngressRouteStatus) {
+        self.digest = digest(status);
+        for (known, condition) in self.transitions.iter_mut().zip(&status.conditions) {
+            *known = Some((condition.status == "True", condition.last_transition_time.0));
+        }
+    }
+}
+
+/// Routes that differ between two reports, as of the second. Both are sorted by key.
+fn changed_routes<'r>(before: &'r Report, after: &'r Report) -> impl Iterator<Item = &'r Entry> {
+    let mut rest = before.entries();
+    let routes = (after.entries().iter()).filter(|entry| entry.key.kind == Kind::IngressRoute);
+    routes.filter_map(move |entry| {
+        let behind = rest.iter().take_while(|it| it.key < entry.key).count();
+        rest = &rest[behind..];
+        let same = rest
+            .first()
+            .is_some_and(|it| Arc::ptr_eq(it, entry) || it == entry);
+        (!same).then_some(&**entry)
+    })
+}
+
+/// How many replicas serve a version.
+struct Count {
+    serving: usize,
+    total: usize,
+    /// One that does not.
+    missing: Option<Box<str>>,
+}
+
+impl Count {
+    fn of(replicas: &BTreeMap<Box<str>, Progress>, name: &ObjectName, since: u64) -> Self {
+        let serves = |progress: &Progress| {
+            let version = progress.get("").or_else(|| progress.get(&*name.namespace));
+            version.is_some_and(|version| *version >= since)
+        };
+        let mut missing = replicas.iter().filter(|(_, progress)| !serves(progress));
+        let first = missing.next().map(|(replica, _)| replica.clone());
+        let behind = usize::from(first.is_some()) + missing.count();
+        Self {
+            serving: replicas.len() - behind,
+            total: replicas.len(),
+            missing: first,
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.total > 0 && self.missing.is_none()
+    }
+}
+
+/// The status of a route.
+fn status(entry: &Entry, count: &Count, seen: &Seen) -> IngressRouteStatus {
+    let conditions = entry.conditions.iter().zip(seen.transitions);
+    let conditions = conditions.map(|(condition, before)| {
+        let mut status = condition.status;
+        let mut reason = condition.reason;
+        let mut message = condition.message.to_string();
+        if condition.condition == ConditionType::Programmed && status && !count.is_whole() {
+            status = false;
+            reason = Reason::Pending;
+            message = pending(count);
+        }
+        let since = match before {
+            Some((before, since)) if before == status => since,
+            _ => Timestamp::now(),
+        };
+        Condition {
+            type_: condition.condition.as_str().to_owned(),
+            status: if status { "True" } else { "False" }.to_owned(),
+            reason: reason.as_str().to_owned(),
+            message,
+            observed_generation: condition.observed_generation,
+            last_transition_time: Time(since),
+        }
+    });
+    IngressRouteStatus {
+        entry_points: entry.entry_points.clone(),
+        replicas: is_programmed(entry).then(|| format!("{}/{}", count.serving, count.total)),
+        conditions: conditions.collect(),
+    }
+}
+
+/// Whether a replica that has come so far serves the newest version.
+fn is_programmed(entry: &Entry) -> bool {
+    let mut conditions = entry.conditions.iter();
+    conditions.all(|it| it.condition != ConditionType::Programmed || it.status)
+}
+
+fn pending(count: &Count) -> String {
+    let Count { serving, total, .. } = count;
+    match &count.missing {
+        Some(missing) => format!(
+            "{serving} of {total} replicas serve this generation; {missing} has not confirmed it."
+        ),
+        None => "No replica has confirmed this generation yet.".to_owned(),
+    }
+}
+
+/// What a status says, but for times, and for how many replicas there were: routes are not written
+/// anew because a replica comes or goes.
+fn digest(status: &IngressRouteStatus) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    status.entry_points.hash(&mut hasher);
+    for name in TYPES {
+        let condition = status.conditions.iter().find(|it| it.type_ == name);
+        condition
+            .map(|it| (&it.status, &it.reason, &it.message, it.observed_generation))
+            .hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// What is wrong with a route, and a hash of it.
+fn problems(entry: &Entry) -> (u64, Vec<(Reason, String)>) {
+    let wrong = entry
+        .conditions
+        .iter()
+        .filter(|condition| !condition.status);
+    // That a route is not programmed follows from what else is wrong.
+    let first = wrong.filter(|condition| condition.condition != ConditionType::Programmed);
+    let problems: Vec<_> = first
+        .map(|condition| (condition.reason, condition.message.to_string()))
+        .collect();
+    let mut hasher = DefaultHasher::new();
+    problems.hash(&mut hasher);
+    (hasher.finish(), problems)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,363 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    objects::Origin,
+    report::{self, Serving},
+};
+
+const FIRST: &str = "2026-01-01T00:00:00Z";
+
+/// A ledger, the API server that it writes to, and a clock that moves when it is told.
+struct Desk {
+    ledger: Ledger,
+    now: Instant,
+    /// Objects as the API server has them.
+    objects: BTreeMap<String, DynamicObject>,
+    version: u64,
+    entries: BTreeMap<String, Entry>,
+    writes: usize,
+    events: Vec<String>,
+}
+
+impl Desk {
+    fn leading() -> Self {
+        let mut desk = Self {
+            ledger: Ledger::default(),
+            now: Instant::now(),
+            objects: BTreeMap::new(),
+            version: 100,
+            entries: BTreeMap::new(),
+            writes: 0,
+            events: Vec::new(),
+        };
+        desk.ledger.lead(true, desk.now);
+        desk
+    }
+
+    /// Somebody applies a route.
+    fn route(&mut self, name: &str, generation: i64) {
+        self.version += 1;
+        let status = self.objects.get(name).map(|it| it.data["status"].clone());
+        let object = json!({
+            "apiVersion": "ferrix.com/v1",
+            "kind": "IngressRoute",
+            "metadata": {
+                "name": name,
+                "namespace": "default",
+                "uid": format!("uid of {name}"),
+                "generation": generation,
+                "resourceVersion": self.version.to_string(),
+            },
+            "status": status,
+        });
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        self.objects.insert(name.to_owned(), object);
+        self.see(name);
+    }
+
+    fn see(&mut self, name: &str) {
+        let seen = self.objects.get(name).map(Seen::new);
+        let name = ObjectName::new("default", name);
+        self.ledger.see(name, seen, self.now);
+    }
+
+    /// It is translated, with this problem or none.
+    fn translated(&mut self, name: &str, generation: i64, problem: Option<&'static str>) {
+        let condition = |condition, status, reason, message: &'static str| report::Condition {
+            condition,
+            status,
+            reason,
+            message: message.into(),
+            observed_generation: Some(generation),
+        };
+        let (accepted, programmed) = match problem {
+            None => (Reason::Accepted, Reason::Programmed),
+            Some(_) => (Reason::InvalidRule, Reason::NotProgrammed),
+        };
+        let good = problem.is_none();
+        let entry = Entry {
+            key: ObjectName::new("default", name).key(Kind::IngressRoute),
+            origin: Origin::Api,
+            observed_generation: Some(generation),
+            serving: Serving::Newest,
+            entry_points: vec!["web".to_owned()],
+            conditions: vec![
+                condition(
+                    ConditionType::Accepted,
+                    good,
+                    accepted,
+                    problem.unwrap_or("ok"),
+                ),
+                condition(
+                    ConditionType::ResolvedRefs,
+                    true,
+                    Reason::ResolvedRefs,
+                    "ok",
+                ),
+                condition(
+                    ConditionType::Programmed,
+                    good,
+                    programmed,
+                    "Served on web.",
+                ),
+            ],
+            findings: Vec::new(),
+        };
+        self.entries.insert(name.to_owned(), entry);
+        self.report();
+    }
+
+    fn report(&mut self) {
+        let report = Report {
+            entries: self.entries.values().cloned().map(Arc::new).collect(),
+            remarks: Vec::new(),
+        };
+        self.ledger.report(Arc::new(report), self.now);
+    }
+
+    /// Replicas have come so far.
+    fn replicas(&mut self, replicas: &[(&str, u64)]) {
+        let progress = |version| Progress::from([("".into(), version)]);
+        let replicas = replicas
+            .iter()
+            .map(|(name, version)| ((*name).into(), progress(*version)));
+        self.ledger.replicas(replicas.collect(), self.now);
+    }
+
+    /// Writes all that is due, and sees what comes back. Returns what was written.
+    fn write(&mut self) -> Vec<Write> {
+        let writes = self.ledger.writes(usize::MAX, self.now);
+        for write in &writes {
+            self.writes += 1;
+            let told = write
+                .events
+                .iter()
+                .map(|(reason, text)| format!("{reason:?}: {text}"));
+            self.events.extend(told);
+            self.version += 1;
+            let object = self.objects.get_mut(&*write.name.name).unwrap();
+            object.data["status"] = serde_json::to_value(&write.status).unwrap();
+            object.metadata.resource_version = Some(self.version.to_string());
+            self.ledger.written(write, Written::Done, self.now);
+            self.see(&write.name.name);
+        }
+        writes
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+}
+
+fn programmed(status: &IngressRouteStatus) -> (&str, &str, Option<&str>) {
+    let condition = &status.conditions[2];
+    (
+        &condition.status,
+        &condition.reason,
+        status.replicas.as_deref(),
+    )
+}
+
+#[test]
+fn one_write_for_a_route_that_all_replicas_take_up() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 100), ("b", 100)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    assert!(desk.write().is_empty(), "the replicas have a second");
+    desk.replicas(&[("a", 101), ("b", 100)]);
+    assert!(desk.write().is_empty());
+    desk.replicas(&[("a", 101), ("b", 101)]);
+    let writes = desk.write();
+    assert_eq!(
+        programmed(&writes[0].status),
+        ("True", "Programmed", Some("2/2"))
+    );
+    assert!(writes[0].events.is_empty());
+    // Nothing more, whatever becomes of the replicas.
+    desk.replicas(&[("a", 103), ("b", 103), ("c", 101)]);
+    desk.replicas(&[("c", 103)]);
+    desk.pass(PATIENCE * 2);
+    assert!(desk.write().is_empty());
+    assert_eq!(desk.ledger.next(), None);
+}
+
+#[test]
+fn a_replica_that_does_not_follow_is_named() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 101), ("b", 100)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    assert!(desk.write().is_empty());
+    assert_eq!(desk.ledger.next(), Some(desk.now + PATIENCE));
+    desk.pass(PATIENCE);
+    let writes = desk.write();
+    assert_eq!(
+        programmed(&writes[0].status),
+        ("False", "Pending", Some("1/2"))
+    );
+    assert_eq!(
+        writes[0].status.conditions[2].message,
+        "1 of 2 replicas serve this generation; b has not confirmed it."
+    );
+    assert!(desk.write().is_empty());
+    desk.replicas(&[("a", 102), ("b", 102)]);
+    let writes = desk.write();
+    assert_eq!(
+        programmed(&writes[0].status),
+        ("True", "Programmed", Some("2/2"))
+    );
+    assert_eq!(desk.writes, 2);
+    assert!(desk.events.is_empty(), "waiting is nothing that went wrong");
+}
+
+#[test]
+fn an_equal_status_is_not_written() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, Some("wrong"));
+    assert_eq!(desk.write().len(), 1);
+    // The same again: another report, another leader, a label that changes.
+    desk.report();
+    desk.ledger.lead(false, desk.now);
+    desk.ledger.lead(true, desk.now);
+    desk.route("r", 1);
+    assert!(desk.write().is_empty());
+    assert_eq!(desk.events, ["InvalidRule: wrong"]);
+}
+
+#[test]
+fn conditions_keep_the_time_of_their_last_change() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    desk.write();
+    let object = desk.objects.get_mut("r").unwrap();
+    for condition in object.data["status"]["conditions"].as_array_mut().unwrap() {
+        condition["lastTransitionTime"] = json!(FIRST);
+    }
+    desk.route("r", 2);
+    desk.translated("r", 2, Some("wrong"));
+    let writes = desk.write();
+    let since: Vec<bool> = (writes[0].status.conditions.iter())
+        .map(|it| it.last_transition_time.0 == FIRST.parse::<Timestamp>().unwrap())
+        .collect();
+    assert_eq!(since, [false, true, false]);
+}
+
+#[test]
+fn each_problem_is_told_once() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    let versions = [
+        (1, Some("one")),
+        (2, Some("one")),
+        (3, Some("other")),
+        (4, None),
+        (5, Some("other")),
+    ];
+    for (generation, problem) in versions {
+        desk.route("r", generation);
+        desk.translated("r", generation, problem);
+        assert_eq!(desk.write().len(), 1, "generation {generation}");
+    }
+    let told = [
+        "InvalidRule: one",
+        "InvalidRule: other",
+        "InvalidRule: other",
+    ];
+    assert_eq!(desk.events, told);
+}
+
+#[test]
+fn a_report_about_another_version_is_waited_for() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("r", 1);
+    assert!(desk.write().is_empty());
+    desk.translated("r", 1, None);
+    desk.route("r", 2);
+    assert!(desk.write().is_empty());
+    desk.translated("r", 2, None);
+    assert_eq!(
+        desk.write()[0].status.conditions[0].observed_generation,
+        Some(2)
+    );
+}
+
+#[test]
+fn who_does_not_lead_writes_nothing_and_loses_nothing() {
+    let mut desk = Desk::leading();
+    desk.ledger.lead(false, desk.now);
+    desk.replicas(&[("a", 1000)]);
+    for number in 0..10 {
+        let name = format!("r{number}");
+        desk.route(&name, 1);
+        desk.translated(&name, 1, None);
+    }
+    assert!(desk.write().is_empty());
+    desk.ledger.lead(true, desk.now);
+    assert_eq!(desk.write().len(), 10);
+}
+
+#[test]
+fn a_failed_write_is_tried_again_later() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    for _ in 0..3 {
+        let writes = desk.ledger.writes(1, desk.now);
+        assert_eq!(writes.len(), 1);
+        assert!(
+            desk.ledger.writes(1, desk.now).is_empty(),
+            "it is under way"
+        );
+        desk.ledger.written(&writes[0], Written::Failed, desk.now);
+        assert!(desk.ledger.writes(1, desk.now).is_empty());
+        desk.pass(PATIENCE);
+    }
+    let writes = desk.ledger.writes(1, desk.now);
+    desk.ledger.written(&writes[0], Written::Obsolete, desk.now);
+    desk.pass(PATIENCE);
+    assert!(desk.ledger.writes(1, desk.now).is_empty());
+}
+
+#[test]
+fn what_is_gone_or_not_ours_is_left_alone() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("gone", 1);
+    desk.translated("gone", 1, None);
+    desk.ledger
+        .see(ObjectName::new("default", "gone"), None, desk.now);
+    desk.route("theirs", 1);
+    desk.translated("theirs", 1, None);
+    desk.entries.get_mut("theirs").unwrap().conditions.clear();
+    desk.report();
+    assert!(desk.write().is_empty());
+}
+
+#[test]
+fn progress_by_namespace() {
+    let mut desk = Desk::leading();
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    let at = |namespace: &str, version| Progress::from([(namespace.into(), version)]);
+    for (progress, expected) in [
+        (at("other", 1000), "0/1"),
+        (at("default", 100), "0/1"),
+        (at("default", 101), "1/1"),
+    ] {
+        desk.ledger
+            .replicas([("a".into(), progress)].into(), desk.now);
+        desk.pass(PATIENCE);
+        let status = &desk.ledger.writes(1, desk.now)[0];
+        assert_eq!(status.status.replicas.as_deref(), Some(expected));
+        desk.ledger.written(status, Written::Failed, desk.now);
+        desk.pass(PATIENCE);
+    }
+}

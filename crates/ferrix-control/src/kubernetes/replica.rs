@@ -1,0 +1,101 @@
+//! How far this replica has come, for the one that writes statuses: a Lease of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ObjectMeta, Patch, PatchParams},
+};
+use tokio::sync::watch::Receiver;
+use tracing::warn;
+
+use super::{
+    Identity,
+    leases::{self, INSTALLATION, PROGRESS},
+    source::Progress,
+    watch_kind::jittered,
+};
+
+/// Progress is told at once, and then no more often than this.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often the Lease is renewed where nothing happens.
+const RENEWAL: Duration = Duration::from_secs(60);
+
+/// Without a sign of life for so long, a replica outside of a pod is taken for dead.
+const VALID_SECONDS: i32 = 180;
+
+/// The owner of the fields that are written.
+pub(super) const FIELD_MANAGER: &str = "ferrix";
+
+/// How long a write may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Tells how far this replica has come, from the first table until it leaves.
+pub(super) async fn run(
+    client: Client,
+    identity: Arc<Identity>,
+    mut progress: Receiver<Progress>,
+    mut left: Receiver<bool>,
+) {
+    let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
+    let name = name(&identity);
+    // Nothing is served before.
+    if progress.changed().await.is_err() {
+        return;
+    }
+    loop {
+        let lease = Patch::Apply(lease(&identity, &name, &progress.borrow_and_update()));
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let patch = api.patch(&name, &parameters, &lease);
+        let pause = match tokio::time::timeout(PATIENCE, patch).await {
+            Ok(Ok(_)) => PAUSE,
+            Ok(Err(error)) => {
+                warn!(%error, "this replica's Lease cannot be written: routes may be reported as not served by it");
+                Duration::from_secs(2)
+            }
+            Err(_) => PAUSE,
+        };
+        let next = async {
+            tokio::time::sleep(pause).await;
+            let renewal = tokio::time::timeout(jittered(RENEWAL), progress.changed());
+            matches!(renewal.await, Err(_) | Ok(Ok(())))
+        };
+        tokio::select! {
+            more = next => if !more { return },
+            _ = left.wait_for(|left| *left) => break,
+        }
+    }
+    // What is left behind goes with the pod.
+    let parameters = DeleteParams::default();
+    let _ = tokio::time::timeout(PATIENCE, api.delete(&name, &parameters)).await;
+}
+
+/// The Lease of a replica of the same name as the installation would be the installation's.
+fn name(identity: &Identity) -> String {
+    match identity.name == identity.installation {
+        true => format!("{}-replica", identity.name),
+        false => identity.name.clone(),
+    }
+}
+
+fn lease(identity: &Identity, name: &str, progress: &Progress) -> Lease {
+    // A map of texts and numbers is always JSON.
+    let progress = serde_json::to_string(progress).unwrap_or_default();
+    Lease {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([(INSTALLATION.to_owned(), identity.installation.clone())].into()),
+            annotations: Some([(PROGRESS.to_owned(), progress)].into()),
+            owner_references: identity.pod.clone().map(|pod| vec![pod]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(identity.name.clone()),
+            lease_duration_seconds: Some(VALID_SECONDS),
+            renew_time: Some(leases::now()),
+            ..LeaseSpec::default()
+        }),
+    }
+}

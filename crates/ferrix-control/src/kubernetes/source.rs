@@ -1,0 +1,356 @@
+//! All watches into one compiler.
+//!
+//! Changes are taken in as they come: one alone at once, and whatever has come while the last ones
+//! were compiled together. Nothing is published before every kind has been listed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kube::Client;
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinSet},
+    time::MissedTickBehavior,
+};
+use tracing::{error, info};
+
+use super::{
+    Secrets,
+    ledger::Seen,
+    namespaces,
+    watch_kind::{self, Item, Message, Refusal, Scope},
+};
+use crate::{
+    compiler::{Compiler, Published},
+    objects::{Kind, ObjectName},
+    settings::{DefaultCertificate, Settings},
+    world::Change,
+};
+
+/// Messages that may wait. The API server is read no faster than they are taken in.
+const QUEUE: usize = 4096;
+
+/// How often time alone is reason enough to translate: certificates expire.
+const REFRESH: Duration = Duration::from_secs(3600);
+
+/// How far the watches over IngressRoutes have come, by namespace; one without a name where all
+/// namespaces are watched at once. What is published holds at least that much.
+pub(super) type Progress = BTreeMap<Box<str>, u64>;
+
+/// An IngressRoute as the API server has it; `None`: it is gone.
+pub(super) type RouteSeen = (ObjectName, Option<Seen>);
+
+pub(super) struct Source {
+    client: Client,
+    secrets: Secrets,
+    settings: Settings,
+    compiler: Compiler,
+    watches: HashMap<Scope, AbortHandle>,
+    /// Ends all watches with the source.
+    tasks: JoinSet<()>,
+    /// Watches that have listed nothing yet.
+    pending: HashSet<Scope>,
+    /// Watches that the API server refuses at present.
+    refused: HashMap<Scope, Refusal>,
+    started: Instant,
+    loaded: bool,
+    sink: mpsc::Sender<Message>,
+    inbox: mpsc::Receiver<Message>,
+    listed: Progress,
+    progress: watch::Sender<Progress>,
+    routes: mpsc::UnboundedSender<Vec<RouteSeen>>,
+}
+
+impl Source {
+    pub(super) fn new(
+        client: Client,
+        secrets: Secrets,
+        settings: Settings,
+        compiler: Compiler,
+    ) -> (
+        Self,
+        watch::Receiver<Progress>,
+        mpsc::UnboundedReceiver<Vec<RouteSeen>>,
+    ) {
+        let (sink, inbox) = mpsc::channel(QUEUE);
+        let (progress, progress_receiver) = watch::channel(Progress::default());
+        let (routes, routes_receiver) = mpsc::unbounded_channel();
+        let source = Self {
+            client,
+            secrets,
+            settings,
+            compiler,
+            watches: HashMap::new(),
+            tasks: JoinSet::new(),
+            pending: HashSet::new(),
+            refused: HashMap::new(),
+            started: Instant::now(),
+            loaded: false,
+            sink,
+            inbox,
+            listed: Progress::new(),
+            progress,
+            routes,
+        };
+        (source, progress_receiver, routes_receiver)
+    }
+
+    pub(super) async fn run(mut self) {
+        self.watch_all();
+        let mut refresh = tokio::time::interval(REFRESH);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        refresh.reset();
+        let mut messages = Vec::new();
+        loop {
+            tokio::select! {
+                _ = self.inbox.recv_many(&mut messages, QUEUE) => {
+                    let messages = std::mem::take(&mut messages);
+                    self.survive(|source| source.take(messages));
+                }
+                _ = refresh.tick() => self.survive(|source| log(source.compiler.refresh())),
+            }
+        }
+    }
+
+    fn watch_all(&mut self) {
+        let scoped: Vec<Option<Arc<str>>> = match namespaces(&self.settings) {
+            None => vec![None],
+            Some(namespaces) => {
+                let some = |namespace: &String| Some(Arc::from(namespace.as_str()));
+                namespaces.iter().map(some).collect()
+            }
+        };
+        for kind in Kind::ALL {
+            match (kind, self.secrets) {
+                // They follow the routes.
+                (Kind::Secret, Secrets::Namespaces) => {}
+                // Whoever may see some namespaces only may not list them.
+                (Kind::Namespace, _) if namespaces(&self.settings).is_some() => {}
+                _ => {
+                    for namespace in scoped.clone() {
+                        self.watch(Scope { kind, namespace });
+                    }
+                }
+            }
+        }
+        self.follow_secrets();
+    }
+
+    fn watch(&mut self, scope: Scope) {
+        if self.watches.contains_key(&scope) {
+            return;
+        }
+        let watch = watch_kind::run(self.client.clone(), scope.clone(), self.sink.clone());
+        let handle = self.tasks.spawn(watch);
+        self.pending.insert(scope.clone());
+        self.watches.insert(scope, handle);
+    }
+
+    /// Watches the Secrets of the namespaces that need them, and of no others.
+    fn follow_secrets(&mut self) {
+        if self.secrets == Secrets::Cluster {
+            return;
+        }
+        let mut needed: BTreeSet<Arc<str>> = self.compiler.world().namespaces_with_tls().collect();
+        if let Some(DefaultCertificate::Secret { namespace, .. }) =
+            &self.settings.default_certificate
+        {
+            needed.insert(namespace.as_str().into());
+        }
+        if let Some(namespaces) = namespaces(&self.settings) {
+            needed.retain(|namespace| namespaces.contains(&**namespace));
+        }
+        let secrets = |scope: &&Scope| scope.kind == Kind::Secret;
+        let idle: Vec<Scope> = (self.watches.keys().filter(secrets))
+            .filter(|scope| {
+                scope
+                    .namespace
+                    .as_ref()
+                    .is_none_or(|it| !needed.contains(it))
+            })
+            .cloned()
+            .collect();
+        for scope in idle {
+            if let Some(watch) = self.watches.remove(&scope) {
+                watch.abort();
+            }
+            self.pending.remove(&scope);
+            let gone = self.known(&scope, &HashSet::new());
+            log(self.compiler.apply(gone));
+        }
+        for namespace in needed {
+            self.watch(Scope {
+                kind: Kind::Secret,
+                namespace: Some(namespace),
+            });
+        }
+    }
+
+    fn take(&mut self, messages: Vec<Message>) {
+        let mut changes = Vec::new();
+        let mut seen = Vec::new();
+        let mut progress = Progress::new();
+        let mut follow = false;
+        for message in messages {
+            let (scope, version) = match message {
+                // What came late from a watch that has been given up.
+                Message::Listed(scope, _)
+                | Message::Applied(scope, _)
+                | Message::Deleted(scope, ..)
+                | Message::Refused(scope, _)
+                    if !self.watches.contains_key(&scope) =>
+                {
+                    continue;
+                }
+                Message::Listed(scope, items) => {
+                    self.pending.remove(&scope);
+                    self.refused.remove(&scope);
+                    let version = items.iter().map(|item| item.version).max().unwrap_or(0);
+                    let keys = items.iter().map(|item| item.key.object_name()).collect();
+                    for gone in self.known(&scope, &keys) {
+                        if let Change::Remove(key) = &gone
+                            && scope.kind == Kind::IngressRoute
+                        {
+                            seen.push((key.object_name(), None));
+                        }
+                        changes.push(gone);
+                    }
+                    for item in items {
+                        take_item(item, &mut changes, &mut seen);
+                    }
+                    (scope, version)
+                }
+                Message::Applied(scope, item) => {
+                    let version = item.version;
+                    take_item(*item, &mut changes, &mut seen);
+                    (scope, version)
+                }
+                Message::Deleted(scope, key, version) => {
+                    if scope.kind == Kind::IngressRoute {
+                        seen.push((key.object_name(), None));
+                    }
+                    changes.push(Change::Remove(key));
+                    (scope, version)
+                }
+                Message::Refused(scope, refusal) => {
+                    self.refused(scope, refusal, &mut changes);
+                    continue;
+                }
+            };
+            if scope.kind == Kind::IngressRoute {
+                follow = true;
+                let namespace = scope.namespace.as_deref().unwrap_or_default();
+                let known = progress.entry(namespace.into()).or_default();
+                *known = version.max(*known);
+            }
+        }
+        log(self.compiler.apply(changes));
+        if follow {
+            self.follow_secrets();
+        }
+        self.load();
+        if !seen.is_empty() {
+            // Who is told has gone only if the program ends.
+            let _ = self.routes.send(seen);
+        }
+        self.proceed(progress);
+    }
+
+    /// What cannot be listed is not waited for, where the rest works without it.
+    fn refused(&mut self, scope: Scope, refusal: Refusal, changes: &mut Vec<Change>) {
+        let news = self.refused.insert(scope.clone(), refusal) != Some(refusal);
+        match (scope.kind, refusal) {
+            (Kind::ReferenceGrant, Refusal::NotInstalled) => {
+                if news {
+                    info!("the API server does not know ReferenceGrant: none is granted");
+                }
+                changes.extend(self.known(&scope, &HashSet::new()));
+                self.pending.remove(&scope);
+            }
+            (Kind::IngressRoute, Refusal::NotInstalled) if news => error!(
+                "the API server does not know IngressRoute; install it with: \
+                 ferrix crds | kubectl apply --server-side -f -"
+            ),
+            (_, Refusal::NotInstalled) if news => error!(%scope, "the API server has no such kind"),
+            (_, Refusal::Forbidden) => {
+                if news {
+                    error!(%scope, "this service account may not list and watch it");
+                }
+                // What needs them says so, the rest works.
+                if scope.kind == Kind::Secret {
+                    self.pending.remove(&scope);
+                }
+            }
+            (_, Refusal::NotInstalled) => {}
+        }
+    }
+
+    /// Removals of all that the world has of a scope, but for `kept`.
+    fn known(&self, scope: &Scope, kept: &HashSet<ObjectName>) -> Vec<Change> {
+        let world = self.compiler.world();
+        let inside = |name: &ObjectName| {
+            let namespace = scope.namespace.as_ref();
+            namespace.is_none_or(|namespace| *namespace == name.namespace)
+        };
+        (world.names(scope.kind).into_iter())
+            .filter(|name| inside(name) && !kept.contains(name))
+            .map(|name| Change::Remove(name.key(scope.kind)))
+            .collect()
+    }
+
+    fn load(&mut self) {
+        if self.loaded || !self.pending.is_empty() {
+            return;
+        }
+        self.loaded = true;
+        let published = self.compiler.loaded();
+        info!(after = ?self.started.elapsed(), "every kind has been listed");
+        log(published);
+    }
+
+    /// Tells how far the watches have come; not before anything is served.
+    fn proceed(&mut self, further: Progress) {
+        for (namespace, version) in &further {
+            let known = self.listed.entry(namespace.clone()).or_default();
+            *known = (*version).max(*known);
+        }
+        let listed = &self.listed;
+        if self.loaded {
+            self.progress.send_if_modified(|progress| {
+                let differs = progress != listed;
+                if differs {
+                    progress.clone_from(listed);
+                }
+                differs
+            });
+        }
+    }
+
+    fn survive(&mut self, step: impl FnOnce(&mut Self)) {
+        if panic::catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
+            error!("a change could not be taken in; what was served before is served still");
+        }
+    }
+}
+
+fn take_item(item: Item, changes: &mut Vec<Change>, routes: &mut Vec<RouteSeen>) {
+    if let Some(seen) = item.seen {
+        routes.push((item.key.object_name(), Some(seen)));
+    }
+    changes.push(item.change);
+}
+
+fn log(published: Published) {
+    match published {
+        Published::Nothing => {}
+        Published::Services {
+            generation,
+            services,
+        } => info!(generation, services, "endpoints changed"),
+        Published::Table { generation } => info!(generation, "a new table"),
+    }
+}

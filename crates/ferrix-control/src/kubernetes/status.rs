@@ -1,0 +1,180 @@
+//! Writes what is due: statuses by server-side apply, and an Event for what went wrong.
+//!
+//! Only the replica that leads does. Only fields of our own are ever written.
+
+use std::{sync::Arc, time::Instant};
+
+use ferrix_api::IngressRoute;
+use k8s_openapi::api::{core::v1::ObjectReference, events::v1::Event};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use tokio::{
+    sync::{mpsc::UnboundedReceiver, watch::Receiver},
+    task::JoinSet,
+    time::timeout,
+};
+use tracing::warn;
+
+use super::{
+    Identity,
+    leases::{self, Leases},
+    ledger::{Ledger, Write, Written},
+    replica::FIELD_MANAGER,
+    source::RouteSeen,
+};
+use crate::{
+    objects::Kind,
+    report::{Reason, Report},
+};
+
+/// Writes at once. The API server is shared.
+const CONCURRENCY: usize = 16;
+
+/// How long a write may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The longest note of an Event that the API server takes.
+const MAX_NOTE: usize = 1024;
+
+pub(super) struct Inputs {
+    pub(super) client: Client,
+    pub(super) identity: Arc<Identity>,
+    pub(super) routes: UnboundedReceiver<Vec<RouteSeen>>,
+    pub(super) reports: Receiver<Arc<Report>>,
+    pub(super) leases: Receiver<Arc<Leases>>,
+    pub(super) leading: Receiver<bool>,
+}
+
+/// Writes until the source ends.
+pub(super) async fn run(mut inputs: Inputs) {
+    let mut ledger = Ledger::default();
+    let mut writes: JoinSet<(Write, Written)> = JoinSet::new();
+    loop {
+        let now = Instant::now();
+        if *inputs.leading.borrow() {
+            for write in ledger.writes(CONCURRENCY - writes.len(), now) {
+                writes.spawn(send(
+                    inputs.client.clone(),
+                    Arc::clone(&inputs.identity),
+                    write,
+                ));
+            }
+        }
+        let full = writes.len() == CONCURRENCY;
+        let next = ledger.next().filter(|_| !full);
+        let waiting = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            routes = inputs.routes.recv() => match routes {
+                None => return,
+                Some(routes) => for (name, seen) in routes {
+                    ledger.see(name, seen, Instant::now());
+                },
+            },
+            Ok(()) = inputs.reports.changed() => {
+                let report = Arc::clone(&inputs.reports.borrow_and_update());
+                ledger.report(report, Instant::now());
+            }
+            Ok(()) = inputs.leases.changed() => {
+                let leases = Arc::clone(&inputs.leases.borrow_and_update());
+                let replicas = (leases.iter().flatten())
+                    .filter(|(_, observed)| observed.is_alive())
+                    .filter_map(|(name, observed)| Some((name.clone(), observed.progress()?)));
+                ledger.replicas(replicas.collect(), Instant::now());
+            }
+            Ok(()) = inputs.leading.changed() => {
+                let leading = *inputs.leading.borrow_and_update();
+                ledger.lead(leading, Instant::now());
+            }
+            Some(written) = writes.join_next() => match written {
+                Ok((write, outcome)) => ledger.written(&write, outcome, Instant::now()),
+                Err(error) => warn!(%error, "a write of a status was given up"),
+            },
+            () = waiting => {}
+        }
+    }
+}
+
+async fn send(client: Client, identity: Arc<Identity>, write: Write) -> (Write, Written) {
+    let outcome = apply(&client, &write).await;
+    if outcome == Written::Done {
+        for (reason, message) in &write.events {
+            tell(&client, &identity, &write, *reason, message).await;
+        }
+    }
+    (write, outcome)
+}
+
+async fn apply(client: &Client, write: &Write) -> Written {
+    let name = &write.name;
+    let routes: Api<IngressRoute> = Api::namespaced(client.clone(), &name.namespace);
+    // The identifier keeps a status from a route that was deleted and made again.
+    let patch = json!({
+        "apiVersion": "ferrix.com/v1",
+        "kind": Kind::IngressRoute.as_str(),
+        "metadata": {"name": &*name.name, "namespace": &*name.namespace, "uid": &*write.uid},
+        "status": write.status,
+    });
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let patch = Patch::Apply(&patch);
+    let patch = routes.patch_status(&name.name, &parameters, &patch);
+    match timeout(PATIENCE, patch).await {
+        Ok(Ok(_)) => Written::Done,
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Written::Obsolete,
+        Ok(Err(error)) => {
+            warn!(route = %name, %error, "a status cannot be written; it is tried again");
+            Written::Failed
+        }
+        Err(_) => Written::Failed,
+    }
+}
+
+/// An Event, which nobody depends on: it is not tried again.
+async fn tell(client: &Client, identity: &Identity, write: &Write, reason: Reason, message: &str) {
+    let now = leases::now();
+    let name = &write.name;
+    let event = Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{}.{:x}", name.name, now.0.as_nanosecond())),
+            ..ObjectMeta::default()
+        },
+        action: Some("Accept".to_owned()),
+        event_time: Some(now),
+        note: Some(shortened(message)),
+        reason: Some(reason.as_str().to_owned()),
+        regarding: Some(ObjectReference {
+            api_version: Some("ferrix.com/v1".to_owned()),
+            kind: Some(Kind::IngressRoute.as_str().to_owned()),
+            name: Some(name.name.to_string()),
+            namespace: Some(name.namespace.to_string()),
+            uid: Some(write.uid.to_string()),
+            ..ObjectReference::default()
+        }),
+        reporting_controller: Some("ferrix.com/ferrix".to_owned()),
+        reporting_instance: Some(identity.name.clone()),
+        type_: Some("Warning".to_owned()),
+        ..Event::default()
+    };
+    let events: Api<Event> = Api::namespaced(client.clone(), &name.namespace);
+    let parameters = PostParams::default();
+    let created = timeout(PATIENCE, events.create(&parameters, &event));
+    if let Ok(Err(error)) = created.await {
+        warn!(route = %name, %error, "an Event cannot be written");
+    }
+}
+
+fn shortened(message: &str) -> String {
+    if message.len() <= MAX_NOTE {
+        return message.to_owned();
+    }
+    let ellipsis = "…";
+    let end = message.floor_char_boundary(MAX_NOTE - ellipsis.len());
+    format!("{}{ellipsis}", &message[..end])
+}
