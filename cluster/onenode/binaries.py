@@ -65,7 +65,7 @@ def build():
 
 
 def linker_flags():
-    """Programs built as modules do not know their version: it is written into them by the linker."""
+    """Programs built as modules do not know their version: the linker writes it into them."""
     pinned = (SOURCE / "go.mod").read_text()
     kubernetes = re.search(r"k8s\.io/kubernetes (v(\d+)\.(\d+)\.\d+)", pinned)
     helm = re.search(r"helm\.sh/helm/v4 (v[\d.]+)", pinned)

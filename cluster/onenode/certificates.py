@@ -68,7 +68,9 @@ def service_account_keys(folder):
 
 def kubeconfig(cluster, user):
     """Where the kubeconfig of a user lies; the one for people is in the cluster's own folder."""
-    return cluster.admin_kubeconfig if user == "admin" else cluster.certificates / f"{user}.kubeconfig"
+    if user == "admin":
+        return cluster.admin_kubeconfig
+    return cluster.certificates / f"{user}.kubeconfig"
 
 
 def write_kubeconfig(cluster, user):

@@ -43,7 +43,7 @@ def import_image(cluster, reference, entrypoint, files):
         archive.flush()
         run([*ctr(cluster), "images", "import", archive.name])
     # containerd itself hears of the new image a moment later than it answers.
-    wait_until(f"containerd to know the image {reference}", lambda: is_known(cluster, reference), 20)
+    wait_until(f"the image {reference} in containerd", lambda: is_known(cluster, reference), 20)
     return reference
 
 

@@ -11,7 +11,7 @@ def command(cluster, *arguments):
 
 
 def environment(cluster):
-    """What a program in the cluster's network gets: the kubeconfig, and kubectl and helm to call."""
+    """For a program in the cluster's network: the kubeconfig, and kubectl and helm to call."""
     path = f"{binaries.folder()}:{os.environ.get('PATH', os.defpath)}"
     return dict(os.environ, KUBECONFIG=str(cluster.admin_kubeconfig), PATH=path)
 

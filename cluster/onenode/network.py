@@ -36,7 +36,7 @@ def enter(cluster):
 
 
 def processes(cluster):
-    """What runs in the node's network, for example a client that a test forgot; not this program."""
+    """What else runs in the node's network, for example a client that a test forgot."""
     if not exists(cluster):
         return []
     pids = run(["ip", "netns", "pids", cluster.network_namespace.name])

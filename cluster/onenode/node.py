@@ -95,10 +95,10 @@ disabled_plugins = [
 
 
 def pod_network(cluster):
-    """Pods are routed, not bridged: the answer of one pod to another passes the node on its way
+    """Pods are routed, not bridged.
 
-    and gets the Service's address back there. On a bridge it would go straight to the other pod,
-    which knows nothing of the address that it comes from.
+    The answer of one pod to another then passes the node, and gets the Service's address back
+    there. On a bridge it would go straight to the other pod, which has never heard of its sender.
     """
     return {
         "cniVersion": "0.4.0",
@@ -189,4 +189,5 @@ def start_proxy(cluster):
         },
     }
     file = cluster.write_settings("kube-proxy.json", configuration)
-    return daemons.start(cluster, "kube-proxy", [binaries.program("kube-proxy"), f"--config={file}"])
+    command = [binaries.program("kube-proxy"), f"--config={file}"]
+    return daemons.start(cluster, "kube-proxy", command)
