@@ -1,13 +1,10 @@
 //! Rules that never serve, because others come first.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-};
+use std::{fmt, sync::Arc};
 
 use ferrix_table::{
-    rules::{Criterion, HostPattern, Rule, RuleSet},
-    table::EntryPointIndex,
+    rules::{Criterion, Rule, RuleSet},
+    shadow::{Shadows, Verdict},
 };
 
 use crate::{
@@ -17,49 +14,26 @@ use crate::{
 
 /// Tells each route which of its rules never serve, and which rule is the reason.
 pub(crate) fn report_shadowed(rules: &RuleSet, drafts: &mut [Draft], settings: &Settings) {
-    let shadowed = rules.shadowed();
-    for (loser, winner) in &shadowed {
-        let message = format!(
-            "never serves: {} of {} takes every request that it could, {}; change one of the two",
-            RuleName(winner),
-            winner.route,
-            because(winner, loser),
-        );
-        tell(drafts, loser, |draft, field| draft.shadowed(field, message));
+    let mut verdicts: Vec<(Arc<Rule>, Verdict)> = Shadows::default().replace(&[], rules.shared());
+    verdicts.sort_by(|(one, _), (other, _)| one.precedence(other));
+    for (loser, verdict) in &verdicts {
+        if let Some(winner) = &verdict.shadowed {
+            let message = format!(
+                "never serves: {} of {} takes every request that it could, {}; change one of the \
+                 two",
+                RuleName(winner),
+                winner.route,
+                because(winner, loser),
+            );
+            tell(drafts, loser, |draft, field| draft.shadowed(field, message));
+        }
     }
-    let losers: HashSet<*const Rule> = shadowed
-        .iter()
-        .map(|(loser, _)| std::ptr::from_ref(*loser))
-        .collect();
-    // Where two rules are the same but share only some entry points, one of them never serves on
-    // those, and serves on the others.
-    let mut first: HashMap<(EntryPointIndex, &HostPattern, Option<&str>), &Rule> = HashMap::new();
-    for loser in rules {
-        if losers.contains(&std::ptr::from_ref(loser)) {
-            continue;
-        }
-        let mut conflicts: Vec<(&Rule, Vec<EntryPointIndex>)> = Vec::new();
-        for entry_point in &loser.entry_points {
-            let text = loser.text();
-            let winner = *first
-                .entry((*entry_point, &loser.host, text))
-                .or_insert(loser);
-            if std::ptr::eq(winner, loser) {
-                continue;
-            }
-            match conflicts
-                .iter_mut()
-                .find(|(it, _)| std::ptr::eq(*it, winner))
-            {
-                Some((_, entry_points)) => entry_points.push(*entry_point),
-                None => conflicts.push((winner, vec![*entry_point])),
-            }
-        }
-        for (winner, entry_points) in conflicts {
+    for (loser, verdict) in &verdicts {
+        for (winner, entry_points) in &verdict.conflicts {
             let message = format!(
                 "never serves on {}: {} of {} takes the same requests there, {}; change one of \
                  the two",
-                ingressroute::names(settings, &entry_points),
+                ingressroute::names(settings, entry_points),
                 RuleName(winner),
                 winner.route,
                 because(winner, loser),

@@ -11,12 +11,13 @@ use ferrix_table::{
     Table, publish,
     rules::{Action, HostPattern, Route, Rule, RuleSet, Split},
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
+    shadow::Shadows,
 };
 
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20);
-    targets = one_service, whole_table
+    targets = one_service, whole_table, one_rule
 }
 criterion_main!(benches);
 
@@ -51,10 +52,47 @@ fn whole_table(criterion: &mut Criterion) {
         let rules: Vec<_> = (0..SIZE).map(rule).collect();
         bencher.iter_batched(|| rules.clone(), RuleSet::new, BatchSize::PerIteration);
     });
-    criterion.bench_function("build/shadowed_10000", |bencher| {
+    criterion.bench_function("build/shadows_10000", |bencher| {
         let rules = RuleSet::new((0..SIZE).map(rule).collect());
-        bencher.iter(|| black_box(rules.shadowed()).len());
+        bencher.iter(|| Shadows::default().replace(&[], black_box(rules.shared())));
     });
+}
+
+/// One rule of 10,000 is replaced, where each has a host, and where all share one.
+fn one_rule(criterion: &mut Criterion) {
+    let on_one_host = |number: u32| {
+        let matches = format!("PathPrefix(`/team-{}/app-{number}/`)", number % 10);
+        Rule {
+            host: HostPattern::Exact("example.com".into()),
+            matches: ferrix_rule::Rule::parse(&matches).ok(),
+            ..rule(number)
+        }
+    };
+    let shapes: [(&str, &dyn Fn(u32) -> Rule); 2] = [("hosts", &rule), ("one_host", &on_one_host)];
+    for (shape, rule) in shapes {
+        let rules: Vec<_> = (0..SIZE).map(|number| Arc::new(rule(number))).collect();
+        let mut set = RuleSet::default().with(&[], &rules);
+        let mut shadows = Shadows::default();
+        shadows.replace(&[], &rules);
+        let mut current = Arc::clone(&rules[77]);
+        criterion.bench_function(&format!("replace/rule_of_10000_{shape}"), |bencher| {
+            bencher.iter(|| {
+                let next = Arc::new(rule(77));
+                let (gone, fresh) = ([Arc::clone(&current)], [Arc::clone(&next)]);
+                set = set.with(&gone, &fresh);
+                current = next;
+            });
+        });
+        criterion.bench_function(&format!("replace/shadow_of_10000_{shape}"), |bencher| {
+            let mut current = Arc::clone(&rules[77]);
+            bencher.iter(|| {
+                let next = Arc::new(rule(77));
+                let changed = shadows.replace(&[Arc::clone(&current)], &[Arc::clone(&next)]);
+                current = next;
+                changed
+            });
+        });
+    }
 }
 
 fn table() -> Table {

@@ -10,6 +10,7 @@
 //! changes; what requests count lives in the `state` objects, which outlive tables: see
 //! [`Publisher`].
 
+mod bucket;
 pub mod certificates;
 pub mod dump;
 pub mod explain;
@@ -20,8 +21,9 @@ pub mod publish;
 mod reach;
 pub mod rules;
 pub mod services;
-mod shadow;
+pub mod shadow;
 pub mod state;
+pub mod succession;
 pub mod table;
 #[cfg(test)]
 mod testing;

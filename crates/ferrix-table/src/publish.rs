@@ -6,9 +6,9 @@ use arc_swap::ArcSwap;
 
 use crate::{
     Table,
-    rules::{Action, HostPattern, Route, RouteKey, Rule, RuleSet, Split},
+    rules::{Rule, RuleSet},
     services::{Service, ServiceId},
-    state::{RouteState, Sequence},
+    succession::{self, succeed},
 };
 
 /// The only way to make a table current. There is one in a process.
@@ -51,7 +51,9 @@ impl Publisher {
         let current = self.current();
         let generation = current.generation + 1;
         table.generation = generation;
-        adopt_rules(&mut table.rules, &current.rules);
+        if !Arc::ptr_eq(&table.rules, &current.rules) {
+            adopt_rules(&mut table.rules, &current.rules);
+        }
         adopt_services(&mut table.services, &current.services);
         self.current.store(Arc::new(table));
         self.retired.push(current);
@@ -91,90 +93,40 @@ impl Reader {
     }
 }
 
-/// Moves the states of routes and the positions of splits into a new rule set.
-fn adopt_rules(rules: &mut Arc<RuleSet>, earlier: &Arc<RuleSet>) {
-    if Arc::ptr_eq(rules, earlier) {
-        return;
-    }
-    let mut routes: Vec<Adopted<'_>> = Vec::new();
-    let mut route_of: HashMap<RouteKey<'_>, usize> = HashMap::new();
-    let mut position_of: HashMap<SplitKey<'_>, u64> = HashMap::new();
-    for rule in &**earlier {
-        route_of.entry(rule.route.key()).or_insert_with(|| {
-            routes.push(Adopted::new(&rule.route));
-            routes.len() - 1
-        });
-        if let Some(split) = choice(&rule.action) {
-            position_of.insert(split_key(rule), split.sequence.position());
-        }
-    }
-    for rule in Arc::make_mut(rules).rules_mut() {
-        if choice(&rule.action).is_some() {
-            let position = position_of.get(&split_key(rule)).copied();
-            adopt_position(&mut rule.action, position);
-        }
-        if let Some(route) = route_of.get(&rule.route.key()) {
-            routes[*route].succeed(&mut rule.route);
-        }
+/// Lets the rules of a set take over from those of the earlier one that they replace. Those that
+/// both share, and those that have done so when they were made, cost nothing.
+fn adopt_rules(rules: &mut Arc<RuleSet>, earlier: &RuleSet) {
+    let (gone, fresh) = differences(earlier.shared(), rules.shared());
+    if succession::is_due(&gone, &fresh) {
+        let fresh = fresh.iter().map(|rule| Rule::clone(rule)).collect();
+        *rules = Arc::new(earlier.with(&gone, &succeed(&gone, fresh)));
     }
 }
 
-type SplitKey<'a> = (RouteKey<'a>, u32, &'a HostPattern);
-
-fn split_key(rule: &Rule) -> SplitKey<'_> {
-    (rule.route.key(), rule.position, &rule.host)
-}
-
-/// The split of an action that has a choice to make.
-fn choice(action: &Action) -> Option<&Split> {
-    match action {
-        Action::Forward(split) if split.cumulative.len() > 1 => Some(split),
-        _ => None,
-    }
-}
-
-/// Without this, a service of small weight would never have its turn where tables follow each
-/// other faster than requests.
-fn adopt_position(action: &mut Action, position: Option<u64>) {
-    if let (Action::Forward(split), Some(position)) = (action, position) {
-        split.sequence = Sequence::starting_at(position);
-    }
-}
-
-/// A route of the earlier table, and what becomes of its successor.
-struct Adopted<'a> {
-    state: &'a Arc<RouteState>,
-    /// The successor with that state, made once for all its rules.
-    successor: Option<Arc<Route>>,
-}
-
-impl<'a> Adopted<'a> {
-    fn new(earlier: &'a Route) -> Self {
-        Adopted {
-            state: &earlier.state,
-            successor: None,
+/// The rules that are only in the first of two lists in total order, and only in the second.
+fn differences(
+    mut before: &[Arc<Rule>],
+    mut after: &[Arc<Rule>],
+) -> (Vec<Arc<Rule>>, Vec<Arc<Rule>>) {
+    let (mut gone, mut fresh) = (Vec::new(), Vec::new());
+    while let ([one, ones @ ..], [other, others @ ..]) = (before, after) {
+        if Arc::ptr_eq(one, other) {
+            (before, after) = (ones, others);
+            continue;
+        }
+        let order = one.precedence(other);
+        if order.is_le() {
+            gone.push(Arc::clone(one));
+            before = ones;
+        }
+        if order.is_ge() {
+            fresh.push(Arc::clone(other));
+            after = others;
         }
     }
-
-    /// Gives a successor the state.
-    fn succeed(&mut self, route: &mut Arc<Route>) {
-        if Arc::ptr_eq(&route.state, self.state) {
-            return;
-        }
-        match (&self.successor, Arc::get_mut(route)) {
-            (Some(successor), _) => *route = Arc::clone(successor),
-            // This is the route's only rule.
-            (None, Some(route)) => route.state = Arc::clone(self.state),
-            (None, None) => {
-                let successor = Arc::new(Route {
-                    state: Arc::clone(self.state),
-                    ..Route::clone(route)
-                });
-                *route = Arc::clone(&successor);
-                self.successor = Some(successor);
-            }
-        }
-    }
+    gone.extend_from_slice(before);
+    fresh.extend_from_slice(after);
+    (gone, fresh)
 }
 
 /// Moves the states of services and their endpoints into new services.

@@ -82,11 +82,12 @@ pub struct Split {
     pub sequence: Sequence,
 }
 
-/// All rules in their total order, with the index that finds them.
-#[derive(Clone, Debug, Default)]
+/// All rules in their total order, with the index that finds them. Immutable: a changed set is
+/// derived from an earlier one and shares with it all that the change does not touch.
+#[derive(Debug, Default)]
 pub struct RuleSet {
-    rules: Vec<Rule>,
-    index: Arc<Index>,
+    rules: Vec<Arc<Rule>>,
+    index: Index,
 }
 
 /// The key of the total order that put one rule before another.
@@ -293,10 +294,20 @@ impl Split {
 
 impl RuleSet {
     /// Sorts and indexes rules. Any permutation of them gives the same set.
-    pub fn new(mut rules: Vec<Rule>) -> RuleSet {
-        rules.sort_by(Rule::precedence);
-        let index = Arc::new(Index::new(&rules));
-        RuleSet { rules, index }
+    pub fn new(rules: Vec<Rule>) -> RuleSet {
+        let rules: Vec<_> = rules.into_iter().map(Arc::new).collect();
+        RuleSet::default().with(&[], &rules)
+    }
+
+    /// The same set without some of its rules, which it must hold itself, and with others. The
+    /// work is in proportion to the rules of the hosts that they are for, but for copies of
+    /// pointers.
+    #[must_use]
+    pub fn with(&self, gone: &[Arc<Rule>], fresh: &[Arc<Rule>]) -> RuleSet {
+        RuleSet {
+            rules: merged(&self.rules, gone, fresh),
+            index: self.index.with(gone, fresh),
+        }
     }
 
     /// The rule that serves a request: of all that take it, the first in the total order.
@@ -304,12 +315,18 @@ impl RuleSet {
     /// Takes no lock and allocates nothing. The work is in proportion to the rules that the host
     /// and the path leave, not to the number of rules.
     pub fn lookup(&self, entry_point: EntryPointIndex, request: &Request<'_>) -> Option<&Rule> {
-        self.index.lookup(&self.rules, entry_point, request)
+        self.index.lookup(entry_point, request)
     }
 
     /// All rules, the first to win first.
-    pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
-        self.rules.iter()
+    pub fn iter(&self) -> Rules<'_> {
+        let rule: fn(&Arc<Rule>) -> &Rule = |rule| rule;
+        self.rules.iter().map(rule)
+    }
+
+    /// The same, as sets share them.
+    pub fn shared(&self) -> &[Arc<Rule>] {
+        &self.rules
     }
 
     /// How many rules there are.
@@ -321,15 +338,35 @@ impl RuleSet {
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
-
-    pub(crate) fn rules_mut(&mut self) -> &mut [Rule] {
-        &mut self.rules
-    }
 }
+
+/// Rules in their order, without those that go and with those that come.
+fn merged(rules: &[Arc<Rule>], gone: &[Arc<Rule>], fresh: &[Arc<Rule>]) -> Vec<Arc<Rule>> {
+    let mut edits: Vec<_> = (gone.iter().map(|rule| (rule, false)))
+        .chain(fresh.iter().map(|rule| (rule, true)))
+        .collect();
+    edits.sort_by(|(one, _), (other, _)| one.precedence(other));
+    let mut merged = Vec::with_capacity(rules.len() + fresh.len());
+    let mut rest = rules;
+    for (rule, comes) in edits {
+        let (before, after) = rest.split_at(rest.partition_point(|it| it.precedence(rule).is_lt()));
+        merged.extend_from_slice(before);
+        rest = after;
+        match comes {
+            true => merged.push(Arc::clone(rule)),
+            false => rest = rest.get(1..).unwrap_or_default(),
+        }
+    }
+    merged.extend_from_slice(rest);
+    merged
+}
+
+/// Rules in their total order.
+pub type Rules<'a> = std::iter::Map<std::slice::Iter<'a, Arc<Rule>>, fn(&'a Arc<Rule>) -> &'a Rule>;
 
 impl<'a> IntoIterator for &'a RuleSet {
     type Item = &'a Rule;
-    type IntoIter = std::slice::Iter<'a, Rule>;
+    type IntoIter = Rules<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()

@@ -1,9 +1,12 @@
-//! The index answers what reading every rule in turn would.
+//! The index answers what reading every rule in turn would, however the set came about.
 
 mod support;
 
+use std::sync::Arc;
+
 use ferrix_table::{
     rules::{Rule, RuleSet},
+    shadow::Shadows,
     table::Table,
 };
 use support::{Model, OwnedRequest, Random};
@@ -11,9 +14,10 @@ use support::{Model, OwnedRequest, Random};
 const TABLES: usize = 1_500;
 const REQUESTS: usize = 150;
 
-/// The rule that serves, by its number: the least by the order of all that match.
-fn serves(models: &[Model], request: &OwnedRequest) -> Option<usize> {
+/// The rule that serves, by its number: the least by the order of all that are there and match.
+fn serves(models: &[Model], present: &[bool], request: &OwnedRequest) -> Option<usize> {
     (0..models.len())
+        .filter(|number| present[*number])
         .filter(|number| models[*number].takes(request.entry_point, &request.as_request()))
         .min_by_key(|number| models[*number].key())
 }
@@ -31,12 +35,14 @@ fn models(random: &mut Random) -> Vec<Model> {
     models
 }
 
+fn rules(models: &[Model]) -> Vec<Arc<Rule>> {
+    let models = models.iter().enumerate();
+    models.map(|(i, it)| Arc::new(it.rule(i))).collect()
+}
+
 fn shuffled(models: &[Model], random: &mut Random) -> Vec<Rule> {
-    let mut rules: Vec<Rule> = models
-        .iter()
-        .enumerate()
-        .map(|(i, it)| it.rule(i))
-        .collect();
+    let models = models.iter().enumerate();
+    let mut rules: Vec<Rule> = models.map(|(i, it)| it.rule(i)).collect();
     random.shuffle(&mut rules);
     rules
 }
@@ -45,35 +51,125 @@ fn number(rule: &Rule) -> usize {
     rule.route.generation as usize
 }
 
-#[test]
-fn lookup_is_a_linear_search() {
-    let mut random = Random(1);
-    let (mut pairs, mut hits, mut shadowed) = (0, 0, 0);
-    for _ in 0..TABLES {
-        let models = models(&mut random);
-        let rules = RuleSet::new(shuffled(&models, &mut random));
-        let losers: Vec<usize> = rules.shadowed().iter().map(|(it, _)| number(it)).collect();
-        shadowed += losers.len();
-        for _ in 0..REQUESTS {
-            let request = OwnedRequest::random(&mut random);
+/// What was asked, and what came of it.
+#[derive(Debug, Default)]
+struct Tally {
+    pairs: usize,
+    hits: usize,
+    shadowed: usize,
+}
+
+impl Tally {
+    /// Compares look-ups with the linear search over these models of those that there are.
+    fn compare(
+        &mut self,
+        rules: &RuleSet,
+        losers: &[usize],
+        models: &[Model],
+        present: &[bool],
+        (requests, random): (usize, &mut Random),
+    ) {
+        self.shadowed += losers.len();
+        for _ in 0..requests {
+            let request = OwnedRequest::random(random);
             let found = rules
                 .lookup(request.entry_point, &request.as_request())
                 .map(number);
             let text = |number: usize| format!("{:?}", models[number].rule(number));
-            let expected = serves(&models, &request);
+            let expected = serves(models, present, &request);
             assert_eq!(found.map(text), expected.map(text), "{request:?}");
-            pairs += 1;
-            hits += usize::from(found.is_some());
+            self.pairs += 1;
+            self.hits += usize::from(found.is_some());
             assert!(
                 found.is_none_or(|number| !losers.contains(&number)),
                 "shadowed: {request:?}"
             );
         }
     }
-    println!("{pairs} pairs, {hits} hits, {shadowed} shadowed rules");
-    assert!(pairs >= 100_000, "{pairs}");
-    assert!(hits * 2 >= pairs, "{hits} of {pairs}");
-    assert!(shadowed > 1_000, "{shadowed}");
+}
+
+#[test]
+fn lookup_is_a_linear_search() {
+    let mut random = Random(1);
+    let mut tally = Tally::default();
+    for _ in 0..TABLES {
+        let models = models(&mut random);
+        let rules = RuleSet::new(shuffled(&models, &mut random));
+        let verdicts = Shadows::default().replace(&[], rules.shared());
+        let losers: Vec<usize> = (verdicts.iter())
+            .filter(|(_, verdict)| verdict.shadowed.is_some())
+            .map(|(loser, _)| number(loser))
+            .collect();
+        let all = vec![true; models.len()];
+        tally.compare(&rules, &losers, &models, &all, (REQUESTS, &mut random));
+    }
+    println!("{tally:?}");
+    assert!(tally.pairs >= 100_000, "{tally:?}");
+    assert!(tally.hits * 2 >= tally.pairs, "{tally:?}");
+    assert!(tally.shadowed > 1_000, "{tally:?}");
+}
+
+/// Sets and verdicts that followed thousands of changes are those that are made at once, and the
+/// sets that they were derived from are as they were.
+#[test]
+fn derived_sets_are_like_new_ones() {
+    let mut random = Random(4);
+    let mut tally = Tally::default();
+    let mut steps = 0;
+    for _ in 0..100 {
+        let models = models(&mut random);
+        let all = rules(&models);
+        let mut present = vec![false; models.len()];
+        let mut set = RuleSet::default();
+        let mut shadows = Shadows::default();
+        let mut verdicts = vec![String::new(); models.len()];
+        for _ in 0..40 {
+            let mut edits = |count: usize, there: bool| {
+                let edits = (0..count).map(|_| random.below(models.len().max(1)));
+                let edits = edits.filter(|it| present.get(*it) == Some(&there));
+                let mut edits: Vec<usize> = edits.collect();
+                edits.sort();
+                edits.dedup();
+                edits
+            };
+            let (gone, fresh) = (edits(3, true), edits(6, false));
+            let arcs = |numbers: &[usize]| -> Vec<_> {
+                numbers.iter().map(|it| Arc::clone(&all[*it])).collect()
+            };
+            let before = (Arc::new(set), present.clone());
+            set = before.0.with(&arcs(&gone), &arcs(&fresh));
+            let changed = shadows.replace(&arcs(&gone), &arcs(&fresh));
+            for number in &gone {
+                present[*number] = false;
+                verdicts[*number].clear();
+            }
+            for number in &fresh {
+                present[*number] = true;
+            }
+            for (rule, verdict) in changed {
+                let verdict = format!("{verdict:?}");
+                assert_ne!(verdicts[number(&rule)], verdict, "told again");
+                verdicts[number(&rule)] = verdict;
+            }
+            let whole: Vec<_> = (0..models.len()).filter(|it| present[*it]).collect();
+            let fresh = RuleSet::default().with(&[], &arcs(&whole));
+            assert!(set.iter().map(number).eq(fresh.iter().map(number)));
+            let mut expected = vec![String::new(); models.len()];
+            for (rule, verdict) in Shadows::default().replace(&[], fresh.shared()) {
+                expected[number(&rule)] = format!("{verdict:?}");
+            }
+            let none = format!("{:?}", ferrix_table::shadow::Verdict::default());
+            let told = verdicts.iter().map(|it| it.replace(&none, ""));
+            assert!(told.eq(expected.iter().cloned()));
+            for (set, present) in [(&*before.0, &before.1), (&set, &present)] {
+                tally.compare(set, &[], &models, present, (20, &mut random));
+            }
+            steps += 1;
+        }
+    }
+    println!("{tally:?} in {steps} steps");
+    assert!(steps >= 2_000 && tally.pairs >= 100_000, "{tally:?}");
+    assert!(tally.hits * 4 >= tally.pairs, "{tally:?}");
 }
 
 #[test]
@@ -97,10 +193,14 @@ fn an_explanation_says_what_the_lookup_does() {
             rules: RuleSet::new(shuffled(&models, &mut random)).into(),
             ..Table::default()
         };
+        let all = vec![true; models.len()];
         for _ in 0..10 {
             let request = OwnedRequest::random(&mut random);
             let explanation = table.explain(request.entry_point, &request.as_request());
-            assert_eq!(explanation.winner.map(number), serves(&models, &request));
+            assert_eq!(
+                explanation.winner.map(number),
+                serves(&models, &all, &request)
+            );
             let expected = (table.rules.iter())
                 .filter(|rule| rule.host.takes(request.as_request().host))
                 .filter(|rule| Some(number(rule)) != explanation.winner.map(number));

@@ -2,7 +2,7 @@ use std::sync::Weak;
 
 use super::*;
 use crate::{
-    rules::Action,
+    rules::{Action, Split},
     services::Endpoint,
     table::ServiceIndex,
     testing::{rule, service, table},

@@ -1,7 +1,15 @@
-use crate::{
-    rules::{Rule, RuleSet},
-    testing::rule,
-};
+use super::*;
+use crate::{rules::RuleSet, testing::rule};
+
+/// Losers and winners of a whole set, in the order of the losers.
+fn pairs(rules: Vec<Rule>) -> Vec<(Arc<Rule>, Arc<Rule>)> {
+    let rules = RuleSet::new(rules);
+    let mut pairs: Vec<_> = (Shadows::default().replace(&[], rules.shared()).into_iter())
+        .filter_map(|(loser, verdict)| Some((loser, verdict.shadowed?)))
+        .collect();
+    pairs.sort_by(|(one, _), (other, _)| one.precedence(other));
+    pairs
+}
 
 /// Whether the second rule is shadowed where the first has the higher priority.
 fn shadows(winner: (&str, &str), loser: (&str, &str)) -> bool {
@@ -10,8 +18,7 @@ fn shadows(winner: (&str, &str), loser: (&str, &str)) -> bool {
         ..rule("winner", winner.0, winner.1)
     };
     let second = rule("loser", loser.0, loser.1);
-    let rules = RuleSet::new(vec![first, second]);
-    let pairs = rules.shadowed();
+    let pairs = pairs(vec![first, second]);
     for (loser, winner) in &pairs {
         assert_eq!(
             (&*loser.route.name, &*winner.route.name),
@@ -107,10 +114,8 @@ fn only_where_the_winner_serves() {
         ..rule(name, "*", "")
     };
     let losers = |rules: Vec<Rule>| {
-        let rules = RuleSet::new(rules);
         let name = |rule: &Rule| rule.route.name.to_string();
-        let pairs = rules.shadowed().into_iter();
-        pairs
+        (pairs(rules).iter())
             .map(|(loser, winner)| [name(loser), name(winner)].concat())
             .collect::<Vec<_>>()
     };
@@ -123,5 +128,39 @@ fn only_where_the_winner_serves() {
     assert_eq!(
         losers(vec![on("a", &[0]), on("b", &[0]), on("c", &[0])]),
         ["ba", "ca"]
+    );
+}
+
+#[test]
+fn equal_rules_that_share_some_entry_points() {
+    let on = |name, entry_points: &[u16]| Rule {
+        entry_points: entry_points.into(),
+        ..rule(name, "a.test", "Path(`/`)")
+    };
+    let rules = RuleSet::new(vec![
+        on("a", &[0, 1]),
+        on("b", &[1, 2, 0]),
+        on("c", &[2, 0, 3]),
+        on("d", &[2]),
+    ]);
+    let changed = Shadows::default().replace(&[], rules.shared());
+    let mut conflicts: Vec<_> = (changed.iter())
+        .map(|(loser, verdict)| {
+            let name = |rule: &Rule| rule.route.name.to_string();
+            let conflicts = (verdict.conflicts.iter())
+                .map(|(winner, entry_points)| (name(winner), entry_points.clone()));
+            (name(loser), conflicts.collect::<Vec<_>>())
+        })
+        .collect();
+    conflicts.sort();
+    let text = |text: &str| text.to_owned();
+    assert_eq!(
+        conflicts,
+        [
+            (text("b"), vec![(text("a"), vec![1, 0])]),
+            (text("c"), vec![(text("b"), vec![2]), (text("a"), vec![0])]),
+            // Shadowed altogether.
+            (text("d"), vec![]),
+        ]
     );
 }

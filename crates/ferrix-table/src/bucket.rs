@@ -1,0 +1,318 @@
+//! All rules that requests for one host, on one entry point, can meet.
+//!
+//! A radix tree over paths: each rule hangs on the paths without which it cannot match, and a
+//! look-up walks down along the path of its request. So its work is in proportion to the rules
+//! that it meets there and to the branches on its way, not to the rules of the host. Rules that
+//! say nothing beyond host and path need not even be asked.
+//!
+//! A bucket never changes. It knows nothing of other buckets, so that rule sets can share it.
+
+use std::{cmp::Ordering, collections::HashSet, ops::Range, sync::Arc};
+
+use crate::{Request, rules::Rule};
+
+/// The rules of one host, by path.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    /// Nodes that have the same parent are neighbours. The first is the root.
+    nodes: Box<[Node]>,
+    /// The host, then all labels.
+    text: Box<[u8]>,
+    /// The entries of one node are neighbours, and all stand in the order of their paths.
+    entries: Box<[Entry]>,
+    host_length: u32,
+}
+
+/// One rule under one path.
+#[derive(Clone, Debug)]
+pub(crate) struct Filing {
+    pub(crate) path: Box<[u8]>,
+    /// Whether it takes longer paths, too.
+    pub(crate) prefix: bool,
+    pub(crate) rule: Arc<Rule>,
+    /// Whether to have this host and this path is all that the rule asks of a request.
+    pub(crate) certain: bool,
+    /// Where the rule stood in the bucket that this comes from.
+    rank: Option<u32>,
+}
+
+/// The paths that begin in one way.
+#[derive(Debug)]
+struct Node {
+    /// What follows the byte that led here.
+    label: Span,
+    /// The next bytes of its children follow the label.
+    children_text_end: u32,
+    /// The first of the children.
+    children: u32,
+    /// Those that end here and take longer paths.
+    prefix: Span,
+    /// Those that end here and do not follow.
+    exact_end: u32,
+}
+
+/// A part of one of the arrays.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    rule: Arc<Rule>,
+    /// The place of the rule among those of the bucket.
+    rank: u32,
+    certain: bool,
+}
+
+impl Filing {
+    pub(crate) fn new(path: &[u8], prefix: bool, rule: &Arc<Rule>, certain: bool) -> Self {
+        Filing {
+            path: path.into(),
+            prefix,
+            rule: Arc::clone(rule),
+            certain,
+            rank: None,
+        }
+    }
+
+    /// The total order of rules, by what is known already where it is.
+    fn precedence(&self, other: &Filing) -> Ordering {
+        match (self.rank, other.rank) {
+            (Some(rank), Some(other)) => rank.cmp(&other),
+            _ => self.rule.precedence(&other.rule),
+        }
+    }
+
+    /// Where it stands among the entries of its bucket, once it has its rank.
+    fn place(&self) -> (&[u8], bool, Option<u32>) {
+        (&self.path, !self.prefix, self.rank)
+    }
+}
+
+impl Bucket {
+    /// A bucket of all these. `None` where there are none.
+    pub(crate) fn new(host: &[u8], mut filings: Vec<Filing>) -> Option<Bucket> {
+        if filings.is_empty() {
+            return None;
+        }
+        rank(&mut filings);
+        // What comes from a bucket is in order already, and so the sort is quick.
+        filings.sort_by(|one, other| one.place().cmp(&other.place()));
+        filings.dedup_by(|one, other| one.place() == other.place());
+        let mut builder = Builder {
+            nodes: Vec::new(),
+            text: host.to_vec(),
+        };
+        builder.tree(&filings);
+        let entries = filings.into_iter().map(|filing| Entry {
+            rule: filing.rule,
+            rank: filing.rank.unwrap_or_default(),
+            certain: filing.certain,
+        });
+        Some(Bucket {
+            nodes: builder.nodes.into(),
+            text: builder.text.into(),
+            entries: entries.collect(),
+            host_length: position(host.len()),
+        })
+    }
+
+    /// The host in the form that requests have it in; the suffix of a wildcard.
+    pub(crate) fn host(&self) -> &[u8] {
+        &self.text[..self.host_length as usize]
+    }
+
+    /// The first of its rules that takes a request with this host, on this entry point; `None`
+    /// also where the `rival` comes before it.
+    pub(crate) fn lookup<'r>(
+        &'r self,
+        request: &Request<'_>,
+        rival: Option<&'r Rule>,
+    ) -> Option<&'r Rule> {
+        let mut search = Search {
+            request,
+            rival,
+            best: None,
+        };
+        let mut rest = request.path.as_bytes();
+        let mut node = &self.nodes[0];
+        loop {
+            search.entries(&self.entries[node.prefix.range()]);
+            let Some((first, after)) = rest.split_first() else {
+                search.entries(&self.entries[node.exact()]);
+                break;
+            };
+            let children = &self.text[node.children_text()];
+            let Some(child) = children.iter().position(|byte| byte == first) else {
+                break;
+            };
+            node = &self.nodes[node.children as usize + child];
+            match after.strip_prefix(&self.text[node.label.range()]) {
+                Some(after) => rest = after,
+                None => break,
+            }
+        }
+        search.best.map(|best| &*best.rule)
+    }
+
+    /// All that it was made of, but for what comes from some rules.
+    pub(crate) fn filings(&self, without: &HashSet<*const Rule>) -> Vec<Filing> {
+        let mut filings = Vec::with_capacity(self.entries.len() + 1);
+        // From the first path to the last, as the entries stand.
+        let mut pending = vec![(&self.nodes[0], Vec::new())];
+        while let Some((node, mut path)) = pending.pop() {
+            path.extend_from_slice(&self.text[node.label.range()]);
+            for (entries, prefix) in [(node.prefix.range(), true), (node.exact(), false)] {
+                let kept = (self.entries[entries].iter())
+                    .filter(|entry| !without.contains(&Arc::as_ptr(&entry.rule)));
+                filings.extend(kept.map(|entry| Filing {
+                    rank: Some(entry.rank),
+                    ..Filing::new(&path, prefix, &entry.rule, entry.certain)
+                }));
+            }
+            let first_bytes = &self.text[node.children_text()];
+            let children = &self.nodes[node.children as usize..][..first_bytes.len()];
+            for (child, first) in children.iter().zip(first_bytes).rev() {
+                pending.push((child, [&*path, &[*first]].concat()));
+            }
+        }
+        filings
+    }
+}
+
+/// Gives rules their places among those of the bucket.
+fn rank(filings: &mut [Filing]) {
+    let mut ordered: Vec<&mut Filing> = filings.iter_mut().collect();
+    ordered.sort_by(|one, other| one.precedence(other));
+    let rules = ordered.chunk_by_mut(|one, next| Arc::ptr_eq(&one.rule, &next.rule));
+    for (rank, filings) in (0..).zip(rules) {
+        for filing in filings {
+            filing.rank = Some(rank);
+        }
+    }
+}
+
+struct Search<'r, 'q> {
+    request: &'q Request<'q>,
+    rival: Option<&'r Rule>,
+    best: Option<&'r Entry>,
+}
+
+impl<'r> Search<'r, '_> {
+    /// Asks the rules of one place, the first of them first, until no better one is left.
+    fn entries(&mut self, entries: &'r [Entry]) {
+        for entry in entries {
+            let outranked = self.best.is_some_and(|best| best.rank <= entry.rank)
+                || (self.rival).is_some_and(|rival| rival.precedence(&entry.rule).is_lt());
+            if outranked {
+                return;
+            }
+            if entry.certain || entry.rule.accepts(self.request) {
+                self.best = Some(entry);
+                return;
+            }
+        }
+    }
+}
+
+struct Builder {
+    nodes: Vec<Node>,
+    text: Vec<u8>,
+}
+
+/// Paths that are equal up to `end`; what is before `start` is known from the nodes above.
+#[derive(Clone, Copy)]
+struct Branch<'f> {
+    first: usize,
+    filings: &'f [Filing],
+    start: usize,
+    end: usize,
+}
+
+impl Builder {
+    /// Adds the nodes of filings in order, level by level.
+    fn tree(&mut self, filings: &[Filing]) {
+        let mut branches = vec![Branch {
+            first: 0,
+            filings,
+            start: 0,
+            end: 0,
+        }];
+        while let Some(branch) = branches.get(self.nodes.len()).copied() {
+            self.node(branch, &mut branches);
+        }
+    }
+
+    fn node<'f>(&mut self, branch: Branch<'f>, branches: &mut Vec<Branch<'f>>) {
+        let Branch {
+            mut first,
+            filings,
+            start,
+            end,
+        } = branch;
+        let ending = filings.partition_point(|filing| filing.path.len() == end);
+        let prefixes = filings[..ending].partition_point(|filing| filing.prefix);
+        let label = self.text.len();
+        self.text.extend_from_slice(&filings[0].path[start..end]);
+        let label = Span::new(label, self.text.len());
+        let children = position(branches.len());
+        let prefix = Span::new(first, first + prefixes);
+        first += ending;
+        let exact_end = position(first);
+        for filings in filings[ending..].chunk_by(|one, next| one.path[end] == next.path[end]) {
+            self.text.push(filings[0].path[end]);
+            branches.push(Branch {
+                first,
+                filings,
+                start: end + 1,
+                end: common_length(filings),
+            });
+            first += filings.len();
+        }
+        self.nodes.push(Node {
+            label,
+            children_text_end: position(self.text.len()),
+            children,
+            prefix,
+            exact_end,
+        });
+    }
+}
+
+/// How much all paths have in common: what the first of them in order has with the last.
+fn common_length(filings: &[Filing]) -> usize {
+    let (first, last) = (&filings[0].path, &filings[filings.len() - 1].path);
+    let pairs = first.iter().zip(last);
+    pairs.take_while(|(one, other)| one == other).count()
+}
+
+impl Node {
+    fn children_text(&self) -> Range<usize> {
+        self.label.end as usize..self.children_text_end as usize
+    }
+
+    fn exact(&self) -> Range<usize> {
+        self.prefix.end as usize..self.exact_end as usize
+    }
+}
+
+impl Span {
+    fn new(start: usize, end: usize) -> Span {
+        Span {
+            start: position(start),
+            end: position(end),
+        }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// A position in an array of a bucket. Its rules would fill the memory of any machine before the
+/// arrays had 2^32 elements.
+fn position(position: usize) -> u32 {
+    u32::try_from(position).expect("the arrays of a bucket are short")
+}
