@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use ferrix_control::files;
 use http::{HeaderName, HeaderValue, Method};
-use tokio::runtime;
+use tokio::{runtime, sync::watch, task::JoinSet};
 
 use crate::{
     Program, Settings, check, demo, echo,
@@ -319,14 +319,21 @@ fn explain_request(args: Explain) -> Result<ExitCode, Error> {
 fn echo_for_ever(args: &EchoBackend) -> Result<ExitCode, Error> {
     single_threaded()?.block_on(async {
         let mut signals = Signals::new()?;
+        let (end, ended) = watch::channel(false);
+        let mut backends = JoinSet::new();
         for &address in &args.listen {
             let name = args.name.clone().unwrap_or_else(|| address.to_string());
             let echo = echo::Echo::bind(address, &name).await;
             let echo = echo.map_err(|error| Error::Listen { address, error })?;
             print(&format!("{name} answers on http://{}/\n", echo.address()))?;
-            tokio::spawn(echo.serve());
+            let mut ended = ended.clone();
+            backends.spawn(echo.serve(async move {
+                let _ = ended.wait_for(|ended| *ended).await;
+            }));
         }
         signals.next().await;
+        end.send_replace(true);
+        backends.join_all().await;
         Ok(ExitCode::SUCCESS)
     })
 }

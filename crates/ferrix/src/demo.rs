@@ -39,7 +39,7 @@ pub async fn start_backends(table: &Table) -> Result<BTreeMap<SocketAddr, String
                 address,
                 error,
             })?;
-            tokio::spawn(echo.serve());
+            tokio::spawn(echo.serve(std::future::pending()));
             backends.insert(address, service.id.to_string());
         }
     }

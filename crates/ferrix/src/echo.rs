@@ -4,7 +4,8 @@
 //! taken. For examples and demonstrations, not for traffic.
 
 use std::{
-    collections::BTreeMap, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration,
+    collections::BTreeMap, convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc,
+    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -17,7 +18,10 @@ use http_body_util::{BodyExt as _, Full, channel::Channel, combinators::BoxBody}
 use hyper::{body::Incoming, service::service_fn, upgrade::Upgraded};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
 use serde::Serialize;
 use sha1::{Digest as _, Sha1};
@@ -27,6 +31,9 @@ use tokio::{
 };
 
 type Body = BoxBody<Bytes, Infallible>;
+
+/// How long requests in flight may take at the end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A backend that listens.
 #[derive(Debug)]
@@ -54,22 +61,30 @@ impl Echo {
         self.address
     }
 
-    /// Answers for ever.
-    pub async fn serve(self) {
+    /// Answers until `end`, and what has been asked by then within [`PATIENCE`].
+    pub async fn serve(self, end: impl Future<Output = ()>) {
+        let connections = GracefulShutdown::new();
+        let mut end = pin!(end);
         loop {
-            match self.listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = &mut end => break,
+            };
+            match accepted {
                 Ok((stream, client)) => {
                     let name = Arc::clone(&self.name);
-                    tokio::spawn(converse(stream, client, name));
+                    tokio::spawn(converse(stream, client, name, connections.watcher()));
                 }
                 // Out of file descriptors, or a client that is gone already: both pass.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
+        drop(self.listener);
+        let _ = tokio::time::timeout(PATIENCE, connections.shutdown()).await;
     }
 }
 
-async fn converse(stream: TcpStream, client: SocketAddr, name: Arc<str>) {
+async fn converse(stream: TcpStream, client: SocketAddr, name: Arc<str>, watcher: Watcher) {
     // Small answers should not wait for each other.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
@@ -77,9 +92,9 @@ async fn converse(stream: TcpStream, client: SocketAddr, name: Arc<str>) {
         async move { Ok::<_, Infallible>(answer(request, client, &name).await) }
     });
     // A client that breaks off is no news.
-    let _ = auto::Builder::new(TokioExecutor::new())
-        .serve_connection_with_upgrades(TokioIo::new(stream), service)
-        .await;
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let _ = watcher.watch(connection.into_owned()).await;
 }
 
 async fn answer(request: Request<Incoming>, client: SocketAddr, name: &str) -> Response<Body> {

@@ -7,7 +7,7 @@ async fn connect() -> BufReader<TcpStream> {
         .await
         .unwrap();
     let address = echo.address();
-    tokio::spawn(echo.serve());
+    tokio::spawn(echo.serve(std::future::pending()));
     BufReader::new(TcpStream::connect(address).await.unwrap())
 }
 
