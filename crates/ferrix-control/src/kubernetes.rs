@@ -33,6 +33,8 @@ mod ledger;
 mod replica;
 mod source;
 mod status;
+#[cfg(test)]
+mod tests;
 mod watch_kind;
 
 /// How to reach the API server, and what to ask of it.

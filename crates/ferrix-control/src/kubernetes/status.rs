@@ -102,7 +102,11 @@ pub(super) async fn run(mut inputs: Inputs) {
     }
 }
 
-async fn send(client: Client, identity: Arc<Identity>, write: Write) -> (Write, Written) {
+pub(super) async fn send(
+    client: Client,
+    identity: Arc<Identity>,
+    write: Write,
+) -> (Write, Written) {
     let outcome = apply(&client, &write).await;
     if outcome == Written::Done {
         for (reason, message) in &write.events {

@@ -35,7 +35,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The pause where the kind or the permission is missing: somebody has to act first.
-const PAUSE_WHEN_REFUSED: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE_WHEN_REFUSED: Duration = Duration::from_secs(15);
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +81,7 @@ pub(super) enum Refusal {
 /// Watches until nobody listens.
 pub(super) async fn run(client: Client, scope: Scope, sink: mpsc::Sender<Message>) {
     let mut told: Option<String> = None;
+    let mut refusals = 0;
     // Older clusters have older versions of some kinds only.
     for version in scope.kind.versions().iter().cycle() {
         let api = api(&client, &scope, version);
@@ -104,6 +105,7 @@ pub(super) async fn run(client: Client, scope: Scope, sink: mpsc::Sender<Message
                             continue;
                         }
                         Event::InitDone => {
+                            refusals = 0;
                             Some(Message::Listed(scope.clone(), std::mem::take(&mut listed)))
                         }
                         Event::Apply(object) => item(&scope, version, object)
@@ -134,7 +136,9 @@ pub(super) async fn run(client: Client, scope: Scope, sink: mpsc::Sender<Message
         if sink.send(message).await.is_err() {
             return;
         }
-        tokio::time::sleep(PAUSE_WHEN_REFUSED).await;
+        refusals += 1;
+        let pause = FIRST_PAUSE * 2_u32.pow(refusals.min(10));
+        tokio::time::sleep(jittered(pause.min(LONGEST_PAUSE_WHEN_REFUSED))).await;
     }
 }
 
@@ -195,9 +199,9 @@ fn item(scope: &Scope, version: &str, object: DynamicObject) -> Option<Item> {
 }
 
 fn refusal(error: &watcher::Error) -> Option<Refusal> {
-    let (watcher::Error::InitialListFailed(kube::Error::Api(status))
-    | watcher::Error::WatchStartFailed(kube::Error::Api(status))) = error
-    else {
+    // What has been listed once is known to be there and permitted: an API server that has just
+    // started may say otherwise.
+    let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else {
         return None;
     };
     match status.code {

@@ -1,0 +1,292 @@
+//! The API server's part is played by a script: what is asked without being in it fails the test.
+
+use std::{
+    collections::VecDeque,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use ferrix_api::ingressroute::IngressRouteStatus;
+use http::{Request, Response};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tower::service_fn;
+
+use super::*;
+use crate::{
+    objects::{Kind, ObjectName},
+    report::Reason,
+};
+
+/// One request that is expected, and its answer.
+struct Scene {
+    asked: &'static str,
+    code: u16,
+    answer: Value,
+}
+
+fn scene(asked: &'static str, code: u16, answer: Value) -> Scene {
+    Scene {
+        asked,
+        code,
+        answer,
+    }
+}
+
+/// An API server that follows a script.
+#[derive(Clone, Default)]
+struct Script(Arc<Mutex<Played>>);
+
+#[derive(Default)]
+struct Played {
+    scenes: VecDeque<Scene>,
+    /// What was sent, in order.
+    bodies: Vec<Value>,
+    /// What was asked beyond the script.
+    wrong: Vec<String>,
+}
+
+impl Script {
+    fn new(scenes: impl IntoIterator<Item = Scene>) -> Self {
+        let script = Self::default();
+        script.0.lock().unwrap().scenes.extend(scenes);
+        script
+    }
+
+    fn client(&self) -> Client {
+        let script = self.clone();
+        let service = service_fn(move |request: Request<Body>| {
+            let script = script.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let asked = format!("{} {}", parts.method, parts.uri.path());
+                let body = body.collect_bytes().await.unwrap();
+                let (code, answer) = script.play(&asked, &body);
+                let answer = Body::from(serde_json::to_vec(&answer).unwrap());
+                Ok::<_, std::convert::Infallible>(
+                    Response::builder().status(code).body(answer).unwrap(),
+                )
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    fn play(&self, asked: &str, body: &[u8]) -> (u16, Value) {
+        let mut played = self.0.lock().unwrap();
+        let sent: Value = serde_json::from_slice(body).unwrap_or_default();
+        match played.scenes.pop_front() {
+            Some(scene) if scene.asked == asked => {
+                played.bodies.push(sent.clone());
+                // Null: what was sent comes back.
+                let answer = if scene.answer.is_null() {
+                    sent
+                } else {
+                    scene.answer
+                };
+                (scene.code, answer)
+            }
+            scene => {
+                let expected = scene.map_or("nothing", |scene| scene.asked);
+                played.wrong.push(format!("{asked} instead of {expected}"));
+                (500, failure(500))
+            }
+        }
+    }
+
+    /// Waits until the script is at its end, and returns what was sent.
+    async fn bodies(&self) -> Vec<Value> {
+        let started = Instant::now();
+        loop {
+            {
+                let played = self.0.lock().unwrap();
+                assert_eq!(played.wrong, [""; 0]);
+                if played.scenes.is_empty() {
+                    return played.bodies.clone();
+                }
+                let left = played.scenes.len();
+                assert!(
+                    started.elapsed() < Duration::from_secs(15),
+                    "{left} scenes are left"
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn failure(code: u16) -> Value {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "message": "as the script says", "reason": "Script", "code": code, "metadata": {},
+    })
+}
+
+fn identity() -> Arc<Identity> {
+    Arc::new(Identity {
+        name: "me".to_owned(),
+        namespace: "ferrix".to_owned(),
+        installation: "ferrix".to_owned(),
+        pod: None,
+    })
+}
+
+const LEASES: &str = "POST /apis/coordination.k8s.io/v1/namespaces/ferrix/leases";
+const LEASE: &str = "PUT /apis/coordination.k8s.io/v1/namespaces/ferrix/leases/ferrix";
+const STATUS: &str = "PATCH /apis/ferrix.com/v1/namespaces/default/ingressroutes/r/status";
+const EVENTS: &str = "POST /apis/events.k8s.io/v1/namespaces/default/events";
+
+/// Runs an election against a script; the Leases that are seen are none but listed.
+fn elect(
+    script: &Script,
+    seen: leases::Leases,
+) -> (
+    Receiver<bool>,
+    watch::Sender<bool>,
+    tokio::task::JoinHandle<()>,
+) {
+    let (leading, leads) = watch::channel(false);
+    let (leaving, left) = watch::channel(false);
+    let (sender, seen) = watch::channel(Arc::new(seen));
+    let client = script.client();
+    let task = tokio::spawn(async move {
+        let _sender = sender;
+        election::run(client, identity(), seen, leading, left).await;
+    });
+    (leads, leaving, task)
+}
+
+async fn becomes(leads: &mut Receiver<bool>, expected: bool) {
+    let changed = leads.wait_for(|leads| *leads == expected);
+    let changed = tokio::time::timeout(Duration::from_secs(15), changed).await;
+    changed.expect("in time").expect("the election goes on");
+}
+
+#[tokio::test]
+async fn the_first_makes_the_lease_and_gives_it_back_when_it_leaves() {
+    let script = Script::new([
+        scene(LEASES, 201, Value::Null),
+        scene(LEASE, 200, Value::Null),
+    ]);
+    let (mut leads, leaving, task) = elect(&script, Some([].into()));
+    becomes(&mut leads, true).await;
+    leaving.send_replace(true);
+    becomes(&mut leads, false).await;
+    let bodies = script.bodies().await;
+    assert_eq!(bodies[0]["spec"]["holderIdentity"], "me");
+    assert_eq!(bodies[0]["spec"]["leaseDurationSeconds"], 15);
+    assert_eq!(
+        bodies[0]["metadata"]["labels"][leases::INSTALLATION],
+        "ferrix"
+    );
+    assert_eq!(bodies[1]["spec"]["holderIdentity"], "");
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_slower_does_not_lead() {
+    let script = Script::new([scene(LEASES, 409, failure(409))]);
+    let (leads, leaving, task) = elect(&script, Some([].into()));
+    script.bodies().await;
+    leaving.send_replace(true);
+    task.await.unwrap();
+    assert!(!*leads.borrow());
+}
+
+#[tokio::test]
+async fn nothing_is_asked_before_the_leases_are_known_and_while_another_holds() {
+    let held = json!({
+        "metadata": {"name": "ferrix"},
+        "spec": {"holderIdentity": "other", "leaseDurationSeconds": 15},
+    });
+    let lease: Lease = serde_json::from_value(held).unwrap();
+    let observed = leases::Observed {
+        lease,
+        at: Instant::now(),
+    };
+    for seen in [None, Some([("ferrix".into(), observed)].into())] {
+        let script = Script::new([]);
+        let (leads, leaving, task) = elect(&script, seen);
+        // Longer than the election ever waits.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        leaving.send_replace(true);
+        task.await.unwrap();
+        script.bodies().await;
+        assert!(!*leads.borrow());
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_another_has_taken_is_given_up() {
+    let script = Script::new([
+        scene(LEASES, 201, Value::Null),
+        scene(LEASE, 409, failure(409)),
+    ]);
+    let (mut leads, leaving, task) = elect(&script, Some([].into()));
+    becomes(&mut leads, true).await;
+    // It is renewed after five seconds, and another was there.
+    becomes(&mut leads, false).await;
+    leaving.send_replace(true);
+    task.await.unwrap();
+    assert_eq!(script.bodies().await.len(), 2);
+}
+
+fn write(events: Vec<(Reason, String)>) -> ledger::Write {
+    ledger::Write {
+        name: ObjectName::new("default", "r"),
+        uid: "u".into(),
+        status: IngressRouteStatus {
+            entry_points: vec!["web".to_owned()],
+            ..IngressRouteStatus::default()
+        },
+        events,
+    }
+}
+
+#[tokio::test]
+async fn a_status_is_applied_by_our_own_field_manager() {
+    let object = json!({
+        "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
+        "metadata": {"name": "r", "namespace": "default"},
+        "spec": {"route": {"rules": []}},
+    });
+    let script = Script::new([scene(STATUS, 200, object), scene(EVENTS, 201, Value::Null)]);
+    let long = "é".repeat(2_000);
+    let events = vec![(Reason::InvalidRule, long)];
+    let sent = status::send(script.client(), identity(), write(events)).await;
+    assert_eq!(sent.1, ledger::Written::Done);
+    let bodies = script.bodies().await;
+    assert_eq!(bodies[0]["metadata"]["uid"], "u");
+    assert_eq!(bodies[0]["status"]["entryPoints"], json!(["web"]));
+    assert_eq!(bodies[1]["regarding"]["kind"], Kind::IngressRoute.as_str());
+    assert_eq!(bodies[1]["reason"], "InvalidRule");
+    assert_eq!(bodies[1]["type"], "Warning");
+    let note = bodies[1]["note"].as_str().unwrap();
+    assert!(
+        note.len() <= 1024 && note.ends_with('…'),
+        "{} bytes",
+        note.len()
+    );
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_status_that_is_not_taken() {
+    use ledger::Written::{Failed, Obsolete};
+
+    let cases = [
+        (404, Obsolete),
+        (409, Obsolete),
+        (429, Failed),
+        (403, Failed),
+        (500, Failed),
+        (503, Failed),
+    ];
+    for (code, expected) in cases {
+        // And no Event, which would tell of a status that nobody can read.
+        let script = Script::new([scene(STATUS, code, failure(code))]);
+        let events = vec![(Reason::InvalidRule, "wrong".to_owned())];
+        let sent = status::send(script.client(), identity(), write(events)).await;
+        assert_eq!(sent.1, expected, "{code}");
+        script.bodies().await;
+    }
+}
