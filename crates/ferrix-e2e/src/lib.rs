@@ -8,13 +8,17 @@
 //! The backends read as strictly as any server may and keep the bytes that they got: a test judges
 //! by both ends, never by the client's status alone. Every wait is bounded by [`within`].
 
+pub mod audit;
 pub mod backend;
 pub mod certificates;
 pub mod client;
+pub mod cluster;
+pub mod deploy;
 pub mod frames;
 pub mod gateway;
 pub mod http2_backend;
 pub mod http2_client;
+pub mod load;
 pub mod manifests;
 pub mod routes;
 pub mod wire;

@@ -1,0 +1,156 @@
+//! A user's first steps, grants, and broken objects beside good ones.
+
+use std::fs;
+
+use ferrix_e2e::{
+    certificates::Authority,
+    cluster::{Ferrix, Namespace, kubectl, repository, rolled_out, try_kubectl, until},
+    gateway,
+    load::{Load, Target},
+};
+
+use crate::{SOON, route};
+
+/// Proof 1: what the README says, over HTTP and then over TLS.
+#[tokio::test]
+#[ignore = "needs a cluster: cluster/test"]
+async fn a_route_is_served_as_the_readme_says() {
+    let ferrix = Ferrix::install();
+    let example = repository().join("deploy/example.yaml");
+    kubectl(&["apply", "-f", &example.display().to_string()]);
+    rolled_out("default", "deployment/api");
+    let space = Namespace::existing("default");
+    let answer = ferrix.answers("example.com", "/api", 200, SOON).await;
+    let text = answer.text();
+    assert!(text.contains("\"name\": \"api-"), "{text}");
+    assert_eq!(ferrix.get("example.com", "/other").await.status, 404);
+    let message = space
+        .wait("example-route", "Programmed", "True", "Programmed")
+        .await;
+    assert_eq!(message, "Served on `web`.");
+    assert_eq!(
+        space.object("ingressroute", "example-route")["status"]["replicas"],
+        "2/2"
+    );
+    let table = space.kubectl(&["get", "ingressroute"]);
+    assert!(table.contains("example.com"), "{table}");
+
+    let authority = Authority::new();
+    space.certificate(
+        "default-tls",
+        &authority.certify("default-tls", &["example.com"]),
+    );
+    let patch = r#"{"spec":{"tls":"default-tls"}}"#;
+    space.kubectl(&[
+        "patch",
+        "ingressroute",
+        "example-route",
+        "--type=merge",
+        "-p",
+        patch,
+    ]);
+    space
+        .wait("example-route", "ResolvedRefs", "True", "ResolvedRefs")
+        .await;
+    let target = Target {
+        tls: Some(authority.client(&[])),
+        ..Target::get(ferrix.websecure, "example.com", "/api")
+    };
+    let secure = until("an answer over TLS", SOON, async || {
+        let stream = gateway::tls(ferrix.websecure, &authority.client(&[]), "example.com").await;
+        stream.ok().map(|_| ())
+    });
+    secure.await;
+    let load = Load::start(&target, 2, 2);
+    load.reach(40, SOON).await;
+    let tally = load.stop().await;
+    assert_eq!(tally.failed(), 0, "{tally}");
+}
+
+/// Proof 7: a reference to another namespace follows its grant.
+#[tokio::test]
+#[ignore = "needs a cluster: cluster/test"]
+async fn a_grant_opens_and_closes_the_way() {
+    const GRANT: &str = "\
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: from-granted}
+spec:
+  from: [{group: ferrix.com, kind: IngressRoute, namespace: granted}]
+  to: [{group: '', kind: Service}]
+";
+    let ferrix = Ferrix::install();
+    let owner = Namespace::new("owner");
+    let guest = Namespace::new("granted");
+    owner.backend("api", 1);
+    guest.apply(&route(
+        "guest",
+        "granted.test",
+        "{name: api, namespace: owner, port: 80}",
+        "",
+    ));
+    ferrix.answers("granted.test", "/", 500, SOON).await;
+    guest
+        .wait("guest", "ResolvedRefs", "False", "NotPermitted")
+        .await;
+    for _ in 0..2 {
+        owner.apply(GRANT);
+        ferrix.answers("granted.test", "/", 200, SOON).await;
+        guest
+            .wait("guest", "ResolvedRefs", "True", "ResolvedRefs")
+            .await;
+        owner.kubectl(&["delete", "referencegrant", "from-granted"]);
+        ferrix.answers("granted.test", "/", 500, SOON).await;
+        guest
+            .wait("guest", "ResolvedRefs", "False", "NotPermitted")
+            .await;
+    }
+}
+
+/// Proof 8: whatever else is in the cluster, the answers of good routes never change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[ignore = "needs a cluster: cluster/test"]
+async fn broken_objects_change_nothing_about_good_ones() {
+    const GOOD: usize = 100;
+    let ferrix = Ferrix::install();
+    let space = Namespace::new("good");
+    let broken = Namespace::new("broken");
+    space.backend("api", 2);
+    let host = |number: usize| format!("good-{number}.test");
+    let routes: String = (0..GOOD)
+        .map(|number| {
+            let name = format!("good-{number}");
+            route(&name, &host(number), "{name: api, port: 80}", "")
+        })
+        .collect();
+    space.apply(&routes);
+    for number in 0..GOOD {
+        ferrix.answers(&host(number), "/", 200, SOON).await;
+    }
+
+    let folder = repository().join("crates/ferrix-control/tests/broken");
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
+    files.sort();
+    let load = Load::start(&Target::get(ferrix.web, &host(0), "/"), 2, 2);
+    let (mut accepted, mut refused) = (0, 0);
+    for (number, file) in files.iter().enumerate() {
+        // In a namespace of their own, so that they do not replace each other's namesakes there.
+        let file = file.display().to_string();
+        match try_kubectl(&["-n", broken.name(), "apply", "-f", &file], "") {
+            Ok(_) => accepted += 1,
+            Err(_) => refused += 1,
+        }
+        let answer = ferrix.get(&host(number % GOOD), "/").await;
+        assert_eq!(answer.status, 200, "beside {file}");
+    }
+    for number in 0..GOOD {
+        assert_eq!(ferrix.get(&host(number), "/").await.status, 200);
+    }
+    let tally = load.stop().await;
+    assert_eq!(tally.failed(), 0, "{tally}");
+    println!("{accepted} broken objects were taken by the API server, {refused} refused");
+    assert!(accepted + refused >= 60 && accepted >= 10);
+}

@@ -1,0 +1,55 @@
+//! What the tests before asked of the API server. Those after have one that has just been started,
+//! and refuses until it knows all roles.
+
+use std::collections::BTreeSet;
+
+use ferrix_e2e::{
+    audit::{Audit, FERRIX},
+    cluster::Ferrix,
+};
+
+/// Proof 9: what is granted is enough, and all that is asked for is needed.
+#[tokio::test]
+#[ignore = "needs a cluster: cluster/test"]
+async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
+    let _ferrix = Ferrix::install();
+    let calls = Audit::whole().calls(FERRIX);
+    let mut wrong = Vec::new();
+    let mut asked = BTreeSet::new();
+    for (call, count) in &calls {
+        println!("{count:6} {call:?}");
+        let resource = call.resource.as_str();
+        let fits = match call.verb.as_str() {
+            "list" | "watch" => match resource {
+                "ingressroutes" | "services" | "namespaces" | "endpointslices"
+                | "referencegrants" => call.namespace.is_empty(),
+                "secrets" => {
+                    !call.namespace.is_empty() && call.query.contains("type%3Dkubernetes.io%2Ftls")
+                }
+                "leases" => call.namespace == "ferrix",
+                _ => false,
+            },
+            "patch" => matches!(resource, "ingressroutes/status" | "leases"),
+            "create" => matches!(resource, "events" | "leases"),
+            "update" | "delete" => resource == "leases" && call.namespace == "ferrix",
+            _ => false,
+        };
+        if !fits || call.forbidden {
+            wrong.push(call);
+        }
+        asked.insert((call.verb.as_str(), resource));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for needed in [
+        ("watch", "ingressroutes"),
+        ("watch", "services"),
+        ("watch", "endpointslices"),
+        ("watch", "referencegrants"),
+        ("watch", "secrets"),
+        ("patch", "ingressroutes/status"),
+        ("create", "events"),
+        ("update", "leases"),
+    ] {
+        assert!(asked.contains(&needed), "{needed:?} was never asked");
+    }
+}
