@@ -57,6 +57,9 @@ pub enum Secrets {
     Cluster,
 }
 
+/// How long an end waits for the API server.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// Why the API server cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {
@@ -116,10 +119,12 @@ impl Kubernetes {
         self.reports.clone()
     }
 
-    /// Tells the other replicas that this one is about to end, so that none waits for it. The
-    /// objects are watched on.
-    pub fn leave(&self) {
+    /// Tells the other replicas that this one is about to end, so that none waits for it, and
+    /// returns when they have been told, or soon. The objects are watched on.
+    pub async fn leave(&self) {
         self.leaving.send_replace(true);
+        // Whoever has something to tell keeps a receiver until it is told.
+        let _ = tokio::time::timeout(GOODBYE, self.leaving.closed()).await;
     }
 }
 
@@ -127,22 +132,37 @@ impl Identity {
     fn new(settings: &Settings, namespace: &str) -> Self {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let name = variable("POD_NAME").or_else(|| variable("HOSTNAME"));
-        let name = name.unwrap_or_else(|| "ferrix".to_owned());
+        let name = label(&name.unwrap_or_default());
         Self {
             namespace: variable("POD_NAMESPACE").unwrap_or_else(|| namespace.to_owned()),
             installation: match &settings.ingress_class {
                 None => "ferrix".to_owned(),
-                Some(class) => format!("ferrix-{class}"),
+                Some(class) => label(&format!("ferrix-{class}")),
             },
             pod: variable("POD_UID").map(|uid| OwnerReference {
                 api_version: "v1".to_owned(),
                 kind: "Pod".to_owned(),
-                name: name.clone(),
+                name: variable("POD_NAME").unwrap_or_else(|| name.clone()),
                 uid,
                 ..OwnerReference::default()
             }),
             name,
         }
+    }
+}
+
+/// What can be the name of an object and the value of a label: pods' names are, a machine's may not
+/// be.
+fn label(name: &str) -> String {
+    const LONGEST: usize = 63;
+    let fits = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let name: String = (name.to_ascii_lowercase().chars())
+        .map(|letter| if fits(letter) { letter } else { '-' })
+        .take(LONGEST)
+        .collect();
+    match name.trim_matches('-') {
+        "" => "ferrix".to_owned(),
+        name => name.to_owned(),
     }
 }
 

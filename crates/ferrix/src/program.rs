@@ -98,9 +98,9 @@ impl Source {
     }
 
     /// Others need not wait for this instance any more.
-    fn leave(&self) {
+    async fn leave(&self) {
         if let Self::Kubernetes(kubernetes) = self {
-            kubernetes.leave();
+            kubernetes.leave().await;
         }
     }
 }
@@ -242,9 +242,11 @@ impl Program {
     /// `server.drain_timeout` for what is in flight. Returns how many connections were cut.
     pub async fn drain(&self) -> usize {
         self.readiness.drain();
-        self.source.leave();
-        tokio::time::sleep(self.drain_delay).await;
-        self.proxy.drain(self.drain_timeout).await
+        let drained = async {
+            tokio::time::sleep(self.drain_delay).await;
+            self.proxy.drain(self.drain_timeout).await
+        };
+        tokio::join!(drained, self.source.leave()).0
     }
 
     /// Runs until a signal: the first drains, the second ends at once.

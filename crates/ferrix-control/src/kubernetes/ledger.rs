@@ -65,8 +65,10 @@ pub(super) struct Ledger {
     routes: HashMap<ObjectName, Route>,
     report: Arc<Report>,
     replicas: BTreeMap<Box<str>, Progress>,
-    /// Routes to look at, and since when.
-    due: BTreeMap<ObjectName, Due>,
+    /// Routes to look at.
+    due: HashMap<ObjectName, Due>,
+    /// The same, by the time to do so.
+    queue: BTreeSet<(Instant, ObjectName)>,
     /// Routes that some replica has not confirmed.
     unconfirmed: BTreeSet<ObjectName>,
     in_flight: HashSet<ObjectName>,
@@ -120,7 +122,7 @@ impl Ledger {
     pub(super) fn see(&mut self, name: ObjectName, seen: Option<Seen>, now: Instant) {
         let Some(seen) = seen else {
             self.routes.remove(&name);
-            self.due.remove(&name);
+            self.forget(&name);
             self.unconfirmed.remove(&name);
             return;
         };
@@ -170,6 +172,7 @@ impl Ledger {
     pub(super) fn lead(&mut self, leading: bool, now: Instant) {
         self.leading = leading;
         self.due.clear();
+        self.queue.clear();
         self.unconfirmed.clear();
         if leading {
             let names: Vec<_> = self.routes.keys().cloned().collect();
@@ -183,13 +186,13 @@ impl Ledger {
     pub(super) fn written(&mut self, write: &Write, outcome: Written, now: Instant) {
         self.in_flight.remove(&write.name);
         match outcome {
-            Written::Obsolete => {}
-            Written::Failed => {
+            // If it is there at all, the watch has more to tell.
+            Written::Obsolete | Written::Failed => {
                 let due = Due {
                     since: now,
                     at: now + PATIENCE,
                 };
-                self.due.insert(write.name.clone(), due);
+                self.plan(write.name.clone(), due);
             }
             Written::Done => {
                 if let Some(route) = self.routes.get_mut(&write.name)
@@ -205,19 +208,20 @@ impl Ledger {
 
     /// At most `limit` statuses to write now.
     pub(super) fn writes(&mut self, limit: usize, now: Instant) -> Vec<Write> {
-        let ready: Vec<(ObjectName, Due)> = (self.due.iter())
-            .filter(|(name, due)| due.at <= now && !self.in_flight.contains(*name))
-            .map(|(name, due)| (name.clone(), *due))
-            .collect();
         let mut writes = Vec::new();
-        for (name, due) in ready {
-            if writes.len() == limit {
+        while writes.len() < limit
+            && let Some((at, name)) = self.queue.pop_first()
+        {
+            if at > now {
+                self.queue.insert((at, name));
                 break;
             }
-            self.due.remove(&name);
+            let Some(due) = self.due.remove(&name) else {
+                continue;
+            };
             match self.write(&name, due, now) {
                 Step::Nothing => {}
-                Step::Wait(until) => drop(self.due.insert(name, Due { at: until, ..due })),
+                Step::Wait(until) => self.plan(name, Due { at: until, ..due }),
                 Step::Write(write) => {
                     self.in_flight.insert(name);
                     writes.push(*write);
@@ -229,8 +233,7 @@ impl Ledger {
 
     /// When something may be due that is not now.
     pub(super) fn next(&self) -> Option<Instant> {
-        let waiting = (self.due.iter()).filter(|(name, _)| !self.in_flight.contains(*name));
-        waiting.map(|(_, due)| due.at).min()
+        self.queue.first().map(|(at, _)| *at)
     }
 
     fn write(&mut self, name: &ObjectName, due: Due, now: Instant) -> Step {
@@ -268,12 +271,24 @@ impl Ledger {
     }
 
     fn look_at(&mut self, name: ObjectName, now: Instant) {
+        // The end of a write looks at its route again.
+        if !self.in_flight.contains(&name) {
+            let since = self.due.get(&name).map_or(now, |due| due.since);
+            self.plan(name, Due { since, at: now });
+        }
+    }
+
+    fn plan(&mut self, name: ObjectName, due: Due) {
+        self.forget(&name);
         if self.leading {
-            let due = self.due.entry(name).or_insert(Due {
-                since: now,
-                at: now,
-            });
-            due.at = now;
+            self.queue.insert((due.at, name.clone()));
+            self.due.insert(name, due);
+        }
+    }
+
+    fn forget(&mut self, name: &ObjectName) {
+        if let Some(due) = self.due.remove(name) {
+            self.queue.remove(&(due.at, name.clone()));
         }
     }
 }

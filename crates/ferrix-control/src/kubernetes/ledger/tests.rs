@@ -322,6 +322,9 @@ fn a_failed_write_is_tried_again_later() {
     }
     let writes = desk.ledger.writes(1, desk.now);
     desk.ledger.written(&writes[0], Written::Obsolete, desk.now);
+    // The watch tells what has become of it.
+    let name = ObjectName::new("default", "r");
+    desk.ledger.see(name, None, desk.now);
     desk.pass(PATIENCE);
     assert!(desk.ledger.writes(1, desk.now).is_empty());
 }
