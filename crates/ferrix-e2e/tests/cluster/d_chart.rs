@@ -38,6 +38,8 @@ async fn the_chart_installs_beside_the_plain_manifests() {
         "--skip-crds",
         "--set=ingressClass=second",
         "--set=service.type=ClusterIP",
+        // The node is small.
+        "--set=resources.requests.cpu=50m",
     ]);
     let name = "second-ferrix";
     rolled_out("chart", &format!("deployment/{name}"));
