@@ -12,7 +12,8 @@
 use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use ferrix::Settings;
-use serde_yaml_ng::Value;
+use serde::Deserialize;
+use serde_yaml_ng::{Deserializer, Value};
 
 /// Where a permission of Ferrix has to be granted, and may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,14 +58,14 @@ const ASKED: &[(&str, &str, &[&str], Scope)] = &[
 
 const READ: &[&str] = &["list", "watch"];
 
-/// The documents of a file, without empty ones. They begin with a line `---`.
+/// The documents of a file, without empty ones.
 ///
 /// # Panics
 /// Where the text is not YAML.
 pub fn documents(text: &str) -> Vec<Value> {
-    text.split("\n---")
-        .map(|document| serde_yaml_ng::from_str(document).expect("YAML"))
-        .filter(|document: &Value| !document.is_null())
+    Deserializer::from_str(text)
+        .map(|document| Value::deserialize(document).expect("YAML"))
+        .filter(|document| !document.is_null())
         .collect()
 }
 
