@@ -1,12 +1,18 @@
-//! The manifests that install Ferrix hold what they promise, and the rules that say so can fail.
+//! The manifests and the chart that install Ferrix hold what they promise, and the rules that say so
+//! can fail. What needs Helm is ignored; `charts/check` runs it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::fs;
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
 use ferrix::Settings;
 use ferrix_e2e::deploy::{documents, lint, settings_text};
+use serde_yaml_ng::Value;
 
 const MANIFESTS: &str = "../../deploy/ferrix.yaml";
+const CHART: &str = "../../charts/ferrix";
 
 fn manifests() -> String {
     fs::read_to_string(MANIFESTS).unwrap()
@@ -397,4 +403,303 @@ fn each_rule_finds_what_it_is_for() {
         ran += 1;
     }
     assert_eq!(ran, 66);
+}
+
+#[test]
+fn the_chart_has_the_definition_of_the_kind() {
+    let source = "../../crds/k8s/ingressroute.yaml";
+    let copy = format!("{CHART}/crds/ingressroute.yaml");
+    if std::env::var_os("FERRIX_REFRESH").is_some() {
+        fs::copy(source, &copy).unwrap();
+    }
+    assert!(
+        fs::read(source).unwrap() == fs::read(&copy).unwrap(),
+        "{copy} is not {source}; refresh it with FERRIX_REFRESH=1",
+    );
+}
+
+fn helm(values: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("values.yaml");
+    fs::write(&file, values).unwrap();
+    Command::new(std::env::var_os("HELM").unwrap_or("helm".into()))
+        .args([
+            "template",
+            "ferrix",
+            CHART,
+            "--namespace=ferrix",
+            "--values",
+        ])
+        .arg(&file)
+        .output()
+        .expect("helm, on PATH or as $HELM")
+}
+
+/// What the chart makes of these values: as text, and read.
+fn rendered(values: &str) -> (String, Vec<Value>) {
+    let output = helm(values);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{values}: {error}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let documents = documents(&text);
+    (text, documents)
+}
+
+/// The objects, in an order of their own, without what only one of both ways to install has.
+fn comparable(documents: Vec<Value>) -> Vec<String> {
+    let mut objects: Vec<_> = documents
+        .into_iter()
+        .filter(|object| object["kind"] != "Namespace")
+        .map(|mut object| {
+            if let Some(labels) = object["metadata"]["labels"].as_mapping_mut() {
+                labels.remove("app.kubernetes.io/managed-by");
+                labels.remove("helm.sh/chart");
+            }
+            if object["kind"] == "Deployment" {
+                let pod = object["spec"]["template"]["metadata"].as_mapping_mut();
+                pod.unwrap().remove("annotations");
+            }
+            if object["kind"] == "ConfigMap" {
+                let settings = &mut object["data"]["ferrix.yaml"];
+                *settings = serde_yaml_ng::from_str(settings.as_str().unwrap()).unwrap();
+            }
+            let title = format!(
+                "{:?} {:?} {:?}",
+                object["kind"], object["metadata"]["namespace"], object["metadata"]["name"]
+            );
+            // Keys in order.
+            let object = serde_json::to_value(object).unwrap();
+            format!("{title} {object:#}")
+        })
+        .collect();
+    objects.sort();
+    objects
+}
+
+#[test]
+#[ignore = "needs Helm: charts/check"]
+fn the_chart_makes_the_objects_of_the_manifests() {
+    let chart = comparable(rendered("").1);
+    let manifests = comparable(documents(&manifests()));
+    assert_eq!(manifests.len(), 12);
+    for (chart, manifest) in chart.iter().zip(&manifests) {
+        assert!(chart == manifest, "chart: {chart}\nmanifests: {manifest}");
+    }
+    assert_eq!(chart.len(), manifests.len());
+}
+
+/// Values, what the rules say about them, and what else must be in what they make.
+const VALUES: &[(&str, &[&str], &[&str])] = &[
+    ("replicas: 3", &[], &["replicas: 3"]),
+    (
+        "replicas: 1",
+        &[
+            "Deployment ferrix/ferrix: one replica alone",
+            "Deployment ferrix/ferrix: no PodDisruptionBudget",
+        ],
+        &[],
+    ),
+    (
+        "autoscaling: {enabled: true, maxReplicas: 5}",
+        &[],
+        &[
+            "kind: HorizontalPodAutoscaler",
+            "maxReplicas: 5",
+            "averageUtilization: 70",
+        ],
+    ),
+    (
+        "image: {repository: example.com/proxies/ferrix, tag: 0.2.0}\nimagePullSecrets: [{name: key}]",
+        &[],
+        &[
+            "image: example.com/proxies/ferrix:0.2.0",
+            "imagePullSecrets:\n        - name: key",
+        ],
+    ),
+    (
+        "entryPoints:\n\
+         - {name: web, port: 8080, servicePort: 8000, proxyProtocol: [10.0.0.0/8]}\n\
+         - {name: secure-2, port: 8443, servicePort: 443, nodePort: 30443, secure: true}",
+        &[],
+        &[
+            "containerPort: 8080",
+            "port: 8000",
+            "proxy_protocol:\n      - 10.0.0.0/8",
+            "nodePort: 30443",
+            "targetPort: secure-2",
+        ],
+    ),
+    (
+        "settings: {access_log: {format: json}, limits: {connections: 1000000}, \
+         source: {allow_external_name: true}}",
+        &[],
+        &[
+            "format: json",
+            "connections: 1000000",
+            "allow_external_name: true\n      kubernetes: {}",
+        ],
+    ),
+    ("settings:", &[], &[]),
+    (
+        "settings: {server: {drain_timeout: 60s}}",
+        &[
+            "Deployment ferrix/ferrix: terminationGracePeriodSeconds 40 is not above 70s: preStop, \
+             server.drain_delay and server.drain_timeout",
+        ],
+        &[],
+    ),
+    (
+        "{settings: {server: {drain_timeout: 60s}}, preStopSeconds: 10, \
+         terminationGracePeriodSeconds: 90}",
+        &[],
+        &["seconds: 10"],
+    ),
+    ("ingressClass: internal", &[], &["ingress_class: internal"]),
+    (
+        "secrets: {namespaces: [shop, ferrix, '123']}",
+        &[],
+        &["namespace: \"shop\"", "namespace: \"123\""],
+    ),
+    (
+        "secrets: {clusterWide: true}",
+        &[
+            "ClusterRoleBinding ferrix-secrets: grants to list secrets in all namespaces",
+            "ClusterRoleBinding ferrix-secrets: grants to watch secrets in all namespaces",
+        ],
+        &["kubernetes:\n        secrets: cluster"],
+    ),
+    (
+        "{namespaces: [shop, blog], secrets: {namespaces: [shop]}}",
+        &[],
+        &["namespaces:\n      - shop\n      - blog"],
+    ),
+    ("{namespaces: [shop], secrets: {namespaces: []}}", &[], &[]),
+    (
+        "service: {type: NodePort, annotations: {a: b}, externalTrafficPolicy: Local}",
+        &[],
+        &[
+            "type: NodePort",
+            "annotations:\n    a: b",
+            "externalTrafficPolicy: Local",
+        ],
+    ),
+    (
+        "service: {loadBalancerIP: 192.0.2.1}",
+        &[],
+        &["loadBalancerIP: 192.0.2.1"],
+    ),
+    (
+        "{podAnnotations: {a: 'true'}, extraEnv: [{name: FERRIX_LOG, value: debug}], \
+         priorityClassName: system-cluster-critical, nodeSelector: {disk: ssd}, \
+         tolerations: [{operator: Exists}], affinity: {nodeAffinity: {}}, \
+         topologySpreadConstraints: [{topologyKey: zone, labelSelector: {matchLabels: \
+         {app.kubernetes.io/name: ferrix}}}]}",
+        &[],
+        &[
+            "a: \"true\"",
+            "- name: FERRIX_LOG\n              value: debug",
+            "priorityClassName: system-cluster-critical",
+            "nodeSelector:\n        disk: ssd",
+            "tolerations:\n        - operator: Exists",
+            "affinity:\n        nodeAffinity: {}",
+            "topologyKey: zone",
+        ],
+    ),
+    (
+        "{resources: {limits: {cpu: 4}}, podDisruptionBudget: {enabled: false}}",
+        &["Deployment ferrix/ferrix: no PodDisruptionBudget"],
+        &["cpu: 4", "memory: 512Mi"],
+    ),
+    (
+        "serviceMonitor: {enabled: true, labels: {release: prometheus}}",
+        &[],
+        &[
+            "kind: ServiceMonitor",
+            "release: prometheus",
+            "name: ferrix-admin",
+            "clusterIP: None",
+        ],
+    ),
+    (
+        "networkPolicy: {enabled: true, adminFrom: [{namespaceSelector: {}}]}",
+        &[],
+        &["kind: NetworkPolicy", "- namespaceSelector: {}"],
+    ),
+];
+
+#[test]
+#[ignore = "needs Helm: charts/check"]
+fn values_do_what_they_say() {
+    let mut ran = 0;
+    for (values, findings, texts) in VALUES {
+        let (text, documents) = rendered(values);
+        assert_eq!(lint(&documents), *findings, "{values}");
+        for expected in *texts {
+            assert!(
+                text.contains(expected),
+                "{values}: no {expected:?} in {text}"
+            );
+        }
+        ran += 1;
+    }
+    assert_eq!(ran, 20);
+}
+
+#[test]
+#[ignore = "needs Helm: charts/check"]
+fn a_namespaced_installation_has_nothing_of_the_whole_cluster() {
+    let (text, _) = rendered("{namespaces: [shop, blog], secrets: {namespaces: [shop]}}");
+    assert!(!text.contains("kind: ClusterRole"), "{text}");
+    let (text, _) = rendered("");
+    assert!(text.contains("kind: ClusterRole"));
+}
+
+#[test]
+#[ignore = "needs Helm: charts/check"]
+fn values_that_cannot_be_are_refused() {
+    let mut ran = 0;
+    for (values, expected) in [
+        ("replcas: 3", "additional properties 'replcas' not allowed"),
+        ("image: {tga: 1}", "additional properties 'tga' not allowed"),
+        ("entryPoints: []", "minItems"),
+        (
+            "entryPoints: [{name: web, port: 80, servicePort: 80}]",
+            "minimum: got 80, want 1,024",
+        ),
+        (
+            "entryPoints: [{name: my_web, port: 8080, servicePort: 80}]",
+            "does not match pattern",
+        ),
+        (
+            "entryPoints: [{name: admin, port: 8080, servicePort: 80}]",
+            "'not' failed",
+        ),
+        (
+            "settings: {entry_points: []}",
+            "settings.entry_points cannot be set: entryPoints says it",
+        ),
+        (
+            "settings: {admin: {}}",
+            "settings.admin cannot be set: the probes depend on it",
+        ),
+        (
+            "settings: {source: {namespaces: [shop]}}",
+            "settings.source.namespaces cannot be set",
+        ),
+        (
+            "namespaces: [shop]",
+            "secrets.namespaces: default is not watched",
+        ),
+        (
+            "{namespaces: [shop], secrets: {namespaces: [], clusterWide: true}}",
+            "secrets.clusterWide and namespaces exclude each other",
+        ),
+    ] {
+        let output = helm(values);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{values}");
+        assert!(error.contains(expected), "{values}: {error}");
+        ran += 1;
+    }
+    assert_eq!(ran, 11);
 }

@@ -1,0 +1,89 @@
+{{/* The release's name where it says ferrix already; with a suffix such as -secrets at most 63 long. */}}
+{{- define "ferrix.name" -}}
+{{- $name := contains "ferrix" .Release.Name | ternary .Release.Name (printf "%s-ferrix" .Release.Name) -}}
+{{- $name | trunc 54 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "ferrix.selectorLabels" -}}
+app.kubernetes.io/name: ferrix
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
+{{- define "ferrix.podLabels" -}}
+{{ include "ferrix.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- end }}
+
+{{- define "ferrix.labels" -}}
+{{ include "ferrix.podLabels" . }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* The only one that any role is bound to. */}}
+{{- define "ferrix.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "ferrix.name" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{/* What routes are made of, and what is told about them. */}}
+{{- define "ferrix.rules" -}}
+- apiGroups: [ferrix.com]
+  resources: [ingressroutes]
+  verbs: [list, watch]
+- apiGroups: [ferrix.com]
+  resources: [ingressroutes/status]
+  verbs: [patch]
+- apiGroups: [""]
+  {{- /* Who sees some namespaces only is told about none. */}}
+  resources: {{ empty .Values.namespaces | ternary "[services, namespaces]" "[services]" }}
+  verbs: [list, watch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [referencegrants]
+  verbs: [list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{- define "ferrix.secretRules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [list, watch]
+{{- end }}
+
+{{/*
+ferrix.yaml: `settings`, and the keys that other objects of the chart depend on. Those cannot be
+given twice, or permissions and ports would not fit.
+*/}}
+{{- define "ferrix.settings" -}}
+{{- $settings := .Values.settings | default dict }}
+{{- $made := dict "entry_points" "entryPoints says it" "admin" "the probes depend on it" }}
+{{- range $key, $why := $made }}
+  {{- if hasKey $settings $key }}
+    {{- fail (printf "settings.%s cannot be set: %s" $key $why) }}
+  {{- end }}
+{{- end }}
+{{- $made = dict "files" "objects come from the cluster" "kubernetes" "secrets.clusterWide says it" "namespaces" "the value namespaces says it" "ingress_class" "ingressClass says it" }}
+{{- range $key, $why := $made }}
+  {{- if hasKey ($settings.source | default dict) $key }}
+    {{- fail (printf "settings.source.%s cannot be set: %s" $key $why) }}
+  {{- end }}
+{{- end }}
+{{- $entryPoints := list }}
+{{- range .Values.entryPoints }}
+  {{- $entryPoint := dict "name" .name "port" .port "secure" (.secure | default false) }}
+  {{- with .proxyProtocol }}{{ $_ := set $entryPoint "proxy_protocol" . }}{{ end }}
+  {{- $entryPoints = append $entryPoints $entryPoint }}
+{{- end }}
+{{- $source := dict "kubernetes" (.Values.secrets.clusterWide | ternary (dict "secrets" "cluster") dict) }}
+{{- with .Values.namespaces }}{{ $_ := set $source "namespaces" . }}{{ end }}
+{{- with .Values.ingressClass }}{{ $_ := set $source "ingress_class" . }}{{ end }}
+{{- /* Not the loopback address of the default: the kubelet asks from outside of the pod. */}}
+{{- $made = dict "entry_points" $entryPoints "source" $source "admin" (dict "address" "[::]:6192") }}
+{{- mergeOverwrite (deepCopy $settings) $made | toYaml }}
+{{- end }}
