@@ -264,7 +264,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "Deployment ferrix/ferrix: no limits of memory",
     ),
     (
-        "              cpu: 500m\n",
+        "              cpu: 100m\n",
         "",
         "Deployment ferrix/ferrix: no requests of cpu",
     ),
