@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde_yaml_ng::Value;
+use tokio::time::timeout;
 
 use crate::{Client, certificates::Certified, client::Response};
 
@@ -191,6 +192,14 @@ impl Namespace {
         (text("status"), text("reason"), text("message"))
     }
 
+    /// Waits until every replica serves a route.
+    ///
+    /// # Panics
+    /// As [`Namespace::wait`].
+    pub async fn programmed(&self, route: &str) -> String {
+        self.wait(route, "Programmed", "True", "Programmed").await
+    }
+
     /// Waits until a condition of a route has this status and reason; returns its message.
     ///
     /// # Panics
@@ -311,8 +320,9 @@ impl Ferrix {
     /// Where that takes longer than `limit`.
     pub async fn answers(&self, host: &str, path: &str, status: u16, limit: Duration) -> Response {
         until(format!("{status} from {host}{path}"), limit, async || {
-            let response = self.get(host, path).await;
-            (response.status == status).then_some(response)
+            // Without the pods of a moment ago, an answer may take as long as connecting to them.
+            let response = timeout(Duration::from_secs(2), self.get(host, path)).await;
+            response.ok().filter(|response| response.status == status)
         })
         .await
     }

@@ -76,6 +76,8 @@ fn directives(level: LogLevel) -> String {
         "hyper_util",
         "rustls",
         "mio",
+        "kube_client",
+        "kube_runtime",
     ]
     .iter()
     .fold(ours.to_string(), |text, library| {

@@ -9,7 +9,7 @@ use ferrix_e2e::{
     load::{Load, Target},
 };
 
-use crate::{SOON, route};
+use crate::{SOON, allow_secrets, route};
 
 /// Proof 1: what the README says, over HTTP and then over TLS.
 #[tokio::test]
@@ -24,9 +24,7 @@ async fn a_route_is_served_as_the_readme_says() {
     let text = answer.text();
     assert!(text.contains("\"name\": \"api-"), "{text}");
     assert_eq!(ferrix.get("example.com", "/other").await.status, 404);
-    let message = space
-        .wait("example-route", "Programmed", "True", "Programmed")
-        .await;
+    let message = space.programmed("example-route").await;
     assert_eq!(message, "Served on `web`.");
     assert_eq!(
         space.object("ingressroute", "example-route")["status"]["replicas"],
@@ -115,6 +113,7 @@ async fn broken_objects_change_nothing_about_good_ones() {
     let ferrix = Ferrix::install();
     let space = Namespace::new("good");
     let broken = Namespace::new("broken");
+    allow_secrets("broken");
     space.backend("api", 2);
     let host = |number: usize| format!("good-{number}.test");
     let routes: String = (0..GOOD)

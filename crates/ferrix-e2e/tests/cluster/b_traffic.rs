@@ -27,7 +27,7 @@ async fn a_rolling_update_of_a_backend_loses_nothing() {
     let space = Namespace::new("rolling");
     space.backend("api", 3);
     space.apply(&route("api", "rolling.test", "{name: api, port: 80}", ""));
-    ferrix.answers("rolling.test", "/", 200, SOON).await;
+    space.programmed("api").await;
 
     let load = Load::start(&Target::get(ferrix.web, "rolling.test", "/"), 25, 25);
     load.reach(1_000, cluster::ROLLOUT).await;
@@ -63,7 +63,7 @@ async fn a_rolling_restart_of_ferrix_loses_nothing() {
     let space = Namespace::new("restart");
     space.backend("api", 2);
     space.apply(&route("api", "restart.test", "{name: api, port: 80}", ""));
-    ferrix.answers("restart.test", "/", 200, SOON).await;
+    space.programmed("api").await;
     let before = ferrix.pods();
 
     let target = Target::get(ferrix.web, "restart.test", "/");
@@ -193,7 +193,7 @@ async fn certificates_are_rotated_under_handshakes() {
         "{name: api, port: 80}",
         "  tls: tls\n",
     ));
-    space.wait("api", "Programmed", "True", "Programmed").await;
+    space.programmed("api").await;
 
     let client = authority.client(&[]);
     let target = Target {
@@ -256,7 +256,7 @@ async fn an_endpoint_that_dies_costs_nothing() {
     let space = Namespace::new("dying");
     space.backend("api", 3);
     space.apply(&route("api", "dying.test", "{name: api, port: 80}", ""));
-    ferrix.answers("dying.test", "/", 200, SOON).await;
+    space.programmed("api").await;
     for verdict in ["reject with tcp reset", "drop"] {
         let names = "jsonpath={.items[*].metadata.name}";
         let pods = space.kubectl(&["get", "pods", "-l", "app=api", "-o", names]);

@@ -9,7 +9,7 @@ use ferrix_e2e::{
 use serde::Deserialize;
 use serde_yaml_ng::{Deserializer, Value};
 
-use crate::{SOON, route};
+use crate::route;
 
 fn helm(arguments: &[&str]) -> String {
     let output = Command::new("helm")
@@ -52,17 +52,17 @@ async fn the_chart_installs_beside_the_plain_manifests() {
         class,
     ));
     space.apply(&route("ours", "plain.test", "{name: api, port: 80}", ""));
-    chart.answers("chart.test", "/", 200, SOON).await;
-    plain.answers("plain.test", "/", 200, SOON).await;
-    assert_eq!(chart.get("plain.test", "/").await.status, 404);
-    assert_eq!(plain.get("chart.test", "/").await.status, 404);
     for route in ["theirs", "ours"] {
-        space.wait(route, "Programmed", "True", "Programmed").await;
+        space.programmed(route).await;
         assert_eq!(
             space.object("ingressroute", route)["status"]["replicas"],
             "2/2"
         );
     }
+    assert_eq!(chart.get("chart.test", "/").await.status, 200);
+    assert_eq!(plain.get("plain.test", "/").await.status, 200);
+    assert_eq!(chart.get("plain.test", "/").await.status, 404);
+    assert_eq!(plain.get("chart.test", "/").await.status, 404);
     helm(&["uninstall", "second", "--namespace=chart"]);
 }
 

@@ -7,7 +7,7 @@ use ferrix_e2e::{
     load::{Load, Target},
 };
 
-use crate::{SOON, route};
+use crate::route;
 
 /// How long the API server is away.
 const OUTAGE: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ async fn nothing_is_lost_without_an_api_server() {
     space.backend("api", 2);
     let service = "{name: api, port: 80}";
     space.apply(&route("api", "outage.test", service, ""));
-    ferrix.answers("outage.test", "/", 200, SOON).await;
+    space.programmed("api").await;
     let load = Load::start(&Target::get(ferrix.web, "outage.test", "/"), 4, 4);
     // A stop of a minute, a restart, and a restart after which every watch has to list again.
     let returns: [(Duration, &[&str]); 3] = [
@@ -48,14 +48,7 @@ async fn nothing_is_lost_without_an_api_server() {
         .await;
         ferrix.answers(&host, "/", 200, RESYNC).await;
         println!("followed again {:?} after its return", back.elapsed());
-        space
-            .wait(
-                &format!("after-{number}"),
-                "Programmed",
-                "True",
-                "Programmed",
-            )
-            .await;
+        space.programmed(&format!("after-{number}")).await;
         for earlier in 0..=number {
             let host = format!("after-{earlier}.test");
             assert_eq!(ferrix.get(&host, "/").await.status, 200, "wiped: {host}");
