@@ -1,0 +1,17 @@
+"""Unary gRPC calls of 100 B over TLS, to a backend that speaks HTTP/2 without TLS."""
+
+from . import load
+from .rounds import interleave, sample
+
+
+def measure(bench, options):
+    names = [name for name in bench.names if name != "pingora"]
+    with bench.fleet(names, routes=options.routes) as fleet:
+        return {"unary": interleave(fleet, min(options.rounds, 3), lambda proxy: one(bench, proxy, options))}
+
+
+def one(bench, proxy, options):
+    values = dict(connections=8, streams=32, seconds=options.seconds)
+    return sample(
+        proxy, lambda: load.own("grpc", bench, proxy, "/echo.Echo/Unary", tls=True, **values)["requests"]
+    )

@@ -1,0 +1,19 @@
+"""New TLS connections, each with one request: full handshakes, and resumed ones."""
+
+from . import load
+from .rounds import interleave, sample
+
+
+def measure(bench, options):
+    with bench.fleet(routes=options.routes) as fleet:
+        return {
+            mode: interleave(fleet, min(options.rounds, 3), lambda proxy: one(bench, proxy, mode, options))
+            for mode in ("full", "resumed")
+        }
+
+
+def one(bench, proxy, mode, options):
+    values = dict(mode=mode, connections=16, seconds=options.seconds)
+    return sample(
+        proxy, lambda: load.own("handshakes", bench, proxy, "/app/100", tls=True, **values)["requests"]
+    )
