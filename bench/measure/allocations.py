@@ -39,5 +39,9 @@ def counted(bench, binary, values, requests):
 
 
 def total(statistics):
-    found = re.search(r"^\s*mallocs?\s*:?.*$", statistics, re.M)
-    raise Failure(f"not understood: {found and found[0]}")
+    """The last column of the lines of all sizes, such as `binS  7: ... 112 B  500.3 K  ok`."""
+    counts = re.findall(r"^  bin.*?(\d+(?:\.\d+)?) ?([KMG]?)i? +(?:ok|not all freed)$", statistics, re.M)
+    if not counts:
+        raise Failure("the allocator printed no statistics")
+    units = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}
+    return sum(float(number) * units[unit] for number, unit in counts)

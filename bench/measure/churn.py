@@ -15,7 +15,8 @@ from .configurations import write_slice
 from .failure import Failure
 
 CHANGES = 100  # a second
-OTHERS = 100  # services that change besides the one under load
+# The one service of all routes.
+SERVICE = 0
 
 
 def measure(bench, options):
@@ -29,7 +30,7 @@ def measure(bench, options):
 
 def under_load(bench, options):
     """Quiet and changing rounds take turns, at 60 % of the peak."""
-    with bench.one("ferrix", routes=min(1000, options.most_routes), services=True, tls=False) as proxy:
+    with bench.one("ferrix", routes=options.routes, tls=False) as proxy:
         seconds = max(1, round(options.seconds))
         rate = 0.6 * load.wrk(bench, proxy, "/app/100", seconds) / seconds
         rounds = {"quiet": [], "changing": []}
@@ -50,11 +51,10 @@ def under_load(bench, options):
 
 
 class Changes:
-    """Every second change gives the service under load one endpoint more, or less; the others do so
-    with services that nobody asks for."""
+    """The service under load has one endpoint more, and then one less."""
 
     def __init__(self, proxy):
-        self.manifests, self.target = proxy.setup.folder / "manifests", proxy.setup.target
+        self.manifests = proxy.setup.folder / "manifests"
         self.count = 0
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.change)
@@ -66,34 +66,28 @@ class Changes:
     def __exit__(self, *_):
         self.ended.set()
         self.thread.join()
-        write_slice(self.manifests, self.target, ["127.0.0.1"])
+        write_slice(self.manifests, SERVICE, ["127.0.0.1"])
 
     def change(self):
         start = time.monotonic()
         while not self.ended.wait(max(0, start + self.count / CHANGES - time.monotonic())):
-            more = self.count // 2 % 2 == 0
-            if self.count % 2 == 0:
-                addresses = ["127.0.0.1", "127.0.0.2"] if more else ["127.0.0.1"]
-                write_slice(self.manifests, self.target, addresses)
-            else:
-                other = self.count // 2 % OTHERS
-                addresses = ["127.1.200.1", "127.1.200.2"] if self.count % 400 < 200 else ["127.1.200.1"]
-                write_slice(self.manifests, other + (other == self.target), addresses)
+            addresses = ["127.0.0.1", "127.0.0.2"][: 2 - self.count % 2]
+            write_slice(self.manifests, SERVICE, addresses)
             self.count += 1
 
 
 def delay(bench, options):
     """Milliseconds from the change of a file to the first answer from the new endpoint, among the most
     routes. In it is the time for which a folder is left to settle."""
-    with bench.one("ferrix", routes=options.most_routes, services=True, tls=False) as proxy:
-        manifests, target = proxy.setup.folder / "manifests", proxy.setup.target
+    with bench.one("ferrix", routes=options.most_routes, tls=False) as proxy:
+        manifests = proxy.setup.folder / "manifests"
         client = http.client.HTTPConnection("127.0.0.1", proxy.setup.plain_port, timeout=5)
         delays = []
         for number in range(options.rounds * 4):
             time.sleep(0.3)
             address = f"127.0.0.{2 - number % 2}"
             begin = time.monotonic()
-            write_slice(manifests, target, [address])
+            write_slice(manifests, SERVICE, [address])
             while answering(client, proxy) != address:
                 if time.monotonic() > begin + 5:
                     raise Failure("a change was not served within 5 s")

@@ -24,7 +24,7 @@ def measure(bench, options):
             chosen = {key: proxy for key, proxy in fleet.items() if key != "pingora" or not case.get("upload")}
             rounds = min(options.rounds, 3) if case.get("large") else options.rounds
             results[name] = interleave(
-                chosen, rounds, lambda proxy: one(bench, proxy, case, options), lambda proxy: one(bench, proxy, case, options, 0.5)
+                chosen, rounds, lambda proxy: one(bench, proxy, case, options), lambda proxy: one(bench, proxy, case, options, 0.5 if options.seconds > 1 else 1)
             )
     return results
 

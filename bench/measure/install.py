@@ -86,7 +86,7 @@ def build_counting():
     target = CACHE / "counting"
     environment = {
         **ENVIRONMENT,
-        "CFLAGS": "-DMI_STAT=1",
+        "CFLAGS": "-DMI_STAT=2",
         "CARGO_PROFILE_RELEASE_LTO": "off",
         "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
     }

@@ -27,8 +27,8 @@ TITLES = {
     "ferrix": "Ferrix",
 }
 PROXY_CORE, LOAD_CORE = "0", "1"
-# Long enough for the slowest peer to load 10,000 routes on one core.
-PATIENCE = 90
+# A peer that has not loaded its routes by then is told as such.
+PATIENCE = 60
 
 
 class Proxy:
