@@ -20,6 +20,10 @@ use crate::{Client, certificates::Certified, client::Response};
 /// How long a rollout, or the start of a pod, may take on a machine that does other work too.
 pub const ROLLOUT: Duration = Duration::from_secs(180);
 
+/// How long a status may take while a machine does other work too, such as deleting a thousand
+/// routes.
+pub const REPORT: Duration = Duration::from_secs(40);
+
 /// The image that `cluster/test` imports: Ferrix, and with `echo` a backend.
 pub const IMAGE: &str = "ferrix:0.1.0";
 
@@ -203,10 +207,10 @@ impl Namespace {
     /// Waits until a condition of a route has this status and reason; returns its message.
     ///
     /// # Panics
-    /// Where that takes longer than ten seconds.
+    /// Where that takes longer than [`REPORT`].
     pub async fn wait(&self, route: &str, condition: &str, status: &str, reason: &str) -> String {
         let what = format!("{condition} {status} {reason} of {route}");
-        until(what, Duration::from_secs(10), async || {
+        until(what, REPORT, async || {
             let found = self.condition(route, condition);
             (found.0 == status && found.1 == reason).then_some(found.2)
         })
