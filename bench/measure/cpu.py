@@ -3,8 +3,7 @@
 from . import load
 from .rounds import interleave, sample
 
-# Name, title, path, TLS, HTTP/2, upload; and what one request moves, where that is the point.
-MEBIBYTE = 1024 * 1024
+# By name: the title, and what is asked for.
 CASES = {
     "h1-100": ("HTTP/1, 100 B", dict(path="/app/100")),
     "h1-10k": ("HTTP/1, 10 KiB", dict(path="/app/10k")),
@@ -22,15 +21,20 @@ def measure(bench, options):
         for name, (_, case) in CASES.items():
             # The reference has no routes, so it knows one backend only.
             chosen = {key: proxy for key, proxy in fleet.items() if key != "pingora" or not case.get("upload")}
+            # A large body is many pieces: shorter rounds, and fewer, tell as much.
             rounds = min(options.rounds, 3) if case.get("large") else options.rounds
+            seconds = min(1, options.seconds) if case.get("large") else options.seconds
             results[name] = interleave(
-                chosen, rounds, lambda proxy: one(bench, proxy, case, options), lambda proxy: one(bench, proxy, case, options, 0.5 if options.seconds > 1 else 1)
+                chosen,
+                rounds,
+                lambda proxy: one(bench, proxy, case, seconds),
+                lambda proxy: one(bench, proxy, case, min(1, seconds)),
             )
     return results
 
 
-def one(bench, proxy, case, options, share=1.0):
-    return sample(proxy, lambda: send(bench, proxy, case, options.seconds * share))
+def one(bench, proxy, case, seconds):
+    return sample(proxy, lambda: send(bench, proxy, case, seconds))
 
 
 def send(bench, proxy, case, seconds):

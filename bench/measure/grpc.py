@@ -7,11 +7,16 @@ from .rounds import interleave, sample
 def measure(bench, options):
     names = [name for name in bench.names if name != "pingora"]
     with bench.fleet(names, routes=options.routes) as fleet:
-        return {"unary": interleave(fleet, min(options.rounds, 3), lambda proxy: one(bench, proxy, options))}
+        return {"unary": interleave(
+                fleet,
+                min(options.rounds, 3),
+                lambda proxy: one(bench, proxy, options.seconds),
+                lambda proxy: one(bench, proxy, min(1, options.seconds)),
+            )}
 
 
-def one(bench, proxy, options):
-    values = dict(connections=8, streams=32, seconds=options.seconds)
+def one(bench, proxy, seconds):
+    values = dict(connections=8, streams=32, seconds=seconds)
     return sample(
         proxy, lambda: load.own("grpc", bench, proxy, "/echo.Echo/Unary", tls=True, **values)["requests"]
     )

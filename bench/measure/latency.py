@@ -12,7 +12,8 @@ CONNECTIONS = 64
 
 
 def measure(bench, options):
-    with bench.fleet(routes=options.routes) as fleet:
+    names = [name for name in bench.names if name != "pingora"]
+    with bench.fleet(names, routes=options.routes) as fleet:
         peaks = find_peaks(bench, fleet, options)
         return {
             "peaks": peaks,

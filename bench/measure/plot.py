@@ -121,9 +121,7 @@ def nice(most):
 
 
 def number(value):
-    if value >= 10000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def rectangle(x, y, width, height, colour, opacity):

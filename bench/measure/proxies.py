@@ -28,7 +28,7 @@ TITLES = {
 }
 PROXY_CORE, LOAD_CORE = "0", "1"
 # A peer that has not loaded its routes by then is told as such.
-PATIENCE = 60
+PATIENCE = 45
 
 
 class Proxy:

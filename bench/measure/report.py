@@ -8,8 +8,6 @@ from .goals import goals
 from .proxies import TITLES
 from .rounds import cost
 
-MEBIBYTE = 1024 * 1024
-
 
 def write(results, folder):
     plots = folder / "benchmarks"
@@ -52,7 +50,8 @@ the ratio to nginx. A measurement in which one answer was lost or not good is no
 * Machine: {machine["processor"]}{", virtual" if machine["virtual"] else ""}, {machine["cores"]} cores,
   {machine["memory_bytes"] / 2**30:.0f} GiB of memory; Linux {machine["kernel"]}, {machine["system"]}.
 * Each proxy has one worker on core 0; load and backend have core 1. {options["routes"]:,} routes unless
-  said otherwise, each of one host and path. Rounds of {options["seconds"]:g} s.
+  said otherwise, each of one host and path. Rounds of {options["seconds"]:g} s, or of 1 s
+  where that is enough.
 * Versions: {versions}."""
 
 

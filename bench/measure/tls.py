@@ -7,13 +7,18 @@ from .rounds import interleave, sample
 def measure(bench, options):
     with bench.fleet(routes=options.routes) as fleet:
         return {
-            mode: interleave(fleet, min(options.rounds, 3), lambda proxy: one(bench, proxy, mode, options))
+            mode: interleave(
+                fleet,
+                min(options.rounds, 3),
+                lambda proxy: one(bench, proxy, mode, options.seconds),
+                lambda proxy: one(bench, proxy, mode, min(1, options.seconds)),
+            )
             for mode in ("full", "resumed")
         }
 
 
-def one(bench, proxy, mode, options):
-    values = dict(mode=mode, connections=16, seconds=options.seconds)
+def one(bench, proxy, mode, seconds):
+    values = dict(mode=mode, connections=16, seconds=seconds)
     return sample(
         proxy, lambda: load.own("handshakes", bench, proxy, "/app/100", tls=True, **values)["requests"]
     )

@@ -21,6 +21,6 @@ def measure(bench, options):
                 results[f"{case}-{workers}"] = interleave(
                     fleet,
                     min(options.rounds, 3),
-                    lambda proxy: sample(proxy, lambda: send(bench, proxy, options.seconds)),
+                    lambda proxy: sample(proxy, lambda: send(bench, proxy, min(1, options.seconds))),
                 )
     return results
