@@ -12,9 +12,9 @@ A peer or a measurement that fails is named in the report, and the rest goes on.
 """
 
 import argparse
+import hashlib
 import importlib
 import json
-import os
 import resource
 import signal
 import sys
@@ -36,6 +36,7 @@ def main():
         published = options.output / "benchmarks" / "results.json"
         report.write(json.loads(published.read_text()), options.output)
         return
+    options.built = options.binary is None
     options.binary = install.install(options.binary)
     raise_file_limit()
     path = CACHE / "smoke.json" if options.smoke else RESULTS
@@ -88,16 +89,24 @@ def raise_file_limit():
 
 def load_results(path, options):
     """Of the last run, to go on with it, or of a new one."""
-    if options.resume and path.exists():
-        return json.loads(path.read_text())
     keys = ["routes", "most_routes", "rounds", "seconds", "latency_seconds", "idle", "requests"]
-    return {
+    new = {
+        "sittings": 1,
+        "binary": hashlib.sha256(options.binary.read_bytes()).hexdigest()[:12],
         "date": time.strftime("%Y-%m-%d"),
         "options": {key: getattr(options, key) for key in keys},
         "peers": options.peers,
-        "machine": machine.describe(options.binary),
+        "machine": machine.describe(options.binary, options.built),
         "scenarios": {},
     }
+    if not options.resume or not path.exists():
+        return new
+    last = json.loads(path.read_text())
+    # Figures of two programs, or of two ways to measure, do not belong on one page.
+    for key in ("binary", "options", "peers"):
+        if last[key] != new[key]:
+            sys.exit(f"the last run had another {key}: {last[key]}; begin a new one, without --resume")
+    return {**last, "sittings": last["sittings"] + 1}
 
 
 def measure_all(options, results, path):

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from . import install
-from .paths import BENCH, ENVIRONMENT, ROOT, TARGET
+from .paths import BENCH, ENVIRONMENT, ROOT
 
 VERSIONS = {
     "nginx": (["nginx", "-v"], r"nginx/(\S+)"),
@@ -23,7 +23,7 @@ VERSIONS = {
 }
 
 
-def describe(binary):
+def describe(binary, built):
     cpuinfo = Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s*: (.*)", cpuinfo)
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
@@ -35,18 +35,18 @@ def describe(binary):
         "memory_bytes": int(memory[1]) * 1024,
         "kernel": re.match(r"[\d.]+", platform.release())[0],
         "system": system[1] if system else platform.system(),
-        "versions": versions(binary),
+        "versions": versions(binary, built),
     }
 
 
-def versions(binary):
+def versions(binary, built):
     found = {name: version(*how) for name, how in VERSIONS.items()}
     lock = (BENCH / "pingora-proxy" / "Cargo.lock").read_text()
     pingora = re.search(r'name = "pingora-proxy"\nversion = "(.*)"', lock)
     found["pingora"] = pingora[1] if pingora else "unknown"
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
+    # Of a binary that was given nobody knows the commit.
+    head = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True).stdout.strip() if built else ""
     found["ferrix"] = (version([str(binary), "--version"], r"(\d\S+)") or "") + (f" ({commit})" if commit else "")
     return found
 

@@ -34,12 +34,14 @@ def text(results):
 
 def introduction(results):
     machine, options = results["machine"], results["options"]
+    count = results["sittings"]
+    sittings = "all of it in one run" if count == 1 else f"in {count} sittings with the same programs"
     versions = ", ".join(
         f"{TITLES.get(name, name)} {version}" for name, version in machine["versions"].items() if version
     )
     return f"""# Benchmarks
 
-Made by `bench/run.py` on {results["date"]}, all of it in one run; do not edit. What is measured, how, why
+Made by `bench/run.py` on {results["date"]}, {sittings}; do not edit. What is measured, how, why
 it is fair and what to distrust: [bench/README.md](../bench/README.md). All figures:
 [results.json](benchmarks/results.json).
 
