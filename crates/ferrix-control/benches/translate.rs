@@ -1,4 +1,4 @@
-//! Ten thousand routes: a whole translation with its publication, and one changed EndpointSlice.
+//! Ten thousand routes: a whole translation with its publication, and changes of one object each.
 
 use std::hint::black_box;
 
@@ -6,7 +6,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ferrix_control::{
     Compiler,
     decode::{self, Decoded, Strictness},
-    objects::Origin,
+    objects::{Key, Kind, Origin},
     settings::Settings,
     translate,
     world::{Change, World},
@@ -27,7 +27,15 @@ fn change(value: &Value) -> Change {
     }
 }
 
-fn route(number: usize) -> Value {
+/// Which host a route is for.
+type Host = fn(usize) -> String;
+
+/// Four routes have a host each.
+const SOME: Host = |number| format!("host-{}.example.com", number / 4);
+const EACH: Host = |number| format!("host-{number}.example.com");
+const ONE: Host = |_| "example.com".to_owned();
+
+fn route(number: usize, host: Host) -> Value {
     json!({
         "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
         "metadata": {
@@ -35,7 +43,7 @@ fn route(number: usize) -> Value {
             "creationTimestamp": "2026-01-01T00:00:00Z",
         },
         "spec": { "route": {
-            "host": format!("host-{}.example.com", number / 4),
+            "host": host(number),
             "rules": [{
                 "matches": format!("PathPrefix(`/app-{number}`) && Method(`GET`)"),
                 "service": { "name": format!("service-{number}"), "port": "http" },
@@ -44,11 +52,11 @@ fn route(number: usize) -> Value {
     })
 }
 
-fn service(number: usize) -> Value {
+fn service(number: usize, port: usize) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": { "name": format!("service-{number}"), "namespace": "default" },
-        "spec": { "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] },
+        "spec": { "ports": [{ "name": "http", "port": port, "targetPort": 8080 }] },
     })
 }
 
@@ -73,9 +81,23 @@ fn slice(number: usize, version: usize) -> Value {
     })
 }
 
-fn objects() -> Vec<Change> {
+fn grant(version: usize) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "ReferenceGrant",
+        "metadata": { "name": "grant", "namespace": "default" },
+        "spec": {
+            "from": [{
+                "group": "ferrix.com", "kind": "IngressRoute",
+                "namespace": format!("namespace-{version}"),
+            }],
+            "to": [{ "group": "", "kind": "Service" }],
+        },
+    })
+}
+
+fn objects(host: Host) -> Vec<Change> {
     (0..ROUTES)
-        .flat_map(|number| [route(number), service(number), slice(number, 0)])
+        .flat_map(|number| [route(number, host), service(number, 80), slice(number, 0)])
         .map(|value| change(&value))
         .collect()
 }
@@ -87,10 +109,10 @@ fn settings() -> Settings {
     }])
 }
 
-fn compiler() -> Compiler {
+fn compiler(host: Host) -> Compiler {
     let (publisher, _) = publish::channel();
     let mut compiler = Compiler::new(settings(), publisher);
-    compiler.apply(objects());
+    compiler.apply(objects(host));
     compiler.loaded();
     compiler
 }
@@ -103,7 +125,7 @@ fn benches(criterion: &mut Criterion) {
         bencher.iter_batched(
             || {
                 let (publisher, _) = publish::channel();
-                (Compiler::new(settings(), publisher), objects())
+                (Compiler::new(settings(), publisher), objects(SOME))
             },
             |(mut compiler, objects)| {
                 compiler.apply(objects);
@@ -113,42 +135,93 @@ fn benches(criterion: &mut Criterion) {
             BatchSize::PerIteration,
         );
     });
-
-    let mut world = World::new();
-    for object in objects() {
-        world.take(object);
+    for (name, host) in [("translate", SOME), ("translate, one host", ONE)] {
+        let mut world = World::new();
+        for object in objects(host) {
+            world.take(object);
+        }
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| black_box(translate(&world, &settings())));
+        });
     }
-    group.bench_function("translate", |bencher| {
-        bencher.iter(|| black_box(translate(&world, &settings())));
-    });
+    group.finish();
 
-    let mut compiler = compiler();
+    let hosts: [(&str, Host); 2] = [("10000 hosts", EACH), ("one host of 10000 routes", ONE)];
+    for (name, host) in hosts {
+        changes(criterion, name, host);
+    }
+}
+
+/// One change to 10,000 routes.
+fn changes(criterion: &mut Criterion, name: &str, host: Host) {
+    let mut compiler = compiler(host);
+    let mut group = criterion.benchmark_group(name);
+    group.sample_size(50);
     let mut version = 0;
-    group.bench_function("one changed route", |bencher| {
-        bencher.iter_batched(
-            || {
-                version += 1;
-                let mut route = route(77);
-                route["spec"]["route"]["rules"][0]["priority"] = json!(version);
-                change(&route)
-            },
-            |change| compiler.apply([change]),
-            BatchSize::PerIteration,
-        );
+    let mut measure = |name: &str, change_to: &dyn Fn(usize) -> Value| {
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || {
+                    version += 1;
+                    change(&change_to(version))
+                },
+                |change| compiler.apply([change]),
+                BatchSize::PerIteration,
+            );
+        });
+    };
+    measure("one changed route", &|version| {
+        let mut route = route(77, host);
+        route["spec"]["route"]["rules"][0]["priority"] = json!(version);
+        route
     });
+    measure("one new route", &|version| {
+        let mut route = route(ROUTES + version, host);
+        let service = json!(format!("service-{}", version % ROUTES));
+        route["spec"]["route"]["rules"][0]["service"]["name"] = service;
+        route
+    });
+    measure(
+        "one new Service and a route to it",
+        &|version| match version % 2 {
+            0 => service(ROUTES + version, 80),
+            _ => {
+                let mut route = route(2 * ROUTES + version, host);
+                let service = json!(format!("service-{}", ROUTES + version - 1));
+                route["spec"]["route"]["rules"][0]["service"]["name"] = service;
+                route
+            }
+        },
+    );
+    measure("one changed EndpointSlice", &|version| slice(77, version));
+    measure("one changed Service", &|version| {
+        service(77, 80 + version % 2)
+    });
+    measure("one changed ReferenceGrant", &grant);
+    group.finish();
 
-    group.sample_size(100);
-    group.bench_function("one changed EndpointSlice", |bencher| {
+    let mut group = criterion.benchmark_group(name);
+    group.sample_size(50);
+    let mut number = 100;
+    group.bench_function("one removed route", |bencher| {
         bencher.iter_batched(
             || {
-                version += 1;
-                change(&slice(77, version))
+                number += 1;
+                removal(number)
             },
             |change| compiler.apply([change]),
             BatchSize::PerIteration,
         );
     });
     group.finish();
+}
+
+fn removal(number: usize) -> Change {
+    Change::Remove(Key::new(
+        Kind::IngressRoute,
+        "default",
+        &format!("route-{number}"),
+    ))
 }
 
 criterion_group!(all, benches);

@@ -1,13 +1,14 @@
 //! Which certificate is presented for which name, and who loses where two routes claim one.
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use ferrix_table::{
-    certificates::{Certificate, Certificates, ServerNames},
-    rules::HostPattern,
+    certificates::{Certificate, Certificates},
+    rules::{HostPattern, Route},
+    table::EntryPointIndex,
 };
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     objects::ObjectName,
     referencegrant::{self, Referrer, Refused},
     report::{Finding, Reason},
+    secret::Parsed,
     settings::{DefaultCertificate, Settings},
     world::World,
 };
@@ -40,162 +42,211 @@ pub(crate) fn default_certificate(
     }
 }
 
-/// What every secure entry point presents. Of two routes that claim a name, the older has it, and
-/// the other is told.
-pub(crate) fn certificates(
-    default: Option<Arc<Certificate>>,
-    settings: &Settings,
-    drafts: &mut [Draft],
-) -> Certificates {
-    let mut by_age: Vec<usize> = (0..drafts.len())
-        .filter(|place| drafts[*place].certificate.is_some())
-        .collect();
-    by_age.sort_by_key(|place| {
-        let created = drafts[*place].route.created;
-        // The drafts are in the order of their names: that decides among equals.
-        (created.is_none(), created)
-    });
-    let mut claims = Claims {
-        names: settings
-            .entry_points
-            .iter()
-            .map(|_| ServerNames::default())
-            .collect(),
-        holders: HashMap::new(),
-    };
-    // A route that says which host it means comes before one that means what its certificate
-    // happens to hold.
-    let (exact, any): (Vec<usize>, Vec<usize>) = by_age
-        .into_iter()
-        .partition(|place| drafts[*place].host != HostPattern::Any);
-    for place in exact.into_iter().chain(any) {
-        claims.claim(drafts, place);
-    }
-    Certificates {
-        entry_points: claims.names,
-        default,
+/// Which routes claim which names. Of two routes that claim a name, the older has it, and the
+/// other is told.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    /// The first of each has the name.
+    places: HashMap<Place, BTreeMap<Seniority, Claim>>,
+    /// Who had the names that are claimed otherwise since [`Claims::settle`].
+    touched: BTreeMap<Place, Option<(Seniority, Claim)>>,
+}
+
+/// A name on an entry point.
+type Place = (EntryPointIndex, HostPattern);
+
+/// What decides between claims to one name: the lesser has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Seniority {
+    /// A route that says which host it means comes before one that means what its certificate
+    /// happens to hold.
+    any_host: bool,
+    ageless: bool,
+    created: Option<i64>,
+    route: ObjectName,
+}
+
+#[derive(Clone, Debug)]
+struct Claim {
+    route: Arc<Route>,
+    certificate: Arc<Certificate>,
+}
+
+impl Seniority {
+    fn of(draft: &Draft) -> Self {
+        let created = draft.route.created;
+        Self {
+            any_host: draft.host == HostPattern::Any,
+            ageless: created.is_none(),
+            created,
+            route: draft.name.clone(),
+        }
     }
 }
 
-struct Claims {
-    /// By entry point.
-    names: Vec<ServerNames>,
-    /// Which draft has a name.
-    holders: HashMap<(usize, HostPattern), usize>,
+/// The names that a route has a certificate for.
+fn names<'d>(draft: &'d Draft, parsed: &'d Parsed) -> &'d [HostPattern] {
+    match draft.host {
+        HostPattern::Any => &parsed.names,
+        _ => std::slice::from_ref(&draft.host),
+    }
 }
 
 impl Claims {
-    fn claim(&mut self, drafts: &mut [Draft], place: usize) {
-        let Some((parsed, entry_points)) = drafts[place].certificate.clone() else {
+    /// Takes the claims of a route.
+    pub(crate) fn add(&mut self, draft: &Draft) {
+        let Some((parsed, _)) = &draft.certificate else {
             return;
         };
-        let by_host = drafts[place].host != HostPattern::Any;
-        let names = match by_host {
-            true => std::slice::from_ref(&drafts[place].host).to_vec(),
-            false => parsed.names.clone(),
+        self.each(draft, |claims| {
+            let claim = Claim {
+                route: Arc::clone(&draft.route),
+                certificate: Arc::clone(&parsed.certificate),
+            };
+            claims.insert(Seniority::of(draft), claim);
+        });
+    }
+
+    /// Forgets the claims of a route.
+    pub(crate) fn remove(&mut self, draft: &Draft) {
+        let seniority = Seniority::of(draft);
+        self.each(draft, |claims| drop(claims.remove(&seniority)));
+    }
+
+    fn each(&mut self, draft: &Draft, change: impl Fn(&mut BTreeMap<Seniority, Claim>)) {
+        let Some((parsed, entry_points)) = &draft.certificate else {
+            return;
         };
+        for name in names(draft, parsed) {
+            for entry_point in entry_points {
+                let place = (*entry_point, name.clone());
+                let claims = self.places.entry(place.clone()).or_default();
+                let holder = || claims.first_key_value();
+                let cloned = |(one, other): (&Seniority, &Claim)| (one.clone(), other.clone());
+                self.touched
+                    .entry(place)
+                    .or_insert_with(|| holder().map(cloned));
+                change(claims);
+            }
+        }
+    }
+
+    /// Settles who has the names that are claimed otherwise than before: in `certificates`, and in
+    /// the answer, which is the routes about which there may be something else to say.
+    pub(crate) fn settle(&mut self, certificates: &mut Arc<Certificates>) -> BTreeSet<ObjectName> {
+        let mut told = BTreeSet::new();
+        for (place, before) in std::mem::take(&mut self.touched) {
+            let claims = self.places.get(&place);
+            let after = claims.and_then(BTreeMap::first_key_value);
+            let same_holder = match (&before, after) {
+                (Some((one, _)), Some((other, _))) => one == other,
+                (one, other) => one.is_none() && other.is_none(),
+            };
+            let (earlier, later) = (
+                before.as_ref().map(|(_, claim)| &claim.certificate),
+                after.map(|(_, claim)| &claim.certificate),
+            );
+            if !same(earlier, later) {
+                present(certificates, &place, later);
+            }
+            // Routes that share the Secret of the holder have lost nothing.
+            let id = |certificate: Option<&Arc<Certificate>>| certificate.map(|it| it.id.clone());
+            let (before, after) = (id(earlier), id(later));
+            if !same_holder || before != after {
+                let losers = claims.into_iter().flatten().filter(|(_, claim)| {
+                    let id = Some(&claim.certificate.id);
+                    id != before.as_ref() || id != after.as_ref()
+                });
+                told.extend(losers.map(|(seniority, _)| seniority.route.clone()));
+            }
+            if claims.is_some_and(BTreeMap::is_empty) {
+                self.places.remove(&place);
+            }
+        }
+        told
+    }
+
+    /// Tells a route where the certificate of another is presented.
+    pub(crate) fn tell(&self, draft: &mut Draft) {
+        let Some((parsed, entry_points)) = draft.certificate.clone() else {
+            return;
+        };
+        let names = names(draft, &parsed).to_vec();
         if names.is_empty() {
-            drafts[place].remark(Finding::warning(
+            draft.remark(Finding::warning(
                 Reason::CertificateNotUsed,
                 "spec.tls",
                 "the certificate is never presented: the route has no host, and the certificate \
                  names none",
             ));
         }
-        let mut lost: Vec<(HostPattern, usize)> = Vec::new();
+        let mut lost: Vec<(HostPattern, &Claim)> = Vec::new();
         for name in names {
             for entry_point in &entry_points {
-                let entry_point = usize::from(*entry_point);
-                let certificate = &parsed.certificate;
-                match self.holders.entry((entry_point, name.clone())) {
-                    hash_map::Entry::Vacant(free) => {
-                        free.insert(place);
-                        let names = &mut self.names[entry_point];
-                        let certificate = Arc::clone(certificate);
-                        match &name {
-                            HostPattern::Exact(name) => {
-                                names.exact.insert(name.clone(), certificate)
-                            }
-                            HostPattern::Wildcard(suffix) => {
-                                names.wildcard.insert(suffix.clone(), certificate)
-                            }
-                            HostPattern::Any => None,
-                        };
-                    }
-                    hash_map::Entry::Occupied(taken) => {
-                        let holder = *taken.get();
-                        let theirs = &drafts[holder].certificate;
-                        let same = theirs
-                            .as_ref()
-                            .is_some_and(|(theirs, _)| theirs.certificate.id == certificate.id);
-                        if !same && !lost.contains(&(name.clone(), holder)) {
-                            lost.push((name.clone(), holder));
-                        }
-                    }
+                let claims = self.places.get(&(*entry_point, name.clone()));
+                let Some((_, holder)) = claims.and_then(BTreeMap::first_key_value) else {
+                    continue;
+                };
+                let same = holder.certificate.id == parsed.certificate.id;
+                let known = |(it, other): &(HostPattern, &Claim)| {
+                    *it == name && other.route.key() == holder.route.key()
+                };
+                if !same && !lost.iter().any(known) {
+                    lost.push((name.clone(), holder));
                 }
             }
         }
         for (name, holder) in lost {
-            tell(drafts, place, &name, holder, by_host);
+            tell(draft, &name, holder);
         }
     }
 }
 
-fn tell(drafts: &mut [Draft], loser: usize, name: &HostPattern, holder: usize, by_host: bool) {
-    let winner = &drafts[holder];
-    let secret = winner
-        .certificate
-        .as_ref()
-        .map(|(parsed, _)| parsed.certificate.id.clone());
-    let secret = secret.unwrap_or_default();
-    let route = &winner.route;
+/// Presents a certificate, or none, for a name.
+fn present(
+    certificates: &mut Arc<Certificates>,
+    (entry_point, name): &Place,
+    certificate: Option<&Arc<Certificate>>,
+) {
+    let entry_point = usize::from(*entry_point);
+    let names = &mut Arc::make_mut(certificates).entry_points[entry_point];
+    let (names, name) = match name {
+        HostPattern::Exact(name) => (&mut names.exact, name),
+        HostPattern::Wildcard(suffix) => (&mut names.wildcard, suffix),
+        HostPattern::Any => return,
+    };
+    match certificate {
+        Some(certificate) => drop(names.insert(name.clone(), Arc::clone(certificate))),
+        None => drop(names.remove(name)),
+    }
+}
+
+fn tell(loser: &mut Draft, name: &HostPattern, holder: &Claim) {
+    let (route, secret) = (&holder.route, &holder.certificate.id);
     let message = format!(
         "the certificate is not presented for {name}: that of Secret {secret} is, which {route} \
          claims"
     );
-    match by_host {
-        true => {
-            let (one, other) = (winner.route.created, drafts[loser].route.created);
-            let why = match one == other {
-                true => "comes first by its name, as neither is older",
-                false => "is older",
-            };
-            let message = format!("{message} and which {why}; use one Secret for the host");
-            drafts[loser].conflict("spec.tls".to_owned(), message);
-        }
+    if loser.host == HostPattern::Any {
         // Nobody asked for this name.
-        false => {
-            drafts[loser].remark(Finding::info(
-                Reason::CertificateNotUsed,
-                "spec.tls",
-                message,
-            ));
-        }
+        let finding = Finding::info(Reason::CertificateNotUsed, "spec.tls", message);
+        loser.remark(finding);
+        return;
     }
+    let why = match route.created == loser.route.created {
+        true => "comes first by its name, as neither is older",
+        false => "is older",
+    };
+    let message = format!("{message} and which {why}; use one Secret for the host");
+    loser.conflict("spec.tls".to_owned(), message);
 }
 
-/// Whether two of them present the same.
-pub(crate) fn same(one: &Certificates, other: &Certificates) -> bool {
-    let same = |one: &Arc<Certificate>, other: &Arc<Certificate>| {
-        Arc::ptr_eq(one, other) || (one.id == other.id && one.key.cert == other.key.cert)
-    };
-    let same_names = |one: &HashMap<Box<str>, Arc<Certificate>>, other: &HashMap<_, _>| {
-        one.len() == other.len()
-            && one
-                .iter()
-                .all(|(name, it)| other.get(name).is_some_and(|other| same(it, other)))
-    };
-    let defaults = match (&one.default, &other.default) {
-        (Some(one), Some(other)) => same(one, other),
+/// Whether two are presented as the same.
+pub(crate) fn same(one: Option<&Arc<Certificate>>, other: Option<&Arc<Certificate>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            Arc::ptr_eq(one, other) || (one.id == other.id && one.key.cert == other.key.cert)
+        }
         (one, other) => one.is_none() && other.is_none(),
-    };
-    defaults
-        && one.entry_points.len() == other.entry_points.len()
-        && one
-            .entry_points
-            .iter()
-            .zip(&other.entry_points)
-            .all(|(one, other)| {
-                same_names(&one.exact, &other.exact) && same_names(&one.wildcard, &other.wildcard)
-            })
+    }
 }

@@ -1,26 +1,22 @@
 //! Changes to publications: the least work that a change needs.
 //!
 //! ```text
-//!  Change ─► World::apply ─► Effect ─┬─ nothing      the object is as it was: done
-//!                                    ├─ endpoints    those services anew, the rest shared
-//!                                    └─ everything   translate; published if it differs
+//!  Change ─► World::take ─► Effect ─► Translation::follow ─► Next ─┬─ as before: done
+//!                                                                  └─ published, and reported
 //! ```
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use ferrix_table::{Publisher, Table, services::Service};
+use ferrix_table::Publisher;
 use tokio::sync::watch;
 
 use crate::{
-    objects::{Key, ObjectName},
-    report::{Entry, Report},
-    service,
+    report::Report,
     settings::Settings,
-    translate::{self, Translation},
+    translate::Translation,
     world::{Change, Effect, World},
 };
 
@@ -51,10 +47,9 @@ pub struct Compiler {
     world: World,
     /// Whether every object that there is has been seen once.
     loaded: bool,
-    /// What was translated last, but for its table, which is published.
-    translation: Translation,
-    /// About which objects something was said on account of each Service.
-    told: HashMap<ObjectName, BTreeSet<Key>>,
+    /// What was translated last, but for its table, which is published. `None` before the first
+    /// time, and where a bug has ended a change half way: the next one then begins with nothing.
+    translation: Option<Translation>,
     generations: watch::Sender<u64>,
     reports: watch::Sender<Arc<Report>>,
 }
@@ -67,8 +62,7 @@ impl Compiler {
             publisher,
             world: World::new(),
             loaded: false,
-            translation: Translation::default(),
-            told: HashMap::new(),
+            translation: None,
             generations: watch::Sender::new(0),
             reports: watch::Sender::default(),
         }
@@ -96,27 +90,17 @@ impl Compiler {
 
     /// The same at a given time, in seconds since 1970.
     pub fn apply_at(&mut self, changes: impl IntoIterator<Item = Change>, now: i64) -> Published {
-        self.world.set_time(now);
-        let mut effect = Effect::Nothing;
+        let translation = self.translation.take();
+        let mut effect = self.world.set_time(now);
         for change in changes {
-            effect = effect.and(self.world.take(change));
-        }
-        if !self.loaded {
-            return Published::Nothing;
-        }
-        match effect {
-            Effect::Nothing => Published::Nothing,
-            Effect::Endpoints(services) => self.rebuild(&services),
-            Effect::Services(services) => {
-                match services
-                    .iter()
-                    .any(|it| self.translation.named.contains(it))
-                {
-                    true => self.translate(),
-                    false => Published::Nothing,
-                }
+            let further = self.world.take(change);
+            if translation.is_some() {
+                effect = effect.and(further);
             }
-            Effect::Everything => self.translate(),
+        }
+        match self.loaded {
+            true => self.follow(translation, effect),
+            false => Published::Nothing,
         }
     }
 
@@ -127,105 +111,48 @@ impl Compiler {
             true => Published::Nothing,
             false => {
                 self.loaded = true;
-                self.translate()
+                self.follow(None, Effect::default())
             }
         }
     }
 
-    /// Translates again, because time has passed: certificates expire without any change.
+    /// Looks again, because time has passed: certificates expire without any change.
     pub fn refresh(&mut self) -> Published {
-        self.world.set_time(now());
-        match self.loaded {
-            true => self.translate(),
-            false => Published::Nothing,
-        }
+        self.apply([])
     }
 
-    fn translate(&mut self) -> Published {
-        let mut translation = Translation::new(&self.world, &self.settings);
-        let table = std::mem::take(&mut translation.table);
-        let current = self.publisher.current();
-        let published = match current.generation > 0 && translate::same_table(&table, &current) {
-            true => Published::Nothing,
-            false => {
-                let generation = self.publisher.publish(table);
-                Published::Table { generation }
-            }
+    fn follow(&mut self, translation: Option<Translation>, effect: Effect) -> Published {
+        let anew = translation.is_none();
+        let (mut translation, effect, current) = match translation {
+            Some(translation) => (translation, effect, self.publisher.current()),
+            None => (
+                Translation::default(),
+                self.world.everything(),
+                Arc::default(),
+            ),
         };
-        self.told = translation.take_told();
-        self.translation = translation;
-        self.tell(published);
-        published
-    }
-
-    /// Makes the endpoints of some Services anew, and nothing else.
-    fn rebuild(&mut self, names: &BTreeSet<ObjectName>) -> Published {
-        let current = self.publisher.current();
-        let mut changed = Vec::new();
-        let mut entries: BTreeMap<Key, Option<Arc<Entry>>> = BTreeMap::new();
-        for name in names {
-            let (first, backends) = self.translation.backends.of_service(name);
-            if backends.is_empty() {
-                continue;
-            }
-            let services: Vec<_> = backends
-                .iter()
-                .map(|backend| service::table_service(&self.world, &self.settings, backend))
-                .map(Arc::new)
-                .collect();
-            let findings = service::findings(&self.world, &self.settings, backends, &services);
-            for (place, service) in services.into_iter().enumerate() {
-                let before = &current.services[first + place];
-                if !translate::same_service(before, &service) {
-                    changed.push((first + place, service));
-                }
-            }
-            let keys: BTreeSet<Key> = findings.iter().map(|(key, _)| key.clone()).collect();
-            let before = match keys.is_empty() {
-                true => self.told.remove(name),
-                false => self.told.insert(name.clone(), keys),
-            };
-            for key in before.into_iter().flatten() {
-                // What else there is to say about it stays. A slice may have moved to another
-                // Service, which has its own word about it.
-                entries.entry(key).or_insert_with_key(|key| {
-                    let has_more = self.world.notes_of(key).is_some()
-                        || self.world.rejection(key.kind, &key.object_name()).is_some();
-                    has_more
-                        .then(|| Arc::new(translate::entry(&self.world, key.clone(), Vec::new())))
-                });
-            }
-            for (key, findings) in findings {
-                let entry = translate::entry(&self.world, key.clone(), findings);
-                entries.insert(key, Some(Arc::new(entry)));
-            }
-        }
-        let services = changed.len();
-        let published = match services {
-            0 => Published::Nothing,
-            _ => {
-                let generation = self.publisher.publish(with_services(&current, changed));
-                Published::Services {
-                    generation,
-                    services,
-                }
-            }
-        };
+        let next = translation.follow(&self.world, &self.settings, &effect, &current);
         drop(current);
-        let report = &mut self.translation.report;
-        let mut told = false;
-        for (key, entry) in entries {
-            told |= report.replace(&key, entry);
+        let published = match (next.differs || anew, next.services) {
+            (true, _) => Published::Table {
+                generation: self.publisher.publish(next.table),
+            },
+            (false, 0) => Published::Nothing,
+            (false, services) => Published::Services {
+                generation: self.publisher.publish(next.table),
+                services,
+            },
+        };
+        if next.told || anew {
+            self.tell(&translation.report);
         }
-        match told {
-            true => self.tell(published),
-            false => self.announce(published),
-        }
+        self.translation = Some(translation);
+        // Who waits for a generation finds its report.
+        self.announce(published);
         published
     }
 
-    fn tell(&self, published: Published) {
-        let report = &self.translation.report;
+    fn tell(&self, report: &Report) {
         self.reports.send_if_modified(|current| {
             let differs = **current != *report;
             if differs {
@@ -233,8 +160,6 @@ impl Compiler {
             }
             differs
         });
-        // Who waits for a generation finds its report.
-        self.announce(published);
     }
 
     fn announce(&self, published: Published) {
@@ -242,19 +167,6 @@ impl Compiler {
         {
             self.generations.send_replace(generation);
         }
-    }
-}
-
-/// The same table but for some services.
-fn with_services(table: &Table, changed: Vec<(usize, Arc<Service>)>) -> Table {
-    let mut services = Arc::clone(&table.services);
-    let places = Arc::make_mut(&mut services);
-    for (place, service) in changed {
-        places[place] = service;
-    }
-    Table {
-        services,
-        ..table.clone()
     }
 }
 

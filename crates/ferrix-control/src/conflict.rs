@@ -1,59 +1,97 @@
 //! Rules that never serve, because others come first.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
 
 use ferrix_table::{
-    rules::{Criterion, Rule, RuleSet},
+    rules::{Criterion, Rule},
     shadow::{Shadows, Verdict},
 };
 
 use crate::{
     ingressroute::{self, Draft},
+    objects::ObjectName,
     settings::Settings,
 };
 
-/// Tells each route which of its rules never serve, and which rule is the reason.
-pub(crate) fn report_shadowed(rules: &RuleSet, drafts: &mut [Draft], settings: &Settings) {
-    let mut verdicts: Vec<(Arc<Rule>, Verdict)> = Shadows::default().replace(&[], rules.shared());
-    verdicts.sort_by(|(one, _), (other, _)| one.precedence(other));
-    for (loser, verdict) in &verdicts {
-        if let Some(winner) = &verdict.shadowed {
-            let message = format!(
-                "never serves: {} of {} takes every request that it could, {}; change one of the \
-                 two",
-                RuleName(winner),
-                winner.route,
-                because(winner, loser),
-            );
-            tell(drafts, loser, |draft, field| draft.shadowed(field, message));
+/// The rules of all routes, and which of them lose something.
+#[derive(Debug, Default)]
+pub(crate) struct Conflicts {
+    shadows: Shadows,
+    losers: HashMap<ObjectName, Vec<(Arc<Rule>, Verdict)>>,
+}
+
+impl Conflicts {
+    /// Follows a change of the rules. Returns the routes about which there is something else to
+    /// say.
+    pub(crate) fn replace(
+        &mut self,
+        gone: &[Arc<Rule>],
+        fresh: &[Arc<Rule>],
+    ) -> BTreeSet<ObjectName> {
+        let mut touched = BTreeSet::new();
+        let gone_ones = gone.iter().map(|rule| (rule, Verdict::default()));
+        let changed = self.shadows.replace(gone, fresh);
+        let changed_ones = changed
+            .iter()
+            .map(|(rule, verdict)| (rule, verdict.clone()));
+        for (rule, verdict) in gone_ones.chain(changed_ones) {
+            let route = ObjectName::new(&rule.route.namespace, &rule.route.name);
+            let losers = self.losers.entry(route.clone()).or_default();
+            losers.retain(|(loser, _)| !Arc::ptr_eq(loser, rule));
+            if verdict.loses() {
+                losers.push((Arc::clone(rule), verdict));
+            }
+            if losers.is_empty() {
+                self.losers.remove(&route);
+            }
+            touched.insert(route);
         }
+        touched
     }
-    for (loser, verdict) in &verdicts {
-        for (winner, entry_points) in &verdict.conflicts {
-            let message = format!(
-                "never serves on {}: {} of {} takes the same requests there, {}; change one of \
-                 the two",
-                ingressroute::names(settings, entry_points),
-                RuleName(winner),
-                winner.route,
-                because(winner, loser),
-            );
-            tell(drafts, loser, |draft, field| draft.conflict(field, message));
+
+    /// Whether there is anything to tell a route.
+    pub(crate) fn concern(&self, route: &ObjectName) -> bool {
+        self.losers.contains_key(route)
+    }
+
+    /// Tells a route which of its rules never serve, and which rule is the reason.
+    pub(crate) fn tell(&self, draft: &mut Draft, settings: &Settings) {
+        let mut losers: Vec<_> = self.losers.get(&draft.name).into_iter().flatten().collect();
+        losers.sort_by(|(one, _), (other, _)| one.precedence(other));
+        for (loser, verdict) in &losers {
+            if let Some(winner) = &verdict.shadowed {
+                let message = format!(
+                    "never serves: {} of {} takes every request that it could, {}; change one of \
+                     the two",
+                    RuleName(winner),
+                    winner.route,
+                    because(winner, loser),
+                );
+                draft.shadowed(field(loser), message);
+            }
+        }
+        for (loser, verdict) in &losers {
+            for (winner, entry_points) in &verdict.conflicts {
+                let message = format!(
+                    "never serves on {}: {} of {} takes the same requests there, {}; change one \
+                     of the two",
+                    ingressroute::names(settings, entry_points),
+                    RuleName(winner),
+                    winner.route,
+                    because(winner, loser),
+                );
+                draft.conflict(field(loser), message);
+            }
         }
     }
 }
 
-fn tell(drafts: &mut [Draft], loser: &Rule, tell: impl FnOnce(&mut Draft, String)) {
-    let of = |draft: &Draft| {
-        (&*draft.name.namespace, &*draft.name.name)
-            .cmp(&(&*loser.route.namespace, &*loser.route.name))
-    };
-    if let Ok(place) = drafts.binary_search_by(of) {
-        tell(
-            &mut drafts[place],
-            format!("spec.route.{}", RuleName(loser)),
-        );
-    }
+fn field(rule: &Rule) -> String {
+    format!("spec.route.{}", RuleName(rule))
 }
 
 /// `rules[0]`.

@@ -2,7 +2,7 @@
 //!
 //! In two steps. [`Version::compile`] looks at the object alone, once per version: whether its
 //! rules parse and its fields make sense decides whether the version is good. [`Draft::new`]
-//! looks at what the good parts name in the world, at every translation.
+//! looks at what the good parts name in the world, whenever any of that changes.
 //!
 //! ```text
 //!  version       an IngressRoute by itself, and the last good one
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use ferrix_api::ingressroute::RouteRule;
 use ferrix_table::{
-    rules::{HostPattern, Route},
+    rules::{Action, HostPattern, Route, Rule, Split},
     table::EntryPointIndex,
 };
 
@@ -24,7 +24,7 @@ use crate::{
     referencegrant::{self, Referrer, Refused},
     report::{Entry, Finding, Reason, Serving},
     secret::Parsed,
-    service::{self, Backend, Reference, References},
+    service::{self, Backend, Backends},
     settings::Settings,
     translate::Context,
 };
@@ -39,7 +39,7 @@ pub(crate) use entry_points::names;
 pub(crate) use version::{Version, Versions};
 
 /// Rules of one route that share entry points, before the table's indices are known.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DraftRule {
     pub(crate) position: usize,
     pub(crate) matches: Option<ferrix_rule::Rule>,
@@ -49,18 +49,22 @@ pub(crate) struct DraftRule {
 }
 
 /// What a rule will do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum DraftAction {
     /// To these services, with their weights.
-    Forward(Vec<(Reference, u32)>),
+    Forward(Vec<(Backend, u32)>),
     /// Nowhere, for this reason.
     Unresolved(String),
 }
 
 /// An IngressRoute on its way into the table and the report.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) name: ObjectName,
+    /// The Services that it names, whether they exist or not.
+    pub(crate) services: Vec<ObjectName>,
+    /// The Secret that it names.
+    pub(crate) secret: Option<ObjectName>,
     pub(crate) route: Arc<Route>,
     pub(crate) host: HostPattern,
     pub(crate) rules: Vec<DraftRule>,
@@ -84,12 +88,7 @@ pub(crate) struct Draft {
 impl Draft {
     /// Compiles a route against the world. `rejected` is why its newest version could not even be
     /// decoded.
-    pub(crate) fn new(
-        context: &Context<'_>,
-        name: &ObjectName,
-        versions: &Versions,
-        references: &mut References,
-    ) -> Self {
+    pub(crate) fn new(context: &Context<'_>, name: &ObjectName, versions: &Versions) -> Self {
         let rejected = context.world.rejection(Kind::IngressRoute, name);
         let newest = &versions.newest;
         let version = versions.serving();
@@ -107,8 +106,16 @@ impl Draft {
                 generation: version.generation,
             },
         };
+        let secret = version.spec.tls.as_deref();
         let mut draft = Self {
             name: name.clone(),
+            services: (version.rules.iter())
+                .flat_map(|rule| rule.names.iter().cloned())
+                .collect(),
+            secret: secret.map(|secret| ObjectName {
+                namespace: Arc::clone(&name.namespace),
+                name: secret.into(),
+            }),
             route: Arc::clone(&version.route),
             host: version.host.clone().unwrap_or(HostPattern::Any),
             rules: Vec::new(),
@@ -127,7 +134,7 @@ impl Draft {
             draft.not_ours = true;
             draft.remark(finding);
         } else if version.host.is_some() {
-            draft.compile(context, version, references);
+            draft.compile(context, version);
         }
         draft
     }
@@ -136,6 +143,8 @@ impl Draft {
     pub(crate) fn undecodable(name: &ObjectName, origin: &Origin, error: &DecodeError) -> Entry {
         let draft = Self {
             name: name.clone(),
+            services: Vec::new(),
+            secret: None,
             route: Arc::new(Route {
                 kind: Kind::IngressRoute.as_str(),
                 namespace: (*name.namespace).into(),
@@ -157,14 +166,14 @@ impl Draft {
             findings: Vec::new(),
             not_ours: false,
         };
-        draft.into_entry(&Settings::default())
+        draft.entry(&Settings::default())
     }
 
-    fn compile(&mut self, context: &Context<'_>, version: &Version, references: &mut References) {
+    fn compile(&mut self, context: &Context<'_>, version: &Version) {
         let mut findings = Vec::new();
         let chosen = entry_points::choose(context, version, &mut findings);
         self.left_out = chosen.left_out;
-        let certificate = match version.spec.tls.as_deref() {
+        let certificate = match self.secret.as_ref() {
             Some(_) if chosen.secure.is_empty() => {
                 if !chosen.plain.is_empty() {
                     let names = names(context.settings, &chosen.plain);
@@ -194,21 +203,18 @@ impl Draft {
         let all = chosen.all();
         for rule in &version.rules {
             let spec = &version.spec.route.rules[rule.position];
-            let resolved = resolve(context, &self.name, rule, spec, references, &mut findings);
+            let resolved = resolve(context, &self.name, rule, spec, &mut findings);
             let mut add = |entry_points: &[EntryPointIndex], resolved: Result<Vec<_>, String>| {
                 if entry_points.is_empty() {
                     return;
                 }
-                let refer = |(backend, weight)| (references.add(backend), weight);
                 self.rules.push(DraftRule {
                     position: rule.position,
                     matches: rule.matches.clone(),
                     priority: rule.priority,
                     entry_points: entry_points.into(),
                     action: match resolved {
-                        Ok(backends) => {
-                            DraftAction::Forward(backends.into_iter().map(refer).collect())
-                        }
+                        Ok(backends) => DraftAction::Forward(backends),
                         Err(message) => DraftAction::Unresolved(message),
                     },
                 });
@@ -231,18 +237,17 @@ impl Draft {
     fn certificate(
         &self,
         context: &Context<'_>,
-        secret: &str,
+        name: &ObjectName,
         findings: &mut Vec<Finding>,
     ) -> Result<Arc<Parsed>, Finding> {
         let Context {
             world, settings, ..
         } = *context;
-        let name = ObjectName::new(&self.name.namespace, secret);
         let from = Referrer::IngressRoute {
             namespace: &self.name.namespace,
         };
         let refuse = |reason, message| Finding::problem(reason, "spec.tls", message);
-        match referencegrant::secret(world, settings, from, &name) {
+        match referencegrant::secret(world, settings, from, name) {
             Ok(state) => {
                 let parsed = state.serving().map_err(|fault| {
                     let message = format!("Secret {name} is of no use: {fault}");
@@ -267,13 +272,37 @@ impl Draft {
                 Ok(Arc::clone(parsed))
             }
             Err(Refused::Missing | Refused::Unwatched | Refused::Forbidden) => {
-                let message = match world.rejection(Kind::Secret, &name) {
+                let message = match world.rejection(Kind::Secret, name) {
                     Some(_) => format!("Secret {name} cannot be read"),
                     None => format!("Secret {name} does not exist"),
                 };
                 Err(refuse(Reason::SecretNotFound, message))
             }
         }
+    }
+
+    /// Every reference to a backend.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &Backend> {
+        self.rules
+            .iter()
+            .flat_map(|rule| match &rule.action {
+                DraftAction::Forward(backends) => backends.as_slice(),
+                DraftAction::Unresolved(_) => &[],
+            })
+            .map(|(backend, _)| backend)
+    }
+
+    /// Its rules in the table.
+    pub(crate) fn table_rules(&self, backends: &Backends) -> impl Iterator<Item = Rule> {
+        self.rules.iter().map(|rule| Rule {
+            route: Arc::clone(&self.route),
+            position: u32::try_from(rule.position).unwrap_or(u32::MAX),
+            host: self.host.clone(),
+            matches: rule.matches.clone(),
+            priority: rule.priority,
+            entry_points: rule.entry_points.clone(),
+            action: rule.action.in_table(backends),
+        })
     }
 
     /// Adds what only the whole table can tell.
@@ -298,6 +327,20 @@ impl Draft {
     }
 }
 
+impl DraftAction {
+    fn in_table(&self, backends: &Backends) -> Action {
+        match self {
+            DraftAction::Unresolved(message) => Action::Unresolved(message.clone()),
+            DraftAction::Forward(services) => {
+                let share =
+                    |(backend, weight): &(Backend, u32)| Some((backends.index(backend)?, *weight));
+                let shares: Vec<_> = services.iter().filter_map(share).collect();
+                Split::new(&shares).map_or(Action::Unavailable, Action::Forward)
+            }
+        }
+    }
+}
+
 /// Why a version could not be decoded.
 fn rejections(origin: &Origin, error: &DecodeError) -> Vec<Finding> {
     error
@@ -312,13 +355,11 @@ fn resolve(
     route: &ObjectName,
     rule: &GoodRule,
     spec: &RouteRule,
-    references: &mut References,
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<(Backend, u32)>, String> {
     let mut backends = Vec::new();
     let mut unresolved: Option<String> = None;
     for ((field, reference), name) in services(rule.position, spec).zip(&rule.names) {
-        references.named.insert(name.clone());
         let Context {
             world, settings, ..
         } = *context;

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, path::Path, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
-use crate::objects::{Key, Origin};
+use crate::objects::{Key, Kind, ObjectName, Origin};
 
 /// What came of every object: of every IngressRoute, and of other objects that need a word.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -281,28 +281,35 @@ impl Report {
         Some(&self.entries[place])
     }
 
-    /// Puts an entry in the place of that of the same key, or takes it out. Tells whether that
-    /// changes anything.
-    pub(crate) fn replace(&mut self, key: &Key, entry: Option<Arc<Entry>>) -> bool {
-        match (
-            self.entries.binary_search_by(|entry| entry.key.cmp(key)),
-            entry,
-        ) {
-            (Ok(place), Some(entry)) if self.entries[place] == entry => false,
-            (Ok(place), Some(entry)) => {
-                self.entries[place] = entry;
-                true
-            }
-            (Ok(place), None) => {
-                self.entries.remove(place);
-                true
-            }
-            (Err(place), Some(entry)) => {
-                self.entries.insert(place, entry);
-                true
-            }
-            (Err(_), None) => false,
+    /// Puts entries in the place of those of the same objects, or takes them out. Tells whether
+    /// that changes anything.
+    pub(crate) fn update(&mut self, news: Vec<(Kind, ObjectName, Option<Arc<Entry>>)>) -> bool {
+        if self.entries.is_empty() {
+            self.entries = news.into_iter().filter_map(|(.., entry)| entry).collect();
+            self.entries.sort_by(|one, other| one.key.cmp(&other.key));
+            self.entries.dedup();
+            return !self.entries.is_empty();
         }
+        let mut changed = false;
+        for (kind, name, entry) in news {
+            changed |= self.replace((kind, &name.namespace, &name.name), entry);
+        }
+        changed
+    }
+
+    fn replace(&mut self, key: (Kind, &str, &str), entry: Option<Arc<Entry>>) -> bool {
+        let order = |entry: &Arc<Entry>| {
+            let it = &entry.key;
+            (it.kind, &*it.namespace, &*it.name).cmp(&key)
+        };
+        match (self.entries.binary_search_by(order), entry) {
+            (Ok(place), Some(entry)) if self.entries[place] == entry => return false,
+            (Ok(place), Some(entry)) => self.entries[place] = entry,
+            (Ok(place), None) => drop(self.entries.remove(place)),
+            (Err(place), Some(entry)) => self.entries.insert(place, entry),
+            (Err(_), None) => return false,
+        }
+        true
     }
 
     /// Everything that was found: files first, then objects by key.

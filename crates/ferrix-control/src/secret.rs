@@ -177,6 +177,18 @@ impl SecretState {
     }
 }
 
+impl SecretState {
+    /// When after `now` there will be something else to say.
+    pub(crate) fn turn_after(&self, now: i64) -> Option<i64> {
+        let parsed = self.serving().ok()?;
+        let turns = [
+            parsed.not_before,
+            parsed.certificate.not_after.saturating_add(1),
+        ];
+        turns.into_iter().filter(|turn| *turn > now).min()
+    }
+}
+
 impl Parsed {
     /// Whether clients that ask for the host will find it in the certificate.
     pub(crate) fn is_for(&self, host: &HostPattern) -> bool {

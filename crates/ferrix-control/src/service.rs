@@ -4,7 +4,7 @@
 //! and most changes of a Service are none to us.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -12,15 +12,15 @@ use std::{
 
 use ferrix_api::ingressroute::{Port, Scheme as RouteScheme, ServiceRef};
 use ferrix_table::{
-    services::{Endpoint, Protocol, Scheme, Service, ServiceId},
+    services::{Endpoint, Protocol, Scheme, Service, ServiceId, Services},
     table::ServiceIndex,
 };
 use k8s_openapi::api::core::v1 as core;
 use rustls_pki_types::ServerName;
 
 use crate::{
-    endpointslice::{self, SERVICE_NAME_LABEL, Use, refusal},
-    objects::{Key, Kind, ObjectName},
+    endpointslice::{SERVICE_NAME_LABEL, Use, refusal},
+    objects::{Kind, ObjectName},
     referencegrant::{self, Referrer, Refused},
     report::{Finding, Reason},
     settings::Settings,
@@ -73,81 +73,79 @@ impl Backend {
     }
 }
 
-/// What the routes of a world refer to.
-#[derive(Debug, Default)]
-pub(crate) struct References {
-    /// As often as they are referred to.
-    backends: Vec<Backend>,
-    /// The Services that are named, whether they exist or not.
-    pub(crate) named: HashSet<ObjectName>,
-}
-
-/// A backend among [`References`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reference(u32);
-
-impl References {
-    /// Takes note of a reference.
-    pub(crate) fn add(&mut self, backend: Backend) -> Reference {
-        let place = u32::try_from(self.backends.len()).expect("fewer references than 2^32");
-        self.backends.push(backend);
-        Reference(place)
-    }
-}
-
-/// What the services of a table were made from, each once and in order: the order is that of the
-/// table, and all ports of one Service are neighbours.
+/// What the services of a table are made from: every backend that some rule refers to, and the
+/// index of its service, which stays as long as there is such a rule.
 #[derive(Debug, Default)]
 pub(crate) struct Backends {
-    list: Vec<Backend>,
+    /// In order, so that those of one identity are neighbours.
+    of_service: HashMap<ObjectName, Vec<Placed>>,
+    /// Indices below `end` that have no backend.
+    free: Vec<ServiceIndex>,
+    end: ServiceIndex,
 }
 
-/// The service that each reference became.
+/// A backend, and where its service is.
 #[derive(Debug)]
-pub(crate) struct Indices(Vec<ServiceIndex>);
-
-impl Indices {
-    pub(crate) fn of(&self, reference: Reference) -> ServiceIndex {
-        self.0[reference.0 as usize]
-    }
+pub(crate) struct Placed {
+    pub(crate) backend: Backend,
+    pub(crate) index: ServiceIndex,
+    /// How many references there are.
+    references: usize,
 }
 
 impl Backends {
-    /// Gives each backend its index.
-    pub(crate) fn of(backends: Vec<Backend>) -> (Self, Indices) {
-        let mut backends: Vec<(Backend, u32)> = backends.into_iter().zip(0..).collect();
-        backends.sort_unstable();
-        let mut indices = vec![0; backends.len()];
-        let mut list: Vec<Backend> = Vec::with_capacity(backends.len());
-        for (backend, reference) in backends {
-            if list.last() != Some(&backend) {
-                list.push(backend);
+    /// The backends of one Service; empty where no rule forwards to it.
+    pub(crate) fn of_service(&self, name: &ObjectName) -> &[Placed] {
+        self.of_service.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The index of a backend that is referred to.
+    pub(crate) fn index(&self, backend: &Backend) -> Option<ServiceIndex> {
+        let placed = self.of_service(&backend.service);
+        let place = placed.binary_search_by(|it| it.backend.cmp(backend)).ok()?;
+        Some(placed[place].index)
+    }
+
+    /// Takes note of a reference. Tells whether it is the first to its backend.
+    pub(crate) fn refer(&mut self, backend: &Backend) -> bool {
+        let placed = self.of_service.entry(backend.service.clone()).or_default();
+        match placed.binary_search_by(|it| it.backend.cmp(backend)) {
+            Ok(place) => {
+                placed[place].references += 1;
+                false
             }
-            let index = ServiceIndex::try_from(list.len() - 1);
-            indices[reference as usize] = index.expect("fewer backends than references");
+            Err(place) => {
+                let index = self.free.pop().unwrap_or_else(|| {
+                    self.end += 1;
+                    self.end - 1
+                });
+                placed.insert(
+                    place,
+                    Placed {
+                        backend: backend.clone(),
+                        index,
+                        references: 1,
+                    },
+                );
+                true
+            }
         }
-        (Self { list }, Indices(indices))
     }
 
-    /// All of them.
-    pub(crate) fn list(&self) -> &[Backend] {
-        &self.list
-    }
-
-    /// The backends of one Service, with the index of the first; empty where no rule forwards to
-    /// it.
-    pub(crate) fn of_service(&self, name: &ObjectName) -> (usize, &[Backend]) {
-        let from = self.list.partition_point(|backend| backend.service < *name);
-        let rest = &self.list[from..];
-        let count = rest.partition_point(|backend| backend.service == *name);
-        (from, &rest[..count])
-    }
-}
-
-impl References {
-    /// The backends, as often as they are referred to.
-    pub(crate) fn take_backends(&mut self) -> Vec<Backend> {
-        std::mem::take(&mut self.backends)
+    /// Forgets a reference. Gives back the index of the backend if it was the last to it.
+    pub(crate) fn forget(&mut self, backend: &Backend) -> Option<ServiceIndex> {
+        let placed = self.of_service.get_mut(&backend.service)?;
+        let place = placed.binary_search_by(|it| it.backend.cmp(backend)).ok()?;
+        placed[place].references -= 1;
+        if placed[place].references > 0 {
+            return None;
+        }
+        let index = placed.remove(place).index;
+        if placed.is_empty() {
+            self.of_service.remove(&backend.service);
+        }
+        self.free.push(index);
+        Some(index)
     }
 }
 
@@ -352,18 +350,28 @@ impl fmt::Display for ServicePort {
     }
 }
 
-/// The services of the table, for backends in order. Services of one identity count together.
+/// The services of the table for all backends of one Service. Those of one identity count
+/// together: with each other, and with what the table has of it.
 pub(crate) fn table_services(
     world: &World,
     settings: &Settings,
-    backends: &[Backend],
+    backends: &[Placed],
+    table: &Services,
 ) -> Vec<Arc<Service>> {
+    let known: Vec<&Arc<Service>> = (backends.iter())
+        .filter_map(|placed| table.get(placed.index as usize))
+        .collect();
     let mut services: Vec<Arc<Service>> = Vec::with_capacity(backends.len());
-    for backend in backends {
+    for Placed { backend, .. } in backends {
         let mut service = table_service(world, settings, backend);
+        let same = |it: &&Arc<Service>| it.id == service.id;
         // Two that differ in nothing but the server name are neighbours in this order.
-        if let Some(last) = services.last().filter(|last| last.id == service.id) {
-            service.state = Arc::clone(&last.state);
+        if let Some(other) = services
+            .last()
+            .filter(same)
+            .or(known.iter().copied().find(same))
+        {
+            service.state = Arc::clone(&other.state);
         }
         services.push(Arc::new(service));
     }
@@ -371,7 +379,7 @@ pub(crate) fn table_services(
 }
 
 /// One service of the table, with the endpoints that there are now.
-pub(crate) fn table_service(world: &World, settings: &Settings, backend: &Backend) -> Service {
+fn table_service(world: &World, settings: &Settings, backend: &Backend) -> Service {
     let Backend {
         service,
         port,
@@ -450,23 +458,23 @@ impl Family {
     }
 }
 
-/// What there is to say about a Service that rules forward to, and about its slices: `backends`
-/// are all those of one Service, at least one, and `services` what they became.
-pub(crate) fn findings(
-    world: &World,
-    settings: &Settings,
-    backends: &[Backend],
-    services: &[Arc<Service>],
-) -> Vec<(Key, Vec<Finding>)> {
+/// Whether two services forward to the same endpoints in the same way.
+pub(crate) fn same(one: &Service, other: &Service) -> bool {
+    let addresses = |service: &Service| service.endpoints.iter().map(|it| it.address).collect();
+    let (here, there): (Vec<_>, Vec<_>) = (addresses(one), addresses(other));
+    one.id == other.id && one.protocol == other.protocol && here == there
+}
+
+/// What there is to say about a Service that rules forward to: `backends` are all those of it,
+/// and `services` what they became.
+pub(crate) fn findings(world: &World, backends: &[Placed], services: &Services) -> Vec<Finding> {
     let Some(any) = backends.first() else {
         return Vec::new();
     };
-    let name = &any.service;
-    let mut all = Vec::new();
     let mut findings = Vec::new();
-    if let Some(spec) = world.spec(any) {
+    if let Some(spec) = world.spec(&any.backend) {
         for (place, port) in spec.ports.iter().enumerate() {
-            let used = backends.iter().any(|backend| backend.port == port.number);
+            let used = (backends.iter()).any(|placed| placed.backend.port == port.number);
             if let Some(unknown) = port.app_protocol.as_deref()
                 && used
                 && port.scheme().is_none()
@@ -484,8 +492,10 @@ pub(crate) fn findings(
         }
     }
     let mut named = Vec::new();
-    for (backend, service) in backends.iter().zip(services) {
-        if service.endpoints.is_empty() && !named.contains(&backend.port) {
+    for Placed { backend, index, .. } in backends {
+        let service = services.get(*index as usize);
+        let empty = service.is_none_or(|service| service.endpoints.is_empty());
+        if empty && !named.contains(&backend.port) {
             named.push(backend.port);
             findings.push(Finding::warning(
                 Reason::NoEndpoints,
@@ -498,19 +508,7 @@ pub(crate) fn findings(
             ));
         }
     }
-    if !findings.is_empty() {
-        all.push((name.key(Kind::Service), findings));
-    }
-    for (slice_name, slice) in world.slices(any) {
-        let findings = endpointslice::findings(settings, slice);
-        if !findings.is_empty() {
-            all.push((
-                Key::new(Kind::EndpointSlice, &name.namespace, slice_name),
-                findings,
-            ));
-        }
-    }
-    all
+    findings
 }
 
 fn why_none(world: &World, backend: &Backend) -> String {

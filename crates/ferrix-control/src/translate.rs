@@ -1,46 +1,87 @@
-//! The world to a table and a report, in one pass.
+//! The world to a table and a report, in one pass over whatever has changed.
 //!
 //! Pure and total: the same objects give the same table and the same report, in whatever order
-//! they came, and no object can make it fail. What an object gets wrong becomes a finding about
-//! that object.
+//! they came and after whatever was there before, and no object can make it fail. What an object
+//! gets wrong becomes a finding about that object.
+//!
+//! ```text
+//!  Effect ─► routes    those that changed, or name what changed, drafted anew
+//!              ├─► rules ─► conflicts        which of them lose against which
+//!              ├─► certificates              who has which name
+//!              └─► backends ─► services      with the endpoints that there are now
+//!                                └─► entries of the report, for each object that this is about
+//! ```
+//!
+//! A translation of a whole world is one that begins with nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use ferrix_table::{
     Table,
-    rules::{Action, Rule, RuleSet, Split},
-    services::Service,
+    certificates::{Certificate, Certificates, ServerNames},
+    rules::{Action, Rule, RuleSet},
+    services::Services,
+    succession::succeed,
+    table::ServiceIndex,
 };
 
 use crate::{
-    certificates, conflict, endpointslice,
-    ingressroute::{Draft, DraftAction},
-    objects::{Key, Kind, ObjectName},
-    report::{Entry, Finding, Reason, Remark, Report},
-    service::{self, Backends, Indices, References},
+    certificates::{self, Claims},
+    conflict::Conflicts,
+    ingressroute::Draft,
+    objects::{Kind, ObjectName},
+    report::Report,
+    service::{self, Backends},
     settings::Settings,
-    world::World,
+    world::{Effect, World},
 };
+
+mod entries;
 
 /// Makes the table and the report of a world.
 pub fn translate(world: &World, settings: &Settings) -> (Table, Report) {
-    let translation = Translation::new(world, settings);
-    (translation.table, translation.report)
+    let mut translation = Translation::default();
+    let next = translation.follow(world, settings, &world.everything(), &Table::default());
+    (next.table, translation.report)
 }
 
-/// A table, its report, and what is needed to follow changes of endpoints.
+/// What was made of a world, route by route, and all that is needed to follow its changes.
 #[derive(Debug, Default)]
 pub(crate) struct Translation {
-    pub(crate) table: Table,
     pub(crate) report: Report,
-    pub(crate) backends: Backends,
-    /// What was said about Services and their slices.
-    told: HashMap<ObjectName, BTreeSet<Key>>,
-    /// The Services that routes name, whether they exist or not.
-    pub(crate) named: HashSet<ObjectName>,
+    routes: HashMap<ObjectName, Translated>,
+    /// The routes that name each Service, and each Secret, whether it exists or not.
+    users_of_service: Users,
+    users_of_secret: Users,
+    backends: Backends,
+    conflicts: Conflicts,
+    claims: Claims,
+    has_default_certificate: bool,
+}
+
+/// What is named, and who names it.
+type Users = BTreeSet<(ObjectName, ObjectName)>;
+
+/// A route, and what became of it.
+#[derive(Debug)]
+struct Translated {
+    draft: Box<Draft>,
+    rules: Vec<Arc<Rule>>,
+}
+
+/// The table that follows another, and what is new about it.
+#[derive(Debug)]
+pub(crate) struct Next {
+    pub(crate) table: Table,
+    /// Whether it differs in more than what is behind services.
+    pub(crate) differs: bool,
+    /// How many services differ.
+    pub(crate) services: usize,
+    /// Whether the report differs.
+    pub(crate) told: bool,
 }
 
 /// What routes are compiled against.
@@ -52,216 +93,281 @@ pub(crate) struct Context<'w> {
     pub(crate) has_default_certificate: bool,
 }
 
+/// What a change has come to concern.
+#[derive(Debug, Default)]
+struct Concerned {
+    /// Routes about which there may be something else to say.
+    routes: BTreeSet<ObjectName>,
+    /// Services with other backends or other endpoints.
+    services: HashSet<ObjectName>,
+    /// Indices that lost their backend.
+    vacated: Vec<ServiceIndex>,
+}
+
 impl Translation {
-    pub(crate) fn new(world: &World, settings: &Settings) -> Self {
+    /// Follows a change of the world. `current` is the table that was made last.
+    pub(crate) fn follow(
+        &mut self,
+        world: &World,
+        settings: &Settings,
+        effect: &Effect,
+        current: &Table,
+    ) -> Next {
         let default = certificates::default_certificate(world, settings);
         let context = Context {
             world,
             settings,
             has_default_certificate: matches!(default, Ok(Some(_))),
         };
-        let mut references = References::default();
-        let mut drafts: Vec<Draft> = world
-            .routes()
-            .map(|(name, versions)| Draft::new(&context, name, versions, &mut references))
-            .collect();
-        let (backends, indices) = Backends::of(references.take_backends());
-        let services = service::table_services(world, settings, backends.list());
-        let rules = RuleSet::new(rules(&drafts, &indices));
-
-        let mut findings = findings_of_objects(world, settings);
-        let default = default.unwrap_or_else(|(secret, why)| {
-            let message = format!("the default certificate cannot be presented: {why}");
-            let finding = Finding::problem(Reason::InvalidCertificate, "", message);
-            findings
-                .entry(secret.key(Kind::Secret))
-                .or_default()
-                .push(finding);
-            None
-        });
-        let certificates = certificates::certificates(default, settings, &mut drafts);
-        conflict::report_shadowed(&rules, &mut drafts, settings);
-        let mut told: HashMap<ObjectName, BTreeSet<Key>> = HashMap::new();
-        let mut rest = &*services;
-        for backends in backends
-            .list()
-            .chunk_by(|one, other| one.service() == other.service())
-        {
-            let (services, further) = rest.split_at(backends.len());
-            rest = further;
-            for (key, more) in service::findings(world, settings, backends, services) {
-                let told = told.entry(backends[0].service().clone()).or_default();
-                told.insert(key.clone());
-                findings.entry(key).or_default().extend(more);
-            }
-        }
-
-        let mut entries: Vec<Arc<Entry>> = findings
-            .into_iter()
-            .map(|(key, findings)| Arc::new(entry(world, key, findings)))
-            .chain(
-                drafts
-                    .into_iter()
-                    .map(|draft| Arc::new(draft.into_entry(settings))),
-            )
-            .chain(undecodable_routes(world).map(Arc::new))
-            .collect();
-        entries.sort_by(|one, other| one.key.cmp(&other.key));
-        let remark = |(path, finding): (&Arc<_>, &Finding)| Remark {
-            path: Arc::clone(path),
-            finding: finding.clone(),
+        let mut concerned = Concerned {
+            routes: self.routes_to_draft(&context, effect),
+            services: effect.endpoints.iter().cloned().collect(),
+            vacated: Vec::new(),
         };
-        Self {
+        let changed = effect.objects.iter();
+        let changed = changed.filter(|(kind, _)| *kind == Kind::Service);
+        (concerned.services).extend(changed.map(|(_, name)| name.clone()));
+        self.has_default_certificate = context.has_default_certificate;
+
+        let rules = self.rules(&context, &mut concerned, &current.rules);
+        let certificates = self.certificates(
+            default.as_ref().ok().and_then(Option::as_ref),
+            settings,
+            &mut concerned,
+            &current.certificates,
+        );
+        let mut services = Arc::clone(&current.services);
+        let (changed, moved) = self.services(&context, &concerned, &mut services);
+        let told = self.tell(
+            &context,
+            effect,
+            &concerned,
+            &services,
+            default.as_ref().err(),
+        );
+
+        let same_entry_points = *current.entry_points == *settings.entry_points;
+        let differs = !same_entry_points
+            || moved
+            || !Arc::ptr_eq(&rules, &current.rules)
+            || !Arc::ptr_eq(&certificates, &current.certificates);
+        Next {
             table: Table {
                 generation: 0,
-                entry_points: settings.entry_points.as_slice().into(),
-                rules: Arc::new(rules),
-                services: services.into(),
-                certificates: Arc::new(certificates),
+                entry_points: match same_entry_points {
+                    true => Arc::clone(&current.entry_points),
+                    false => settings.entry_points.as_slice().into(),
+                },
+                rules,
+                services,
+                certificates,
             },
-            report: Report {
-                entries,
-                remarks: world.remarks().map(remark).collect(),
-            },
-            backends,
+            differs,
+            services: changed,
             told,
-            named: references.named,
         }
     }
 
-    /// Hands over what was said about each Service and its slices, where anything was.
-    pub(crate) fn take_told(&mut self) -> HashMap<ObjectName, BTreeSet<Key>> {
-        std::mem::take(&mut self.told)
-    }
-}
-
-/// The rules of the table, in no order.
-fn rules(drafts: &[Draft], indices: &Indices) -> Vec<Rule> {
-    let mut rules = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        for rule in &draft.rules {
-            let action = match &rule.action {
-                DraftAction::Unresolved(message) => Action::Unresolved(message.clone()),
-                DraftAction::Forward(references) => {
-                    let shares: Vec<_> = references
-                        .iter()
-                        .map(|(reference, weight)| (indices.of(*reference), *weight))
-                        .collect();
-                    Split::new(&shares).map_or(Action::Unavailable, Action::Forward)
+    /// The routes that changed, or name what changed.
+    fn routes_to_draft(&self, context: &Context<'_>, effect: &Effect) -> BTreeSet<ObjectName> {
+        let mut routes = BTreeSet::new();
+        if context.has_default_certificate != self.has_default_certificate {
+            routes.extend(self.routes.keys().cloned());
+        }
+        for (kind, name) in &effect.objects {
+            match kind {
+                Kind::IngressRoute => routes.extend([name.clone()]),
+                Kind::Service => routes.extend(users(&self.users_of_service, name)),
+                Kind::Secret => routes.extend(users(&self.users_of_secret, name)),
+                // Only Services are named from another namespace.
+                Kind::ReferenceGrant => {
+                    let named = users_in(&self.users_of_service, &name.namespace);
+                    routes.extend(named.filter(|it| it.namespace != name.namespace).cloned());
                 }
-            };
-            rules.push(Rule {
-                route: Arc::clone(&draft.route),
-                position: u32::try_from(rule.position).unwrap_or(u32::MAX),
-                host: draft.host.clone(),
-                matches: rule.matches.clone(),
-                priority: rule.priority,
-                entry_points: rule.entry_points.clone(),
-                action,
-            });
+                Kind::EndpointSlice | Kind::Namespace => {}
+            }
+        }
+        routes
+    }
+
+    /// Drafts routes anew, and makes the set of rules that follows.
+    fn rules(
+        &mut self,
+        context: &Context<'_>,
+        concerned: &mut Concerned,
+        current: &Arc<RuleSet>,
+    ) -> Arc<RuleSet> {
+        let mut gone: Vec<Arc<Rule>> = Vec::new();
+        let mut fresh: Vec<Rule> = Vec::new();
+        // How many of the fresh rules each draft has.
+        let mut changed: Vec<(Box<Draft>, usize)> = Vec::new();
+        let routes = std::mem::take(&mut concerned.routes);
+        for name in &routes {
+            let draft = context.world.route(name);
+            let draft = draft.map(|versions| Box::new(Draft::new(context, name, versions)));
+            let before = self.routes.remove(name);
+            self.refer(
+                before.as_ref().map(|it| &*it.draft),
+                draft.as_deref(),
+                concerned,
+            );
+            let before = before.map_or_else(Vec::new, |before| before.rules);
+            let known = fresh.len();
+            fresh.extend((draft.iter()).flat_map(|draft| draft.table_rules(&self.backends)));
+            match draft {
+                Some(draft) if same_rules(&before, &fresh[known..]) => {
+                    fresh.truncate(known);
+                    let rules = before;
+                    self.routes
+                        .insert(name.clone(), Translated { draft, rules });
+                }
+                draft => {
+                    gone.extend(before);
+                    changed.extend(draft.map(|draft| (draft, fresh.len() - known)));
+                }
+            }
+        }
+        concerned.routes = routes;
+        let mut fresh = succeed(&gone, fresh);
+        let mut rest = &*fresh;
+        self.routes.reserve(changed.len());
+        for (draft, count) in changed {
+            let (rules, further) = rest.split_at(count);
+            rest = further;
+            let rules = rules.to_vec();
+            (self.routes).insert(draft.name.clone(), Translated { draft, rules });
+        }
+        if gone.is_empty() && fresh.is_empty() {
+            return Arc::clone(current);
+        }
+        // Sorted once, for all who need it so.
+        fresh.sort_by(|one, other| one.precedence(other));
+        concerned
+            .routes
+            .extend(self.conflicts.replace(&gone, &fresh));
+        Arc::new(current.with(&gone, &fresh))
+    }
+
+    /// Moves from what one draft of a route names to what the next does.
+    fn refer(&mut self, before: Option<&Draft>, after: Option<&Draft>, concerned: &mut Concerned) {
+        // Before the others are forgotten, so that what stays keeps its index.
+        for backend in after.into_iter().flat_map(Draft::backends) {
+            if self.backends.refer(backend) {
+                concerned.services.insert(backend.service().clone());
+            }
+        }
+        for backend in before.into_iter().flat_map(Draft::backends) {
+            if let Some(index) = self.backends.forget(backend) {
+                concerned.vacated.push(index);
+                concerned.services.insert(backend.service().clone());
+            }
+        }
+        if let Some(draft) = before {
+            let user = |named: &ObjectName| (named.clone(), draft.name.clone());
+            for service in &draft.services {
+                self.users_of_service.remove(&user(service));
+            }
+            if let Some(secret) = &draft.secret {
+                self.users_of_secret.remove(&user(secret));
+            }
+            self.claims.remove(draft);
+        }
+        if let Some(draft) = after {
+            let user = |named: &ObjectName| (named.clone(), draft.name.clone());
+            (self.users_of_service).extend(draft.services.iter().map(user));
+            (self.users_of_secret).extend(draft.secret.iter().map(user));
+            self.claims.add(draft);
         }
     }
-    rules
+
+    fn certificates(
+        &mut self,
+        default: Option<&Arc<Certificate>>,
+        settings: &Settings,
+        concerned: &mut Concerned,
+        current: &Arc<Certificates>,
+    ) -> Arc<Certificates> {
+        let mut certificates = Arc::clone(current);
+        let entry_points = settings.entry_points.len();
+        if certificates.entry_points.len() != entry_points {
+            let names = &mut Arc::make_mut(&mut certificates).entry_points;
+            names.resize_with(entry_points, ServerNames::default);
+        }
+        concerned
+            .routes
+            .extend(self.claims.settle(&mut certificates));
+        if !certificates::same(default, certificates.default.as_ref()) {
+            Arc::make_mut(&mut certificates).default = default.cloned();
+        }
+        certificates
+    }
+
+    /// Makes the services anew that have other backends or other endpoints. Tells how many differ
+    /// behind the same index, and whether any index has come or gone.
+    fn services(
+        &self,
+        context: &Context<'_>,
+        concerned: &Concerned,
+        services: &mut Arc<Services>,
+    ) -> (usize, bool) {
+        let (mut changed, mut moved) = (0, false);
+        for index in &concerned.vacated {
+            Arc::make_mut(services).put(*index, None);
+            moved = true;
+        }
+        for name in &concerned.services {
+            let backends = self.backends.of_service(name);
+            let made = service::table_services(context.world, context.settings, backends, services);
+            for (placed, service) in backends.iter().zip(made) {
+                match services.get(placed.index as usize) {
+                    Some(before) if service::same(before, &service) => continue,
+                    Some(_) => changed += 1,
+                    None => moved = true,
+                }
+                Arc::make_mut(services).put(placed.index, Some(service));
+            }
+        }
+        (changed, moved)
+    }
 }
 
-/// What there is to say about objects other than routes, whoever uses them.
-fn findings_of_objects(world: &World, settings: &Settings) -> BTreeMap<Key, Vec<Finding>> {
-    let mut findings: BTreeMap<Key, Vec<Finding>> = BTreeMap::new();
-    for (key, ..) in world
-        .rejections()
-        .filter(|(key, ..)| key.kind != Kind::IngressRoute)
-    {
-        findings.entry(key.clone()).or_default();
-    }
-    for key in world.noted() {
-        findings.entry(key.clone()).or_default();
-    }
-    for (name, more) in world.secret_findings() {
-        findings
-            .entry(name.key(Kind::Secret))
-            .or_default()
-            .extend(more);
-    }
-    for (name, slice) in world.stray_slices() {
-        let more = endpointslice::findings(settings, slice);
-        findings
-            .entry(name.key(Kind::EndpointSlice))
-            .or_default()
-            .extend(more);
-    }
-    findings
+/// Who names an object.
+fn users(users: &Users, named: &ObjectName) -> impl Iterator<Item = ObjectName> {
+    let users = users.range((named.clone(), ObjectName::new("", ""))..);
+    let users = users.take_while(move |(it, _)| it == named);
+    users.map(|(_, user)| user.clone())
 }
 
-/// The entry of an object that is no route: what decoding found, then what translation did.
-pub(crate) fn entry(world: &World, key: Key, findings: Vec<Finding>) -> Entry {
-    let mut all = Vec::new();
-    let mut origin = world.origin(&key);
-    if let Some((rejected, error)) = world.rejection(key.kind, &key.object_name()) {
-        origin = rejected.clone();
-        all.extend(error.findings());
-    }
-    if let Some(notes) = world.notes_of(&key) {
-        all.extend(notes.iter().cloned());
-    }
-    all.extend(findings);
-    all.sort_by_key(|finding| finding.severity);
-    Entry::remarks(key, origin, all)
+/// Who names any object of a namespace.
+fn users_in<'u>(users: &'u Users, namespace: &'u str) -> impl Iterator<Item = &'u ObjectName> {
+    let first = ObjectName::new(namespace, "");
+    let users = users.range((first, ObjectName::new("", ""))..);
+    let users = users.take_while(move |(it, _)| *it.namespace == *namespace);
+    users.map(|(_, user)| user)
 }
 
-/// Routes of which no version could ever be decoded.
-fn undecodable_routes(world: &World) -> impl Iterator<Item = Entry> {
-    let routes = world
-        .rejections()
-        .filter(|(key, ..)| key.kind == Kind::IngressRoute);
-    routes.filter_map(|(key, origin, error)| {
-        let name = key.object_name();
-        let unknown = !world.has_route(&name);
-        unknown.then(|| Draft::undecodable(&name, origin, error))
-    })
-}
-
-/// Whether two tables serve the same, whatever their generation and their counters.
-pub(crate) fn same_table(one: &Table, other: &Table) -> bool {
-    one.entry_points == other.entry_points
-        && same_rules(&one.rules, &other.rules)
-        && one.services.len() == other.services.len()
+fn same_rules(one: &[Arc<Rule>], other: &[Rule]) -> bool {
+    one.len() == other.len()
         && one
-            .services
             .iter()
-            .zip(&*other.services)
-            .all(|(one, other)| same_service(one, other))
-        && certificates::same(&one.certificates, &other.certificates)
+            .zip(other)
+            .all(|(one, other)| same_rule(one, other))
 }
 
-fn same_rules(one: &RuleSet, other: &RuleSet) -> bool {
-    let same = |one: &Rule, other: &Rule| {
-        let same_action = match (&one.action, &other.action) {
-            (Action::Forward(one), Action::Forward(other)) => one.cumulative == other.cumulative,
-            (Action::Unresolved(one), Action::Unresolved(other)) => one == other,
-            (Action::Unavailable, Action::Unavailable) => true,
-            _ => false,
-        };
-        let route = |rule: &Rule| (rule.route.generation, rule.route.created);
-        same_action
-            && one.route.key() == other.route.key()
-            && route(one) == route(other)
-            && one.position == other.position
-            && one.host == other.host
-            && one.text() == other.text()
-            && one.priority == other.priority
-            && one.entry_points == other.entry_points
+/// Whether two rules of one route serve the same.
+fn same_rule(one: &Rule, other: &Rule) -> bool {
+    let same_action = match (&one.action, &other.action) {
+        (Action::Forward(one), Action::Forward(other)) => one.cumulative == other.cumulative,
+        (Action::Unresolved(one), Action::Unresolved(other)) => one == other,
+        (Action::Unavailable, Action::Unavailable) => true,
+        _ => false,
     };
-    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
-}
-
-/// Whether two services forward to the same endpoints in the same way.
-pub(crate) fn same_service(one: &Service, other: &Service) -> bool {
-    one.id == other.id
-        && one.protocol == other.protocol
-        && one.endpoints.len() == other.endpoints.len()
-        && one
-            .endpoints
-            .iter()
-            .zip(&other.endpoints)
-            .all(|(one, it)| one.address == it.address)
+    let route = |rule: &Rule| (rule.route.generation, rule.route.created);
+    same_action
+        && route(one) == route(other)
+        && one.position == other.position
+        && one.host == other.host
+        && one.text() == other.text()
+        && one.priority == other.priority
+        && one.entry_points == other.entry_points
 }

@@ -44,6 +44,8 @@ pub struct World {
     notes: BTreeMap<Key, (Origin, Vec<Finding>)>,
     /// The time of the newest change, in seconds since 1970.
     now: i64,
+    /// When a certificate next begins or ceases to be valid, or before that.
+    turn: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -84,37 +86,39 @@ pub enum Change {
     },
 }
 
-/// What a change means for what is made from the world.
+/// What of the world is other than before: whatever is made from it may differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// Only endpoints of these Services may differ.
-    Endpoints(BTreeSet<ObjectName>),
-    /// Only what is made from these Services, and their endpoints, may differ.
-    Services(BTreeSet<ObjectName>),
-    /// Anything may.
-    Everything,
+pub struct Effect {
+    /// Objects, in what they say or in what is to be said of them.
+    pub(crate) objects: BTreeSet<(Kind, ObjectName)>,
+    /// Services of which slices are among those.
+    pub(crate) endpoints: BTreeSet<ObjectName>,
+    /// Whether files are, of which something was found.
+    pub(crate) remarks: bool,
 }
 
 impl Effect {
+    fn on(kind: Kind, name: &ObjectName) -> Self {
+        Self {
+            objects: [(kind, name.clone())].into(),
+            ..Self::default()
+        }
+    }
+
+    fn on_if(changed: bool, kind: Kind, name: &ObjectName) -> Self {
+        match changed {
+            true => Self::on(kind, name),
+            false => Self::default(),
+        }
+    }
+
     /// The effect of two changes together.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        use Effect::*;
-        match (self, other) {
-            (Everything, _) | (_, Everything) => Everything,
-            (Nothing, effect) | (effect, Nothing) => effect,
-            (Endpoints(mut one), Endpoints(other)) => {
-                one.extend(other);
-                Endpoints(one)
-            }
-            (Services(mut one) | Endpoints(mut one), Services(other) | Endpoints(other)) => {
-                one.extend(other);
-                Services(one)
-            }
-        }
+    pub fn and(mut self, other: Self) -> Self {
+        self.objects.extend(other.objects);
+        self.endpoints.extend(other.endpoints);
+        self.remarks |= other.remarks;
+        self
     }
 }
 
@@ -125,8 +129,49 @@ impl World {
     }
 
     /// Sets the time that validity is measured by, in seconds since 1970.
-    pub fn set_time(&mut self, now: i64) {
-        self.now = now;
+    pub fn set_time(&mut self, now: i64) -> Effect {
+        let before = std::mem::replace(&mut self.now, now);
+        if (before..self.turn).contains(&now) {
+            return Effect::default();
+        }
+        let states = || {
+            self.secrets
+                .iter()
+                .map(|(name, stored)| (name, &stored.value))
+        };
+        let turns = states().filter_map(|(_, state)| state.turn_after(now));
+        let turn = turns.min().unwrap_or(i64::MAX);
+        let differs = |state: &SecretState| state.findings(before) != state.findings(now);
+        let objects = states().filter(|(_, state)| differs(state));
+        let effect = Effect {
+            objects: objects
+                .map(|(name, _)| (Kind::Secret, name.clone()))
+                .collect(),
+            ..Effect::default()
+        };
+        self.turn = turn;
+        effect
+    }
+
+    /// All that there is to be made from, as if all were new.
+    pub(crate) fn everything(&self) -> Effect {
+        fn of<'n>(
+            kind: Kind,
+            names: impl Iterator<Item = &'n ObjectName>,
+        ) -> impl Iterator<Item = (Kind, ObjectName)> {
+            names.map(move |name| (kind, name.clone()))
+        }
+        let told = self.rejected.keys().chain(self.notes.keys());
+        Effect {
+            objects: of(Kind::IngressRoute, self.routes.keys())
+                .chain(of(Kind::Secret, self.secrets.keys()))
+                .chain(of(Kind::EndpointSlice, self.strays.keys()))
+                .chain(told.map(|key| (key.kind, key.object_name())))
+                .collect(),
+            // The others follow from what routes name.
+            endpoints: BTreeSet::new(),
+            remarks: true,
+        }
     }
 
     /// Takes a change in.
@@ -146,76 +191,65 @@ impl World {
     /// Takes the newest version of an object.
     pub fn apply(&mut self, object: Object, origin: Origin, notes: Vec<Finding>) -> Effect {
         let key = object.key();
-        let effect = match self.rejected.remove(&key) {
-            Some(_) => Effect::Everything,
-            None => Effect::Nothing,
-        };
-        let effect = effect.and(self.note(&key, &origin, notes));
-        let name = key.object_name();
-        effect.and(match object {
-            Object::IngressRoute(route) => self.apply_route(name, &route, origin),
+        let (kind, name) = (key.kind, key.object_name());
+        let told = self.rejected.remove(&key).is_some() | self.note(key, &origin, notes);
+        let effect = Effect::on_if(told, kind, &name);
+        let changed = match object {
+            Object::IngressRoute(route) => self.apply_route(name.clone(), &route, origin),
             Object::Service(service) => {
-                store(&mut self.services, name, service::compile(&service), origin)
-                    .map_or(Effect::Nothing, |name| Effect::Services([name].into()))
+                let service = service::compile(&service);
+                store(&mut self.services, name.clone(), service, origin)
             }
             Object::EndpointSlice(slice) => {
-                self.apply_slice(name, endpointslice::compile(&slice), origin)
+                let slice = endpointslice::compile(&slice);
+                return effect.and(self.apply_slice(name, slice, origin));
             }
             Object::Secret(secret) => {
                 let newest = secret::compile(&name.to_string(), &secret);
-                self.apply_secret(name, newest, origin)
+                self.apply_secret(name.clone(), newest, origin)
             }
             Object::ReferenceGrant(grant) => {
                 let grant = referencegrant::compile(&grant);
-                let grants = self.grants.entry(name.namespace).or_default();
-                match grants.insert(name.name, grant.clone()) == Some(grant) {
-                    true => Effect::Nothing,
-                    false => Effect::Everything,
-                }
+                let grants = self.grants.entry(name.namespace.clone()).or_default();
+                grants.insert(name.name.clone(), grant.clone()) != Some(grant)
             }
             Object::Namespace(_) => {
-                self.namespaces.insert(name.name);
-                Effect::Nothing
+                self.namespaces.insert(name.name.clone());
+                false
             }
-        })
+        };
+        effect.and(Effect::on_if(changed, kind, &name))
     }
 
     /// Forgets an object: a deletion is a deletion.
     pub fn remove(&mut self, key: &Key) -> Effect {
         let name = key.object_name();
         let told = self.rejected.remove(key).is_some() | self.notes.remove(key).is_some();
-        let everything = |gone: bool| match gone {
-            true => Effect::Everything,
-            false => Effect::Nothing,
-        };
-        let effect = match key.kind {
-            Kind::IngressRoute => everything(self.routes.remove(&name).is_some()),
-            Kind::Service => match self.services.remove(&name) {
-                Some(_) => Effect::Services([name].into()),
-                None => Effect::Nothing,
-            },
-            Kind::EndpointSlice => self.remove_slice(&name),
-            Kind::Secret => everything(self.secrets.remove(&name).is_some()),
+        let effect = Effect::on_if(told, key.kind, &name);
+        let gone = match key.kind {
+            Kind::IngressRoute => self.routes.remove(&name).is_some(),
+            Kind::Service => self.services.remove(&name).is_some(),
+            Kind::EndpointSlice => return effect.and(self.remove_slice(&name)),
+            Kind::Secret => self.secrets.remove(&name).is_some(),
             Kind::ReferenceGrant => {
                 let grants = self.grants.get_mut(&name.namespace);
-                everything(grants.is_some_and(|grants| grants.remove(&name.name).is_some()))
+                grants.is_some_and(|grants| grants.remove(&name.name).is_some())
             }
             Kind::Namespace => {
                 self.namespaces.remove(&name.name);
-                Effect::Nothing
+                false
             }
         };
-        effect.and(everything(told))
+        effect.and(Effect::on_if(gone, key.kind, &name))
     }
 
     /// Takes note that the newest version of an object cannot be decoded. What was there before
     /// stays.
     pub fn reject(&mut self, key: Key, origin: Origin, error: DecodeError) -> Effect {
         let rejection = (origin, error);
-        match self.rejected.insert(key, rejection.clone()) == Some(rejection) {
-            true => Effect::Nothing,
-            false => Effect::Everything,
-        }
+        let (kind, name) = (key.kind, key.object_name());
+        let before = self.rejected.insert(key, rejection.clone());
+        Effect::on_if(before != Some(rejection), kind, &name)
     }
 
     /// Takes note of what was found about a file; nothing forgets the file.
@@ -224,32 +258,31 @@ impl World {
             true => self.remarks.remove(&path),
             false => self.remarks.insert(Arc::clone(&path), findings),
         };
-        match before.as_ref() == self.remarks.get(&path) {
-            true => Effect::Nothing,
-            false => Effect::Everything,
+        Effect {
+            remarks: before.as_ref() != self.remarks.get(&path),
+            ..Effect::default()
         }
     }
 
-    fn note(&mut self, key: &Key, origin: &Origin, notes: Vec<Finding>) -> Effect {
-        let before = match notes.is_empty() {
-            true => self.notes.remove(key),
-            false => self.notes.insert(key.clone(), (origin.clone(), notes)),
-        };
-        match before.as_ref() == self.notes.get(key) {
-            true => Effect::Nothing,
-            false => Effect::Everything,
+    /// Tells whether that changes anything.
+    fn note(&mut self, key: Key, origin: &Origin, notes: Vec<Finding>) -> bool {
+        if notes.is_empty() {
+            return self.notes.remove(&key).is_some();
         }
+        let note = (origin.clone(), notes);
+        self.notes.insert(key, note.clone()) != Some(note)
     }
 
+    /// Tells whether that changes anything.
     fn apply_route(
         &mut self,
         name: ObjectName,
         route: &ferrix_api::IngressRoute,
         origin: Origin,
-    ) -> Effect {
+    ) -> bool {
         match self.routes.entry(name) {
             btree_map::Entry::Occupied(known) if known.get().newest.is_of(route, &origin) => {
-                return Effect::Nothing;
+                return false;
             }
             btree_map::Entry::Occupied(mut known) => {
                 known.get_mut().update(Version::compile(route, origin));
@@ -258,22 +291,22 @@ impl World {
                 unknown.insert(Versions::first(Version::compile(route, origin)));
             }
         }
-        Effect::Everything
+        true
     }
 
     fn apply_slice(&mut self, name: ObjectName, slice: Slice, origin: Origin) -> Effect {
         let same = |known: &Stored<Slice>| known.value == slice && known.origin == origin;
         if self.slice(&name).is_some_and(same) {
-            return Effect::Nothing;
+            return Effect::default();
         }
+        let mut effect = Effect::on(Kind::EndpointSlice, &name);
         let service = slice.service.as_ref().map(|service| ObjectName {
             namespace: Arc::clone(&name.namespace),
             name: Arc::clone(service),
         });
-        let moved = match self.service_of.get(&name) {
-            Some(before) if *before != service => self.remove_slice(&name),
-            _ => Effect::Nothing,
-        };
+        if (self.service_of.get(&name)).is_some_and(|before| *before != service) {
+            effect = effect.and(self.remove_slice(&name));
+        }
         self.service_of.insert(name.clone(), service.clone());
         let slice = Stored {
             value: slice,
@@ -283,25 +316,24 @@ impl World {
             // It is of interest to nobody, and the report says so.
             None => {
                 self.strays.insert(name, slice);
-                Effect::Everything
             }
             Some(service) => {
-                self.slices
-                    .entry(service.clone())
-                    .or_default()
-                    .insert(name.name, slice);
-                moved.and(Effect::Endpoints([service].into()))
+                effect.endpoints.insert(service.clone());
+                let slices = self.slices.entry(service).or_default();
+                slices.insert(name.name, slice);
             }
         }
+        effect
     }
 
     fn remove_slice(&mut self, name: &ObjectName) -> Effect {
         let Some(service) = self.service_of.remove(name) else {
-            return Effect::Nothing;
+            return Effect::default();
         };
+        let mut effect = Effect::on(Kind::EndpointSlice, name);
         let Some(service) = service else {
             self.strays.remove(name);
-            return Effect::Everything;
+            return effect;
         };
         if let hash_map::Entry::Occupied(mut slices) = self.slices.entry(service.clone()) {
             slices.get_mut().remove(&name.name);
@@ -309,7 +341,8 @@ impl World {
                 slices.remove();
             }
         }
-        Effect::Endpoints([service].into())
+        effect.endpoints.insert(service);
+        effect
     }
 
     fn slice(&self, name: &ObjectName) -> Option<&Stored<Slice>> {
@@ -319,12 +352,13 @@ impl World {
         }
     }
 
+    /// Tells whether that changes anything.
     fn apply_secret(
         &mut self,
         name: ObjectName,
         newest: Result<Arc<secret::Parsed>, secret::SecretFault>,
         origin: Origin,
-    ) -> Effect {
+    ) -> bool {
         let before = self.secrets.get(&name);
         let last_good = match &newest {
             Ok(_) => None,
@@ -334,8 +368,11 @@ impl World {
         let same =
             before.is_some_and(|before| before.value.same(&state) && before.origin == origin);
         if same {
-            return Effect::Nothing;
+            return false;
         }
+        self.turn = self
+            .turn
+            .min(state.turn_after(self.now).unwrap_or(i64::MAX));
         self.secrets.insert(
             name,
             Stored {
@@ -343,12 +380,12 @@ impl World {
                 origin,
             },
         );
-        Effect::Everything
+        true
     }
 
-    /// Every IngressRoute that could be decoded at least once.
-    pub(crate) fn routes(&self) -> impl Iterator<Item = (&ObjectName, &Versions)> {
-        self.routes.iter()
+    /// An IngressRoute that could be decoded at least once.
+    pub(crate) fn route(&self, name: &ObjectName) -> Option<&Versions> {
+        self.routes.get(name)
     }
 
     /// A Service, for who has a pass for it.
@@ -374,19 +411,32 @@ impl World {
         slices.map(|(name, stored)| (&**name, &stored.value))
     }
 
-    /// Slices that name no Service.
-    pub(crate) fn stray_slices(&self) -> impl Iterator<Item = (&ObjectName, &Slice)> {
-        self.strays
-            .iter()
-            .map(|(name, stored)| (name, &stored.value))
+    /// A slice of a backend's Service.
+    pub(crate) fn slice_of(&self, backend: &Backend, slice: &str) -> Option<&Slice> {
+        let slices = self.slices.get(backend.service())?;
+        slices.get(slice).map(|stored| &stored.value)
     }
 
-    /// What there is to say about Secrets, whoever uses them.
-    pub(crate) fn secret_findings(&self) -> impl Iterator<Item = (&ObjectName, Vec<Finding>)> {
-        self.secrets
-            .iter()
-            .map(|(name, stored)| (name, stored.value.findings(self.now)))
-            .filter(|(_, findings)| !findings.is_empty())
+    /// A slice that names no Service.
+    pub(crate) fn stray_slice(&self, name: &ObjectName) -> Option<&Slice> {
+        self.strays.get(name).map(|stored| &stored.value)
+    }
+
+    /// The Service that a slice names.
+    pub(crate) fn service_of(&self, slice: &ObjectName) -> Option<&ObjectName> {
+        self.service_of.get(slice)?.as_ref()
+    }
+
+    /// The names of the slices of a Service.
+    pub(crate) fn slice_names(&self, service: &ObjectName) -> impl Iterator<Item = &Arc<str>> {
+        let slices = self.slices.get(service);
+        slices.into_iter().flat_map(BTreeMap::keys)
+    }
+
+    /// What there is to say about a Secret, whoever uses it.
+    pub(crate) fn secret_findings(&self, name: &ObjectName) -> Vec<Finding> {
+        let stored = self.secrets.get(name);
+        stored.map_or_else(Vec::new, |stored| stored.value.findings(self.now))
     }
 
     /// The time that validity is measured by, in seconds since 1970.
@@ -441,21 +491,10 @@ impl World {
         routes.map(|(name, _)| Arc::clone(&name.namespace))
     }
 
-    /// Every object whose newest version could not be decoded.
-    pub(crate) fn rejections(&self) -> impl Iterator<Item = (&Key, &Origin, &DecodeError)> {
-        self.rejected
-            .iter()
-            .map(|(key, (origin, error))| (key, origin, error))
-    }
-
-    /// Every object about which decoding found something, though it succeeded.
-    pub(crate) fn noted(&self) -> impl Iterator<Item = &Key> {
-        self.notes.keys()
-    }
-
-    /// What decoding found about an object.
-    pub(crate) fn notes_of(&self, key: &Key) -> Option<&[Finding]> {
-        self.notes.get(key).map(|(_, findings)| &**findings)
+    /// What decoding found about an object, where it found anything.
+    pub(crate) fn notes_of(&self, kind: Kind, name: &ObjectName) -> Option<&[Finding]> {
+        let noted = (!self.notes.is_empty()).then(|| self.notes.get(&name.key(kind)));
+        noted.flatten().map(|(_, findings)| &**findings)
     }
 
     /// What was found about files.
@@ -463,11 +502,6 @@ impl World {
         self.remarks
             .iter()
             .flat_map(|(path, findings)| findings.iter().map(move |finding| (path, finding)))
-    }
-
-    /// Whether any version of the route could ever be decoded.
-    pub(crate) fn has_route(&self, name: &ObjectName) -> bool {
-        self.routes.contains_key(name)
     }
 
     /// Where an object comes from.
@@ -491,19 +525,18 @@ impl World {
     }
 }
 
-/// Stores a value; the name comes back if that changed anything.
+/// Stores a value, and tells whether that changes anything.
 fn store<T: PartialEq>(
     stored: &mut HashMap<ObjectName, Stored<T>>,
     name: ObjectName,
     value: T,
     origin: Origin,
-) -> Option<ObjectName> {
-    match stored.get_mut(&name) {
-        Some(known) if known.value == value && known.origin == origin => return None,
-        Some(known) => *known = Stored { value, origin },
-        None => {
-            stored.insert(name.clone(), Stored { value, origin });
-        }
+) -> bool {
+    let newest = Stored { value, origin };
+    let before = stored.get(&name);
+    let changed = before.is_none_or(|it| it.value != newest.value || it.origin != newest.origin);
+    if changed {
+        stored.insert(name, newest);
     }
-    Some(name)
+    changed
 }

@@ -1,19 +1,20 @@
 //! What holds for any objects in any order.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use ferrix_control::{
     Compiler,
     compiler::Published,
-    decode::{self, Decoded, Strictness},
+    decode::{self, DecodeError, Decoded, Strictness},
     objects::{Object, Origin},
+    report::{Finding, Reason, Severity},
     settings::{DefaultCertificate, Settings},
     translate,
     world::{Change, World},
     yaml,
 };
-use ferrix_table::{Table, publish, table::EntryPoint};
-use proptest::prelude::*;
+use ferrix_table::{Table, publish, services::Endpoint, table::EntryPoint};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 /// One of a few objects that know each other, in one of a few versions, some of them bad.
 #[derive(Clone, Debug)]
@@ -22,11 +23,10 @@ enum Spec {
         name: u8,
         namespace: u8,
         host: u8,
-        rule: u8,
         created: Option<u8>,
         tls: Option<u8>,
         entry_points: u8,
-        services: Vec<(u8, u8, u8)>,
+        rules: Vec<RuleSpec>,
     },
     Service {
         name: u8,
@@ -51,40 +51,48 @@ enum Spec {
     },
 }
 
+/// The expression of a rule, and its services.
+type RuleSpec = (u8, Vec<(u8, u8, u8)>);
+
 fn route() -> impl Strategy<Value = Spec> {
     let small = || 0..3_u8;
+    let services = proptest::collection::vec((small(), 0..2_u8, 0..4_u8), 1..3);
+    let rules = prop_oneof![
+        3 => proptest::collection::vec((0..11_u8, services.clone()), 1),
+        1 => proptest::collection::vec((0..11_u8, services), 2..4),
+    ];
     (
-        (0..6_u8, small(), 0..5_u8, 0..7_u8),
+        (0..6_u8, 0..2_u8, 0..5_u8),
         proptest::option::of(small()),
         proptest::option::of(small()),
-        0..6_u8,
-        proptest::collection::vec((small(), small(), 0..4_u8), 1..3),
+        0..7_u8,
+        rules,
     )
         .prop_map(
-            |((name, namespace, host, rule), created, tls, entry_points, services)| Spec::Route {
+            |((name, namespace, host), created, tls, entry_points, rules)| Spec::Route {
                 name,
                 namespace,
                 host,
-                rule,
                 created,
                 tls,
                 entry_points,
-                services,
+                rules,
             },
         )
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
     let small = || 0..3_u8;
+    let namespace = || 0..2_u8;
     let service =
-        (small(), small(), 0..5_u8).prop_map(|(name, namespace, variant)| Spec::Service {
+        (small(), namespace(), 0..5_u8).prop_map(|(name, namespace, variant)| Spec::Service {
             name,
             namespace,
             variant,
         });
     let slice = (
         small(),
-        small(),
+        namespace(),
         small(),
         proptest::collection::vec((0..6_u8, 0..4_u8), 0..4),
         0..3_u8,
@@ -96,14 +104,15 @@ fn spec() -> impl Strategy<Value = Spec> {
             addresses,
             port,
         });
-    let secret = (small(), small(), small()).prop_map(|(name, namespace, variant)| Spec::Secret {
-        name,
-        namespace,
-        variant,
-    });
-    let grant = (small(), proptest::option::of(small()))
+    let secret =
+        (small(), namespace(), 0..4_u8).prop_map(|(name, namespace, variant)| Spec::Secret {
+            name,
+            namespace,
+            variant,
+        });
+    let grant = (namespace(), proptest::option::of(small()))
         .prop_map(|(namespace, to)| Spec::Grant { namespace, to });
-    prop_oneof![4 => route(), 3 => service, 6 => slice, 1 => secret, 1 => grant]
+    prop_oneof![6 => route(), 3 => service, 5 => slice, 2 => secret, 1 => grant]
 }
 
 impl Spec {
@@ -130,11 +139,10 @@ impl Spec {
                 name,
                 namespace,
                 host,
-                rule,
                 created,
                 tls,
                 entry_points,
-                services,
+                rules,
             } => {
                 let host =
                     ["a.example", "'*.example'", "b.example", "'bad host'", ""][usize::from(*host)];
@@ -142,15 +150,6 @@ impl Spec {
                     "" => String::new(),
                     host => format!("host: {host}, "),
                 };
-                let rule = [
-                    "",
-                    "matches: Path(`/a`), ",
-                    "matches: PathPrefix(`/`), ",
-                    "matches: 'Path(`/a`) || Path(`/b`)', ",
-                    "matches: Path(, ",
-                    "priority: 50, ",
-                    "matches: Path(`/a`), priority: 12, ",
-                ][usize::from(*rule)];
                 let created = created.map_or(String::new(), |year| {
                     format!(", creationTimestamp: '202{year}-01-01T00:00:00Z'")
                 });
@@ -162,22 +161,14 @@ impl Spec {
                     "entrypoints: [web, websecure], ",
                     "entrypoints: [web, unknown], ",
                     "entrypoints: [internal, web], ",
+                    "ingressClassName: other, ",
                 ][usize::from(*entry_points)];
-                let services: Vec<_> = services
-                    .iter()
-                    .map(|(service, namespace, weight)| {
-                        format!(
-                            "{{name: s{service}, namespace: n{namespace}, port: http, \
-                             weight: {weight}}}"
-                        )
-                    })
-                    .collect();
-                let services = services.join(", ");
+                let rules: Vec<_> = rules.iter().map(rule_text).collect();
+                let rules = rules.join(", ");
                 format!(
                     "apiVersion: ferrix.com/v1\nkind: IngressRoute\n\
                      metadata: {{name: r{name}, namespace: n{namespace}{created}}}\n\
-                     spec: {{{entry_points}{tls}route: {{{host}rules: \
-                     [{{{rule}services: [{services}]}}]}}}}\n"
+                     spec: {{{entry_points}{tls}route: {{{host}rules: [{rules}]}}}}\n"
                 )
             }
             Self::Service {
@@ -240,6 +231,7 @@ impl Spec {
                 let (certificate, key) = match variant {
                     0 => certificate(0),
                     1 => certificate(1),
+                    2 => certificate(2),
                     _ => (certificate(0).0, certificate(1).1),
                 };
                 let block = |text: &str| text.trim_end().replace('\n', "\n    ");
@@ -254,10 +246,11 @@ impl Spec {
             }
             Self::Grant { namespace, to } => {
                 let to = to.map_or(String::new(), |to| format!(", name: s{to}"));
+                let from = 1 - namespace;
                 format!(
                     "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\n\
                      metadata: {{name: g, namespace: n{namespace}}}\nspec:\n  \
-                     from: [{{group: ferrix.com, kind: IngressRoute, namespace: n0}}]\n  \
+                     from: [{{group: ferrix.com, kind: IngressRoute, namespace: n{from}}}]\n  \
                      to: [{{group: '', kind: Service{to}}}]\n"
                 )
             }
@@ -265,12 +258,43 @@ impl Spec {
     }
 }
 
-/// One of two certificates, the same in a whole run.
+fn rule_text((rule, services): &RuleSpec) -> String {
+    let rule = [
+        "",
+        "matches: Path(`/a`), ",
+        "matches: PathPrefix(`/`), ",
+        "matches: 'Path(`/a`) || Path(`/b`)', ",
+        "matches: Path(, ",
+        "priority: 50, ",
+        "matches: Path(`/a`), priority: 12, ",
+        "matches: Host(`a.example`), ",
+        "matches: Host(`b.example`) && Path(`/a`), ",
+        "matches: Host(`*.example`), ",
+        "matches: Host(`a.example`) || Host(`b.example`), ",
+    ][usize::from(*rule)];
+    let services: Vec<_> = services
+        .iter()
+        .map(|(service, namespace, weight)| {
+            format!("{{name: s{service}, namespace: n{namespace}, port: http, weight: {weight}}}")
+        })
+        .collect();
+    format!("{{{rule}services: [{}]}}", services.join(", "))
+}
+
+/// One of three certificates, the same in a whole run. The last ceases to be valid in 2028.
 fn certificate(which: usize) -> (&'static str, &'static str) {
-    static MADE: std::sync::LazyLock<[(String, String); 2]> = std::sync::LazyLock::new(|| {
-        ["a.example", "b.example"].map(|name| {
-            let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("made");
-            (made.cert.pem(), made.signing_key.serialize_pem())
+    static MADE: std::sync::LazyLock<[(String, String); 3]> = std::sync::LazyLock::new(|| {
+        [
+            ("a.example", 2100),
+            ("b.example", 2100),
+            ("a.example", 2028),
+        ]
+        .map(|(name, year)| {
+            let mut parameters = rcgen::CertificateParams::new([name.to_owned()]).expect("a name");
+            parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let key = rcgen::KeyPair::generate().expect("a key");
+            let made = parameters.self_signed(&key).expect("made");
+            (made.pem(), key.serialize_pem())
         })
     });
     let (certificate, key) = &MADE[which];
@@ -308,20 +332,150 @@ fn dump(table: &Table) -> serde_json::Value {
 #[derive(Clone, Debug)]
 enum Step {
     Apply(Spec),
+    /// Decoding found something.
+    Note(Spec),
     Remove(Spec),
+    /// A version that cannot be decoded.
+    Reject(Spec),
+    /// Something about a file, or nothing any more.
+    Remark(bool),
 }
 
 impl Step {
     fn change(&self) -> Change {
         match self {
             Self::Apply(spec) => spec.change(),
+            Self::Note(spec) => Change::Apply {
+                object: spec.object(),
+                origin: Origin::Api,
+                notes: vec![finding()],
+            },
             Self::Remove(spec) => Change::Remove(spec.object().key()),
+            Self::Reject(spec) => Change::Reject {
+                key: spec.object().key(),
+                origin: Origin::Api,
+                error: DecodeError {
+                    key: Some(spec.object().key()),
+                    generation: Some(7),
+                    faults: Vec::new(),
+                },
+            },
+            Self::Remark(there) => Change::Remark {
+                path: std::path::Path::new("file").into(),
+                findings: there.then(finding).into_iter().collect(),
+            },
         }
     }
 }
 
+fn finding() -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        reason: Reason::UnknownField,
+        field: "spec".to_owned(),
+        line: None,
+        message: "odd".to_owned(),
+    }
+}
+
 fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![4 => spec().prop_map(Step::Apply), 1 => spec().prop_map(Step::Remove)]
+    prop_oneof![
+        20 => spec().prop_map(Step::Apply),
+        1 => spec().prop_map(Step::Note),
+        6 => spec().prop_map(Step::Remove),
+        2 => spec().prop_map(Step::Reject),
+        1 => any::<bool>().prop_map(Step::Remark),
+    ]
+}
+
+/// What outlives tables: of routes and services that both have, and of their endpoints.
+fn assert_states_stay(before: &Table, after: &Table) {
+    let routes: HashMap<_, _> = (before.rules.iter())
+        .map(|rule| (rule.route.key(), &rule.route.state))
+        .collect();
+    for rule in &*after.rules {
+        if let Some(state) = routes.get(&rule.route.key()) {
+            assert!(Arc::ptr_eq(state, &rule.route.state), "{rule}");
+        }
+    }
+    let services: HashMap<_, _> = before.services.iter().map(|it| (&it.id, it)).collect();
+    for service in &*after.services {
+        let Some(earlier) = services.get(&service.id) else {
+            continue;
+        };
+        assert!(
+            Arc::ptr_eq(&earlier.state, &service.state),
+            "{}",
+            service.id
+        );
+        for endpoint in &service.endpoints {
+            let same = |it: &&Endpoint| it.address == endpoint.address;
+            if let Some(earlier) = earlier.endpoints.iter().find(same) {
+                assert!(Arc::ptr_eq(&earlier.state, &endpoint.state));
+            }
+        }
+    }
+}
+
+/// After any history, taken in any portions and at any time, what is published and reported is
+/// what a translation of the whole world gives.
+#[test]
+fn the_short_way_leads_to_the_same_place() {
+    const LIVES: usize = 100;
+    const STEPS: usize = 60;
+    let mut runner = TestRunner::deterministic();
+    let mut steps = 0;
+    let mut kinds = [0; 3];
+    for _ in 0..LIVES {
+        let (publisher, reader) = publish::channel();
+        let mut compiler = Compiler::new(settings(), publisher);
+        let reports = compiler.reports();
+        let first = proptest::collection::vec(spec(), 0..40);
+        let first = first.new_tree(&mut runner).expect("objects").current();
+        let published = compiler.apply_at(first.iter().map(Spec::change), 0);
+        assert_eq!(published, Published::Nothing, "not everything was seen");
+        assert_eq!(reader.generation(), 0);
+        assert_eq!(compiler.loaded(), Published::Table { generation: 1 });
+        let mut history = Vec::new();
+        for _ in 0..STEPS {
+            let portion = proptest::collection::vec(step(), 0..6);
+            // Before and after a certificate ceases to be valid.
+            let times = prop_oneof![Just(1_800_000_000), Just(1_900_000_000)];
+            let step = (portion, times).new_tree(&mut runner).expect("a step");
+            let (portion, now) = step.current();
+            history.push((portion.clone(), now));
+            let before = reader.load();
+            let published = compiler.apply_at(portion.iter().map(Step::change), now);
+            let (table, report) = translate(compiler.world(), &settings());
+            let current = reader.load();
+            assert_eq!(dump(&current), dump(&table), "{history:#?}");
+            assert_eq!(*reports.borrow().clone(), report, "{history:#?}");
+            assert_states_stay(&before, &current);
+            match published {
+                Published::Nothing => {
+                    assert_eq!(current.generation, before.generation);
+                    kinds[0] += 1;
+                }
+                Published::Services { generation, .. } => {
+                    assert_eq!(current.generation, generation);
+                    assert!(Arc::ptr_eq(&current.rules, &before.rules));
+                    assert_ne!(dump(&current), dump(&before));
+                    kinds[1] += 1;
+                }
+                Published::Table { generation } => {
+                    assert_eq!(current.generation, generation);
+                    assert_eq!(current.generation, before.generation + 1);
+                    kinds[2] += 1;
+                }
+            }
+            steps += 1;
+        }
+    }
+    println!("{steps} steps: nothing, services, table: {kinds:?}");
+    assert!(
+        steps >= 2_000 && kinds.iter().all(|it| *it > 100),
+        "{kinds:?}"
+    );
 }
 
 /// The Service that a slice has left has no word about it any more, and the other has.
@@ -331,11 +485,10 @@ fn a_slice_that_moves_to_another_service() {
         name,
         namespace: 0,
         host: name,
-        rule: 0,
         created: None,
         tls: None,
         entry_points: 1,
-        services: vec![(service, 0, 1)],
+        rules: vec![(0, vec![(service, 0, 1)])],
     };
     let service = |name| Spec::Service {
         name,
@@ -404,46 +557,6 @@ proptest! {
         prop_assert_eq!(report, other_report);
     }
 
-    /// After any history, taken in any portions, what is published and reported is what a
-    /// translation of the whole world gives.
-    #[test]
-    fn the_short_way_leads_to_the_same_place(
-        first in proptest::collection::vec(spec(), 0..30),
-        steps in proptest::collection::vec(proptest::collection::vec(step(), 1..3), 1..20),
-    ) {
-        const NOW: i64 = 1_800_000_000;
-        let (publisher, reader) = publish::channel();
-        let mut compiler = Compiler::new(settings(), publisher);
-        let reports = compiler.reports();
-        prop_assert_eq!(
-            compiler.apply_at(first.iter().map(Spec::change), NOW),
-            Published::Nothing,
-            "nothing is published before everything was seen"
-        );
-        prop_assert_eq!(reader.generation(), 0);
-        prop_assert_eq!(compiler.loaded(), Published::Table { generation: 1 });
-        for steps in steps {
-            let before = reader.load();
-            let published = compiler.apply_at(steps.iter().map(Step::change), NOW);
-            let (table, report) = translate(compiler.world(), &settings());
-            let current = reader.load();
-            prop_assert_eq!(dump(&current), dump(&table));
-            prop_assert_eq!(&*reports.borrow().clone(), &report);
-            match published {
-                Published::Nothing => prop_assert_eq!(current.generation, before.generation),
-                Published::Services { generation, .. } => {
-                    prop_assert_eq!(current.generation, generation);
-                    prop_assert!(Arc::ptr_eq(&current.rules, &before.rules));
-                    prop_assert_ne!(dump(&current), dump(&before));
-                }
-                Published::Table { generation } => {
-                    prop_assert_eq!(current.generation, generation);
-                    prop_assert_eq!(current.generation, before.generation + 1);
-                }
-            }
-        }
-    }
-
     /// Whatever becomes of an object that was good once, its rules are served until it is
     /// deleted.
     #[test]
@@ -452,8 +565,10 @@ proptest! {
         bad in proptest::collection::vec(route(), 1..4),
     ) {
         let mut good = good;
-        if let Spec::Route { host, rule, entry_points, .. } = &mut good {
-            (*host, *rule, *entry_points) = (*host % 3, *rule % 4, 1);
+        if let Spec::Route { host, rules, entry_points, .. } = &mut good {
+            (*host, *entry_points) = (*host % 3, 1);
+            rules.truncate(1);
+            rules[0].0 %= 4;
         }
         let Spec::Route { name, namespace, .. } = good else { unreachable!() };
         let mut world = World::new();
@@ -461,8 +576,9 @@ proptest! {
         let (before, _) = translate(&world, &settings());
         prop_assert_eq!(before.rules.len(), 1);
         for mut bad in bad {
-            if let Spec::Route { name: its, namespace: of, rule, .. } = &mut bad {
-                (*its, *of, *rule) = (name, namespace, 4);
+            if let Spec::Route { name: its, namespace: of, rules, .. } = &mut bad {
+                (*its, *of) = (name, namespace);
+                rules[0].0 = 4;
             }
             world.take(bad.change());
             let (table, report) = translate(&world, &settings());

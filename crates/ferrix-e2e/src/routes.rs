@@ -154,7 +154,7 @@ impl Routes {
             generation: 0,
             entry_points: [entry_point("web", false), entry_point("websecure", true)].into(),
             rules: Arc::new(RuleSet::new(self.rules)),
-            services: self.services.into_iter().map(Arc::new).collect(),
+            services: Arc::new(self.services.into_iter().map(Arc::new).collect()),
             certificates: Arc::new(Certificates {
                 entry_points: vec![ServerNames::default(), self.names],
                 default: self.default,

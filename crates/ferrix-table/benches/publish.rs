@@ -98,7 +98,7 @@ fn one_rule(criterion: &mut Criterion) {
 fn table() -> Table {
     Table {
         rules: Arc::new(RuleSet::new((0..SIZE).map(rule).collect())),
-        services: (0..SIZE).map(service).map(Arc::new).collect(),
+        services: Arc::new((0..SIZE).map(service).map(Arc::new).collect()),
         ..Table::default()
     }
 }

@@ -19,7 +19,7 @@ pub struct Certificate {
 }
 
 /// What each secure entry point presents.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Certificates {
     /// By [`crate::table::EntryPointIndex`].
     pub entry_points: Vec<ServerNames>,
@@ -28,7 +28,7 @@ pub struct Certificates {
 }
 
 /// The names that one entry point has certificates for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ServerNames {
     /// Canonical host to certificate.
     pub exact: HashMap<Box<str>, Arc<Certificate>>,

@@ -24,7 +24,7 @@ pub struct Dump<'t> {
     pub entry_points: Vec<EntryPointView<'t>>,
     /// In the total order: the first that matches serves.
     pub rules: Vec<RuleView<'t>>,
-    /// In the order of the table.
+    /// In the order of their names.
     pub services: Vec<ServiceView<'t>>,
     /// By entry point, then by name.
     pub certificates: Vec<CertificateView<'t>>,
@@ -123,11 +123,7 @@ impl Table {
                 .iter()
                 .map(|rule| RuleView::new(self, rule))
                 .collect(),
-            services: self
-                .services
-                .iter()
-                .map(|service| ServiceView::new(service))
-                .collect(),
+            services: services(self),
             certificates: certificates(self),
         }
     }
@@ -197,6 +193,14 @@ impl<'t> ServiceView<'t> {
             endpoints: service.endpoints.iter().map(|it| it.address).collect(),
         }
     }
+}
+
+fn services(table: &Table) -> Vec<ServiceView<'_>> {
+    let mut services: Vec<_> = table.services.iter().collect();
+    // Their places tell what came and went before.
+    services.sort_by_cached_key(|service| (&service.id, ServiceView::new(service).server_name));
+    let services = services.into_iter();
+    services.map(|service| ServiceView::new(service)).collect()
 }
 
 fn certificates(table: &Table) -> Vec<CertificateView<'_>> {

@@ -1,13 +1,12 @@
 //! One writer, many readers, no lock.
 
-use std::{cell::OnceCell, collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 use crate::{
     Table,
     rules::{Rule, RuleSet},
-    services::{Service, ServiceId},
     succession::{self, succeed},
 };
 
@@ -54,7 +53,9 @@ impl Publisher {
         if !Arc::ptr_eq(&table.rules, &current.rules) {
             adopt_rules(&mut table.rules, &current.rules);
         }
-        adopt_services(&mut table.services, &current.services);
+        if !Arc::ptr_eq(&table.services, &current.services) {
+            Arc::make_mut(&mut table.services).adopt(&current.services);
+        }
         self.current.store(Arc::new(table));
         self.retired.push(current);
         self.reclaim();
@@ -127,42 +128,6 @@ fn differences(
     gone.extend_from_slice(before);
     fresh.extend_from_slice(after);
     (gone, fresh)
-}
-
-/// Moves the states of services and their endpoints into new services.
-fn adopt_services(services: &mut Arc<[Arc<Service>]>, earlier: &Arc<[Arc<Service>]>) {
-    if Arc::ptr_eq(services, earlier) {
-        return;
-    }
-    let by_id: OnceCell<HashMap<&ServiceId, &Arc<Service>>> = OnceCell::new();
-    let predecessor = |index: usize, service: &Service| match earlier.get(index) {
-        Some(same_place) if same_place.id == service.id => Some(same_place),
-        _ => {
-            let by_id = by_id.get_or_init(|| earlier.iter().map(|it| (&it.id, it)).collect());
-            by_id.get(&service.id).copied()
-        }
-    };
-    let kept = |index: usize, service: &Arc<Service>| {
-        let same_place = earlier.get(index);
-        same_place.is_some_and(|same_place| Arc::ptr_eq(service, same_place))
-    };
-    let changed: Vec<usize> = (services.iter().enumerate())
-        .filter(|(index, service)| !kept(*index, service))
-        .map(|(index, _)| index)
-        .collect();
-    if changed.is_empty() {
-        return;
-    }
-    let services = Arc::make_mut(services);
-    for index in changed {
-        let service = &mut services[index];
-        match predecessor(index, service) {
-            Some(earlier) if !Arc::ptr_eq(service, earlier) => {
-                Arc::make_mut(service).adopt(earlier);
-            }
-            _ => {}
-        }
-    }
 }
 
 #[cfg(test)]

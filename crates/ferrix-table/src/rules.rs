@@ -299,14 +299,17 @@ impl RuleSet {
         RuleSet::default().with(&[], &rules)
     }
 
-    /// The same set without some of its rules, which it must hold itself, and with others. The
-    /// work is in proportion to the rules of the hosts that they are for, but for copies of
+    /// The same set without some of its rules, known by their place in the order, and with others.
+    /// The work is in proportion to the rules of the hosts that they are for, but for copies of
     /// pointers.
     #[must_use]
     pub fn with(&self, gone: &[Arc<Rule>], fresh: &[Arc<Rule>]) -> RuleSet {
+        let find = |rule: &Arc<Rule>| self.rules.binary_search_by(|it| it.precedence(rule));
+        let gone = gone.iter().filter_map(|rule| find(rule).ok());
+        let gone: Vec<_> = gone.map(|place| Arc::clone(&self.rules[place])).collect();
         RuleSet {
-            rules: merged(&self.rules, gone, fresh),
-            index: self.index.with(gone, fresh),
+            rules: merged(&self.rules, &gone, fresh),
+            index: self.index.with(&gone, fresh),
         }
     }
 

@@ -1,8 +1,20 @@
 //! Services and their endpoints.
 
-use std::{cell::OnceCell, collections::HashMap, fmt, net::SocketAddr, sync::Arc};
+use std::{cell::OnceCell, collections::HashMap, fmt, net::SocketAddr, ops::Index, sync::Arc};
 
-use crate::state::{EndpointState, ServiceState};
+use crate::{
+    state::{EndpointState, ServiceState},
+    table::ServiceIndex,
+};
+
+/// The services of a table, each at the index that rules know it by.
+///
+/// An index stays that of its service from table to table, so that a rule need not change when
+/// other services come and go. Some indices may have none.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    places: Vec<Option<Arc<Service>>>,
+}
 
 /// One port of one Kubernetes Service, with the endpoints behind it.
 #[derive(Clone, Debug)]
@@ -62,6 +74,90 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// Kept across tables by service and address.
     pub state: Arc<EndpointState>,
+}
+
+impl Services {
+    /// The service of this index.
+    pub fn get(&self, index: usize) -> Option<&Arc<Service>> {
+        self.places.get(index)?.as_ref()
+    }
+
+    /// Puts a service at an index, or leaves the index without one.
+    pub fn put(&mut self, index: ServiceIndex, service: Option<Arc<Service>>) {
+        let index = index as usize;
+        if self.places.len() <= index {
+            self.places.resize(index + 1, None);
+        }
+        self.places[index] = service;
+    }
+
+    /// Every service, by index.
+    pub fn iter(&self) -> <&Self as IntoIterator>::IntoIter {
+        self.into_iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// Lets the services that an earlier table does not share take over from those of the same
+    /// identity that this one does not share.
+    pub(crate) fn adopt(&mut self, earlier: &Services) {
+        let shared = |here: &[Option<Arc<Service>>], index: usize| {
+            let (here, there) = (here.get(index).and_then(Option::as_ref), earlier.get(index));
+            here.zip(there)
+                .is_some_and(|(here, there)| Arc::ptr_eq(here, there))
+        };
+        let gone: HashMap<&ServiceId, &Arc<Service>> = (earlier.places.iter().enumerate())
+            .filter(|(index, _)| !shared(&self.places, *index))
+            .filter_map(|(_, service)| service.as_ref().map(|it| (&it.id, it)))
+            .collect();
+        for index in 0..self.places.len() {
+            if shared(&self.places, index) {
+                continue;
+            }
+            let Some(service) = &mut self.places[index] else {
+                continue;
+            };
+            let same_place = earlier.get(index).filter(|it| it.id == service.id);
+            if let Some(predecessor) = same_place.or_else(|| gone.get(&service.id).copied()) {
+                Arc::make_mut(service).adopt(predecessor);
+            }
+        }
+    }
+}
+
+impl FromIterator<Arc<Service>> for Services {
+    fn from_iter<I: IntoIterator<Item = Arc<Service>>>(services: I) -> Self {
+        Services {
+            places: services.into_iter().map(Some).collect(),
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Services {
+    type Item = &'a Arc<Service>;
+    type IntoIter = std::iter::Flatten<std::slice::Iter<'a, Option<Arc<Service>>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.places.iter().flatten()
+    }
+}
+
+impl Index<usize> for Services {
+    type Output = Arc<Service>;
+
+    /// # Panics
+    /// Where the index has no service.
+    fn index(&self, index: usize) -> &Arc<Service> {
+        self.get(index).expect("a service has this index")
+    }
 }
 
 impl Service {

@@ -2,7 +2,7 @@
 //!
 //! Kept up to date as rules come and go: a change looks only at the hosts that it is about.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use ferrix_rule::PathConstraint;
 use foldhash::{HashMap, HashSet};
@@ -12,6 +12,10 @@ use crate::{
     rules::{HostPattern, Rule, parent_domain},
     table::EntryPointIndex,
 };
+
+mod winners;
+
+use winners::{Winners, WinnersOfHost};
 
 /// What other rules leave to one.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +41,11 @@ pub struct Shadows {
 }
 
 impl Verdict {
+    /// Whether the rule does not serve all that it was written for.
+    pub fn loses(&self) -> bool {
+        self.shadowed.is_some() || !self.conflicts.is_empty()
+    }
+
     fn same(&self, other: &Verdict) -> bool {
         let shadowed = match (&self.shadowed, &other.shadowed) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -59,28 +68,27 @@ impl Shadows {
         gone: &[Arc<Rule>],
         fresh: &[Arc<Rule>],
     ) -> Vec<(Arc<Rule>, Verdict)> {
-        let all = self.candidates.is_empty();
-        let mut changes = Winners::default();
-        let mut touched: HashSet<HostPattern> = HashSet::default();
-        for rule in gone {
-            let candidate = Candidate::new(rule);
-            touched.extend(candidate.hosts().cloned());
-            changes.add(&candidate);
-            self.remove(&candidate);
-        }
+        let gone: Vec<_> = gone.iter().map(Candidate::new).collect();
         // In their order, so that most only need to be appended.
-        let mut fresh: Vec<_> = fresh.iter().map(Candidate::new).collect();
-        fresh.sort_by(|one, other| one.rule.precedence(&other.rule));
+        let mut fresh: Vec<&Arc<Rule>> = fresh.iter().collect();
+        fresh.sort_by(|one, other| one.precedence(other));
+        let fresh: Vec<_> = fresh.into_iter().map(Candidate::new).collect();
+        // Where nothing was before, everything is new.
+        let changes = (!self.candidates.is_empty()).then(|| Changes::new(&gone, &fresh));
+        for candidate in &gone {
+            self.remove(candidate);
+        }
         for candidate in fresh {
-            touched.extend(candidate.hosts().cloned());
-            if !all {
-                changes.add(&candidate);
-            }
             self.add(candidate);
         }
+        let hosts = match &changes {
+            Some(changes) => self.below(&changes.hosts),
+            None => self.candidates.keys().cloned().collect(),
+        };
+        let winners = changes.as_ref().map(|changes| &changes.winners);
         let mut changed = Vec::new();
-        for host in self.below(touched) {
-            self.judge(&host, (!all).then_some(&changes), &mut changed);
+        for host in hosts {
+            self.judge(&host, winners, &mut changed);
         }
         changed
     }
@@ -106,11 +114,12 @@ impl Shadows {
     }
 
     /// The hosts that have candidates and that one of these patterns takes whole.
-    fn below(&self, mut patterns: HashSet<HostPattern>) -> Vec<HostPattern> {
+    fn below(&self, patterns: &HashSet<HostPattern>) -> Vec<HostPattern> {
         let exact = |host: &HostPattern| matches!(host, HostPattern::Exact(_));
         if patterns.iter().all(exact) {
-            patterns.retain(|host| self.candidates.contains_key(host));
-            return patterns.into_iter().collect();
+            let known = patterns.iter();
+            let known = known.filter(|host| self.candidates.contains_key(host));
+            return known.cloned().collect();
         }
         let is_below = |host: &&HostPattern| wider_hosts(host).any(|it| patterns.contains(&it));
         self.candidates.keys().filter(is_below).cloned().collect()
@@ -138,6 +147,26 @@ impl Shadows {
                 changed.push((Arc::clone(&candidate.rule), verdict));
             }
         }
+    }
+}
+
+/// Rules that come or go, and the hosts that they are about.
+struct Changes {
+    hosts: HashSet<HostPattern>,
+    winners: Winners,
+}
+
+impl Changes {
+    fn new(gone: &[Candidate], fresh: &[Candidate]) -> Self {
+        let mut changes = Changes {
+            hosts: HashSet::default(),
+            winners: Winners::default(),
+        };
+        for candidate in gone.iter().chain(fresh) {
+            changes.hosts.extend(candidate.hosts().cloned());
+            changes.winners.add(candidate);
+        }
+        changes
     }
 }
 
@@ -229,193 +258,6 @@ impl Candidate {
         let expression = expression.map(|it| (&self.rule.host, Taken::Expression(it)));
         whole.into_iter().chain(expression)
     }
-}
-
-/// What rules are certain to take, by host.
-#[derive(Debug, Default)]
-struct Winners {
-    hosts: HashMap<HostPattern, Takers>,
-}
-
-/// The winners over what is filed under one host.
-struct WinnersOfHost<'w> {
-    wider: Vec<(HostPattern, &'w Takers)>,
-}
-
-impl Winners {
-    fn add(&mut self, candidate: &Candidate) {
-        for (host, taken) in candidate.takes() {
-            let takers = self.hosts.entry(host.clone()).or_default();
-            takers.add(taken, &candidate.rule);
-        }
-    }
-
-    fn remove(&mut self, candidate: &Candidate) {
-        for (host, taken) in candidate.takes() {
-            if let Some(takers) = self.hosts.get_mut(host) {
-                takers.remove(taken, &candidate.rule);
-                if takers.is_empty() {
-                    self.hosts.remove(host);
-                }
-            }
-        }
-    }
-
-    fn of(&self, host: &HostPattern) -> WinnersOfHost<'_> {
-        let takers = |host: HostPattern| Some((self.hosts.get(&host)?, host));
-        let wider = wider_hosts(host).filter_map(takers);
-        WinnersOfHost {
-            wider: wider.map(|(takers, host)| (host, takers)).collect(),
-        }
-    }
-}
-
-impl<'w> WinnersOfHost<'w> {
-    /// The first of the rules that come before a candidate and leave nothing to it.
-    fn first(&self, candidate: &Candidate) -> Option<&'w Arc<Rule>> {
-        // What covers all hosts covers the first: where there is none, nothing needs to.
-        candidate.reach.hosts.first()?;
-        let rule = &candidate.rule;
-        (self.lists(candidate))
-            .filter_map(|rules| rules.iter().find(|it| serves_where(it, rule)))
-            .filter(|it| !Arc::ptr_eq(it, rule) && it.precedence(rule).is_lt())
-            .min_by(|one, other| one.precedence(other))
-    }
-
-    /// Whether any of the rules would leave nothing to a candidate if it came first and were
-    /// served everywhere, or is the same.
-    fn meet(&self, candidate: &Candidate) -> bool {
-        self.lists(candidate).any(|rules| !rules.is_empty())
-    }
-
-    /// Lists of rules that take all requests that the candidate can, somewhere.
-    fn lists<'a>(&'a self, candidate: &'a Candidate) -> impl Iterator<Item = &'w [Arc<Rule>]> {
-        let hosts = &candidate.reach.hosts;
-        (self.wider.iter())
-            .filter(|(wider, _)| hosts.iter().all(|host| wider.covers(host)))
-            .flat_map(|(_, takers)| takers.lists(candidate))
-    }
-}
-
-/// Rules that take all requests of a host, or all that a path or an expression leaves of them.
-/// Each list is in the total order.
-#[derive(Debug, Default)]
-struct Takers {
-    everything: Vec<Arc<Rule>>,
-    path: HashMap<Box<str>, Vec<Arc<Rule>>>,
-    prefix: HashMap<Box<str>, Vec<Arc<Rule>>>,
-    /// How many keys of `prefix` have a length.
-    prefix_lengths: BTreeMap<usize, usize>,
-    expression: HashMap<Box<str>, Vec<Arc<Rule>>>,
-}
-
-impl Takers {
-    fn add(&mut self, taken: Taken<'_>, rule: &Arc<Rule>) {
-        let rules = match taken {
-            Taken::Everything => &mut self.everything,
-            Taken::Path(PathConstraint::Exact(path)) => list(&mut self.path, path),
-            Taken::Path(PathConstraint::Prefix(path)) => {
-                let rules = list(&mut self.prefix, path);
-                if rules.is_empty() {
-                    *self.prefix_lengths.entry(path.len()).or_default() += 1;
-                }
-                rules
-            }
-            Taken::Expression(text) => list(&mut self.expression, text),
-        };
-        let place = rules.partition_point(|it| it.precedence(rule).is_lt());
-        rules.insert(place, Arc::clone(rule));
-    }
-
-    fn remove(&mut self, taken: Taken<'_>, rule: &Rule) {
-        match taken {
-            Taken::Everything => remove(&mut self.everything, rule),
-            Taken::Path(PathConstraint::Exact(path)) => unlist(&mut self.path, path, rule),
-            Taken::Path(PathConstraint::Prefix(path)) => {
-                unlist(&mut self.prefix, path, rule);
-                if !self.prefix.contains_key(&**path)
-                    && let Some(keys) = self.prefix_lengths.get_mut(&path.len())
-                {
-                    *keys -= 1;
-                    if *keys == 0 {
-                        self.prefix_lengths.remove(&path.len());
-                    }
-                }
-            }
-            Taken::Expression(text) => unlist(&mut self.expression, text, rule),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.everything.is_empty()
-            && self.path.is_empty()
-            && self.prefix.is_empty()
-            && self.expression.is_empty()
-    }
-
-    fn lists<'w>(&'w self, candidate: &Candidate) -> impl Iterator<Item = &'w [Arc<Rule>]> {
-        let equal = candidate.expression.as_deref();
-        let equal = equal.and_then(|it| self.expression.get(it));
-        (self.covering(candidate))
-            .chain([&self.everything])
-            .chain(equal)
-            .map(Vec::as_slice)
-    }
-
-    /// The rules of each path that covers all paths of the candidate.
-    fn covering<'w>(&'w self, candidate: &Candidate) -> impl Iterator<Item = &'w Vec<Arc<Rule>>> {
-        let paths = candidate.reach.paths.as_deref().unwrap_or_default();
-        let exact = match paths {
-            [PathConstraint::Exact(path)] => self.path.get(&**path),
-            _ => None,
-        };
-        // What covers all paths covers the first.
-        let (text, others) = match paths {
-            [first, others @ ..] => (Some(path_text(first)), others),
-            [] => (None, paths),
-        };
-        let prefixes = text.into_iter().flat_map(|text| {
-            let lengths = self.prefix_lengths.range(..=text.len());
-            lengths.filter_map(|(end, _)| text.get(..*end))
-        });
-        let covers = |prefix: &&str| {
-            let mut others = others.iter();
-            others.all(|path| path_text(path).starts_with(prefix))
-        };
-        let prefixes = prefixes.filter(covers);
-        exact
-            .into_iter()
-            .chain(prefixes.filter_map(|prefix| self.prefix.get(prefix)))
-    }
-}
-
-fn path_text(path: &PathConstraint) -> &str {
-    let (PathConstraint::Exact(text) | PathConstraint::Prefix(text)) = path;
-    text
-}
-
-fn list<'l>(lists: &'l mut HashMap<Box<str>, Vec<Arc<Rule>>>, key: &str) -> &'l mut Vec<Arc<Rule>> {
-    lists.entry(key.into()).or_default()
-}
-
-fn unlist(lists: &mut HashMap<Box<str>, Vec<Arc<Rule>>>, key: &str, rule: &Rule) {
-    if let Some(rules) = lists.get_mut(key) {
-        remove(rules, rule);
-        if rules.is_empty() {
-            lists.remove(key);
-        }
-    }
-}
-
-fn remove(rules: &mut Vec<Arc<Rule>>, rule: &Rule) {
-    if let Ok(place) = rules.binary_search_by(|it| it.precedence(rule)) {
-        rules.remove(place);
-    }
-}
-
-fn serves_where(winner: &Rule, loser: &Rule) -> bool {
-    let entry_points = &winner.entry_points;
-    (loser.entry_points.iter()).all(|it| entry_points.contains(it))
 }
 
 /// The host itself and every pattern that takes all its hosts.

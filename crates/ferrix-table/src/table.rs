@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::{certificates::Certificates, rules::RuleSet, services::Service};
+use crate::{
+    certificates::Certificates,
+    rules::RuleSet,
+    services::{Service, Services},
+};
 
 /// Position of an entry point in [`Table::entry_points`], the same for the life of the process.
 pub type EntryPointIndex = u16;
@@ -23,7 +27,7 @@ pub struct Table {
     /// All rules in their total order, with the index that finds them.
     pub rules: Arc<RuleSet>,
     /// The services that rules forward to.
-    pub services: Arc<[Arc<Service>]>,
+    pub services: Arc<Services>,
     /// What each secure entry point presents by SNI.
     pub certificates: Arc<Certificates>,
 }
@@ -39,12 +43,9 @@ pub struct EntryPoint {
 
 impl Table {
     /// The same table but for one service, where only endpoints have changed.
-    ///
-    /// # Panics
-    /// Where the table has no service of this index.
     pub fn with_service(&self, index: ServiceIndex, service: Service) -> Table {
         let mut services = Arc::clone(&self.services);
-        Arc::make_mut(&mut services)[index as usize] = Arc::new(service);
+        Arc::make_mut(&mut services).put(index, Some(Arc::new(service)));
         Table {
             services,
             ..self.clone()

@@ -82,7 +82,7 @@ pub(crate) fn table(rules: Vec<Rule>, services: Vec<Service>) -> Table {
     Table {
         entry_points: [entry_point("web", false), entry_point("websecure", true)].into(),
         rules: Arc::new(RuleSet::new(rules)),
-        services: services.into_iter().map(Arc::new).collect(),
+        services: Arc::new(services.into_iter().map(Arc::new).collect()),
         ..Table::default()
     }
 }

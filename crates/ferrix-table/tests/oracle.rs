@@ -137,7 +137,11 @@ fn derived_sets_are_like_new_ones() {
                 numbers.iter().map(|it| Arc::clone(&all[*it])).collect()
             };
             let before = (Arc::new(set), present.clone());
-            set = before.0.with(&arcs(&gone), &arcs(&fresh));
+            // A rule is known by its place, not by its address.
+            let copies: Vec<_> = (arcs(&gone).iter())
+                .map(|rule| Arc::new(Rule::clone(rule)))
+                .collect();
+            set = before.0.with(&copies, &arcs(&fresh));
             let changed = shadows.replace(&arcs(&gone), &arcs(&fresh));
             for number in &gone {
                 present[*number] = false;

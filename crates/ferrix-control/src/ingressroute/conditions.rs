@@ -14,13 +14,12 @@ const MAX_MESSAGE: usize = 8 * 1024;
 
 impl Draft {
     /// What the report says of it.
-    pub(crate) fn into_entry(self, settings: &Settings) -> Entry {
+    pub(crate) fn entry(&self, settings: &Settings) -> Entry {
         let conditions = match self.not_ours {
             true => Vec::new(),
             false => self.conditions(settings),
         };
-        let mut findings = self.faults;
-        findings.extend(self.findings);
+        let mut findings = [&*self.faults, &*self.findings].concat();
         // Stable: among equals, the order of the spec.
         findings.sort_by_key(|finding| finding.severity);
         let serving = match self.rules.is_empty() {
@@ -29,7 +28,7 @@ impl Draft {
         };
         Entry {
             key: self.name.key(Kind::IngressRoute),
-            origin: self.origin,
+            origin: self.origin.clone(),
             observed_generation: self.observed_generation,
             serving,
             entry_points: match self.rules.is_empty() {

@@ -75,11 +75,14 @@ fn table() -> Table {
             ),
             rule("none", "example.com", "Path(`/none`)", Action::Unavailable),
         ])),
-        services: [
-            service("api", &["127.0.0.1:9001", "127.0.0.1:9002"]),
-            service("idle", &[]),
-        ]
-        .into(),
+        services: Arc::new(
+            [
+                service("api", &["127.0.0.1:9001", "127.0.0.1:9002"]),
+                service("idle", &[]),
+            ]
+            .into_iter()
+            .collect(),
+        ),
         certificates: Arc::new(Certificates::default()),
         ..Table::default()
     }

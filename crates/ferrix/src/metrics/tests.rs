@@ -75,7 +75,7 @@ fn sources() -> Sources {
             rule(&route, 1),
             rule(&quiet, 0),
         ])),
-        services: [service].into(),
+        services: Arc::new([service].into_iter().collect()),
         ..Table::default()
     });
     let web = EntryPointCounters {

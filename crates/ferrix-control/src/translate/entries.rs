@@ -1,0 +1,156 @@
+//! The report: an entry for every route, and for every other object that needs a word.
+//!
+//! Only reads what the translation has come to. An entry is a function of the world and of that,
+//! so that it may be made anew at any time.
+
+use std::{borrow::Cow, sync::Arc};
+
+use ferrix_table::services::Services;
+
+use super::{Concerned, Context, Translation};
+use crate::{
+    endpointslice,
+    ingressroute::Draft,
+    objects::{Kind, ObjectName},
+    report::{Entry, Finding, Reason, Remark},
+    service,
+    world::{Effect, World},
+};
+
+impl Translation {
+    /// Brings the report up to date. Tells whether that changes anything.
+    pub(super) fn tell(
+        &mut self,
+        context: &Context<'_>,
+        effect: &Effect,
+        concerned: &Concerned,
+        services: &Services,
+        default_fault: Option<&(ObjectName, String)>,
+    ) -> bool {
+        let mut news: Vec<(Kind, ObjectName, Option<Arc<Entry>>)> = Vec::new();
+        for name in &concerned.routes {
+            let entry = self.route_entry(context, name);
+            news.push((Kind::IngressRoute, name.clone(), entry.map(Arc::new)));
+        }
+        let mut tell = |kind, name: ObjectName, findings| {
+            let entry = object_entry(context.world, kind, &name, findings);
+            news.push((kind, name, entry.map(Arc::new)));
+        };
+        for service in &concerned.services {
+            let backends = self.backends.of_service(service);
+            let findings = service::findings(context.world, backends, services);
+            tell(Kind::Service, service.clone(), findings);
+            for slice in context.world.slice_names(service) {
+                let slice = ObjectName {
+                    namespace: Arc::clone(&service.namespace),
+                    name: Arc::clone(slice),
+                };
+                let findings = self.slice_findings(context, &slice);
+                tell(Kind::EndpointSlice, slice, findings);
+            }
+        }
+        for (kind, name) in &effect.objects {
+            let findings = match kind {
+                // There is an entry for each already.
+                Kind::IngressRoute | Kind::Service => continue,
+                Kind::EndpointSlice => self.slice_findings(context, name),
+                Kind::Secret => secret_findings(context.world, name, default_fault),
+                Kind::Namespace | Kind::ReferenceGrant => Vec::new(),
+            };
+            tell(*kind, name.clone(), findings);
+        }
+        // Nothing of it may be there that could change.
+        if let Some((secret, _)) = default_fault {
+            let findings = secret_findings(context.world, secret, default_fault);
+            tell(Kind::Secret, secret.clone(), findings);
+        }
+        let mut told = self.report.update(news);
+        if effect.remarks {
+            let remarks = context.world.remarks();
+            let remarks: Vec<_> = remarks
+                .map(|(path, finding)| Remark {
+                    path: Arc::clone(path),
+                    finding: finding.clone(),
+                })
+                .collect();
+            told |= self.report.remarks != remarks;
+            self.report.remarks = remarks;
+        }
+        told
+    }
+
+    fn route_entry(&self, context: &Context<'_>, name: &ObjectName) -> Option<Entry> {
+        let kind = Kind::IngressRoute;
+        let Some(route) = self.routes.get(name) else {
+            let (origin, error) = context.world.rejection(kind, name)?;
+            return Some(Draft::undecodable(name, origin, error));
+        };
+        let mut draft = Cow::Borrowed(&*route.draft);
+        if draft.certificate.is_some() {
+            self.claims.tell(draft.to_mut());
+        }
+        if self.conflicts.concern(name) {
+            self.conflicts.tell(draft.to_mut(), context.settings);
+        }
+        let mut entry = draft.entry(context.settings);
+        if let Some(notes) = context.world.notes_of(kind, name) {
+            let notes = notes.iter().map(|note| note.clone().located(&entry.origin));
+            entry.findings.splice(..0, notes);
+            entry.findings.sort_by_key(|finding| finding.severity);
+        }
+        Some(entry)
+    }
+
+    fn slice_findings(&self, context: &Context<'_>, name: &ObjectName) -> Vec<Finding> {
+        let Context {
+            world, settings, ..
+        } = *context;
+        let slice = match world.service_of(name) {
+            Some(service) => {
+                let any = self.backends.of_service(service).first();
+                any.and_then(|any| world.slice_of(&any.backend, &name.name))
+            }
+            None => world.stray_slice(name),
+        };
+        slice.map_or_else(Vec::new, |it| endpointslice::findings(settings, it))
+    }
+}
+
+fn secret_findings(
+    world: &World,
+    name: &ObjectName,
+    default_fault: Option<&(ObjectName, String)>,
+) -> Vec<Finding> {
+    let mut findings = world.secret_findings(name);
+    if let Some((_, why)) = default_fault.filter(|(secret, _)| secret == name) {
+        let message = format!("the default certificate cannot be presented: {why}");
+        findings.push(Finding::problem(Reason::InvalidCertificate, "", message));
+    }
+    findings
+}
+
+/// The entry of an object that is no route, where there is anything to say about it: what
+/// decoding found, then what translation did.
+fn object_entry(
+    world: &World,
+    kind: Kind,
+    name: &ObjectName,
+    findings: Vec<Finding>,
+) -> Option<Entry> {
+    let rejection = world.rejection(kind, name);
+    let notes = world.notes_of(kind, name);
+    if findings.is_empty() && rejection.is_none() && notes.is_none() {
+        return None;
+    }
+    let mut all: Vec<Finding> = Vec::new();
+    all.extend(rejection.iter().flat_map(|(_, error)| error.findings()));
+    all.extend(notes.into_iter().flatten().cloned());
+    all.extend(findings);
+    all.sort_by_key(|finding| finding.severity);
+    let key = name.key(kind);
+    let origin = match rejection {
+        Some((origin, _)) => origin.clone(),
+        None => world.origin(&key),
+    };
+    Some(Entry::remarks(key, origin, all))
+}
