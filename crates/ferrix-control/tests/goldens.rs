@@ -209,7 +209,7 @@ fn parse_key(text: &str) -> Key {
 }
 
 /// Every reason that a condition or a finding can have is shown by some case, or is one that only
-/// files can have.
+/// files can have, or the writer of statuses gives.
 #[test]
 fn every_reason_has_a_case() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
@@ -218,12 +218,18 @@ fn every_reason_has_a_case() {
         let path = entry.expect("an entry").path();
         seen.push_str(&fs::read_to_string(path).expect("a case"));
     }
-    let of_files = ["Duplicate", "Unreadable", "UnknownKind", "UnknownField"];
+    let elsewhere = [
+        "Duplicate",
+        "Unreadable",
+        "UnknownKind",
+        "UnknownField",
+        "Pending",
+    ];
     for reason in ferrix_control::report::Reason::ALL {
         let reason = reason.as_str();
         let shown = seen.contains(&format!("reason: {reason}\n"));
         assert!(
-            shown || of_files.contains(&reason),
+            shown || elsewhere.contains(&reason),
             "no case shows {reason}"
         );
     }
