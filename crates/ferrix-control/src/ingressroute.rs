@@ -272,9 +272,11 @@ impl Draft {
                 Ok(Arc::clone(parsed))
             }
             Err(Refused::Missing | Refused::Unwatched | Refused::Forbidden) => {
-                let message = match world.rejection(Kind::Secret, name) {
-                    Some(_) => format!("Secret {name} cannot be read"),
-                    None => format!("Secret {name} does not exist"),
+                let withheld = world.withheld(&name.namespace);
+                let message = match (world.rejection(Kind::Secret, name), withheld) {
+                    (Some(_), _) => format!("Secret {name} cannot be read"),
+                    (None, Some(reason)) => format!("Secret {name} cannot be seen: {reason}"),
+                    (None, None) => format!("Secret {name} does not exist"),
                 };
                 Err(refuse(Reason::SecretNotFound, message))
             }

@@ -184,7 +184,12 @@ impl Translation {
                     let named = users_in(&self.users_of_service, &name.namespace);
                     routes.extend(named.filter(|it| it.namespace != name.namespace).cloned());
                 }
-                Kind::EndpointSlice | Kind::Namespace => {}
+                // Its Secrets can be seen now, or no longer.
+                Kind::Namespace => {
+                    let named = users_in(&self.users_of_secret, &name.name);
+                    routes.extend(named.cloned());
+                }
+                Kind::EndpointSlice => {}
             }
         }
         routes

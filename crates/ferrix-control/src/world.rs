@@ -36,6 +36,8 @@ pub struct World {
     secrets: HashMap<ObjectName, Stored<SecretState>>,
     grants: HashMap<Arc<str>, Grants>,
     namespaces: BTreeSet<Arc<str>>,
+    /// Namespaces of which the Secrets cannot be seen, and why.
+    withheld: BTreeMap<Arc<str>, String>,
     /// Objects whose newest version could not be decoded.
     rejected: BTreeMap<Key, (Origin, DecodeError)>,
     /// What was found about files rather than objects.
@@ -83,6 +85,13 @@ pub enum Change {
         path: Arc<Path>,
         /// What there is to say.
         findings: Vec<Finding>,
+    },
+    /// The Secrets of a namespace cannot be seen, for this reason; or they can again.
+    Withhold {
+        /// The namespace.
+        namespace: Arc<str>,
+        /// Why, and what to do.
+        reason: Option<String>,
     },
 }
 
@@ -185,6 +194,7 @@ impl World {
             Change::Remove(key) => self.remove(&key),
             Change::Reject { key, origin, error } => self.reject(key, origin, error),
             Change::Remark { path, findings } => self.remark(path, findings),
+            Change::Withhold { namespace, reason } => self.withhold(namespace, reason),
         }
     }
 
@@ -250,6 +260,21 @@ impl World {
         let (kind, name) = (key.kind, key.object_name());
         let before = self.rejected.insert(key, rejection.clone());
         Effect::on_if(before != Some(rejection), kind, &name)
+    }
+
+    /// Takes note of why the Secrets of a namespace cannot be seen. Those that were seen stay.
+    pub fn withhold(&mut self, namespace: Arc<str>, reason: Option<String>) -> Effect {
+        let name = ObjectName::new("", &namespace);
+        let before = match reason.clone() {
+            None => self.withheld.remove(&namespace),
+            Some(reason) => self.withheld.insert(namespace, reason),
+        };
+        Effect::on_if(before != reason, Kind::Namespace, &name)
+    }
+
+    /// Why the Secrets of a namespace cannot be seen, where they cannot.
+    pub(crate) fn withheld(&self, namespace: &str) -> Option<&str> {
+        self.withheld.get(namespace).map(String::as_str)
     }
 
     /// Takes note of what was found about a file; nothing forgets the file.

@@ -209,6 +209,12 @@ impl Source {
                 Message::Listed(scope, items) => {
                     self.pending.remove(&scope);
                     self.refused.remove(&scope);
+                    if let (Kind::Secret, Some(namespace)) = (scope.kind, &scope.namespace) {
+                        changes.push(Change::Withhold {
+                            namespace: Arc::clone(namespace),
+                            reason: None,
+                        });
+                    }
                     let version = items.iter().map(|item| item.version).max().unwrap_or(0);
                     let keys = items.iter().map(|item| item.key.object_name()).collect();
                     for gone in self.known(&scope, &keys) {
@@ -281,7 +287,8 @@ impl Source {
                     error!(%scope, "this service account may not list and watch it");
                 }
                 // What needs them says so, the rest works.
-                if scope.kind == Kind::Secret {
+                if let (Kind::Secret, Some(namespace)) = (scope.kind, &scope.namespace) {
+                    changes.push(withhold(namespace));
                     self.pending.remove(&scope);
                 }
             }
@@ -342,6 +349,19 @@ fn take_item(item: Item, changes: &mut Vec<Change>, routes: &mut Vec<RouteSeen>)
         routes.push((item.key.object_name(), Some(seen)));
     }
     changes.push(item.change);
+}
+
+/// In the words of `deploy/ferrix.yaml`; a chart's release has names of its own.
+fn withhold(namespace: &Arc<str>) -> Change {
+    let reason = format!(
+        "Ferrix may not list the Secrets of namespace {namespace}; allow it with \
+         `kubectl -n {namespace} create rolebinding ferrix-secrets --clusterrole=ferrix-secrets \
+         --serviceaccount=ferrix:ferrix`, or the names of your installation"
+    );
+    Change::Withhold {
+        namespace: Arc::clone(namespace),
+        reason: Some(reason),
+    }
 }
 
 fn log(published: Published) {

@@ -153,3 +153,29 @@ async fn broken_objects_change_nothing_about_good_ones() {
     println!("{accepted} broken objects were taken by the API server, {refused} refused");
     assert!(accepted + refused >= 60 && accepted >= 10);
 }
+
+/// A route whose Secret may not be read says what to do, and works once that is done.
+#[tokio::test]
+#[ignore = "needs a cluster: cluster/test"]
+async fn a_secret_that_may_not_be_read_is_asked_for() {
+    let ferrix = Ferrix::install();
+    let space = Namespace::new("withheld");
+    space.backend("api", 1);
+    let authority = Authority::new();
+    space.certificate("tls", &authority.certify("withheld", &["withheld.test"]));
+    let service = "{name: api, port: 80}";
+    space.apply(&route("api", "withheld.test", service, "  tls: tls\n"));
+    let message = space
+        .wait("api", "ResolvedRefs", "False", "SecretNotFound")
+        .await;
+    assert!(message.contains("create rolebinding"), "{message}");
+    allow_secrets("withheld");
+    space.programmed("api").await;
+    let target = Target {
+        tls: Some(authority.client(&[])),
+        ..Target::get(ferrix.websecure, "withheld.test", "/")
+    };
+    let load = Load::start(&target, 1, 1);
+    load.reach(10, SOON).await;
+    assert_eq!(load.stop().await.failed(), 0);
+}

@@ -34,7 +34,9 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
             "update" | "delete" => resource == "leases" && call.namespace == "ferrix",
             _ => false,
         };
-        if !fits || call.forbidden {
+        // There a test looks at what is said of Secrets that may not be read.
+        let expected = call.namespace == "withheld" && resource == "secrets";
+        if !fits || (call.forbidden && !expected) {
             wrong.push(call);
         }
         asked.insert((call.verb.as_str(), resource));
