@@ -16,7 +16,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::MissedTickBehavior,
 };
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::{
     Secrets,
@@ -364,13 +364,14 @@ fn withhold(namespace: &Arc<str>) -> Change {
     }
 }
 
+/// A cluster changes all the time: how often is for metrics to tell.
 fn log(published: Published) {
     match published {
         Published::Nothing => {}
         Published::Services {
             generation,
             services,
-        } => info!(generation, services, "endpoints changed"),
-        Published::Table { generation } => info!(generation, "a new table"),
+        } => debug!(generation, services, "endpoints changed"),
+        Published::Table { generation } => debug!(generation, "a new table"),
     }
 }
