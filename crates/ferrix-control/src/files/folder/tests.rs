@@ -38,6 +38,7 @@ fn scan_touched(folder: &mut Folder, touched: &[PathBuf]) -> Vec<String> {
                 format!("# {} {}", file(path), findings.join("; "))
                     .replace(&format!("{}/", root.display()), "")
             }
+            Change::Withhold { .. } => panic!("a folder withholds nothing"),
         })
         .collect();
     changes.sort();
