@@ -4,7 +4,7 @@ use std::fs;
 
 use ferrix_e2e::{
     certificates::Authority,
-    cluster::{Ferrix, Namespace, kubectl, repository, rolled_out, try_kubectl, until},
+    cluster::{Ferrix, Namespace, ROLLOUT, kubectl, repository, rolled_out, try_kubectl, until},
     gateway,
     load::{Load, Target},
 };
@@ -170,12 +170,25 @@ async fn a_secret_that_may_not_be_read_is_asked_for() {
         .await;
     assert!(message.contains("create rolebinding"), "{message}");
     allow_secrets("withheld");
-    space.programmed("api").await;
+    space
+        .wait("api", "ResolvedRefs", "True", "ResolvedRefs")
+        .await;
+    // Each replica asks again by itself, less and less often.
+    let client = authority.client(&[]);
+    until("a certificate from every replica", ROLLOUT, async || {
+        for _ in 0..10 {
+            let stream = gateway::tls(ferrix.websecure, &client, "withheld.test").await;
+            stream.ok()?;
+        }
+        Some(())
+    })
+    .await;
     let target = Target {
-        tls: Some(authority.client(&[])),
+        tls: Some(client),
         ..Target::get(ferrix.websecure, "withheld.test", "/")
     };
     let load = Load::start(&target, 1, 1);
     load.reach(10, SOON).await;
-    assert_eq!(load.stop().await.failed(), 0);
+    let tally = load.stop().await;
+    assert_eq!(tally.failed(), 0, "{tally}");
 }
