@@ -1,14 +1,14 @@
 //! The one place where a failure becomes a response.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
-use pingora_http::ResponseHeader;
+use ferrix_http1::{Fields, ResponseHead};
+use http::{HeaderValue, StatusCode};
 
 use crate::failure::Failure;
 
 /// The answer to a failure, in a form that the client reads.
 pub(crate) struct Answer {
-    pub(crate) header: ResponseHeader,
+    pub(crate) head: ResponseHead,
     pub(crate) body: Bytes,
 }
 
@@ -22,21 +22,14 @@ pub(crate) enum Form {
 
 impl Form {
     /// By `Content-Type` for gRPC, else by `Accept`: JSON where it is named and HTML is not.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let starts = |name, prefix: &[u8]| {
-            headers
-                .get(name)
-                .is_some_and(|value: &HeaderValue| value.as_bytes().starts_with(prefix))
-        };
-        if starts(header::CONTENT_TYPE, b"application/grpc") {
+    pub(crate) fn of(fields: &Fields) -> Self {
+        let kind = fields.get("content-type").unwrap_or_default();
+        if kind.starts_with(b"application/grpc") {
             return Self::Grpc;
         }
         let accepts = |kind: &str| {
-            headers
-                .get_all(header::ACCEPT)
-                .iter()
-                .filter_map(|value| value.to_str().ok())
-                .any(|value| value.contains(kind))
+            let mut values = fields.get_all("accept");
+            values.any(|value| String::from_utf8_lossy(value).contains(kind))
         };
         if accepts("json") && !accepts("text/html") {
             Self::Json
@@ -57,50 +50,43 @@ impl Answer {
         };
         let mut answer = Self::start(status, kind, server);
         answer.body = Bytes::from(body);
-        let length = HeaderValue::from(answer.body.len());
-        answer.set(header::CONTENT_LENGTH.as_str(), length);
+        let length = answer.body.len().to_string();
+        answer
+            .head
+            .fields
+            .append("Content-Length", length.as_bytes());
         answer
     }
 
     /// Trailers-only (gRPC over HTTP/2, "Responses").
     fn grpc(failure: &Failure, server: &str) -> Self {
         let mut answer = Self::start(200, "application/grpc", server);
-        answer.set(
-            "grpc-status",
-            HeaderValue::from(grpc_status(failure.status())),
-        );
-        let message = HeaderValue::from_static(reason(failure.status()));
-        answer.set("grpc-message", message);
+        let status = grpc_status(failure.status()).to_string();
+        let fields = &mut answer.head.fields;
+        fields.append("grpc-status", status.as_bytes());
+        fields.append("grpc-message", reason(failure.status()).as_bytes());
         answer
     }
 
     fn start(status: u16, kind: &'static str, server: &str) -> Self {
-        let header = ResponseHeader::build(status, Some(6)).expect("the status is valid");
-        let mut answer = Self {
-            header,
-            body: Bytes::new(),
-        };
-        answer.set("content-type", HeaderValue::from_static(kind));
-        if let (false, Ok(server)) = (server.is_empty(), HeaderValue::from_str(server)) {
-            answer.set("server", server);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut head = ResponseHead::new(status);
+        head.fields.append("Content-Type", kind.as_bytes());
+        if !server.is_empty() && HeaderValue::from_str(server).is_ok() {
+            head.fields.append("Server", server.as_bytes());
         }
         match status {
-            503 => answer.set("retry-after", HeaderValue::from_static("1")),
-            405 => {
-                let methods =
-                    HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS");
-                answer.set("allow", methods);
+            StatusCode::SERVICE_UNAVAILABLE => head.fields.append("Retry-After", b"1"),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                let methods = b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS";
+                head.fields.append("Allow", methods);
             }
             _ => {}
         }
-        answer
-    }
-
-    fn set(&mut self, name: &str, value: HeaderValue) {
-        let name = http::HeaderName::from_bytes(name.as_bytes()).expect("the name is valid");
-        self.header
-            .insert_header(name, value)
-            .expect("name and value are valid");
+        Self {
+            head,
+            body: Bytes::new(),
+        }
     }
 }
 
@@ -114,7 +100,7 @@ fn json(status: u16) -> String {
 }
 
 fn reason(status: u16) -> &'static str {
-    http::StatusCode::from_u16(status)
+    StatusCode::from_u16(status)
         .ok()
         .and_then(|status| status.canonical_reason())
         .unwrap_or("Error")
@@ -137,13 +123,11 @@ mod tests {
     use super::*;
 
     fn form(fields: &[(&'static str, &'static str)]) -> Form {
-        let fields = fields.iter().map(|(name, value)| {
-            (
-                http::HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )
-        });
-        Form::of(&fields.collect())
+        let mut all = Fields::default();
+        for (name, value) in fields {
+            all.append(name, value.as_bytes());
+        }
+        Form::of(&all)
     }
 
     #[test]
@@ -168,22 +152,22 @@ mod tests {
     #[test]
     fn answers_name_the_status_and_no_version() {
         let answer = Answer::new(&Failure::NoEndpoint, Form::Json, "edge");
-        assert_eq!(answer.header.status, 503);
-        assert_eq!(answer.header.headers["server"], "edge");
-        assert_eq!(answer.header.headers["retry-after"], "1");
+        assert_eq!(answer.head.status, 503);
+        assert_eq!(answer.head.fields.get("server"), Some(&b"edge"[..]));
+        assert_eq!(answer.head.fields.get("retry-after"), Some(&b"1"[..]));
         assert_eq!(
             &answer.body[..],
             b"{\"status\":503,\"error\":\"Service Unavailable\"}\n"
         );
         let answer = Answer::new(&Failure::NoRoute, Form::Html, "");
-        assert!(!answer.header.headers.contains_key("server"));
+        assert!(!answer.head.fields.contains("server"));
     }
 
     #[test]
     fn grpc_answers_are_trailers_only() {
         let answer = Answer::new(&Failure::NoEndpoint, Form::Grpc, "");
-        assert_eq!(answer.header.status, 200);
-        assert_eq!(answer.header.headers["grpc-status"], "14");
+        assert_eq!(answer.head.status, 200);
+        assert_eq!(answer.head.fields.get("grpc-status"), Some(&b"14"[..]));
         assert!(answer.body.is_empty());
     }
 }

@@ -1,36 +1,37 @@
 //! The backend's side of an exchange, over HTTP/1 or an HTTP/2 stream.
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
+    io,
     pin::Pin,
-    task::Poll,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
+use ferrix_http1::{Framing, Piece, RequestHead, ResponseHead, keeps_alive, response_framing};
 use h2::{RecvStream, client::ResponseFuture};
-use http::{HeaderMap, Request, Uri, Version, header};
-use pingora_core::protocols::http::v1::client::HttpSession;
-use pingora_http::{RequestHeader, ResponseHeader};
+use http::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::{
-    client::last_chunk,
     failure::Failure,
     headers::{self, RequestBody},
     io::Io,
-    outlet::{Outlet, StreamWriter},
+    stream::StreamWriter,
     upstream::{Connection, Lease},
+    wire::Wire,
 };
 
+/// The longest header section of a response.
+const MAX_HEAD: usize = 1 << 20;
+
 /// What a backend sends next.
-pub(crate) enum FromBackend<'b> {
+pub(crate) enum FromBackend {
     /// A response before the final one.
-    Interim(Box<ResponseHeader>),
-    /// The header of the final response, and whether it is all of it.
-    Header(Box<ResponseHeader>, bool),
-    /// A piece of the body in the codec's buffer; may be empty.
-    Data(&'b [u8]),
-    /// A piece of the body.
-    Bytes(Bytes),
+    Interim(ResponseHead),
+    /// The header section of the final response, and whether it is all of it.
+    Header(ResponseHead, bool),
+    /// A piece of the body; may be empty.
+    Data(Bytes),
     /// The response has ended.
     End(Option<HeaderMap>),
 }
@@ -44,7 +45,7 @@ pub(crate) struct Broken {
 }
 
 impl Broken {
-    fn new(error: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
         Self {
             failure: Failure::Upstream(error.to_string()),
             refused: false,
@@ -66,236 +67,273 @@ impl From<h2::Error> for Broken {
 }
 
 /// One request's backend.
-pub(crate) struct Backend {
-    pub(crate) reader: ResponseReader,
-    pub(crate) out: Outlet,
+pub(crate) enum Backend {
+    Http1(Box<Http1>),
+    Http2(Box<Http2>),
 }
 
-/// Where the response comes from, and for HTTP/1 also the codec that writes the request.
-pub(crate) enum ResponseReader {
-    Http1 {
-        session: Box<HttpSession>,
-        header_read: bool,
-    },
-    Http2 {
-        response: Box<ResponseFuture>,
-        body: Option<RecvStream>,
-        ended: bool,
-        _lease: Lease,
-    },
+/// A request over HTTP/1.
+pub(crate) struct Http1 {
+    wire: Wire,
+    method: Method,
+    header_read: bool,
+    keep_alive: bool,
+}
+
+/// A request over HTTP/2.
+pub(crate) struct Http2 {
+    response: ResponseFuture,
+    body: Option<RecvStream>,
+    ended: bool,
+    /// Where the request has a body.
+    writer: Option<StreamWriter>,
+    _lease: Lease,
 }
 
 impl Backend {
     /// Sends the header section. It is on its way, not yet with the backend, when this returns.
     pub(crate) async fn send(
         connection: Connection,
-        header: Box<RequestHeader>,
+        head: &RequestHead,
         body: RequestBody,
         secure: bool,
     ) -> Result<Self, Broken> {
         match connection {
-            Connection::Http1 { io, .. } => Self::send_http1(io, header).await,
+            Connection::Http1 { io, .. } => {
+                let mut wire = Wire::new(io);
+                wire.io.write(|out| head.write(out));
+                wire.begin(body.framing());
+                Ok(Self::Http1(Box::new(Http1 {
+                    wire,
+                    method: head.method.clone(),
+                    header_read: false,
+                    keep_alive: false,
+                })))
+            }
             Connection::Http2 { send, lease, .. } => {
-                let header = http2_request(*header, secure)?;
+                let request = http2_request(head, secure)?;
                 let mut send = send.ready().await?;
                 let end = body == RequestBody::None;
-                let (response, stream) = send.send_request(header, end)?;
-                let out = match end {
-                    true => Outlet::Closed,
-                    false => Outlet::Stream(StreamWriter::new(stream)),
-                };
-                let reader = ResponseReader::Http2 {
-                    response: Box::new(response),
+                let (response, stream) = send.send_request(request, end)?;
+                Ok(Self::Http2(Box::new(Http2 {
+                    response,
                     body: None,
                     ended: false,
+                    writer: (!end).then(|| StreamWriter::new(stream)),
                     _lease: lease,
-                };
-                Ok(Self { reader, out })
+                })))
             }
         }
     }
 
-    async fn send_http1(io: Io, header: Box<RequestHeader>) -> Result<Self, Broken> {
-        let mut header = header;
-        header.set_version(Version::HTTP_11);
-        let mut session = Box::new(HttpSession::new(Box::new(io.clone())));
-        session
-            .write_request_header(header)
-            .await
-            .map_err(Broken::new)?;
-        let reader = ResponseReader::Http1 {
-            session,
-            header_read: false,
-        };
-        Ok(Self {
-            reader,
-            out: Outlet::Io(io),
-        })
-    }
-
     /// A piece of the request body.
-    pub(crate) async fn data(&mut self, data: Bytes) -> Result<(), Broken> {
-        match (&mut self.reader, &mut self.out) {
-            (_, Outlet::Stream(writer)) => {
-                writer.push(data);
+    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Broken> {
+        match self {
+            Self::Http1(http1) => http1.wire.data(data).map_err(Broken::new),
+            Self::Http2(http2) => {
+                if let Some(writer) = &mut http2.writer {
+                    writer.push(data);
+                }
                 Ok(())
             }
-            (ResponseReader::Http1 { session, .. }, _) if !data.is_empty() => {
-                session.maybe_upgrade_body_writer();
-                session
-                    .write_body(&data)
-                    .await
-                    .map(drop)
-                    .map_err(Broken::new)
-            }
-            _ => Ok(()),
         }
     }
 
     /// The end of the request body.
-    pub(crate) async fn finish(
-        &mut self,
-        body: RequestBody,
-        trailers: Option<HeaderMap>,
-    ) -> Result<(), Broken> {
+    pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Broken> {
         let trailers = trailers.map(headers::prepare_trailers);
-        match (&mut self.reader, &mut self.out) {
-            (_, Outlet::Stream(writer)) => {
-                writer.finish(trailers);
+        match self {
+            Self::Http1(http1) => match http1.wire.finish(trailers.as_ref()) {
+                true => Ok(()),
+                false => Err(Broken::new("the request body was cut short")),
+            },
+            Self::Http2(http2) => {
+                if let Some(writer) = &mut http2.writer {
+                    writer.finish(trailers);
+                }
                 Ok(())
             }
-            (ResponseReader::Http1 { .. }, Outlet::Io(io))
-                if body == RequestBody::Stream && trailers.is_some() =>
-            {
-                io.push(&last_chunk(&trailers.unwrap_or_default()));
-                Ok(())
-            }
-            (ResponseReader::Http1 { session, .. }, _) => {
-                session.finish_body().await.map(drop).map_err(Broken::new)
-            }
-            _ => Ok(()),
         }
     }
 
     /// The client left or the exchange failed: the backend need not go on.
     pub(crate) fn abort(&mut self) {
-        if let Outlet::Stream(writer) = &mut self.out {
+        if let Self::Http2(http2) = self
+            && let Some(writer) = &mut http2.writer
+        {
             writer.reset(h2::Reason::CANCEL);
         }
     }
 
+    /// The connection is handed to another protocol.
+    pub(crate) fn upgrade(&mut self) {
+        if let Self::Http1(http1) = self {
+            http1.wire.begin(Framing::UntilClose);
+        }
+    }
+
     /// The HTTP/1 connection, if it can carry another request.
-    pub(crate) async fn into_reusable(self) -> Option<Io> {
-        match (self.reader, self.out) {
-            (ResponseReader::Http1 { mut session, .. }, Outlet::Io(io)) if io.is_drained() => {
-                session.respect_keepalive();
-                session.reuse().await.map(|_| io)
+    pub(crate) fn into_reusable(self) -> Option<Io> {
+        match self {
+            Self::Http1(http1) if http1.is_reusable() => {
+                let mut io = http1.wire.io;
+                io.shrink();
+                Some(io)
             }
             _ => None,
         }
     }
-}
 
-impl ResponseReader {
-    /// The next part of the response. It may be dropped half way and called again.
-    pub(crate) async fn read(&mut self) -> Result<FromBackend<'_>, Broken> {
+    /// The next part of the response.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
         match self {
-            Self::Http1 {
-                session,
-                header_read: header_read @ false,
-            } => {
-                session.read_response().await.map_err(Broken::new)?;
-                let header = session
-                    .resp_header()
-                    .map(|header| Box::new(header.clone()))
-                    .expect("a response that was read has a header");
-                match header.status.as_u16() {
-                    100 | 102..=199 => Ok(FromBackend::Interim(header)),
-                    _ => {
-                        *header_read = true;
-                        Ok(FromBackend::Header(header, session.is_body_done()))
-                    }
-                }
-            }
-            Self::Http1 { session, .. } => {
-                if session.is_body_done() {
-                    return Ok(FromBackend::End(None));
-                }
-                match session.read_body_ref().await.map_err(Broken::new)? {
-                    Some(data) => Ok(FromBackend::Data(data)),
-                    None => Ok(FromBackend::End(None)),
-                }
-            }
-            Self::Http2 {
-                response,
-                body,
-                ended,
-                ..
-            } => match body {
-                None => read_http2_header(response, body).await,
-                Some(stream) => {
-                    if let Some(data) = stream.data().await {
-                        let data = data?;
-                        let _ = stream.flow_control().release_capacity(data.len());
-                        return Ok(FromBackend::Bytes(data));
-                    }
-                    let trailers = stream.trailers().await?;
-                    *ended = true;
-                    Ok(FromBackend::End(trailers))
-                }
-            },
+            Self::Http1(http1) => http1.poll_read(cx),
+            Self::Http2(http2) => http2.poll_read(cx),
         }
     }
 
     /// Whether the response is known to be complete, so that it need not be read once more.
-    pub(crate) fn is_done(&mut self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         match self {
-            Self::Http1 {
-                session,
-                header_read,
-            } => *header_read && session.is_body_done(),
-            Self::Http2 { body, ended, .. } => {
-                *ended || body.as_ref().is_some_and(RecvStream::is_end_stream)
+            Self::Http1(http1) => http1.header_read && http1.wire.is_done(),
+            Self::Http2(http2) => {
+                http2.ended || http2.body.as_ref().is_some_and(RecvStream::is_end_stream)
             }
+        }
+    }
+
+    /// Bytes that wait for the backend.
+    pub(crate) fn pending(&self) -> usize {
+        match self {
+            Self::Http1(http1) => http1.wire.io.pending(),
+            Self::Http2(http2) => http2.writer.as_ref().map_or(0, StreamWriter::pending),
+        }
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.pending() == 0
+    }
+
+    /// What leaves without waiting.
+    pub(crate) fn drain_now(&mut self) {
+        match self {
+            Self::Http1(http1) => http1.wire.io.drain_now(),
+            Self::Http2(http2) => {
+                if let Some(writer) = &mut http2.writer {
+                    writer.drain_now();
+                }
+            }
+        }
+    }
+
+    /// Ready when some of what waits has left; with an error when nothing can leave any more.
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Http1(http1) if http1.wire.io.is_drained() => Poll::Pending,
+            Self::Http1(http1) => http1.wire.io.poll_drain(cx),
+            Self::Http2(http2) => match &mut http2.writer {
+                Some(writer) if !writer.is_finished() => writer.poll_drain(cx),
+                _ => Poll::Pending,
+            },
         }
     }
 }
 
-async fn read_http2_header<'b>(
-    response: &mut ResponseFuture,
-    body: &mut Option<RecvStream>,
-) -> Result<FromBackend<'b>, Broken> {
-    let header = poll_fn(|cx| {
-        if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
-            return Poll::Ready(interim.map(|interim| (interim, None)));
+impl Http1 {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
+        if self.header_read {
+            let piece = ready!(self.wire.poll_piece(cx)).map_err(Broken::new)?;
+            return Poll::Ready(Ok(match piece {
+                Piece::Data(data) => FromBackend::Data(data),
+                Piece::End(trailers) => FromBackend::End(trailers),
+            }));
         }
-        Pin::new(&mut *response).poll(cx).map_ok(|response| {
-            let (parts, body) = response.into_parts();
-            (http::Response::from_parts(parts, ()), Some(body))
-        })
-    })
-    .await?;
-    let (header, stream) = header;
-    let header = Box::new(ResponseHeader::from(header.into_parts().0));
-    let Some(stream) = stream else {
-        return Ok(FromBackend::Interim(header));
-    };
-    let end = stream.is_end_stream();
-    *body = Some(stream);
-    Ok(FromBackend::Header(header, end))
+        let head = ready!(self.poll_head(cx))?;
+        if head.status.is_informational() && head.status != 101 {
+            return Poll::Ready(Ok(FromBackend::Interim(head)));
+        }
+        self.header_read = true;
+        let framing = response_framing(&head, &self.method).map_err(Broken::new)?;
+        self.wire.expect(framing);
+        self.keep_alive = framing != Framing::UntilClose && keeps_alive(head.version, &head.fields);
+        Poll::Ready(Ok(FromBackend::Header(head, framing == Framing::Empty)))
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Broken>> {
+        loop {
+            let read = &mut self.wire.io.read;
+            if !read.is_empty()
+                && let Some((head, length)) = ResponseHead::parse(read).map_err(Broken::new)?
+            {
+                bytes::Buf::advance(read, length);
+                return Poll::Ready(Ok(head));
+            }
+            if read.len() > MAX_HEAD {
+                return Poll::Ready(Err(Broken::new("its header section is too large")));
+            }
+            if ready!(self.wire.poll_read(cx)).map_err(Broken::new)? == 0 {
+                return Poll::Ready(Err(Broken::new("it closed the connection")));
+            }
+        }
+    }
+
+    /// Bytes beyond the response would be taken for the next one.
+    fn is_reusable(&self) -> bool {
+        let io = &self.wire.io;
+        self.keep_alive && self.wire.is_done() && io.is_drained() && io.read.is_empty()
+    }
+}
+
+impl Http2 {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
+        let Some(stream) = &mut self.body else {
+            return self.poll_head(cx);
+        };
+        if let Some(data) = ready!(stream.poll_data(cx)) {
+            let data = data?;
+            let _ = stream.flow_control().release_capacity(data.len());
+            return Poll::Ready(Ok(FromBackend::Data(data)));
+        }
+        let trailers = ready!(stream.poll_trailers(cx))?;
+        self.ended = true;
+        Poll::Ready(Ok(FromBackend::End(trailers)))
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
+        if let Poll::Ready(Some(interim)) = self.response.poll_informational(cx) {
+            let (parts, ()) = interim?.into_parts();
+            return Poll::Ready(Ok(FromBackend::Interim(response_head(&parts))));
+        }
+        let response = ready!(Pin::new(&mut self.response).poll(cx))?;
+        let (parts, body) = response.into_parts();
+        let end = body.is_end_stream();
+        self.body = Some(body);
+        Poll::Ready(Ok(FromBackend::Header(response_head(&parts), end)))
+    }
+}
+
+fn response_head(parts: &http::response::Parts) -> ResponseHead {
+    let mut head = ResponseHead::new(parts.status);
+    head.fields.extend(&parts.headers);
+    head
 }
 
 /// HTTP/2 has the authority in the URI, and no connection fields.
-fn http2_request(header: RequestHeader, secure: bool) -> Result<Request<()>, Broken> {
-    let mut header = header;
-    let authority = header
-        .remove_header(&header::HOST)
-        .unwrap_or(http::HeaderValue::from_static(""));
-    header.remove_header(&header::TRANSFER_ENCODING);
-    let target = std::str::from_utf8(header.raw_path()).map_err(Broken::new)?;
-    let mut uri = Uri::builder().scheme(if secure { "https" } else { "http" });
-    uri = uri.authority(authority.as_bytes()).path_and_query(target);
-    header.set_uri(uri.build().map_err(Broken::new)?);
-    header.set_version(Version::HTTP_2);
-    Ok(Request::from_parts(header.into(), ()))
+fn http2_request(head: &RequestHead, secure: bool) -> Result<Request<()>, Broken> {
+    let authority = head.fields.get("host").unwrap_or_default();
+    let uri = Uri::builder()
+        .scheme(if secure { "https" } else { "http" })
+        .authority(authority)
+        .path_and_query(head.target());
+    let mut fields = head.fields.clone();
+    // HTTP/2 backends rarely send an interim response: the client got one from us.
+    for name in ["host", "transfer-encoding", "expect"] {
+        fields.remove(name);
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = uri.build().map_err(Broken::new)?;
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = fields.into_map();
+    Ok(request)
 }

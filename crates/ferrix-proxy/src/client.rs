@@ -1,19 +1,22 @@
 //! The client's side of an exchange, over HTTP/1 or an HTTP/2 stream.
 
-use std::{future::poll_fn, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
+use ferrix_http1::{Framing, Piece, RequestHead, ResponseHead, keeps_alive};
 use ferrix_table::table::EntryPointIndex;
 use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, Method, Response, StatusCode, Version};
-use pingora_core::protocols::http::v1::server::HttpSession;
-use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::{
     drain::Drain,
     headers::{self, Forwarding},
-    io::Io,
-    outlet::{Outlet, StreamWriter},
+    stream::StreamWriter,
+    wire::Wire,
 };
 
 /// What all requests of a connection share.
@@ -28,294 +31,324 @@ pub(crate) struct ClientConnection {
     pub(crate) forwarding: Forwarding,
 }
 
-/// What a client does next.
-pub(crate) enum FromClient {
-    /// A piece of the body; may be empty.
-    Data(Bytes),
-    /// The body has ended.
-    End(Option<HeaderMap>),
-}
-
 /// The client is gone, or does not keep to the protocol.
 #[derive(Debug)]
 pub(crate) struct Gone;
 
 /// One request's client.
 pub(crate) struct Client<'c> {
-    pub(crate) reader: RequestReader<'c>,
-    pub(crate) out: Outlet,
+    side: Side<'c>,
     /// Status of the final response, once its header is on its way.
     pub(crate) status: Option<u16>,
     /// Body bytes handed to the connection.
     pub(crate) sent: u64,
-    version: Version,
-    wants_trailers: bool,
-    chunked: bool,
-    drain: Option<&'c Drain>,
 }
 
-/// Where the request comes from, and for HTTP/1 also the codec that writes the response.
-pub(crate) enum RequestReader<'c> {
-    Http1(&'c mut HttpSession),
-    Http2 {
-        body: RecvStream,
-        respond: SendResponse<Bytes>,
-        body_done: bool,
-    },
+enum Side<'c> {
+    Http1(Http1<'c>),
+    Http2(Http2),
+}
+
+/// A request over HTTP/1.
+struct Http1<'c> {
+    wire: &'c mut Wire,
+    drain: &'c Drain,
+    version: Version,
+    wants_trailers: bool,
+    /// Whether the connection goes on after this request.
+    keep_alive: bool,
+    expects_continue: bool,
+    upgraded: bool,
+}
+
+/// A request over HTTP/2.
+struct Http2 {
+    body: RecvStream,
+    body_done: bool,
+    respond: SendResponse<Bytes>,
+    /// Once there is a body to send.
+    writer: Option<StreamWriter>,
 }
 
 impl<'c> Client<'c> {
-    /// `header` is the request's, if it could be read.
-    pub(crate) fn http1(
-        session: &'c mut HttpSession,
-        io: Io,
-        header: Option<&RequestHeader>,
-        drain: &'c Drain,
-    ) -> Self {
-        Self {
-            reader: RequestReader::Http1(session),
-            out: Outlet::Io(io),
-            status: None,
-            sent: 0,
-            version: header.map_or(Version::HTTP_11, |header| header.version),
-            wants_trailers: header.is_some_and(|header| headers::wants_trailers(&header.headers)),
-            chunked: false,
-            drain: Some(drain),
-        }
+    /// `head` is the request's, if it could be read.
+    pub(crate) fn http1(wire: &'c mut Wire, head: Option<&RequestHead>, drain: &'c Drain) -> Self {
+        let both = |head: &RequestHead| {
+            head.fields.contains("transfer-encoding") && head.fields.contains("content-length")
+        };
+        let expects = |head: &RequestHead| head.fields.contains("expect");
+        Self::new(Side::Http1(Http1 {
+            wire,
+            drain,
+            version: head.map_or(Version::HTTP_11, |head| head.version),
+            wants_trailers: head.is_some_and(|head| headers::wants_trailers(&head.fields)),
+            // Who frames a body in two ways gets no second request (RFC 9112, section 6.1).
+            keep_alive: head
+                .is_some_and(|head| keeps_alive(head.version, &head.fields) && !both(head)),
+            expects_continue: head.is_some_and(expects),
+            upgraded: false,
+        }))
     }
 
     pub(crate) fn http2(body: RecvStream, respond: SendResponse<Bytes>) -> Self {
+        Self::new(Side::Http2(Http2 {
+            body,
+            body_done: false,
+            respond,
+            writer: None,
+        }))
+    }
+
+    fn new(side: Side<'c>) -> Self {
         Self {
-            reader: RequestReader::Http2 {
-                body,
-                respond,
-                body_done: false,
-            },
-            out: Outlet::Closed,
+            side,
             status: None,
             sent: 0,
-            version: Version::HTTP_2,
-            wants_trailers: true,
-            chunked: false,
-            drain: None,
         }
     }
 
     /// A response before the final one (RFC 9110, section 15.2).
-    pub(crate) async fn interim(&mut self, header: Box<ResponseHeader>) -> Result<(), Gone> {
-        let mut header = header;
-        match &mut self.reader {
-            RequestReader::Http1(session) => {
-                header.set_version(Version::HTTP_11);
-                session
-                    .write_response_header(header)
-                    .await
-                    .map_err(|_| Gone)
+    pub(crate) fn interim(&mut self, head: ResponseHead) -> Result<(), Gone> {
+        match &mut self.side {
+            Side::Http1(http1) => http1.interim(&head),
+            Side::Http2(http2) => {
+                return http2
+                    .respond
+                    .send_informational(response(head))
+                    .map_err(|_| Gone);
             }
-            RequestReader::Http2 { respond, .. } => respond
-                .send_informational(response(*header))
-                .map_err(|_| Gone),
         }
+        Ok(())
     }
 
-    /// The header of the final response; `end` where no body follows.
-    pub(crate) async fn header(
+    /// The header section of the final response; `end` where no body follows.
+    pub(crate) fn header(
         &mut self,
-        header: Box<ResponseHeader>,
+        head: ResponseHead,
         request_method: &Method,
         end: bool,
     ) -> Result<(), Gone> {
-        let mut header = header;
-        self.status = Some(header.status.as_u16());
-        match &mut self.reader {
-            RequestReader::Http1(session) => {
-                header.set_version(Version::HTTP_11);
-                if self.drain.is_some_and(Drain::has_begun) {
-                    session.set_server_keepalive(None);
+        let mut head = head;
+        self.status = Some(head.status.as_u16());
+        if !head.fields.contains("date") {
+            // RFC 9110, section 6.6.1.
+            let date = httpdate::HttpDate::from(std::time::SystemTime::now());
+            head.fields.append("Date", date.to_string().as_bytes());
+        }
+        match &mut self.side {
+            Side::Http1(http1) => http1.header(head, request_method),
+            Side::Http2(http2) => http2.header(head, end).map_err(|_| Gone)?,
+        }
+        Ok(())
+    }
+
+    /// A piece of the response body.
+    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Gone> {
+        self.sent += data.len() as u64;
+        match &mut self.side {
+            Side::Http1(http1) => http1.wire.data(data).map_err(|_| Gone)?,
+            Side::Http2(Http2 { writer, .. }) => {
+                if let Some(writer) = writer {
+                    writer.push(data);
                 }
-                self.chunked = needs_chunks(&header, self.version, request_method);
-                if self.chunked {
-                    header
-                        .insert_header("Transfer-Encoding", "chunked")
-                        .expect("field name and value are valid");
-                }
-                session
-                    .write_response_header(header)
-                    .await
-                    .map_err(|_| Gone)
             }
-            RequestReader::Http2 { respond, .. } => {
-                if !header.headers.contains_key(http::header::DATE) {
-                    // HTTP/1 codecs of backends always send one; HTTP/2 ones may not.
-                    set_date(&mut header);
-                }
-                let stream = respond
-                    .send_response(response(*header), end)
-                    .map_err(|_| Gone)?;
-                if !end {
-                    self.out = Outlet::Stream(StreamWriter::new(stream));
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// A piece of the response body that stays with the backend's codec.
-    pub(crate) async fn data(&mut self, data: &[u8]) -> Result<(), Gone> {
-        if let Outlet::Stream(writer) = &mut self.out {
-            self.sent += data.len() as u64;
-            writer.push(Bytes::copy_from_slice(data));
-            return Ok(());
-        }
-        self.write_http1(data).await
-    }
-
-    /// A piece of the response body that can be handed on.
-    pub(crate) async fn bytes(&mut self, data: Bytes) -> Result<(), Gone> {
-        if let Outlet::Stream(writer) = &mut self.out {
-            self.sent += data.len() as u64;
-            writer.push(data);
-            return Ok(());
-        }
-        self.write_http1(&data).await
-    }
-
-    async fn write_http1(&mut self, data: &[u8]) -> Result<(), Gone> {
-        // An empty chunk would end the body.
-        if data.is_empty() {
-            return Ok(());
-        }
-        if let RequestReader::Http1(session) = &mut self.reader {
-            self.sent += data.len() as u64;
-            session.write_body(data).await.map_err(|_| Gone)?;
         }
         Ok(())
     }
 
     /// The end of the response.
-    pub(crate) async fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Gone> {
+    pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Gone> {
         let trailers = trailers.map(headers::prepare_trailers);
-        match (&mut self.reader, &mut self.out) {
-            (_, Outlet::Stream(writer)) => {
-                writer.finish(trailers);
+        match &mut self.side {
+            Side::Http1(http1) => {
+                let trailers = trailers.filter(|_| http1.wants_trailers);
+                match http1.wire.finish(trailers.as_ref()) {
+                    true => Ok(()),
+                    false => Err(Gone),
+                }
+            }
+            Side::Http2(Http2 { writer, .. }) => {
+                if let Some(writer) = writer {
+                    writer.finish(trailers);
+                }
                 Ok(())
             }
-            (RequestReader::Http1(_), Outlet::Io(io))
-                if self.chunked && self.wants_trailers && trailers.is_some() =>
-            {
-                io.push(&last_chunk(&trailers.unwrap_or_default()));
-                Ok(())
-            }
-            (RequestReader::Http1(session), _) => {
-                session.finish_body().await.map(drop).map_err(|_| Gone)
-            }
-            _ => Ok(()),
         }
     }
 
     /// The connection will not carry another request, and the response says so.
     pub(crate) fn close_after(&mut self) {
-        if let RequestReader::Http1(session) = &mut self.reader {
-            session.set_server_keepalive(None);
+        if let Side::Http1(http1) = &mut self.side {
+            http1.keep_alive = false;
         }
+    }
+
+    /// Whether the connection may carry another request after this one.
+    pub(crate) fn keeps_alive(&self) -> bool {
+        matches!(&self.side, Side::Http1(http1) if http1.keep_alive)
     }
 
     /// Ends the exchange so that the client cannot take it for complete.
     pub(crate) fn abort(&mut self) {
-        match (&mut self.reader, &mut self.out) {
-            (RequestReader::Http2 { .. }, Outlet::Stream(writer)) => {
-                writer.reset(h2::Reason::INTERNAL_ERROR);
+        if let Side::Http2(http2) = &mut self.side {
+            match &mut http2.writer {
+                Some(writer) => writer.reset(h2::Reason::INTERNAL_ERROR),
+                None => http2.respond.send_reset(h2::Reason::INTERNAL_ERROR),
             }
-            (RequestReader::Http2 { respond, .. }, _) => {
-                respond.send_reset(h2::Reason::INTERNAL_ERROR);
-            }
-            (RequestReader::Http1(_), _) => {}
+        }
+    }
+
+    /// Hands the connection to another protocol, after the response that says so.
+    pub(crate) fn upgrade(&mut self) {
+        if let Side::Http1(http1) = &mut self.side {
+            http1.upgraded = true;
+            http1.wire.expect(Framing::UntilClose);
+            http1.wire.begin(Framing::UntilClose);
         }
     }
 
     /// Whether the connection was handed to another protocol.
     pub(crate) fn is_upgraded(&self) -> bool {
-        matches!(&self.reader, RequestReader::Http1(session) if session.was_upgraded())
+        matches!(&self.side, Side::Http1(http1) if http1.upgraded)
     }
-}
 
-impl RequestReader<'_> {
-    /// The next piece of the body. Once the body is done it only resolves when the client leaves.
-    pub(crate) async fn read(&mut self, body_done: bool) -> Result<FromClient, Gone> {
-        match self {
-            Self::Http1(session) => read_http1(session, body_done).await,
-            Self::Http2 {
-                body,
-                respond,
-                body_done: done,
-            } => {
-                if *done {
-                    // Once the response has begun this is an error, and its writer watches.
-                    if poll_fn(|cx| respond.poll_reset(cx)).await.is_err() {
-                        std::future::pending::<()>().await;
-                    }
-                    return Err(Gone);
+    /// The next piece of the request body. Once the body is done, it only resolves when the client
+    /// leaves.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        body_done: bool,
+    ) -> Poll<Result<Piece, Gone>> {
+        match &mut self.side {
+            Side::Http1(Http1 { wire, .. }) if !body_done => wire.poll_piece(cx).map_err(|_| Gone),
+            Side::Http1(Http1 { wire, .. }) => poll_leave(wire, cx).map(Err),
+            Side::Http2(http2) => http2.poll_read(cx),
+        }
+    }
+
+    /// Bytes that wait for the client.
+    pub(crate) fn pending(&self) -> usize {
+        match &self.side {
+            Side::Http1(http1) => http1.wire.io.pending(),
+            Side::Http2(http2) => http2.writer.as_ref().map_or(0, StreamWriter::pending),
+        }
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.pending() == 0
+    }
+
+    /// What leaves without waiting.
+    pub(crate) fn drain_now(&mut self) {
+        match &mut self.side {
+            Side::Http1(http1) => http1.wire.io.drain_now(),
+            Side::Http2(http2) => {
+                if let Some(writer) = &mut http2.writer {
+                    writer.drain_now();
                 }
-                if let Some(data) = body.data().await {
-                    let data = data.map_err(|_| Gone)?;
-                    let _ = body.flow_control().release_capacity(data.len());
-                    return Ok(FromClient::Data(data));
-                }
-                *done = true;
-                Ok(FromClient::End(body.trailers().await.map_err(|_| Gone)?))
             }
+        }
+    }
+
+    /// Ready when some of what waits has left; with an error when nothing can leave any more.
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.side {
+            Side::Http1(http1) if http1.wire.io.is_drained() => Poll::Pending,
+            Side::Http1(http1) => http1.wire.io.poll_drain(cx),
+            Side::Http2(http2) => match &mut http2.writer {
+                Some(writer) if !writer.is_finished() => writer.poll_drain(cx),
+                _ => Poll::Pending,
+            },
         }
     }
 }
 
-async fn read_http1(session: &mut HttpSession, body_done: bool) -> Result<FromClient, Gone> {
-    // Pingora would watch for the client's leave instead of telling the end.
-    if !body_done && session.is_body_done() {
-        return Ok(FromClient::End(None));
+/// Resolves when the client closes its side. What it sends meanwhile is its next request, and is
+/// kept; then nothing more is read.
+fn poll_leave(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Gone> {
+    if wire.io.read.is_empty() {
+        match ready!(wire.io.poll_read_head(cx)) {
+            Ok(0) | Err(_) => return Poll::Ready(Gone),
+            Ok(_) => {}
+        }
     }
-    match session.read_body_or_idle(body_done).await {
-        Ok(Some(data)) => Ok(FromClient::Data(data)),
-        Ok(None) => Ok(FromClient::End(None)),
-        Err(_) => Err(Gone),
+    Poll::Pending
+}
+
+impl Http1<'_> {
+    fn interim(&mut self, head: &ResponseHead) {
+        let unexpected = head.status == StatusCode::CONTINUE && !self.expects_continue;
+        if self.version == Version::HTTP_11 && !unexpected {
+            self.wire.io.write(|out| head.write(out));
+        }
+    }
+
+    fn header(&mut self, head: ResponseHead, request_method: &Method) {
+        let mut head = head;
+        let framing = response_body(&head, request_method, self.version);
+        if framing == Framing::Chunked {
+            head.fields.append("Transfer-Encoding", b"chunked");
+        }
+        self.keep_alive &= framing != Framing::UntilClose && !self.drain.has_begun();
+        if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            match self.keep_alive {
+                false => head.fields.append("Connection", b"close"),
+                true if self.version == Version::HTTP_10 => {
+                    head.fields.append("Connection", b"keep-alive");
+                }
+                true => {}
+            }
+        }
+        self.wire.begin(framing);
+        self.wire.io.write(|out| head.write(out));
     }
 }
 
-/// A response with a body of unknown length goes to HTTP/1.1 clients in chunks and ends with the
-/// connection for older ones (RFC 9112, section 6.3).
-fn needs_chunks(header: &ResponseHeader, client: Version, method: &Method) -> bool {
-    let bodiless = *method == Method::HEAD
-        || matches!(
-            header.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        )
-        || header.status.is_informational();
-    client == Version::HTTP_11
-        && !bodiless
-        && !header.headers.contains_key(http::header::CONTENT_LENGTH)
-}
-
-fn response(header: ResponseHeader) -> Response<()> {
-    let mut header = header;
-    header.set_version(Version::HTTP_2);
-    Response::from_parts(header.into(), ())
-}
-
-fn set_date(header: &mut ResponseHeader) {
-    let date = pingora_core::protocols::http::date::get_cached_date();
-    header
-        .insert_header(http::header::DATE, date)
-        .expect("a date is a valid field value");
-}
-
-/// The end of a chunked body with trailers (RFC 9112, section 7.1.2). Pingora's writer has none.
-pub(crate) fn last_chunk(trailers: &HeaderMap) -> Vec<u8> {
-    let mut end = b"0\r\n".to_vec();
-    for (name, value) in trailers {
-        end.extend_from_slice(name.as_str().as_bytes());
-        end.extend_from_slice(b": ");
-        end.extend_from_slice(value.as_bytes());
-        end.extend_from_slice(b"\r\n");
+/// How the body of a response goes to a client: where its length is not known in chunks, and to
+/// older clients until the end of the connection (RFC 9112, section 6.3).
+fn response_body(head: &ResponseHead, request_method: &Method, client: Version) -> Framing {
+    match ferrix_http1::response_framing(head, request_method) {
+        Ok(Framing::UntilClose) if client == Version::HTTP_11 && head.status != 101 => {
+            Framing::Chunked
+        }
+        Ok(framing) => framing,
+        // Its sender was asked about it before.
+        Err(_) => Framing::UntilClose,
     }
-    end.extend_from_slice(b"\r\n");
-    end
+}
+
+impl Http2 {
+    fn header(&mut self, head: ResponseHead, end: bool) -> Result<(), h2::Error> {
+        let stream = self.respond.send_response(response(head), end)?;
+        if !end {
+            self.writer = Some(StreamWriter::new(stream));
+        }
+        Ok(())
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Gone>> {
+        if self.body_done {
+            // Once the response has begun this is an error, and its writer watches.
+            return match ready!(self.respond.poll_reset(cx)) {
+                Ok(_) => Poll::Ready(Err(Gone)),
+                Err(_) => Poll::Pending,
+            };
+        }
+        if let Some(data) = ready!(self.body.poll_data(cx)) {
+            let data = data.map_err(|_| Gone)?;
+            let _ = self.body.flow_control().release_capacity(data.len());
+            return Poll::Ready(Ok(Piece::Data(data)));
+        }
+        let trailers = ready!(self.body.poll_trailers(cx)).map_err(|_| Gone)?;
+        self.body_done = true;
+        Poll::Ready(Ok(Piece::End(trailers)))
+    }
+}
+
+fn response(head: ResponseHead) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = head.status;
+    *response.version_mut() = Version::HTTP_2;
+    *response.headers_mut() = head.fields.into_map();
+    response
 }

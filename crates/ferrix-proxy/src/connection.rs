@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use bytes::BytesMut;
 use ferrix_table::table::EntryPointIndex;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -14,7 +13,7 @@ use crate::{
     drain::LINGER,
     headers::Forwarding,
     http1, http2,
-    io::{Io, Rewound, Transport},
+    io::{Io, Transport},
     proxy_protocol,
     settings::EntryPoint,
     tls,
@@ -70,7 +69,7 @@ pub(crate) async fn serve(
             if http2 {
                 http2::serve(engine, connection, transport).await;
             } else {
-                http1::serve(&engine, &connection, Io::new(transport), None).await;
+                http1::serve(&engine, &connection, Io::new(transport)).await;
             }
         }
         None => serve_plain(engine, connection, Io::new(Transport::Tcp(stream))).await,
@@ -131,42 +130,32 @@ async fn handshake(
 
 /// On a plain port the first bytes tell HTTP/2 from HTTP/1.
 async fn serve_plain(engine: Arc<Engine>, connection: ClientConnection, io: Io) {
+    let mut io = io;
     let drained = async {
         engine.drain.watch().await;
         tokio::time::sleep(LINGER).await;
     };
     let first = tokio::select! {
         biased;
-        first = read_first(&engine, &io) => first,
+        first = read_first(&engine, &mut io) => first,
         () = drained => return,
     };
-    let Ok(first) = first else { return };
-    if !first.starts_with(PREFACE) {
-        return http1::serve(&engine, &connection, io, Some(first)).await;
+    if first.is_err() {
+        return;
     }
-    if let Some(transport) = io.into_transport() {
-        http2::serve(
-            engine,
-            connection,
-            Rewound {
-                read: first,
-                transport,
-            },
-        )
-        .await;
+    if io.read.starts_with(PREFACE) {
+        http2::serve(engine, connection, io.into_rewound()).await;
+    } else {
+        http1::serve(&engine, &connection, io).await;
     }
 }
 
 /// Reads until the bytes are the preface or cannot become it.
-async fn read_first(engine: &Engine, io: &Io) -> io::Result<BytesMut> {
+async fn read_first(engine: &Engine, io: &mut Io) -> io::Result<()> {
     let timeouts = &engine.settings.timeouts;
-    let mut first = tokio::time::timeout(timeouts.keep_alive, io.read_some()).await??;
-    while !first.is_empty() && first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
-        let more = tokio::time::timeout(timeouts.header, io.read_some()).await??;
-        if more.is_empty() {
-            break;
-        }
-        first.unsplit(more);
+    let mut more = tokio::time::timeout(timeouts.keep_alive, io.read_head()).await??;
+    while more > 0 && io.read.len() < PREFACE.len() && PREFACE.starts_with(&io.read) {
+        more = tokio::time::timeout(timeouts.header, io.read_head()).await??;
     }
-    Ok(first)
+    Ok(())
 }

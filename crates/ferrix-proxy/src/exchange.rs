@@ -13,14 +13,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
+use ferrix_http1::{Fields, RequestHead};
 use ferrix_table::{
-    Table,
+    Headers, Table,
     rules::Route,
     services::{Endpoint, Protocol, Service},
 };
-use http::{HeaderValue, Method, Version, header};
-use pingora_http::RequestHeader;
+use http::{HeaderName, Method, Version, uri::Authority};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -32,7 +31,7 @@ use crate::{
     client::{Client, ClientConnection},
     deadline::Deadline,
     failure::Failure,
-    headers::{self, RequestBody},
+    headers::{self, RequestBody, RequestId},
     relay::{self, Relay},
     request, route,
     upstream::Connection,
@@ -40,20 +39,29 @@ use crate::{
 
 /// A request as the codec of its connection gave it.
 pub(crate) struct Incoming {
-    pub(crate) header: Box<RequestHeader>,
-    /// The header section as received, for HTTP/1.
-    pub(crate) raw: Option<Bytes>,
+    pub(crate) head: RequestHead,
+    /// What HTTP/2 has beside the fields.
+    pub(crate) authority: Option<Authority>,
     pub(crate) body: RequestBody,
+}
+
+/// One request and all that works on it.
+struct Exchange<'e, 'c> {
+    engine: &'e Engine,
+    connection: &'e ClientConnection,
+    client: &'e mut Client<'c>,
+    deadline: &'e mut Deadline,
+    served: Served,
 }
 
 /// What is known of a request when it is over.
 struct Served {
+    started: Instant,
     route: Option<(Arc<Route>, u32)>,
     service: Option<Arc<Service>>,
     endpoint: Option<SocketAddr>,
     attempts: u8,
-    request_id: Option<HeaderValue>,
-    form: Form,
+    request_id: RequestId,
     received: u64,
     log: Option<LoggedTarget>,
 }
@@ -76,26 +84,17 @@ pub(crate) async fn refuse(
     failure: Failure,
     deadline: &mut Deadline,
 ) {
-    let started = Instant::now();
-    let empty = RequestHeader::build_no_case(Method::GET, b"/", None);
-    let header = Box::new(empty.expect("method and path are valid"));
-    let served = Served::new(
-        engine,
-        &Incoming {
-            header,
-            raw: None,
-            body: RequestBody::None,
-        },
-    );
-    answer(engine, client, &failure, Form::Html, &Method::GET, deadline).await;
-    account(
+    let head = RequestHead::new(Method::GET, b"/", Version::HTTP_11);
+    let served = Served::new(engine, &head);
+    let mut exchange = Exchange {
         engine,
         connection,
         client,
+        deadline,
         served,
-        Some(failure),
-        started.elapsed(),
-    );
+    };
+    exchange.answer(&failure, &head).await;
+    exchange.account(Some(failure));
 }
 
 /// How the exchange ended, for the connection that carried it.
@@ -117,422 +116,357 @@ pub(crate) async fn serve(
     incoming: Incoming,
     deadline: &mut Deadline,
 ) -> Ending {
-    let started = Instant::now();
-    let mut served = Served::new(engine, &incoming);
-    let method = incoming.header.method.clone();
-    let result = run(engine, connection, client, incoming, deadline, &mut served).await;
-    let ending = match &result {
-        Ok(()) => Ending::Complete,
-        Err(failure) => answer(engine, client, failure, served.form, &method, deadline).await,
-    };
-    account(
+    let mut incoming = incoming;
+    let served = Served::new(engine, &incoming.head);
+    let mut exchange = Exchange {
         engine,
         connection,
         client,
+        deadline,
         served,
-        result.err(),
-        started.elapsed(),
-    );
+    };
+    let result = exchange.run(&mut incoming).await;
+    let ending = match &result {
+        Ok(()) => Ending::Complete,
+        Err(failure) => exchange.answer(failure, &incoming.head).await,
+    };
+    exchange.account(result.err());
     ending
 }
 
 impl Served {
-    fn new(engine: &Engine, incoming: &Incoming) -> Self {
+    fn new(engine: &Engine, head: &RequestHead) -> Self {
         Self {
+            started: Instant::now(),
             route: None,
             service: None,
             endpoint: None,
             attempts: 0,
-            request_id: None,
-            form: Form::of(&incoming.header.headers),
+            request_id: RequestId::new(),
             received: 0,
-            log: engine
-                .access_log
-                .is_some()
-                .then(|| LoggedTarget::new(&incoming.header)),
+            log: engine.access_log.is_some().then(|| LoggedTarget::new(head)),
         }
     }
 }
 
 impl LoggedTarget {
-    fn new(header: &RequestHeader) -> Self {
+    fn new(head: &RequestHead) -> Self {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         Self {
             time: SystemTime::now(),
-            protocol: match header.version {
+            protocol: match head.version {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2",
                 _ => "HTTP/1.1",
             },
-            method: header.method.clone(),
+            method: head.method.clone(),
             host: String::new(),
-            path: String::from_utf8_lossy(header.raw_path()).into_owned(),
-            user_agent: header
-                .headers
-                .get(header::USER_AGENT)
-                .map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
+            path: text(head.target()),
+            user_agent: head.fields.get("user-agent").map(text),
         }
     }
 }
 
-async fn run(
-    engine: &Engine,
-    connection: &ClientConnection,
-    client: &mut Client<'_>,
-    incoming: Incoming,
-    deadline: &mut Deadline,
-    served: &mut Served,
-) -> Result<(), Failure> {
-    let Incoming {
-        mut header,
-        raw,
-        body,
-    } = incoming;
-    let table = engine.table.load();
-    let service = find_service(engine, connection, &table, &mut header, raw, served)?;
-    served.service = Some(Arc::clone(service));
+impl Exchange<'_, '_> {
+    async fn run(&mut self, incoming: &mut Incoming) -> Result<(), Failure> {
+        let table = self.engine.table.load();
+        let service = self.find_service(&table, incoming)?;
+        self.served.service = Some(Arc::clone(service));
 
-    check_length(engine, &header)?;
-    let upgrade = body == RequestBody::None
-        && service.protocol != Protocol::Http2
-        && headers::wants_websocket(&header);
-    let authority = header.headers.get(header::HOST).cloned();
-    let authority = authority.unwrap_or(HeaderValue::from_static(""));
-    let id = headers::prepare_request(
-        &mut header,
-        &connection.forwarding,
-        &authority,
-        body,
-        upgrade,
-    )?;
-    served.request_id = Some(id);
-
-    attempt(
-        engine, service, client, header, body, upgrade, deadline, served,
-    )
-    .await
-}
-
-/// Checks the request, finds its rule and that rule's service, and leaves the canonical target in
-/// the header.
-fn find_service<'t>(
-    engine: &Engine,
-    connection: &ClientConnection,
-    table: &'t Arc<Table>,
-    header: &mut RequestHeader,
-    raw: Option<Bytes>,
-    served: &mut Served,
-) -> Result<&'t Arc<Service>, Failure> {
-    let settings = &engine.settings;
-    let raw_target = raw.as_deref().map(request::raw_target);
-    let checked = match raw_target {
-        Some(target) => request::check_http1(header, target, connection.secure, settings)?,
-        None => request::check_http2(header, settings)?,
-    };
-    if let Some(log) = &mut served.log {
-        log.host = checked.host.clone().into_owned();
-        log.path = checked.target.path_and_query.clone().into_owned();
-    }
-    let server_name = connection.server_name.as_deref();
-    route::check_authority(table, connection.entry_point, server_name, &checked.host)?;
-    let request = ferrix_table::Request {
-        method: &header.method,
-        host: &checked.host,
-        path: &checked.target.routing_path,
-        query: checked.target.query(),
-        headers: &header.headers,
-        client: connection.client.ip(),
-    };
-    let rule = route::find(table, connection.entry_point, &request)?;
-    served.route = Some((Arc::clone(&rule.route), rule.position));
-    let service = route::choose(table, rule)?;
-
-    let sent_as = raw_target.unwrap_or_else(|| header.raw_path());
-    if sent_as != checked.target.path_and_query.as_bytes() {
-        let target = checked.target.path_and_query.into_owned();
-        header
-            .set_raw_path(target.as_bytes())
-            .map_err(|_| Failure::BadRequest("invalid request target".into()))?;
-    }
-    set_host(header);
-    Ok(service)
-}
-
-/// HTTP/2 names the host in `:authority`; from here on it is `Host` for both protocols.
-fn set_host(header: &mut RequestHeader) {
-    if header.version != Version::HTTP_2 {
-        return;
-    }
-    let Some(authority) = header.uri.authority() else {
-        return;
-    };
-    let host = HeaderValue::from_str(authority.as_str());
-    if let Ok(host) = host {
-        header
-            .insert_header(header::HOST, host)
-            .expect("a header value is valid");
-    }
-    join_cookies(header);
-}
-
-/// HTTP/2 may split `Cookie` for compression; to HTTP/1 it is one field (RFC 9113, section 8.2.3).
-fn join_cookies(header: &mut RequestHeader) {
-    let cookies: Vec<&[u8]> = header
-        .headers
-        .get_all(header::COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    if cookies.len() < 2 {
-        return;
-    }
-    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
-        header
-            .insert_header(header::COOKIE, joined)
-            .expect("a header value is valid");
-    }
-}
-
-fn check_length(engine: &Engine, header: &RequestHeader) -> Result<(), Failure> {
-    let limit = engine.settings.limits.body_bytes.as_u64();
-    let length = header
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok());
-    match length.and_then(|length| length.parse::<u64>().ok()) {
-        Some(length) if limit > 0 && length > limit => Err(Failure::BodyTooLarge),
-        _ => Ok(()),
-    }
-}
-
-/// Sends the request to one endpoint after another until one has it.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the whole of one request's state"
-)]
-async fn attempt(
-    engine: &Engine,
-    service: &Arc<Service>,
-    client: &mut Client<'_>,
-    header: Box<RequestHeader>,
-    body: RequestBody,
-    upgrade: bool,
-    deadline: &mut Deadline,
-    served: &mut Served,
-) -> Result<(), Failure> {
-    let mut header = header;
-    let mut tried = SmallVec::<[SocketAddr; 4]>::new();
-    let mut fresh = false;
-    let method = header.method.clone();
-    loop {
-        // After a connection that broke, the same endpoint may be the only one there is.
-        let endpoint = match service.pick(&tried) {
-            Some(endpoint) => endpoint,
-            None if fresh => service.pick(&[]).ok_or(Failure::NoEndpoint)?,
-            None => return Err(Failure::NoEndpoint),
-        };
-        served.endpoint = Some(endpoint.address);
-        served.attempts += 1;
-        if served.attempts > 1 {
-            service.state.retries.add(1);
+        let Incoming { head, body, .. } = incoming;
+        let limit = self.engine.settings.limits.body_bytes.as_u64();
+        if limit > 0 && matches!(body, RequestBody::Length(length) if *length > limit) {
+            return Err(Failure::BodyTooLarge);
         }
-        let more = usize::from(served.attempts) < engine.settings.upstream.attempts;
-        tried.push(endpoint.address);
-        let connecting = engine
-            .connector
-            .connect(endpoint, &service.protocol, fresh, upgrade);
-        let connection = match connecting.await {
-            Ok(connection) => connection,
-            Err(error) => {
-                service.state.connect_failures.add(1);
-                if more && service.pick(&tried).is_some() {
-                    continue;
-                }
-                return Err(Failure::Connect(format!("{}: {error}", endpoint.address)));
-            }
-        };
-        if header.headers.get(header::HOST).is_none() {
-            // Only HTTP/1.0 gets here without one; the backend is spoken to in HTTP/1.1.
-            header
-                .insert_header(header::HOST, endpoint.address.to_string())
-                .expect("an address is a valid field value");
-        }
-        let repeatable = more && may_repeat(&method, body, &connection);
-        let copy = (repeatable || (more && body == RequestBody::None && is_http2(&connection)))
-            .then(|| header.clone());
+        let upgrade = *body == RequestBody::None
+            && service.protocol != Protocol::Http2
+            && headers::wants_websocket(head);
+        self.served.request_id =
+            headers::prepare_request(head, &self.connection.forwarding, *body, upgrade)?;
         let relay = Relay {
-            engine,
-            method: &method,
-            body,
+            engine: self.engine,
+            method: head.method.clone(),
+            body: *body,
             upgrade,
         };
-        let outcome = exchange(
-            relay, service, endpoint, connection, header, client, deadline, served,
-        )
-        .await;
-        match (outcome, copy) {
-            (Ok(()), _) => return Ok(()),
-            (Err(broken), Some(copy))
-                if client.status.is_none() && (repeatable || broken.refused) =>
-            {
-                header = copy;
-                fresh = true;
+        self.attempt(service, head, &relay).await
+    }
+
+    /// Checks the request, finds its rule and that rule's service, and leaves the canonical target
+    /// in the header section.
+    fn find_service<'t>(
+        &mut self,
+        table: &'t Arc<Table>,
+        incoming: &mut Incoming,
+    ) -> Result<&'t Arc<Service>, Failure> {
+        let Self {
+            engine, connection, ..
+        } = *self;
+        let settings = &engine.settings;
+        let Incoming {
+            head, authority, ..
+        } = incoming;
+        let checked = match head.version {
+            Version::HTTP_2 => {
+                let authority = authority.as_ref().map(Authority::as_str);
+                request::check_http2(head, authority, settings)?
             }
-            (Err(broken), _) => return Err(broken.failure),
+            _ => request::check_http1(head, connection.secure, settings)?,
+        };
+        if let Some(log) = &mut self.served.log {
+            log.host = checked.host.clone().into_owned();
+            log.path = checked.target.path_and_query.clone().into_owned();
+        }
+        let server_name = connection.server_name.as_deref();
+        route::check_authority(table, connection.entry_point, server_name, &checked.host)?;
+        let request = ferrix_table::Request {
+            method: &head.method,
+            host: &checked.host,
+            path: &checked.target.routing_path,
+            query: checked.target.query(),
+            headers: &Seen(&head.fields),
+            client: connection.client.ip(),
+        };
+        let rule = route::find(table, connection.entry_point, &request)?;
+        self.served.route = Some((Arc::clone(&rule.route), rule.position));
+        let service = route::choose(table, rule)?;
+
+        if head.target() != checked.target.path_and_query.as_bytes() {
+            let target = checked.target.path_and_query.into_owned();
+            head.set_target(target.as_bytes());
+        }
+        if head.version == Version::HTTP_2 {
+            like_http1(&mut head.fields, authority.as_ref());
+        }
+        Ok(service)
+    }
+
+    /// Sends the request to one endpoint after another until one has it.
+    async fn attempt(
+        &mut self,
+        service: &Arc<Service>,
+        head: &mut RequestHead,
+        relay: &Relay<'_>,
+    ) -> Result<(), Failure> {
+        let engine = self.engine;
+        let mut tried = SmallVec::<[SocketAddr; 4]>::new();
+        let mut fresh = false;
+        loop {
+            // After a connection that broke, the same endpoint may be the only one there is.
+            let endpoint = match service.pick(&tried) {
+                Some(endpoint) => endpoint,
+                None if fresh => service.pick(&[]).ok_or(Failure::NoEndpoint)?,
+                None => return Err(Failure::NoEndpoint),
+            };
+            self.served.endpoint = Some(endpoint.address);
+            self.served.attempts += 1;
+            if self.served.attempts > 1 {
+                service.state.retries.add(1);
+            }
+            let more = usize::from(self.served.attempts) < engine.settings.upstream.attempts;
+            tried.push(endpoint.address);
+            let connecting =
+                engine
+                    .connector
+                    .connect(endpoint, &service.protocol, fresh, relay.upgrade);
+            let connection = match connecting.await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    service.state.connect_failures.add(1);
+                    if more && service.pick(&tried).is_some() {
+                        continue;
+                    }
+                    return Err(Failure::Connect(format!("{}: {error}", endpoint.address)));
+                }
+            };
+            if !head.fields.contains("host") {
+                // Only HTTP/1.0 gets here without one; the backend is spoken to in HTTP/1.1.
+                let host = endpoint.address.to_string();
+                head.fields.append("Host", host.as_bytes());
+            }
+            let repeatable = more && may_repeat(relay, &connection);
+            let refusable = more && relay.body == RequestBody::None;
+            let sent = self.send(service, endpoint, connection, head, relay);
+            match sent.await {
+                Ok(()) => return Ok(()),
+                Err(broken)
+                    if self.client.status.is_none()
+                        && (repeatable || (refusable && broken.refused)) =>
+                {
+                    fresh = true;
+                }
+                Err(broken) => return Err(broken.failure),
+            }
+        }
+    }
+
+    /// Sends the request on a connection and relays the response.
+    async fn send(
+        &mut self,
+        service: &Service,
+        endpoint: &Endpoint,
+        connection: Connection,
+        head: &RequestHead,
+        relay: &Relay<'_>,
+    ) -> Result<(), Broken> {
+        let _in_flight = relay::InFlight::new(endpoint);
+        let secure = matches!(service.protocol, Protocol::Tls { .. });
+        if matches!(connection, Connection::Http2 { .. }) && head.fields.contains("expect") {
+            // HTTP/2 backends rarely send an interim response: without one the client would wait.
+            relay::send_continue(self.client)?;
+        }
+        let mut backend = Backend::send(connection, head, relay.body, secure).await?;
+        let received = &mut self.served.received;
+        match relay::relay(relay, self.client, &mut backend, self.deadline, received).await {
+            Ok(complete) => {
+                if complete && let Some(io) = backend.into_reusable() {
+                    let connector = &relay.engine.connector;
+                    connector.release(endpoint, &service.protocol, io);
+                }
+                Ok(())
+            }
+            Err(broken) => {
+                backend.abort();
+                Err(broken)
+            }
+        }
+    }
+
+    /// Tells the client what failed, where it can still be told.
+    async fn answer(&mut self, failure: &Failure, head: &RequestHead) -> Ending {
+        let client = &mut *self.client;
+        if client.status.is_some() || *failure == Failure::ClientGone {
+            client.abort();
+            return Ending::Abort;
+        }
+        let settings = &self.engine.settings;
+        let answer = Answer::new(failure, Form::of(&head.fields), &settings.server.name);
+        let bodiless = answer.body.is_empty() || head.method == Method::HEAD;
+        if failure.closes_connection() {
+            client.close_after();
+        }
+        let sent = client
+            .header(answer.head, &head.method, bodiless)
+            .and_then(|()| match bodiless {
+                true => Ok(()),
+                false => client.data(answer.body),
+            })
+            .and_then(|()| client.finish(None));
+        let flushed = relay::flush(client, self.deadline, settings.timeouts.write);
+        if sent.is_err() || flushed.await.is_err() {
+            return Ending::Abort;
+        }
+        if failure.closes_connection() {
+            Ending::Close
+        } else {
+            Ending::Complete
+        }
+    }
+
+    fn account(self, failure: Option<Failure>) {
+        let Self {
+            engine,
+            connection,
+            client,
+            served,
+            ..
+        } = self;
+        let duration = served.started.elapsed();
+        let status = client.status.unwrap_or(0);
+        let entry_point = engine.counters(connection.entry_point);
+        let route = served
+            .route
+            .as_ref()
+            .map(|(route, _)| &route.state.requests);
+        let service = served
+            .service
+            .as_ref()
+            .map(|service| &service.state.requests);
+        for counts in [Some(&entry_point.requests), route, service]
+            .into_iter()
+            .flatten()
+        {
+            counts.count(status, duration);
+            counts.received_bytes.add(served.received);
+            counts.sent_bytes.add(client.sent);
+        }
+        if let Some(failure) = &failure {
+            entry_point.failures[failure.index()].add(1);
+            let client = connection.client;
+            tracing::debug!(%client, status, fault = ?failure.fault(), %failure, "request failed");
+        }
+        if let Some(sender) = &engine.access_log
+            && let Some(record) =
+                served.into_record(connection, status, client.sent, duration, failure)
+        {
+            sender.send(record);
         }
     }
 }
 
-fn is_http2(connection: &Connection) -> bool {
-    matches!(connection, Connection::Http2 { .. })
+impl Served {
+    fn into_record(
+        self,
+        connection: &ClientConnection,
+        status: u16,
+        sent_bytes: u64,
+        duration: Duration,
+        failure: Option<Failure>,
+    ) -> Option<Record> {
+        let log = self.log?;
+        let (route, rule) = self.route.unzip();
+        Some(Record {
+            time: log.time,
+            duration,
+            client: connection.client,
+            entry_point: connection.entry_point,
+            protocol: log.protocol,
+            method: log.method,
+            host: log.host,
+            path: log.path,
+            status,
+            received_bytes: self.received,
+            sent_bytes,
+            route,
+            rule: rule.unwrap_or_default(),
+            service: self.service.as_ref().map(|service| service.id.clone()),
+            endpoint: self.endpoint,
+            attempts: self.attempts,
+            request_id: String::from_utf8_lossy(&self.request_id).into_owned(),
+            user_agent: log.user_agent,
+            error: failure.map(|failure| failure.to_string()),
+        })
+    }
 }
 
 /// Whether the request may be sent again should this connection turn out to be dead: it was idle,
 /// so the backend may have closed it just now, and doing it twice is the same as doing it once
 /// (RFC 9110, section 9.2.2).
-fn may_repeat(method: &Method, body: RequestBody, connection: &Connection) -> bool {
-    connection.is_reused() && body == RequestBody::None && method.is_idempotent()
+fn may_repeat(relay: &Relay<'_>, connection: &Connection) -> bool {
+    connection.is_reused() && relay.body == RequestBody::None && relay.method.is_idempotent()
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the whole of one request's state"
-)]
-async fn exchange(
-    relay: Relay<'_>,
-    service: &Service,
-    endpoint: &Endpoint,
-    connection: Connection,
-    header: Box<RequestHeader>,
-    client: &mut Client<'_>,
-    deadline: &mut Deadline,
-    served: &mut Served,
-) -> Result<(), Broken> {
-    let _in_flight = relay::InFlight::new(endpoint);
-    let secure = matches!(service.protocol, Protocol::Tls { .. });
-    let mut header = header;
-    if is_http2(&connection) && header.remove_header(&header::EXPECT).is_some() {
-        // HTTP/2 backends rarely send an interim response: without one the client would wait.
-        relay::send_continue(client).await?;
+/// HTTP/2 names the host in `:authority`, and may split `Cookie` for compression; to rules and
+/// backends both are fields as in HTTP/1 (RFC 9113, sections 8.2.3 and 8.3.1).
+fn like_http1(fields: &mut Fields, authority: Option<&Authority>) {
+    if let Some(authority) = authority {
+        fields.set("Host", authority.as_str().as_bytes());
     }
-    let mut backend = Backend::send(connection, header, relay.body, secure).await?;
-    let result = relay::relay(&relay, client, &mut backend, deadline, &mut served.received).await;
-    match result {
-        Ok(complete) => {
-            if complete && let Some(io) = backend.into_reusable().await {
-                relay
-                    .engine
-                    .connector
-                    .release(endpoint, &service.protocol, io);
-            }
-            Ok(())
-        }
-        Err(broken) => {
-            backend.abort();
-            Err(broken)
-        }
+    if fields.get_all("cookie").nth(1).is_some() {
+        let joined = fields
+            .get_all("cookie")
+            .collect::<Vec<_>>()
+            .join(&b"; "[..]);
+        fields.set("Cookie", &joined);
     }
 }
 
-/// Tells the client what failed, where it can still be told.
-async fn answer(
-    engine: &Engine,
-    client: &mut Client<'_>,
-    failure: &Failure,
-    form: Form,
-    method: &Method,
-    deadline: &mut Deadline,
-) -> Ending {
-    if client.status.is_some() || *failure == Failure::ClientGone {
-        client.abort();
-        return Ending::Abort;
-    }
-    let answer = Answer::new(failure, form, &engine.settings.server.name);
-    let bodiless = answer.body.is_empty() || *method == Method::HEAD;
-    if failure.closes_connection() {
-        client.close_after();
-    }
-    let sent = async {
-        client
-            .header(Box::new(answer.header), method, bodiless)
-            .await?;
-        if !bodiless {
-            client.bytes(answer.body).await?;
-        }
-        client.finish(None).await
-    };
-    let sent = sent.await;
-    if sent.is_err()
-        || relay::flush(client, deadline, engine.settings.timeouts.write)
-            .await
-            .is_err()
-    {
-        return Ending::Abort;
-    }
-    if failure.closes_connection() {
-        Ending::Close
-    } else {
-        Ending::Complete
-    }
-}
+/// The fields of a request as rules see them.
+#[derive(Debug)]
+struct Seen<'f>(&'f Fields);
 
-fn account(
-    engine: &Engine,
-    connection: &ClientConnection,
-    client: &Client<'_>,
-    served: Served,
-    failure: Option<Failure>,
-    duration: Duration,
-) {
-    let status = client.status.unwrap_or(0);
-    let entry_point = &engine.counters.entry_points[usize::from(connection.entry_point)];
-    let route = served
-        .route
-        .as_ref()
-        .map(|(route, _)| &route.state.requests);
-    let service = served
-        .service
-        .as_ref()
-        .map(|service| &service.state.requests);
-    for counts in [Some(&entry_point.requests), route, service]
-        .into_iter()
-        .flatten()
-    {
-        counts.count(status, duration);
-        counts.received_bytes.add(served.received);
-        counts.sent_bytes.add(client.sent);
+impl Headers for Seen<'_> {
+    fn any(&self, name: &HeaderName, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.0.get_all(name.as_str()).any(test)
     }
-    if let Some(failure) = &failure {
-        entry_point.failures[failure.index()].add(1);
-        let client = connection.client;
-        tracing::debug!(%client, status, fault = ?failure.fault(), %failure, "request failed");
-    }
-    let (Some(log), Some(sender)) = (served.log, &engine.access_log) else {
-        return;
-    };
-    let (route, rule) = served.route.unzip();
-    sender.send(Record {
-        time: log.time,
-        duration,
-        client: connection.client,
-        entry_point: connection.entry_point,
-        protocol: log.protocol,
-        method: log.method,
-        host: log.host,
-        path: log.path,
-        status,
-        received_bytes: served.received,
-        sent_bytes: client.sent,
-        route,
-        rule: rule.unwrap_or_default(),
-        service: served.service.as_ref().map(|service| service.id.clone()),
-        endpoint: served.endpoint,
-        attempts: served.attempts,
-        request_id: served
-            .request_id
-            .as_ref()
-            .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
-            .unwrap_or_default(),
-        user_agent: log.user_agent,
-        error: failure.map(|failure| failure.to_string()),
-    });
 }

@@ -5,9 +5,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use ferrix_http1::{Fields, Framing, RequestHead, ResponseHead, tokens};
+use http::{HeaderMap, HeaderName, Method, Version};
 use ipnet::IpNet;
-use pingora_http::{RequestHeader, ResponseHeader};
+use smallvec::SmallVec;
 
 use crate::failure::Failure;
 
@@ -21,13 +22,16 @@ const X_REQUEST_ID: &str = "X-Request-Id";
 /// More fields than this named by `Connection` are an attack.
 const MAX_NOMINATED: usize = 10;
 
+/// Longer names than this are no names that a proxy knows.
+const LONGEST_KNOWN: usize = 32;
+
 /// What backends are told about a client connection; made once for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarding {
     trusted: bool,
-    client: HeaderValue,
-    port: HeaderValue,
-    proto: HeaderValue,
+    client: String,
+    port: String,
+    proto: &'static str,
 }
 
 impl Forwarding {
@@ -41,16 +45,11 @@ impl Forwarding {
     ) -> Self {
         Self {
             trusted: trusted.iter().any(|network| network.contains(&peer)),
-            client: value(&client.to_string()),
-            port: HeaderValue::from(local.port()),
-            proto: HeaderValue::from_static(if secure { "https" } else { "http" }),
+            client: client.to_string(),
+            port: local.port().to_string(),
+            proto: if secure { "https" } else { "http" },
         }
     }
-}
-
-/// An address is always a valid field value.
-fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// How the body of a request is framed towards the backend.
@@ -59,236 +58,242 @@ pub(crate) enum RequestBody {
     /// There is none.
     None,
     /// `Content-Length` says.
-    Length,
+    Length(u64),
     /// In chunks (or HTTP/2 data frames).
     Stream,
 }
+
+impl RequestBody {
+    pub(crate) fn framing(self) -> Framing {
+        match self {
+            Self::None => Framing::Empty,
+            Self::Length(length) => Framing::Length(length),
+            Self::Stream => Framing::Chunked,
+        }
+    }
+}
+
+/// The value of `X-Request-Id`.
+pub(crate) type RequestId = SmallVec<[u8; 32]>;
 
 /// Makes a received header section one that can be sent to a backend. Returns the value of
 /// `X-Request-Id`.
 ///
 /// `upgrade` keeps the request for WebSocket; [`wants_websocket`] said that it is one.
 pub(crate) fn prepare_request(
-    header: &mut RequestHeader,
+    head: &mut RequestHead,
     forwarding: &Forwarding,
-    authority: &HeaderValue,
     body: RequestBody,
     upgrade: bool,
-) -> Result<HeaderValue, Failure> {
-    let wants_trailers = wants_trailers(&header.headers);
-    for name in unwanted_in_request(&header.headers, forwarding.trusted)? {
-        header.remove_header(&name);
-    }
-    let length = single_content_length(&header.headers);
-    let known = "field names and values are valid";
-    let mut set = |name: &'static str, value: HeaderValue| {
-        header.insert_header(name, value).expect(known);
-    };
-    if let Some(length) = length {
-        set("Content-Length", length);
-    }
+) -> Result<RequestId, Failure> {
+    let fields = &mut head.fields;
+    let wants_trailers = wants_trailers(fields);
+    remove_nominated(fields)?;
+    let trusted = forwarding.trusted;
+    fields.retain(|name, _| !is_unwanted(name, trusted));
+    frame(fields, body);
     if upgrade {
-        set("Connection", HeaderValue::from_static("upgrade"));
-        set("Upgrade", HeaderValue::from_static("websocket"));
+        fields.append("Connection", b"upgrade");
+        fields.append("Upgrade", b"websocket");
     }
     if wants_trailers {
-        set("TE", HeaderValue::from_static("trailers"));
+        fields.append("TE", b"trailers");
     }
-    if body == RequestBody::Stream {
-        set("Transfer-Encoding", HeaderValue::from_static("chunked"));
-    }
-    forward(header, forwarding, authority);
-    Ok(request_id(header))
+    forward(fields, forwarding);
+    Ok(request_id(fields))
 }
 
-fn forward(header: &mut RequestHeader, forwarding: &Forwarding, authority: &HeaderValue) {
-    let known = "field names and values are valid";
-    let chain = if header.headers.contains_key(X_FORWARDED_FOR) {
-        let claimed = header.headers.get_all(X_FORWARDED_FOR).iter();
-        let chain = claimed
-            .chain([&forwarding.client])
-            .map(HeaderValue::as_bytes);
-        HeaderValue::from_bytes(&chain.collect::<Vec<_>>().join(&b", "[..])).expect(known)
+/// A length may be said several times if all are equal; it is passed on once, or not at all where
+/// chunks say the end.
+fn frame(fields: &mut Fields, body: RequestBody) {
+    match body {
+        RequestBody::Stream => {
+            fields.remove("content-length");
+            fields.append("Transfer-Encoding", b"chunked");
+        }
+        RequestBody::None | RequestBody::Length(_) => single_content_length(fields),
+    }
+}
+
+fn forward(fields: &mut Fields, forwarding: &Forwarding) {
+    let client = forwarding.client.as_bytes();
+    if fields.contains(X_FORWARDED_FOR) {
+        let claimed = fields.get_all(X_FORWARDED_FOR).chain([client]);
+        let chain = claimed.collect::<Vec<_>>().join(&b", "[..]);
+        fields.set(X_FORWARDED_FOR, &chain);
     } else {
-        forwarding.client.clone()
-    };
-    header.insert_header(X_FORWARDED_FOR, chain).expect(known);
-    let mut default = |name: &'static str, value: &HeaderValue| {
-        if !forwarding.trusted || !header.headers.contains_key(name) {
-            header.insert_header(name, value.clone()).expect(known);
+        fields.append(X_FORWARDED_FOR, client);
+    }
+    let mut default = |name: &'static str, value: &[u8]| {
+        if !forwarding.trusted || !fields.contains(name) {
+            fields.append(name, value);
         }
     };
-    default(X_FORWARDED_PROTO, &forwarding.proto);
-    default(X_FORWARDED_PORT, &forwarding.port);
-    default(X_REAL_IP, &forwarding.client);
-    default(X_FORWARDED_HOST, authority);
+    default(X_FORWARDED_PROTO, forwarding.proto.as_bytes());
+    default(X_FORWARDED_PORT, forwarding.port.as_bytes());
+    default(X_REAL_IP, client);
+    if !forwarding.trusted || !fields.contains(X_FORWARDED_HOST) {
+        let host = fields.get("host").unwrap_or_default();
+        let host = SmallVec::<[u8; 64]>::from_slice(host);
+        fields.append(X_FORWARDED_HOST, &host);
+    }
 }
 
-fn request_id(header: &mut RequestHeader) -> HeaderValue {
-    if let Some(id) = header.headers.get(X_REQUEST_ID) {
-        return id.clone();
+fn request_id(fields: &mut Fields) -> RequestId {
+    if let Some(id) = fields.get(X_REQUEST_ID) {
+        return SmallVec::from_slice(id);
     }
     let random = fastrand::u128(..).to_le_bytes();
     let id: [u8; 32] = std::array::from_fn(|place| {
         let half = random[place / 2] >> (place % 2 * 4) & 15;
         b"0123456789abcdef"[usize::from(half)]
     });
-    let id = HeaderValue::from_bytes(&id).expect("hexadecimal digits are a valid field value");
-    header
-        .insert_header(X_REQUEST_ID, id.clone())
-        .expect("a header value is valid");
-    id
+    fields.append(X_REQUEST_ID, &id);
+    SmallVec::from(id)
 }
 
-/// The names to remove: hop-by-hop ones, those that `Connection` names, forwarding headers of
-/// peers that are not trusted, and spellings with underscores that many backends read as the
-/// same (CVE-2026-39858 in Traefik).
-fn unwanted_in_request(
-    headers: &HeaderMap,
-    trusted: bool,
-) -> Result<smallvec::SmallVec<[HeaderName; 8]>, Failure> {
-    let mut unwanted = nominated(headers)?;
-    for name in headers.keys() {
-        let text = name.as_str();
-        let hop_by_hop = is_hop_by_hop(text) || text == "http2-settings";
-        if hop_by_hop || is_alias(text) || (!trusted && is_forwarding(text)) {
-            unwanted.push(name.clone());
-        }
+/// Takes out the fields that `Connection` names, beside its own words.
+fn remove_nominated(fields: &mut Fields) -> Result<(), Failure> {
+    let names = nominated(fields)?;
+    if !names.is_empty() {
+        fields.retain(|name, _| !names.iter().any(|it| name.eq_ignore_ascii_case(it)));
     }
-    Ok(unwanted)
+    Ok(())
 }
 
-/// The fields that `Connection` names, beside its own words.
-fn nominated(headers: &HeaderMap) -> Result<smallvec::SmallVec<[HeaderName; 8]>, Failure> {
-    let mut names = smallvec::SmallVec::new();
-    for value in headers.get_all(header::CONNECTION) {
-        for token in value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .map(<[u8]>::trim_ascii)
-        {
-            let word: [&[u8]; 4] = [b"", b"keep-alive", b"close", b"upgrade"];
-            if word.iter().any(|word| token.eq_ignore_ascii_case(word)) {
-                continue;
-            }
-            let name = HeaderName::from_bytes(token)
-                .map_err(|_| Failure::BadRequest("invalid Connection".into()))?;
-            if is_protected(name.as_str()) || names.len() == MAX_NOMINATED {
-                return Err(Failure::BadRequest(
-                    "Connection names an end-to-end field".into(),
-                ));
-            }
-            names.push(name);
+fn nominated(fields: &Fields) -> Result<Vec<Box<[u8]>>, Failure> {
+    let mut names = Vec::new();
+    for token in fields.get_all("connection").flat_map(tokens) {
+        let word: [&[u8]; 4] = [b"", b"keep-alive", b"close", b"upgrade"];
+        if word.iter().any(|word| token.eq_ignore_ascii_case(word)) {
+            continue;
         }
+        HeaderName::from_bytes(token)
+            .map_err(|_| Failure::BadRequest("invalid Connection".into()))?;
+        if known(token, is_protected) || names.len() == MAX_NOMINATED {
+            return Err(Failure::BadRequest(
+                "Connection names an end-to-end field".into(),
+            ));
+        }
+        names.push(token.into());
     }
     Ok(names)
 }
 
+/// Hop-by-hop fields, forwarding fields of peers that are not trusted, and spellings with
+/// underscores that many backends read as the same (CVE-2026-39858 in Traefik).
+fn is_unwanted(name: &[u8], trusted: bool) -> bool {
+    known(name, |name| {
+        is_hop_by_hop(name)
+            || name == b"http2-settings"
+            || is_alias(name)
+            || (!trusted && is_forwarding(name))
+    })
+}
+
+/// Whether `test` knows a name, which it gets in lower case.
+fn known(name: &[u8], test: impl Fn(&[u8]) -> bool) -> bool {
+    let mut lower = [0; LONGEST_KNOWN];
+    let length = name.len().min(LONGEST_KNOWN);
+    let lower = &mut lower[..length];
+    lower.copy_from_slice(&name[..length]);
+    lower.make_ascii_lowercase();
+    test(lower)
+}
+
 /// Fields without which a message means something else.
-fn is_protected(name: &str) -> bool {
+fn is_protected(name: &[u8]) -> bool {
     matches!(
         name,
-        "host" | "content-length" | "content-type" | "authorization" | "cookie"
+        b"host" | b"content-length" | b"content-type" | b"authorization" | b"cookie"
     ) || is_forwarding(name)
 }
 
-fn is_hop_by_hop(name: &str) -> bool {
+fn is_hop_by_hop(name: &[u8]) -> bool {
     matches!(
         name,
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
+        b"connection"
+            | b"keep-alive"
+            | b"proxy-connection"
+            | b"proxy-authenticate"
+            | b"proxy-authorization"
+            | b"te"
+            | b"trailer"
+            | b"transfer-encoding"
+            | b"upgrade"
     )
 }
 
-fn is_forwarding(name: &str) -> bool {
-    name.starts_with("x-forwarded-")
-        || name.starts_with("x-original-")
+fn is_forwarding(name: &[u8]) -> bool {
+    name.starts_with(b"x-forwarded-")
+        || name.starts_with(b"x-original-")
         || matches!(
             name,
-            "forwarded" | "x-real-ip" | "x-request-id" | "x-client-ip" | "true-client-ip"
+            b"forwarded" | b"x-real-ip" | b"x-request-id" | b"x-client-ip" | b"true-client-ip"
         )
 }
 
 /// Whether a name with underscores is a forwarding header for a backend that cannot tell.
-fn is_alias(name: &str) -> bool {
-    name.contains('_') && is_forwarding(&name.replace('_', "-"))
+fn is_alias(name: &[u8]) -> bool {
+    let dash = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
+    name.contains(&b'_') && is_forwarding(&name.iter().map(dash).collect::<SmallVec<[u8; 32]>>())
 }
 
 /// Whether the client asks for trailers (RFC 9110, section 10.1.4).
-pub(crate) fn wants_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(header::TE).iter().any(|value| {
-        let mut tokens = value.as_bytes().split(|byte| *byte == b',');
-        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    })
+pub(crate) fn wants_trailers(fields: &Fields) -> bool {
+    has_token(fields, "te", b"trailers")
+}
+
+fn has_token(fields: &Fields, name: &str, token: &[u8]) -> bool {
+    let mut tokens = fields.get_all(name).flat_map(tokens);
+    tokens.any(|it| it.eq_ignore_ascii_case(token))
 }
 
 /// Whether a request is a WebSocket handshake (RFC 6455, section 4.1). Other upgrades, `h2c`
 /// among them, are not passed on.
-pub(crate) fn wants_websocket(header: &RequestHeader) -> bool {
-    header.version == Version::HTTP_11
-        && header.method == http::Method::GET
-        && header
-            .headers
-            .get(header::UPGRADE)
-            .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && header
-            .headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .any(|value| {
-                let mut tokens = value.as_bytes().split(|byte| *byte == b',');
-                tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-            })
+pub(crate) fn wants_websocket(head: &RequestHead) -> bool {
+    let upgrade = head.fields.get("upgrade");
+    upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+        && head.version == Version::HTTP_11
+        && head.method == Method::GET
+        && has_token(&head.fields, "connection", b"upgrade")
 }
 
 /// Makes a received response header section one that can be sent to a client. `upgraded` keeps
 /// the answer to a WebSocket handshake.
-pub(crate) fn prepare_response(header: &mut ResponseHeader, upgraded: bool) {
-    let mut unwanted = nominated(&header.headers).unwrap_or_default();
-    for name in header.headers.keys() {
-        if is_hop_by_hop(name.as_str()) {
-            unwanted.push(name.clone());
-        }
-    }
-    for name in unwanted {
-        header.remove_header(&name);
-    }
+pub(crate) fn prepare_response(head: &mut ResponseHead, upgraded: bool) {
+    let fields = &mut head.fields;
+    let chunked = fields.contains("transfer-encoding");
+    // What cannot be nominated stays.
+    let _ = remove_nominated(fields);
+    fields.retain(|name, _| !known(name, is_hop_by_hop));
     if upgraded {
-        let known = "field names and values are valid";
-        header.insert_header("Connection", "upgrade").expect(known);
-        header.insert_header("Upgrade", "websocket").expect(known);
+        fields.append("Connection", b"upgrade");
+        fields.append("Upgrade", b"websocket");
     }
-    if let Some(length) = single_content_length(&header.headers) {
-        header
-            .insert_header(header::CONTENT_LENGTH, length)
-            .expect("field names and values are valid");
+    match chunked {
+        true => fields.remove("content-length"),
+        false => single_content_length(fields),
     }
 }
 
-/// The codec accepts a length said several times if all are equal; it is passed on once. `None`:
-/// nothing to change.
-fn single_content_length(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let first = lengths.next()?;
-    if lengths.next().is_none() && !first.as_bytes().contains(&b',') {
-        return None;
-    }
-    let length = first.as_bytes().split(|byte| *byte == b',').next()?;
-    HeaderValue::from_bytes(length.trim_ascii()).ok()
+/// A length that is said several times, all equal, is said once.
+fn single_content_length(fields: &mut Fields) {
+    let mut lengths = fields.get_all("content-length").flat_map(tokens);
+    let (Some(first), Some(_)) = (lengths.next(), lengths.next()) else {
+        return;
+    };
+    let first = SmallVec::<[u8; 32]>::from_slice(first);
+    drop(lengths);
+    fields.set("Content-Length", &first);
 }
 
 /// Trailers as they may be passed on: without framing, routing or authentication (RFC 9110,
 /// section 6.5.1).
 pub(crate) fn prepare_trailers(trailers: HeaderMap) -> HeaderMap {
     let forbidden = |name: &HeaderName| {
-        is_hop_by_hop(name.as_str()) || is_protected(name.as_str()) || is_alias(name.as_str())
+        let name = name.as_str().as_bytes();
+        is_hop_by_hop(name) || is_protected(name) || is_alias(name)
     };
     let mut trailers = trailers;
     let unwanted: Vec<_> = trailers

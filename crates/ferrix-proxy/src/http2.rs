@@ -1,7 +1,6 @@
 //! An HTTP/2 connection: many requests at once, on the `h2` crate.
 //!
-//! Pingora's own sessions over `h2` drop request trailers and interim responses; what they check
-//! beyond the crate is in [`crate::request::check_http2`].
+//! What has to be checked beyond the crate is in [`crate::request::check_http2`].
 
 use std::{
     pin::pin,
@@ -13,9 +12,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use ferrix_http1::{RequestHead, content_length};
 use h2::{RecvStream, server::SendResponse};
-use http::{Request, header};
-use pingora_http::RequestHeader;
+use http::{Request, Version};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -120,17 +119,18 @@ async fn serve_stream(
 ) {
     let _panics = engine.panic_guard();
     let (parts, body) = request.into_parts();
-    let header = Box::new(RequestHeader::from(parts));
-    let framing = if body.is_end_stream() {
-        RequestBody::None
-    } else if header.headers.contains_key(header::CONTENT_LENGTH) {
-        RequestBody::Length
-    } else {
-        RequestBody::Stream
+    let target = parts.uri.path_and_query().map_or("", |it| it.as_str());
+    let mut head = RequestHead::new(parts.method, target.as_bytes(), Version::HTTP_2);
+    head.fields.extend(&parts.headers);
+    let framing = match content_length(&head.fields) {
+        _ if body.is_end_stream() => RequestBody::None,
+        Ok(Some(length)) => RequestBody::Length(length),
+        // What is invalid is refused before it matters.
+        Ok(None) | Err(_) => RequestBody::Stream,
     };
     let incoming = Incoming {
-        header,
-        raw: None,
+        head,
+        authority: parts.uri.into_parts().authority,
         body: framing,
     };
     let mut client = Client::http2(body, respond);

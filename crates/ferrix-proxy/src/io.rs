@@ -1,39 +1,38 @@
 //! The bytes of a connection: what is under the codecs.
 //!
-//! HTTP/1 codecs of Pingora own a stream and write to it with futures that must not be dropped
-//! half way. [`Io`] makes their writes complete at once, into a buffer that the exchange drains
-//! itself: header and body leave in one system call, and both directions move in one task without
-//! a channel. Back-pressure is the exchange not reading one side while the other is behind.
+//! [`Io`] is an HTTP/1 connection. Writing to it completes at once, into a queue that the exchange
+//! drains itself: header and body leave in one system call, and both directions move in one task
+//! without a channel. Back-pressure is the exchange not reading one side while the other is behind.
 //!
 //! HTTP/2 has its own flow control and runs on a [`Transport`] directly.
 
 use std::{
-    future::poll_fn,
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    io::{self, IoSlice},
+    pin::{Pin, pin},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
-use async_trait::async_trait;
-use bytes::{Buf, BytesMut};
-use parking_lot::Mutex;
-use pingora_core::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{client, server};
 
-/// Buffered output above this means: do not read more for this side.
+/// Queued output above this means: do not read more for this side.
 pub(crate) const HIGH_WATER: usize = 64 * 1024;
+
+/// Read at once where a header section is expected.
+const HEAD: usize = 4 * 1024;
+
+/// Pieces up to this size are copied together rather than queued one by one.
+const COPIED: usize = 4 * 1024;
+
+/// Pieces that leave in one system call.
+const SLICES: usize = 16;
 
 /// A connected socket, with or without TLS.
 #[derive(Debug)]
@@ -148,169 +147,61 @@ impl AsyncWrite for Rewound {
     }
 }
 
-/// A handle to an HTTP/1 connection. The codec holds one clone, the exchange another.
-#[derive(Clone, Debug)]
-pub(crate) struct Io(Arc<Shared>);
-
+/// An HTTP/1 connection.
 #[derive(Debug)]
-struct Shared {
-    inner: Mutex<Inner>,
-    /// Bytes in `Inner::out`, readable without the lock.
-    pending: AtomicUsize,
-}
-
-#[derive(Debug)]
-struct Inner {
+pub(crate) struct Io {
     transport: Transport,
-    out: BytesMut,
+    /// What was read and not yet used.
+    pub(crate) read: BytesMut,
+    out: Output,
     /// Whether TLS may still hold records that the socket did not take.
     unflushed: bool,
-    header_budget: Option<HeaderBudget>,
-}
-
-/// How much of a header section may still be read.
-#[derive(Clone, Copy, Debug)]
-struct HeaderBudget {
-    bytes: usize,
-    line_seen: bool,
-}
-
-/// What a header budget saw when it ran out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Overrun {
-    /// Not even the request line ended within it.
-    RequestLine,
-    /// The fields are too many bytes.
-    Fields,
 }
 
 impl Io {
     pub(crate) fn new(transport: Transport) -> Self {
-        Self(Arc::new(Shared {
-            inner: Mutex::new(Inner {
-                transport,
-                out: BytesMut::new(),
-                unflushed: false,
-                header_budget: None,
-            }),
-            pending: AtomicUsize::new(0),
-        }))
+        Self {
+            transport,
+            read: BytesMut::new(),
+            out: Output::default(),
+            unflushed: false,
+        }
     }
 
     /// Whether everything written has reached the socket.
     pub(crate) fn is_drained(&self) -> bool {
-        self.0.pending.load(Relaxed) == 0
+        self.pending() == 0
     }
 
-    /// Bytes written that the socket did not take yet.
+    /// Bytes written that the socket did not take yet; at least one while TLS holds some.
     pub(crate) fn pending(&self) -> usize {
-        self.0.pending.load(Relaxed)
+        self.out.length.max(usize::from(self.unflushed))
+    }
+
+    /// Lets `write` append to the output.
+    pub(crate) fn write(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        let before = self.out.last.len();
+        write(&mut self.out.last);
+        self.out.length += self.out.last.len() - before;
     }
 
     /// Appends to the output.
-    pub(crate) fn push(&self, bytes: &[u8]) {
-        let mut inner = self.0.inner.lock();
-        inner.out.extend_from_slice(bytes);
-        self.0.pending.store(inner.out.len(), Relaxed);
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        self.out.push(bytes);
     }
 
     /// Moves output to the socket. Ready when some moved or none is left.
-    pub(crate) fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_drained() {
-            return Poll::Ready(Ok(()));
-        }
-        let mut inner = self.0.inner.lock();
-        let result = inner.poll_drain(cx);
-        let pending = inner.out.len().max(usize::from(inner.unflushed));
-        self.0.pending.store(pending, Relaxed);
-        result
-    }
-
-    /// As much as the socket takes now, without waiting. An error shows again at the next call
-    /// that waits.
-    pub(crate) fn drain_now(&self) {
-        let _ = self.poll_drain(&mut Context::from_waker(Waker::noop()));
-    }
-
-    /// Waits for the first bytes of a request, holding no buffer meanwhile.
-    pub(crate) async fn read_some(&self) -> io::Result<BytesMut> {
-        poll_fn(|cx| self.poll_read_some(cx)).await
-    }
-
-    pub(crate) fn poll_read_some(&self, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
-        let mut stack = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut buf = ReadBuf::uninit(&mut stack);
-        let mut inner = self.0.inner.lock();
-        ready!(Pin::new(&mut inner.transport).poll_read(cx, &mut buf))?;
-        let mut read = BytesMut::with_capacity(4096);
-        read.extend_from_slice(buf.filled());
-        Poll::Ready(Ok(read))
-    }
-
-    /// Whether an idle connection to a backend can carry another request: nothing has arrived on
-    /// it, and it was not closed.
-    pub(crate) fn is_quiet(&self) -> bool {
-        let mut stack = [0; 1];
-        let mut buf = ReadBuf::new(&mut stack);
-        let mut inner = self.0.inner.lock();
-        let cx = &mut Context::from_waker(Waker::noop());
-        Pin::new(&mut inner.transport)
-            .poll_read(cx, &mut buf)
-            .is_pending()
-    }
-
-    /// From now on at most `bytes` more are read; then reads fail until the budget is lifted.
-    pub(crate) fn set_header_budget(&self, bytes: usize, line_seen: bool) {
-        self.0.inner.lock().header_budget = Some(HeaderBudget { bytes, line_seen });
-    }
-
-    /// Lifts the budget, and says whether it was used up.
-    pub(crate) fn lift_header_budget(&self) -> Option<Overrun> {
-        match self.0.inner.lock().header_budget.take()? {
-            HeaderBudget {
-                bytes: 0,
-                line_seen: false,
-            } => Some(Overrun::RequestLine),
-            HeaderBudget {
-                bytes: 0,
-                line_seen: true,
-            } => Some(Overrun::Fields),
-            HeaderBudget { .. } => None,
-        }
-    }
-
-    /// Drains what it can within `patience`, then closes the sending side and reads what the
-    /// client still sends for a moment, so that a last answer is not lost to a reset.
-    pub(crate) async fn close(&self, patience: Duration) {
-        let closing = async {
-            while !self.is_drained() {
-                poll_fn(|cx| self.poll_drain(cx)).await?;
-            }
-            poll_fn(|cx| Pin::new(&mut self.0.inner.lock().transport).poll_shutdown(cx)).await?;
-            while !self.read_some().await?.is_empty() {}
-            io::Result::Ok(())
-        };
-        let _ = tokio::time::timeout(patience, closing).await;
-    }
-
-    /// The transport back, if this is the last handle.
-    pub(crate) fn into_transport(self) -> Option<Transport> {
-        Some(Arc::into_inner(self.0)?.inner.into_inner().transport)
-    }
-}
-
-impl Inner {
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let before = self.out.len();
-        while !self.out.is_empty() {
-            match Pin::new(&mut self.transport).poll_write(cx, &self.out) {
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = self.out.length;
+        while self.out.length > 0 {
+            match self.out.poll_write(&mut self.transport, cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.out.advance(written);
                     self.unflushed = !matches!(self.transport, Transport::Tcp(_));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending if self.out.len() < before => return Poll::Ready(Ok(())),
+                Poll::Pending if self.out.length < before => return Poll::Ready(Ok(())),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -318,86 +209,146 @@ impl Inner {
             ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
             self.unflushed = false;
         }
-        if self.out.capacity() > HIGH_WATER {
-            self.out = BytesMut::new();
-        }
         Poll::Ready(Ok(()))
     }
-}
 
-impl AsyncRead for Io {
-    fn poll_read(
-        self: Pin<&mut Self>,
+    /// As much as the socket takes now, without waiting. An error shows again at the next call
+    /// that waits.
+    pub(crate) fn drain_now(&mut self) {
+        let _ = self.poll_drain(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Waits until everything has left.
+    pub(crate) async fn drain(&mut self) -> io::Result<()> {
+        while !self.is_drained() {
+            poll_fn(|cx| self.poll_drain(cx)).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the beginning of a message, holding no buffer until there is something to hold.
+    /// Returns how many bytes came; none at the end of the connection.
+    pub(crate) fn poll_read_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut stack = [std::mem::MaybeUninit::uninit(); HEAD];
+        let mut read = ReadBuf::uninit(&mut stack);
+        ready!(Pin::new(&mut self.transport).poll_read(cx, &mut read))?;
+        self.read.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// See [`Io::poll_read_head`].
+    pub(crate) async fn read_head(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read_head(cx)).await
+    }
+
+    /// Reads up to about `size` bytes of a message. Returns how many came; none at the end of the
+    /// connection.
+    pub(crate) fn poll_read(
+        &mut self,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut inner = self.0.inner.lock();
-        let inner = &mut *inner;
-        let Some(budget) = &mut inner.header_budget else {
-            return Pin::new(&mut inner.transport).poll_read(cx, buf);
-        };
-        if budget.bytes == 0 {
-            return Poll::Ready(Err(io::Error::other("header section over the limit")));
-        }
-        // The read may overshoot: the next one fails, and a complete header section is measured
-        // once more when it has been parsed.
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut inner.transport).poll_read(cx, buf))?;
-        let read = &buf.filled()[before..];
-        budget.bytes = budget.bytes.saturating_sub(read.len());
-        budget.line_seen |= read.contains(&b'\n');
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-        buf: &[u8],
+        size: usize,
     ) -> Poll<io::Result<usize>> {
-        self.push(buf);
-        Poll::Ready(Ok(buf.len()))
+        if let Transport::Tcp(stream) = &self.transport {
+            // Whoever waits long should not hold a buffer meanwhile.
+            ready!(stream.poll_read_ready(cx))?;
+        }
+        if self.read.capacity() - self.read.len() < size / 2 {
+            self.read.reserve(size);
+        }
+        pin!(self.transport.read_buf(&mut self.read)).poll(cx)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// Whether an idle connection to a backend can carry another request: nothing has arrived on
+    /// it, and it was not closed.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let cx = &mut Context::from_waker(Waker::noop());
+        self.read.is_empty() && self.poll_read_head(cx).is_pending()
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// Gives memory back before a connection idles.
+    pub(crate) fn shrink(&mut self) {
+        if self.read.is_empty() {
+            self.read = BytesMut::new();
+        }
+        if self.out.length == 0 {
+            self.out = Output::default();
+        }
+    }
+
+    /// Drains what it can within `patience`, then closes the sending side and reads what the
+    /// client still sends for a moment, so that a last answer is not lost to a reset.
+    pub(crate) async fn close(&mut self, patience: Duration) {
+        let closing = async {
+            self.drain().await?;
+            poll_fn(|cx| Pin::new(&mut self.transport).poll_shutdown(cx)).await?;
+            while self.read_head().await? > 0 {
+                self.read.clear();
+            }
+            io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(patience, closing).await;
+    }
+
+    /// The transport, and what was read of it already.
+    pub(crate) fn into_rewound(self) -> Rewound {
+        Rewound {
+            read: self.read,
+            transport: self.transport,
+        }
     }
 }
 
-/// The codec's wish to close is not ours: [`Io::close`] does it, after draining.
-#[async_trait]
-impl Shutdown for Io {
-    async fn shutdown(&mut self) {}
+/// Bytes that wait for the socket, in pieces: large ones are passed on without copying.
+#[derive(Debug, Default)]
+struct Output {
+    pieces: VecDeque<Bytes>,
+    /// After the pieces.
+    last: BytesMut,
+    /// Of all of it, in bytes.
+    length: usize,
 }
 
-impl UniqueID for Io {
-    fn id(&self) -> UniqueIDType {
-        0
+impl Output {
+    fn push(&mut self, bytes: Bytes) {
+        self.length += bytes.len();
+        if bytes.len() <= COPIED {
+            return self.last.extend_from_slice(&bytes);
+        }
+        if !self.last.is_empty() {
+            self.pieces.push_back(self.last.split().freeze());
+        }
+        self.pieces.push_back(bytes);
     }
-}
 
-impl Ssl for Io {}
-impl Peek for Io {}
-
-impl GetTimingDigest for Io {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
+    fn poll_write(
+        &self,
+        transport: &mut Transport,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let transport = Pin::new(transport);
+        if self.pieces.is_empty() {
+            return transport.poll_write(cx, &self.last);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let all = self.pieces.iter().map(|piece| &piece[..]);
+        let mut filled = 0;
+        for (slice, piece) in slices.iter_mut().zip(all.chain([&self.last[..]])) {
+            *slice = IoSlice::new(piece);
+            filled += 1;
+        }
+        transport.poll_write_vectored(cx, &slices[..filled])
     }
-}
 
-impl GetProxyDigest for Io {
-    fn get_proxy_digest(&self) -> Option<Arc<pingora_core::protocols::raw_connect::ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Io {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        None
+    fn advance(&mut self, written: usize) {
+        self.length -= written;
+        let mut left = written;
+        while let Some(front) = self.pieces.front_mut() {
+            if left < front.len() {
+                return front.advance(left);
+            }
+            left -= front.len();
+            self.pieces.pop_front();
+        }
+        self.last.advance(left);
     }
 }

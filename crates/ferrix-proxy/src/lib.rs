@@ -7,8 +7,7 @@
 //!                            exchange: all of these, for one request
 //! ```
 //!
-//! It stands on Pingora's HTTP/1 codec and on the `h2` crate under Pingora's HTTP/2. It reads the
-//! table and nothing else of the configuration; it never imports the control plane.
+//! It stands on the HTTP/1 codec of `ferrix-http1` and on the `h2` crate. It reads the table and nothing else of the configuration; it never imports the control plane.
 
 pub mod access_log;
 mod answer;
@@ -25,14 +24,15 @@ mod http1;
 mod http2;
 mod io;
 mod listener;
-mod outlet;
 mod proxy_protocol;
 mod relay;
 mod request;
 mod route;
 pub mod settings;
+mod stream;
 mod tls;
 mod upstream;
+mod wire;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -4,16 +4,21 @@
 //! comes, a slow reader stops only the reading of what is for it, and a client that leaves is
 //! noticed while the backend thinks.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use ferrix_http1::{Piece, ResponseHead};
 use ferrix_table::services::Endpoint;
-use http::Method;
-use pingora_http::ResponseHeader;
+use http::{Method, StatusCode};
 
 use crate::{
     Engine,
     backend::{Backend, Broken, FromBackend},
-    client::{Client, FromClient, Gone},
+    client::{Client, Gone},
     deadline::Deadline,
     failure::Failure,
     headers::{self, RequestBody},
@@ -27,7 +32,7 @@ const LEAST_TAKEN: u64 = 4096;
 /// What a relay has to know of its request.
 pub(crate) struct Relay<'r> {
     pub(crate) engine: &'r Engine,
-    pub(crate) method: &'r Method,
+    pub(crate) method: Method,
     pub(crate) body: RequestBody,
     pub(crate) upgrade: bool,
 }
@@ -73,6 +78,15 @@ struct Progress {
     taken: Option<u64>,
 }
 
+/// What happens next in an exchange.
+enum Event {
+    Response(Result<FromBackend, Broken>),
+    Request(Result<Piece, Gone>),
+    ClientDrained(io::Result<()>),
+    BackendDrained(io::Result<()>),
+    DeadlinePassed,
+}
+
 /// Relays until the response is with the client. Returns whether the backend's connection is
 /// clean: the whole request went out and the whole response came in.
 pub(crate) async fn relay(
@@ -90,122 +104,102 @@ pub(crate) async fn relay(
         taken: None,
     };
     if progress.request_done {
-        backend.out.drain_now();
+        backend.drain_now();
     }
     loop {
         if progress.response_done {
-            client.out.drain_now();
-            if client.out.is_drained() {
+            client.drain_now();
+            if client.is_drained() {
                 break;
             }
         }
-        let read_backend = !progress.response_done && client.out.pending() < HIGH_WATER;
-        let read_client = !progress.response_done
-            && !progress.deaf
-            && (progress.request_done || backend.out.pending() < HIGH_WATER);
         progress.set_deadline(deadline, client, backend, timeouts);
-        let Backend {
-            reader,
-            out: to_backend,
-        } = &mut *backend;
-        tokio::select! {
-            biased;
-            part = reader.read(), if read_backend => {
-                let part = part?;
-                let ended = on_response(relay, client, part).await?;
-                progress.response_done = ended || reader.is_done();
+        match poll_fn(|cx| progress.poll_event(client, backend, deadline, cx)).await {
+            Event::Response(part) => {
+                let ended = on_response(relay, client, backend, part?)?;
+                progress.response_done = ended || backend.is_done();
                 if progress.response_done && !ended {
-                    client.finish(None).await?;
+                    client.finish(None)?;
                 }
                 if client.is_upgraded() && progress.request_done && !ended {
                     progress.request_done = false;
                 }
             }
-            part = client.reader.read(progress.request_done), if read_client => {
-                on_request(relay, backend, part?, &mut progress, received).await?;
+            Event::Request(part) => {
+                on_request(relay, backend, part?, &mut progress, received)?;
                 if client.is_upgraded() && progress.request_done {
                     // A WebSocket ends with either of its directions.
                     break;
                 }
             }
-            drained = client.out.drain(), if client.out.wants_drain() => {
-                drained.map_err(|_| Gone)?;
-            }
-            drained = to_backend.drain(), if to_backend.wants_drain() && !progress.deaf => {
-                // The response to what it got may already be on its way.
-                progress.deaf = drained.is_err();
-            }
-            () = deadline.passed() => return Err(progress.blame(client, backend).into()),
+            Event::ClientDrained(drained) => drained.map_err(|_| Gone)?,
+            // The response to what it got may already be on its way.
+            Event::BackendDrained(drained) => progress.deaf = drained.is_err(),
+            Event::DeadlinePassed => return Err(progress.blame(client, backend).into()),
         }
     }
     if client.is_upgraded() {
-        backend.out.drain_now();
+        backend.drain_now();
         return Ok(false);
     }
-    Ok(progress.request_done && !progress.deaf && backend.out.is_drained())
+    Ok(progress.request_done && !progress.deaf && backend.is_drained())
 }
 
 /// Passes a part of the response on. Returns whether it was the end, and so finished the response
 /// towards the client.
-async fn on_response(
+fn on_response(
     relay: &Relay<'_>,
     client: &mut Client<'_>,
-    part: FromBackend<'_>,
+    backend: &mut Backend,
+    part: FromBackend,
 ) -> Result<bool, Broken> {
     match part {
-        FromBackend::Interim(mut header) => {
-            headers::prepare_response(&mut header, false);
-            client.interim(header).await?;
+        FromBackend::Interim(mut head) => {
+            headers::prepare_response(&mut head, false);
+            client.interim(head)?;
         }
-        FromBackend::Header(header, end) => {
-            on_response_header(relay, client, header, end).await?;
+        FromBackend::Header(mut head, end) => {
+            let upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
+            if upgraded && !relay.upgrade {
+                return Err(Failure::Upstream("it switched protocols unasked".into()).into());
+            }
+            headers::prepare_response(&mut head, upgraded);
+            // A gRPC client takes an error without a message only from a header section that ends
+            // the stream.
+            client.header(head, &relay.method, end)?;
+            if upgraded {
+                client.upgrade();
+                backend.upgrade();
+            }
         }
-        FromBackend::Data(data) => client.data(data).await?,
-        FromBackend::Bytes(data) => client.bytes(data).await?,
+        FromBackend::Data(data) => client.data(data)?,
         FromBackend::End(trailers) => {
-            client.finish(trailers).await?;
+            client.finish(trailers)?;
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-async fn on_response_header(
-    relay: &Relay<'_>,
-    client: &mut Client<'_>,
-    header: Box<ResponseHeader>,
-    end: bool,
-) -> Result<(), Broken> {
-    let mut header = header;
-    let upgraded = header.status == http::StatusCode::SWITCHING_PROTOCOLS;
-    if upgraded && !relay.upgrade {
-        return Err(Failure::Upstream("it switched protocols unasked".into()).into());
-    }
-    headers::prepare_response(&mut header, upgraded);
-    // A gRPC client takes an error without a message only from a header that ends the stream.
-    client.header(header, relay.method, end).await?;
-    Ok(())
-}
-
-async fn on_request(
+fn on_request(
     relay: &Relay<'_>,
     backend: &mut Backend,
-    part: FromClient,
+    part: Piece,
     progress: &mut Progress,
     received: &mut u64,
 ) -> Result<(), Broken> {
     let limit = relay.engine.settings.limits.body_bytes.as_u64();
     let sent = match part {
-        FromClient::Data(data) => {
+        Piece::Data(data) => {
             *received += data.len() as u64;
             if limit > 0 && *received > limit && !relay.upgrade {
                 return Err(Failure::BodyTooLarge.into());
             }
-            backend.data(data).await
+            backend.data(data)
         }
-        FromClient::End(trailers) => {
+        Piece::End(trailers) => {
             progress.request_done = true;
-            backend.finish(relay.body, trailers).await
+            backend.finish(trailers)
         }
     };
     progress.deaf |= sent.is_err();
@@ -213,6 +207,38 @@ async fn on_request(
 }
 
 impl Progress {
+    /// The first thing that can be done; all others that are waited for will wake the task.
+    fn poll_event(
+        &self,
+        client: &mut Client<'_>,
+        backend: &mut Backend,
+        deadline: &mut Deadline,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        if !self.response_done {
+            if client.pending() < HIGH_WATER
+                && let Poll::Ready(part) = backend.poll_read(cx)
+            {
+                return Poll::Ready(Event::Response(part));
+            }
+            if !self.deaf
+                && (self.request_done || backend.pending() < HIGH_WATER)
+                && let Poll::Ready(part) = client.poll_read(cx, self.request_done)
+            {
+                return Poll::Ready(Event::Request(part));
+            }
+        }
+        if let Poll::Ready(drained) = client.poll_drain(cx) {
+            return Poll::Ready(Event::ClientDrained(drained));
+        }
+        if !self.deaf
+            && let Poll::Ready(drained) = backend.poll_drain(cx)
+        {
+            return Poll::Ready(Event::BackendDrained(drained));
+        }
+        deadline.poll_passed(cx).map(|()| Event::DeadlinePassed)
+    }
+
     /// The exchange may stand still this long. A client that takes a byte now and then does not
     /// count as moving.
     fn set_deadline(
@@ -224,8 +250,8 @@ impl Progress {
     ) {
         if client.is_upgraded() {
             deadline.set(timeouts.upgraded);
-        } else if !client.out.is_drained() {
-            let taken = client.sent.saturating_sub(client.out.pending() as u64);
+        } else if !client.is_drained() {
+            let taken = client.sent.saturating_sub(client.pending() as u64);
             if self
                 .taken
                 .is_none_or(|before| taken >= before + LEAST_TAKEN)
@@ -243,12 +269,12 @@ impl Progress {
     }
 
     fn waits_for_client(&self, backend: &Backend) -> bool {
-        !self.request_done && !self.deaf && backend.out.pending() < HIGH_WATER
+        !self.request_done && !self.deaf && backend.pending() < HIGH_WATER
     }
 
     /// Who kept the other waiting.
     fn blame(&self, client: &Client<'_>, backend: &Backend) -> Failure {
-        if client.is_upgraded() || !client.out.is_drained() {
+        if client.is_upgraded() || !client.is_drained() {
             Failure::ClientGone
         } else if self.waits_for_client(backend) {
             Failure::BodyTimeout
@@ -259,9 +285,8 @@ impl Progress {
 }
 
 /// Tells an expecting client to send its body.
-pub(crate) async fn send_continue(client: &mut Client<'_>) -> Result<(), Gone> {
-    let header = ResponseHeader::build(100, Some(0)).expect("100 is a valid status");
-    client.interim(Box::new(header)).await
+pub(crate) fn send_continue(client: &mut Client<'_>) -> Result<(), Gone> {
+    client.interim(ResponseHead::new(StatusCode::CONTINUE))
 }
 
 /// Waits until the client has taken everything.
@@ -271,10 +296,10 @@ pub(crate) async fn flush(
     limit: Duration,
 ) -> Result<(), Gone> {
     deadline.set(limit);
-    while !client.out.is_drained() {
+    while !client.is_drained() {
         tokio::select! {
             biased;
-            drained = client.out.drain() => drained.map_err(|_| Gone)?,
+            drained = poll_fn(|cx| client.poll_drain(cx)) => drained.map_err(|_| Gone)?,
             () = deadline.passed() => return Err(Gone),
         }
     }

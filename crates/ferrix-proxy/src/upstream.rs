@@ -336,7 +336,7 @@ impl Pool {
         let mut idle = self.http1.lock();
         // The one used last is the likeliest to be alive.
         while let Some(position) = idle.iter().rposition(|idle| idle.protocol == *protocol) {
-            let candidate = idle.remove(position);
+            let mut candidate = idle.remove(position);
             if candidate.since.elapsed() < idle_timeout && candidate.io.is_quiet() {
                 return Some(Connection::Http1 {
                     io: candidate.io,

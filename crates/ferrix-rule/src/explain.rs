@@ -101,10 +101,11 @@ fn absent(f: &mut Formatter<'_>, leaf: &Leaf, what: &str) -> fmt::Result {
 
 /// The values of a header as text, if there is one.
 fn header_values(name: &FieldName, request: &Request<'_>) -> Option<String> {
-    let values: Vec<_> = name
-        .values(request)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()))
-        .collect();
+    let mut values = Vec::new();
+    name.any(request, |value| {
+        values.push(String::from_utf8_lossy(value).into_owned());
+        false
+    });
     if values.is_empty() {
         None
     } else {

@@ -33,7 +33,7 @@ use expression::Expression;
 
 pub use constraints::{Constraints, HostConstraint, PathConstraint};
 pub use error::ParseError;
-pub use request::Request;
+pub use request::{Headers, Request};
 
 /// The longest text that is parsed, in bytes.
 ///

@@ -58,12 +58,10 @@ impl Matcher {
             Matcher::PathPrefix(prefix) => request.path.starts_with(&**prefix),
             Matcher::PathRegexp(regexp) => regexp.is_match(request.path),
             Matcher::Method(method) => request.method.as_str() == &**method,
-            Matcher::Header(name, value) => name
-                .values(request)
-                .any(|field| field.as_bytes() == &**value),
-            Matcher::HeaderRegexp(name, regexp) => name
-                .values(request)
-                .any(|field| regexp.is_match_bytes(field.as_bytes())),
+            Matcher::Header(name, value) => name.any(request, |field| field == &**value),
+            Matcher::HeaderRegexp(name, regexp) => {
+                name.any(request, |field| regexp.is_match_bytes(field))
+            }
             Matcher::Query(key, value) => query::has(request.query, key, value),
             Matcher::QueryRegexp(key, regexp) => query::has_match(request.query, key, regexp),
             Matcher::ClientIp(net) => net.contains(&request.client.to_canonical()),
@@ -89,15 +87,12 @@ pub(crate) fn parent(host: &str) -> Option<&str> {
 }
 
 impl FieldName {
-    pub(crate) fn values<'r>(
-        &self,
-        request: &Request<'r>,
-    ) -> impl Iterator<Item = &'r http::HeaderValue> + use<'r> {
-        let field = match self {
-            FieldName::Field(name) => Some(request.headers.get_all(name)),
-            FieldName::Never(_) => None,
-        };
-        field.into_iter().flatten()
+    /// Whether one of the field's values passes the test.
+    pub(crate) fn any(&self, request: &Request<'_>, mut test: impl FnMut(&[u8]) -> bool) -> bool {
+        match self {
+            FieldName::Field(name) => request.headers.any(name, &mut test),
+            FieldName::Never(_) => false,
+        }
     }
 }
 

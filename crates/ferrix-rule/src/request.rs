@@ -1,8 +1,8 @@
 //! What a rule can see of a request.
 
-use std::net::IpAddr;
+use std::{fmt::Debug, net::IpAddr};
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 /// The parts of a request that rules look at, already in canonical form.
 ///
@@ -20,7 +20,21 @@ pub struct Request<'a> {
     /// The raw query, without the question mark. Empty where there is none.
     pub query: &'a str,
     /// The header fields as received. `Host` is not among them for a rule.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a dyn Headers,
     /// The address of the connection's client, after PROXY protocol, never of a header.
     pub client: IpAddr,
+}
+
+/// Header fields, however the reader of a message keeps them.
+pub trait Headers: Debug + Sync {
+    /// Whether one of the values of a field passes the test.
+    fn any(&self, name: &HeaderName, test: &mut dyn FnMut(&[u8]) -> bool) -> bool;
+}
+
+impl Headers for HeaderMap {
+    fn any(&self, name: &HeaderName, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.get_all(name)
+            .iter()
+            .any(|value| test(value.as_bytes()))
+    }
 }

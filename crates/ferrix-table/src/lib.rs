@@ -28,6 +28,6 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 
-pub use ferrix_rule::Request;
+pub use ferrix_rule::{Headers, Request};
 pub use publish::{Publisher, Reader};
 pub use table::Table;

@@ -95,7 +95,7 @@ pub(crate) fn get<'a>(host: &'a str, path: &'a str) -> Request<'a> {
         host,
         path,
         query: "",
-        headers: &HEADERS,
+        headers: &*HEADERS,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
     }
 }

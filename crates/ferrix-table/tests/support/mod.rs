@@ -6,7 +6,7 @@ use ferrix_table::{
     Request,
     rules::{Action, HostPattern, Route, Rule, Split},
 };
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// SplitMix64: small, and the same everywhere.
 pub struct Random(pub u64);
@@ -114,11 +114,11 @@ impl Condition {
             Condition::Path(path) => request.path == *path,
             Condition::PathPrefix(path) => request.path.starts_with(path),
             Condition::Method(method) => request.method.as_str() == *method,
-            Condition::Header(value) => request
-                .headers
-                .get_all("x-test")
-                .iter()
-                .any(|it| it == value),
+            Condition::Header(value) => {
+                let name = HeaderName::from_static("x-test");
+                let same = &mut |it: &[u8]| it == value.as_bytes();
+                request.headers.any(&name, same)
+            }
             Condition::Query(value) => request.query == format!("q={value}"),
             Condition::Not(part) => !part.holds(request),
             Condition::All(parts) => parts.iter().all(|part| part.holds(request)),

@@ -1,8 +1,7 @@
-//! What waits to be sent to one side of an exchange.
+//! What waits to be sent on an HTTP/2 stream.
 
 use std::{
     collections::VecDeque,
-    future::poll_fn,
     io,
     task::{Context, Poll, Waker, ready},
 };
@@ -10,66 +9,6 @@ use std::{
 use bytes::Bytes;
 use h2::SendStream;
 use http::HeaderMap;
-
-use crate::io::Io;
-
-/// The sending side of a connection or a stream.
-pub(crate) enum Outlet {
-    /// HTTP/1: the codec wrote the bytes, they only have to leave.
-    Io(Io),
-    /// HTTP/2.
-    Stream(StreamWriter),
-    /// HTTP/2 before the header section is sent, or without a body after it.
-    Closed,
-}
-
-impl Outlet {
-    /// Bytes that wait.
-    pub(crate) fn pending(&self) -> usize {
-        match self {
-            Self::Io(io) => io.pending(),
-            Self::Stream(writer) => writer.pending(),
-            Self::Closed => 0,
-        }
-    }
-
-    pub(crate) fn is_drained(&self) -> bool {
-        self.pending() == 0
-    }
-
-    /// Resolves when some of what waits has left; with an error when nothing can leave any more.
-    /// For an HTTP/2 stream it is to be polled always, for it notices resets.
-    pub(crate) async fn drain(&mut self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_drain(cx)).await
-    }
-
-    /// What leaves without waiting.
-    pub(crate) fn drain_now(&mut self) {
-        match self {
-            Self::Io(io) => io.drain_now(),
-            // An error shows again where it is waited for.
-            Self::Stream(_) => drop(self.poll_drain(&mut Context::from_waker(Waker::noop()))),
-            Self::Closed => {}
-        }
-    }
-
-    /// Whether [`Outlet::drain`] has something to do or to watch.
-    pub(crate) fn wants_drain(&self) -> bool {
-        match self {
-            Self::Io(io) => !io.is_drained(),
-            Self::Stream(writer) => !writer.is_finished(),
-            Self::Closed => false,
-        }
-    }
-
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Io(io) => io.poll_drain(cx),
-            Self::Stream(writer) => writer.poll_drain(cx),
-            Self::Closed => Poll::Pending,
-        }
-    }
-}
 
 /// Sends the body of an HTTP/2 message as the peer's windows allow.
 #[derive(Debug)]
@@ -115,16 +54,24 @@ impl StreamWriter {
         self.stream.send_reset(reason);
     }
 
-    fn is_finished(&self) -> bool {
+    /// Whether nothing is left to send or to watch.
+    pub(crate) fn is_finished(&self) -> bool {
         matches!(self.end, End::Sent)
     }
 
-    /// The end of the stream counts as one byte.
-    fn pending(&self) -> usize {
+    /// Bytes that wait. The end of the stream counts as one.
+    pub(crate) fn pending(&self) -> usize {
         self.queued + usize::from(matches!(self.end, End::Wanted(_)))
     }
 
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// What leaves without waiting. An error shows again where it is waited for.
+    pub(crate) fn drain_now(&mut self) {
+        let _ = self.poll_drain(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Ready when some of what waits has left; with an error when nothing can leave any more. It
+    /// is to be polled always, for it notices resets.
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(reset) = self.stream.poll_reset(cx) {
             let reason = reset.map_err(io::Error::other)?;
             return Poll::Ready(Err(io::Error::other(h2::Error::from(reason))));

@@ -1,0 +1,194 @@
+//! The fields of a header section, in the order and the spelling in which they came.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Header fields in one piece of memory.
+///
+/// A request has about ten fields: looking through them is cheaper than hashing each. Names are
+/// compared without regard to case (RFC 9110, section 5.1).
+#[derive(Clone, Default)]
+pub struct Fields {
+    text: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Copy)]
+struct Line {
+    name: Span,
+    value: Span,
+}
+
+/// A part of the text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        let place = |at| u32::try_from(at).expect("a header section is shorter than 4 GiB");
+        Self {
+            start: place(start),
+            end: place(end),
+        }
+    }
+
+    fn of(self, text: &[u8]) -> &[u8] {
+        &text[self.start as usize..self.end as usize]
+    }
+}
+
+impl Fields {
+    /// None, in a text that may hold more than fields.
+    pub(crate) fn with_text(text: &[u8], fields: usize) -> Self {
+        let mut owned = Vec::with_capacity(text.len() + ROOM);
+        owned.extend_from_slice(text);
+        Self {
+            text: owned,
+            lines: Vec::with_capacity(fields + 8),
+        }
+    }
+
+    /// Makes a part of the text a field.
+    pub(crate) fn push_line(&mut self, name: Span, value: Span) {
+        self.lines.push(Line { name, value });
+    }
+
+    /// A part of the text.
+    pub(crate) fn text(&self, span: Span) -> &[u8] {
+        span.of(&self.text)
+    }
+
+    /// Adds to the text.
+    pub(crate) fn add_text(&mut self, text: &[u8]) -> Span {
+        let start = self.text.len();
+        self.text.extend_from_slice(text);
+        Span::new(start, self.text.len())
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// All fields: name and value.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines
+            .iter()
+            .map(|line| (line.name.of(&self.text), line.value.of(&self.text)))
+    }
+
+    /// The values of a field, one for each line that has it.
+    pub fn get_all<'a, 'n>(
+        &'a self,
+        name: &'n str,
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let named = move |line: &&Line| {
+            let of_line = line.name.of(&self.text);
+            of_line.eq_ignore_ascii_case(name.as_bytes())
+        };
+        let lines = self.lines.iter().filter(named);
+        lines.map(|line| line.value.of(&self.text))
+    }
+
+    /// The first value of a field.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.get_all(name).next()
+    }
+
+    /// Whether a field is there.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Adds a field. Name and value must be valid (RFC 9110, section 5): what is added here is
+    /// written as it is.
+    pub fn append(&mut self, name: &str, value: &[u8]) {
+        debug_assert!(HeaderName::from_bytes(name.as_bytes()).is_ok(), "{name}");
+        debug_assert!(HeaderValue::from_bytes(value).is_ok(), "{value:?}");
+        let name = self.add_text(name.as_bytes());
+        let value = self.add_text(value);
+        self.push_line(name, value);
+    }
+
+    /// Puts a field in the place of all lines of that name. See [`Fields::append`].
+    pub fn set(&mut self, name: &str, value: &[u8]) {
+        self.remove(name);
+        self.append(name, value);
+    }
+
+    /// Takes out all lines of a name.
+    pub fn remove(&mut self, name: &str) {
+        self.retain(|other, _| !other.eq_ignore_ascii_case(name.as_bytes()));
+    }
+
+    /// Keeps the fields that `keep` says yes to, given name and value.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        let Self { text, lines } = self;
+        lines.retain(|line| keep(line.name.of(text), line.value.of(text)));
+    }
+
+    /// Writes the lines and the empty line that ends a header section.
+    pub(crate) fn write(&self, out: &mut BytesMut) {
+        for (name, value) in self.iter() {
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// About how many bytes [`Fields::write`] writes.
+    pub(crate) fn size(&self) -> usize {
+        self.text.len() + 4 * self.lines.len()
+    }
+
+    /// The fields as HTTP/2 keeps them, values without copying. Pseudo-fields and connection
+    /// fields are the caller's business.
+    pub fn into_map(self) -> HeaderMap {
+        let Self { text, lines } = self;
+        let text = Bytes::from(text);
+        let mut map = HeaderMap::with_capacity(lines.len());
+        for line in lines {
+            let value = text.slice(line.value.start as usize..line.value.end as usize);
+            let name = HeaderName::from_bytes(line.name.of(&text));
+            // What a codec has read is valid.
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_maybe_shared(value)) {
+                map.append(name, value);
+            }
+        }
+        map
+    }
+}
+
+/// Bytes that a proxy adds to a header section, about.
+const ROOM: usize = 512;
+
+impl<'a> Extend<(&'a HeaderName, &'a HeaderValue)> for Fields {
+    fn extend<T>(&mut self, fields: T)
+    where
+        T: IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    {
+        for (name, value) in fields {
+            self.append(name.as_str(), value.as_bytes());
+        }
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy;
+        let lines = self.iter().map(|(name, value)| (text(name), text(value)));
+        formatter.debug_map().entries(lines).finish()
+    }
+}

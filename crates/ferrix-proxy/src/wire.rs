@@ -1,0 +1,180 @@
+//! An HTTP/1 connection while it carries an exchange: bodies decoded on their way in and framed on
+//! their way out.
+
+use std::{
+    io,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use ferrix_http1::{BodyError, Decoder, Framing, Piece};
+use http::HeaderMap;
+
+use crate::io::Io;
+
+/// The least and the most that is read at once.
+const READ: (usize, usize) = (4 * 1024, 64 * 1024);
+
+/// A connection with a message on its way in and another on its way out.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) io: Io,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// How much to read at once: what came last time tells.
+    read_size: usize,
+}
+
+/// How what is sent is framed.
+#[derive(Debug)]
+enum Encoder {
+    /// This many bytes may follow.
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+/// A message that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WireError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Body(#[from] BodyError),
+    #[error("the body is longer than announced")]
+    Excess,
+}
+
+impl Wire {
+    /// Nothing is read or sent yet.
+    pub(crate) fn new(io: Io) -> Self {
+        Self {
+            io,
+            decoder: Decoder::new(Framing::Empty),
+            encoder: Encoder::Length(0),
+            read_size: 4 * READ.0,
+        }
+    }
+
+    /// A message with this body comes in from here.
+    pub(crate) fn expect(&mut self, body: Framing) {
+        self.decoder = Decoder::new(body);
+    }
+
+    /// A message with this body goes out from here.
+    pub(crate) fn begin(&mut self, body: Framing) {
+        self.encoder = match body {
+            Framing::Empty => Encoder::Length(0),
+            Framing::Length(length) => Encoder::Length(length),
+            Framing::Chunked => Encoder::Chunked,
+            Framing::UntilClose => Encoder::UntilClose,
+        };
+    }
+
+    /// Whether the message that comes in is complete.
+    pub(crate) fn is_done(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// The next piece of the message that comes in.
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, WireError>> {
+        loop {
+            if let Some(piece) = self.decoder.decode(&mut self.io.read)? {
+                return Poll::Ready(Ok(piece));
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                self.decoder.end()?;
+            }
+        }
+    }
+
+    /// Reads more.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let read = ready!(self.io.poll_read(cx, self.read_size))?;
+        if read >= self.read_size {
+            self.read_size = READ.1.min(self.read_size * 2);
+        } else if read < self.read_size / 4 {
+            self.read_size = READ.0.max(self.read_size / 2);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// Sends a piece of the body.
+    ///
+    /// # Errors
+    /// [`WireError::Excess`]
+    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), WireError> {
+        match &mut self.encoder {
+            Encoder::Length(left) => {
+                *left = left
+                    .checked_sub(data.len() as u64)
+                    .ok_or(WireError::Excess)?;
+                self.io.push(data);
+            }
+            Encoder::UntilClose => self.io.push(data),
+            // An empty chunk would end the body.
+            Encoder::Chunked if data.is_empty() => {}
+            Encoder::Chunked => {
+                self.io.write(|out| write_hexadecimal(out, data.len()));
+                self.io.push(data);
+                self.io.write(|out| out.extend_from_slice(b"\r\n"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the end of the body. Returns whether it was due: a body with a length may not end
+    /// before it.
+    pub(crate) fn finish(&mut self, trailers: Option<&HeaderMap>) -> bool {
+        match self.encoder {
+            Encoder::Length(left) => return left == 0,
+            Encoder::UntilClose => {}
+            Encoder::Chunked => self.io.write(|out| write_last_chunk(out, trailers)),
+        }
+        self.encoder = Encoder::Length(0);
+        true
+    }
+}
+
+/// The line before a chunk (RFC 9112, section 7.1).
+fn write_hexadecimal(out: &mut BytesMut, size: usize) {
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        let digit = size >> (place * 4) & 15;
+        out.extend_from_slice(&[b"0123456789abcdef"[digit]]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The end of a body in chunks, with the trailer section (RFC 9112, section 7.1.2).
+fn write_last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_hexadecimal() {
+        let cases = [
+            (0, "0"),
+            (9, "9"),
+            (10, "a"),
+            (16, "10"),
+            (0x1234f, "1234f"),
+        ];
+        for (size, digits) in cases {
+            let mut out = BytesMut::new();
+            write_hexadecimal(&mut out, size);
+            assert_eq!(out, format!("{digits}\r\n"));
+        }
+    }
+}
