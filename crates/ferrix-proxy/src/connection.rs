@@ -29,7 +29,8 @@ pub(crate) struct Entry {
 /// The first bytes of HTTP/2 with prior knowledge (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. What needs much memory for a while is boxed: a connection over
+/// HTTP/1 should not keep room for a handshake and for HTTP/2.
 pub(crate) async fn serve(
     engine: Arc<Engine>,
     entry: Arc<Entry>,
@@ -59,15 +60,16 @@ pub(crate) async fn serve(
     };
     match &entry.tls {
         Some(acceptor) => {
-            let Some(stream) = handshake(&engine, counters, acceptor, stream, peer).await else {
+            let handshake = handshake(&engine, counters, acceptor, stream, peer);
+            let Some(stream) = Box::pin(handshake).await else {
                 return;
             };
             let session = stream.get_ref().1;
             connection.server_name = session.server_name().map(canonical_name);
             let http2 = session.alpn_protocol() == Some(b"h2");
-            let transport = Transport::TlsServer(Box::new(stream));
+            let transport = Transport::TlsServer(stream);
             if http2 {
-                http2::serve(engine, connection, transport).await;
+                Box::pin(http2::serve(engine, connection, transport)).await;
             } else {
                 http1::serve(&engine, &connection, Io::new(transport)).await;
             }
@@ -117,9 +119,9 @@ async fn handshake(
     acceptor: &TlsAcceptor,
     stream: TcpStream,
     peer: SocketAddr,
-) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+) -> Option<Box<tokio_rustls::server::TlsStream<TcpStream>>> {
     match tls::accept(acceptor, stream, engine.settings.timeouts.tls_handshake).await {
-        Ok(stream) => Some(stream),
+        Ok(stream) => Some(Box::new(stream)),
         Err(error) => {
             counters.tls_failures.add(1);
             tracing::debug!(%peer, %error, "TLS handshake failed");
@@ -144,7 +146,7 @@ async fn serve_plain(engine: Arc<Engine>, connection: ClientConnection, io: Io) 
         return;
     }
     if io.read.starts_with(PREFACE) {
-        http2::serve(engine, connection, io.into_rewound()).await;
+        Box::pin(http2::serve(engine, connection, io.into_rewound())).await;
     } else {
         http1::serve(&engine, &connection, io).await;
     }

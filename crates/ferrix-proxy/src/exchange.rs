@@ -265,11 +265,17 @@ impl Exchange<'_, '_> {
             }
             let more = usize::from(self.served.attempts) < engine.settings.upstream.attempts;
             tried.push(endpoint.address);
-            let connecting =
-                engine
-                    .connector
-                    .connect(endpoint, &service.protocol, fresh, relay.upgrade);
-            let connection = match connecting.await {
+            let (connector, protocol) = (&engine.connector, &service.protocol);
+            let pooled = match fresh {
+                true => None,
+                false => connector.pooled(endpoint, protocol, relay.upgrade),
+            };
+            let connected = match pooled {
+                Some(connection) => Ok(connection),
+                // Boxed, because it is large and rare.
+                None => Box::pin(connector.connect(endpoint, protocol, fresh, relay.upgrade)).await,
+            };
+            let connection = match connected {
                 Ok(connection) => connection,
                 Err(error) => {
                     service.state.connect_failures.add(1);

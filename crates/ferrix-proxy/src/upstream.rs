@@ -102,7 +102,18 @@ impl Connector {
         }
     }
 
-    /// A connection to `endpoint`; never one that idled, if `fresh`. An upgrade needs HTTP/1.
+    /// A connection to `endpoint` that is there already. An upgrade needs HTTP/1.
+    pub(crate) fn pooled(
+        &self,
+        endpoint: &Endpoint,
+        protocol: &Protocol,
+        upgrade: bool,
+    ) -> Option<Connection> {
+        Pool::of(endpoint).take(protocol, self.idle_timeout, upgrade)
+    }
+
+    /// A new connection to `endpoint`, or one over HTTP/2 that somebody else made meanwhile; no
+    /// such one, if `fresh`. An upgrade needs HTTP/1.
     pub(crate) async fn connect(
         &self,
         endpoint: &Endpoint,
@@ -111,9 +122,6 @@ impl Connector {
         upgrade: bool,
     ) -> Result<Connection, ConnectError> {
         let pool = Pool::of(endpoint);
-        if !fresh && let Some(connection) = pool.take(protocol, self.idle_timeout, upgrade) {
-            return Ok(connection);
-        }
         if *protocol == Protocol::Http2 {
             return self.connect_http2(endpoint, pool, fresh).await;
         }
