@@ -41,7 +41,9 @@ where
 {
     let limit = engine.settings.timeouts.header;
     let handshake = builder(&engine).handshake::<_, Bytes>(transport);
-    let Ok(Ok(mut http2)) = tokio::time::timeout(limit, handshake).await else {
+    // Boxed, because it is large and soon over.
+    let handshake = Box::pin(tokio::time::timeout(limit, handshake));
+    let Ok(Ok(mut http2)) = handshake.await else {
         return;
     };
     let connection = Arc::new(connection);

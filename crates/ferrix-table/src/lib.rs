@@ -6,7 +6,7 @@
 //!  proxy: Reader::load ──► Arc<Table> ──► RuleSet::lookup ──► Rule ──► Service ──► Endpoint
 //! ```
 //!
-//! Nothing here does I/O, reads a clock or knows Kubernetes or Pingora. A published table never
+//! Nothing here does I/O, reads a clock or knows Kubernetes or a connection. A published table never
 //! changes; what requests count lives in the `state` objects, which outlive tables: see
 //! [`Publisher`].
 

@@ -69,8 +69,6 @@ fn directives(level: LogLevel) -> String {
         LogLevel::Trace => ("trace", "debug"),
     };
     [
-        "pingora_core",
-        "pingora_http",
         "h2",
         "hyper",
         "hyper_util",
