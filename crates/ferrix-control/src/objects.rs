@@ -31,15 +31,15 @@ pub enum Kind {
     Service,
 }
 
-/// What identifies an object.
+/// What identifies an object. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Its kind.
     pub kind: Kind,
     /// Its namespace; empty for a [`Kind::Namespace`].
-    pub namespace: Box<str>,
+    pub namespace: Arc<str>,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 /// The name of a namespaced object whose kind is known. Cheap to clone.
@@ -78,10 +78,8 @@ pub enum Origin {
     File {
         /// The file, as the user named its folder.
         path: Arc<Path>,
-        /// The first line of the document, from 1.
-        line: u32,
-        /// The lines of its fields.
-        lines: Arc<Lines>,
+        /// The lines of its fields, and before them that of the document itself.
+        lines: Lines,
     },
 }
 
@@ -145,7 +143,10 @@ impl Key {
 
     /// Its name, without the kind.
     pub fn object_name(&self) -> ObjectName {
-        ObjectName::new(&self.namespace, &self.name)
+        ObjectName {
+            namespace: Arc::clone(&self.namespace),
+            name: Arc::clone(&self.name),
+        }
     }
 }
 
@@ -169,7 +170,11 @@ impl ObjectName {
 
     /// The key of the object of this kind and name.
     pub fn key(&self, kind: Kind) -> Key {
-        Key::new(kind, &self.namespace, &self.name)
+        Key {
+            kind,
+            namespace: Arc::clone(&self.namespace),
+            name: Arc::clone(&self.name),
+        }
     }
 }
 
@@ -225,10 +230,7 @@ impl Origin {
     pub fn line_of(&self, field: &str) -> Option<u32> {
         match self {
             Self::Api => None,
-            Self::File { line, lines, .. } => Some(match field.is_empty() {
-                true => *line,
-                false => lines.of(field),
-            }),
+            Self::File { lines, .. } => Some(lines.of(field)),
         }
     }
 }
@@ -238,7 +240,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Api => f.write_str("API server"),
-            Self::File { path, line, .. } => write!(f, "{}:{line}", path.display()),
+            Self::File { path, lines } => write!(f, "{}:{}", path.display(), lines.line()),
         }
     }
 }

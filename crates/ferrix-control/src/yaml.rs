@@ -5,7 +5,7 @@
 //! later (a service that does not exist is on line 12), a document that is broken does not take
 //! its neighbours with it, and aliases and nesting are bounded before memory is spent.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag, options};
 use serde_json::{Map, Number, Value};
@@ -26,18 +26,21 @@ pub struct Document {
 }
 
 /// The line of a value, and of all that is below it.
+///
+/// Kept for every object of a folder and read for messages only. So it is one run of bytes in place
+/// of a tree, and leaves out what is on the line of the value that it is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lines {
     line: u32,
-    below: Below,
+    below: Arc<[u8]>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Below {
-    #[default]
-    Nothing,
-    Fields(Box<[(Box<str>, Lines)]>),
-    Items(Box<[Lines]>),
+/// The same while a document is read.
+#[derive(Clone, Debug)]
+struct Tree {
+    line: u32,
+    /// Items by their place.
+    below: Vec<(String, Tree)>,
 }
 
 /// A document that could not be read.
@@ -117,14 +120,13 @@ impl Document {
     /// The documents of a list, each with its own lines; `None` where it is no list.
     pub fn items(&mut self) -> Option<Vec<Document>> {
         let items = self.value.get_mut("items")?.as_array_mut()?;
-        let lines = self.lines.field("items");
+        let lines = self.lines.child("items");
         let documents = std::mem::take(items).into_iter().enumerate();
         let documents = documents.map(|(place, value)| Document {
             value,
             lines: lines
-                .and_then(|lines| lines.item(place))
-                .cloned()
-                .unwrap_or_else(|| Lines::at(self.lines.line)),
+                .as_ref()
+                .map_or(Lines::at(self.lines.line), |lines| lines.item(place)),
         });
         Some(documents.collect())
     }
@@ -135,7 +137,7 @@ impl Lines {
     pub fn at(line: u32) -> Self {
         Self {
             line,
-            below: Below::Nothing,
+            below: Arc::default(),
         }
     }
 
@@ -147,44 +149,114 @@ impl Lines {
     /// The line of a field such as `spec.route.rules[0].matches`, or of the nearest value above
     /// it that is there.
     pub fn of(&self, field: &str) -> u32 {
-        let mut lines = self;
-        let steps = field.split(['.', '[']).filter(|step| !step.is_empty());
-        for step in steps {
-            let next = match step.strip_suffix(']') {
-                Some(place) => place.parse().ok().and_then(|place| lines.item(place)),
-                None => lines.field(step),
-            };
-            match next {
-                Some(next) => lines = next,
+        let (mut line, mut below) = (self.line, &*self.below);
+        let steps = field.split(['.', '[', ']']);
+        for step in steps.filter(|step| !step.is_empty()) {
+            match find(below, step) {
+                Some(found) => (line, below) = found,
                 None => break,
             }
         }
-        lines.line
+        line
     }
 
-    fn field(&self, name: &str) -> Option<&Self> {
-        match &self.below {
-            Below::Fields(fields) => fields
-                .iter()
-                .find(|(field, _)| **field == *name)
-                .map(|(_, lines)| lines),
-            _ => None,
+    /// An item, with all that is below it.
+    fn item(&self, place: usize) -> Self {
+        let item = self.child(&place.to_string());
+        item.unwrap_or(Self::at(self.line))
+    }
+
+    /// A field or an item, with all that is below it.
+    fn child(&self, name: &str) -> Option<Self> {
+        let (line, below) = find(&self.below, name)?;
+        Some(Self {
+            line,
+            below: below.into(),
+        })
+    }
+}
+
+impl From<&Tree> for Lines {
+    fn from(tree: &Tree) -> Self {
+        Self {
+            line: tree.line,
+            below: tree.bytes().into(),
+        }
+    }
+}
+
+impl Tree {
+    fn at(line: u32) -> Self {
+        Self {
+            line,
+            below: Vec::new(),
         }
     }
 
-    fn item(&self, place: usize) -> Option<&Self> {
-        match &self.below {
-            Below::Items(items) => items.get(place),
-            _ => None,
+    fn child(&self, name: &str) -> Option<&Self> {
+        let mut below = self.below.iter();
+        below.find(|(it, _)| it == name).map(|(_, tree)| tree)
+    }
+
+    /// For each child: its name, its line, and what is below it in the same form; before the name
+    /// and before what is below, their lengths.
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (name, child) in &self.below {
+            let below = child.bytes();
+            if child.line == self.line && below.is_empty() {
+                continue;
+            }
+            put_number(&mut bytes, name.len());
+            bytes.extend_from_slice(name.as_bytes());
+            put_number(&mut bytes, child.line as usize);
+            put_number(&mut bytes, below.len());
+            bytes.extend_from_slice(&below);
+        }
+        bytes
+    }
+}
+
+/// The child of this name: its line, and what is below it.
+fn find<'b>(mut bytes: &'b [u8], name: &str) -> Option<(u32, &'b [u8])> {
+    loop {
+        let length = take_number(&mut bytes)?;
+        let it = bytes.split_off(..length)?;
+        let line = take_number(&mut bytes)?;
+        let length = take_number(&mut bytes)?;
+        let below = bytes.split_off(..length)?;
+        if it == name.as_bytes() {
+            return Some((u32::try_from(line).ok()?, below));
         }
     }
+}
+
+/// Seven bits in each byte, the lowest first; all bytes but the last have the eighth set.
+fn put_number(bytes: &mut Vec<u8>, mut number: usize) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn take_number(bytes: &mut &[u8]) -> Option<usize> {
+    let mut number = 0;
+    for shift in (0..usize::BITS).step_by(7) {
+        let byte = *bytes.split_off_first()?;
+        number |= usize::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
 }
 
 /// Builds one document from the parser's events.
 struct Builder<'p, 't> {
     parser: &'p mut Parser<'t, StrInput<'t>>,
     /// Only finished values: an alias cannot name what contains it.
-    anchors: HashMap<usize, (Value, Lines, usize)>,
+    anchors: HashMap<usize, (Value, Tree, usize)>,
     values: usize,
 }
 
@@ -197,6 +269,7 @@ impl<'t> Builder<'_, 't> {
                 Some((Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd, _)) => {}
                 Some((event, span)) => {
                     let (value, lines) = self.value(event, span)?;
+                    let lines = Lines::from(&lines);
                     return Ok(Some(Document { value, lines }));
                 }
             }
@@ -224,7 +297,7 @@ impl<'t> Builder<'_, 't> {
 
     /// The value that starts with this event. The recursion is as deep as the document, which the
     /// parser has bounded.
-    fn value(&mut self, event: Event<'t>, span: Span) -> Result<(Value, Lines), SyntaxError> {
+    fn value(&mut self, event: Event<'t>, span: Span) -> Result<(Value, Tree), SyntaxError> {
         let start = line(span.start.line());
         self.count(1, start)?;
         let values_before = self.values;
@@ -232,7 +305,7 @@ impl<'t> Builder<'_, 't> {
             Event::Alias(anchor) => return self.alias(anchor, start),
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(&text, style, tag.as_deref(), start)?;
-                (anchor, value, Lines::at(start))
+                (anchor, value, Tree::at(start))
             }
             Event::SequenceStart(_, anchor, _) => {
                 let (value, lines) = self.sequence(start)?;
@@ -257,7 +330,7 @@ impl<'t> Builder<'_, 't> {
         Ok((value, lines))
     }
 
-    fn sequence(&mut self, start: u32) -> Result<(Value, Lines), SyntaxError> {
+    fn sequence(&mut self, start: u32) -> Result<(Value, Tree), SyntaxError> {
         let mut items = Vec::new();
         let mut lines = Vec::new();
         loop {
@@ -267,18 +340,18 @@ impl<'t> Builder<'_, 't> {
             }
             let (item, line) = self.value(event, span)?;
             items.push(item);
-            lines.push(line);
+            lines.push((lines.len().to_string(), line));
         }
-        let lines = Lines {
+        let lines = Tree {
             line: start,
-            below: Below::Items(lines.into()),
+            below: lines,
         };
         Ok((Value::Array(items), lines))
     }
 
-    fn mapping(&mut self, start: u32) -> Result<(Value, Lines), SyntaxError> {
+    fn mapping(&mut self, start: u32) -> Result<(Value, Tree), SyntaxError> {
         let mut fields = Map::new();
-        let mut lines: Vec<(Box<str>, Lines)> = Vec::new();
+        let mut lines: Vec<(String, Tree)> = Vec::new();
         let mut merged = Vec::new();
         loop {
             let (event, span) = self.inside(start)?;
@@ -312,20 +385,20 @@ impl<'t> Builder<'_, 't> {
             }
             // A field is where its name is.
             value_lines.line = key_line;
-            lines.push((name.as_str().into(), value_lines));
+            lines.push((name.clone(), value_lines));
             fields.insert(name, value);
         }
         for (value, value_lines, key_line) in merged {
             merge(&mut fields, &mut lines, value, &value_lines, key_line)?;
         }
-        let lines = Lines {
+        let lines = Tree {
             line: start,
-            below: Below::Fields(lines.into()),
+            below: lines,
         };
         Ok((Value::Object(fields), lines))
     }
 
-    fn alias(&mut self, anchor: usize, start: u32) -> Result<(Value, Lines), SyntaxError> {
+    fn alias(&mut self, anchor: usize, start: u32) -> Result<(Value, Tree), SyntaxError> {
         let Some((value, lines, size)) = self.anchors.get(&anchor) else {
             return Err(SyntaxError {
                 line: start,
@@ -333,7 +406,7 @@ impl<'t> Builder<'_, 't> {
             });
         };
         let (value, lines, size) = match self.values.saturating_add(*size) > MAX_VALUES {
-            true => (Value::Null, Lines::at(start), *size),
+            true => (Value::Null, Tree::at(start), *size),
             false => (value.clone(), lines.clone(), *size),
         };
         self.count(size, start)?;
@@ -355,17 +428,17 @@ impl<'t> Builder<'_, 't> {
 /// `<<: *base`: fields that are not there yet.
 fn merge(
     fields: &mut Map<String, Value>,
-    lines: &mut Vec<(Box<str>, Lines)>,
+    lines: &mut Vec<(String, Tree)>,
     value: Value,
-    value_lines: &Lines,
+    value_lines: &Tree,
     at: u32,
 ) -> Result<(), SyntaxError> {
     match value {
         Value::Object(more) => {
             for (name, value) in more {
                 if !fields.contains_key(&name) {
-                    let line = value_lines.field(&name).cloned().unwrap_or(Lines::at(at));
-                    lines.push((name.as_str().into(), line));
+                    let line = value_lines.child(&name).cloned().unwrap_or(Tree::at(at));
+                    lines.push((name.clone(), line));
                     fields.insert(name, value);
                 }
             }
@@ -373,7 +446,8 @@ fn merge(
         }
         Value::Array(bases) => {
             for (place, base) in bases.into_iter().enumerate() {
-                let below = value_lines.item(place).cloned().unwrap_or(Lines::at(at));
+                let below = value_lines.child(&place.to_string()).cloned();
+                let below = below.unwrap_or(Tree::at(at));
                 merge(fields, lines, base, &below, at)?;
             }
             Ok(())

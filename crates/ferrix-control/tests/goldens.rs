@@ -138,8 +138,7 @@ fn changes(path: &Arc<Path>, text: &str) -> Vec<Change> {
         for document in documents {
             let origin = Origin::File {
                 path: Arc::clone(path),
-                line: document.lines.line(),
-                lines: Arc::new(document.lines),
+                lines: document.lines,
             };
             changes.push(match decode::decode(&document.value, Strictness::File) {
                 Ok(Decoded::Object {

@@ -38,18 +38,18 @@ const FRESH: Duration = Duration::from_millis(15);
 pub(super) struct Folder {
     root: PathBuf,
     /// In the order in which files come first.
-    files: BTreeMap<PathBuf, File>,
+    files: BTreeMap<Arc<Path>, File>,
     /// The file that each object is taken from.
-    owners: HashMap<Key, PathBuf>,
+    owners: HashMap<Key, Arc<Path>>,
     /// Files and folders that a remark was made about.
-    remarked: BTreeSet<PathBuf>,
+    remarked: BTreeSet<Arc<Path>>,
 }
 
 #[derive(Debug, Default)]
 struct File {
     stamp: Option<Stamp>,
     /// The objects that it claims, with their lines.
-    keys: BTreeMap<Key, u32>,
+    keys: Box<[(Key, u32)]>,
     findings: Vec<Finding>,
 }
 
@@ -142,10 +142,10 @@ impl Folder {
         let unreadable = |path: &Path| listing.unreadable.keys().any(|it| path.starts_with(it));
         let mut unsettled = false;
         self.files
-            .retain(|path, _| listing.files.contains_key(path) || unreadable(path));
-        let mut contents: BTreeMap<PathBuf, Content> = BTreeMap::new();
+            .retain(|path, _| listing.files.contains_key(&**path) || unreadable(path));
+        let mut contents: BTreeMap<Arc<Path>, Content> = BTreeMap::new();
         for (path, listed) in &listing.files {
-            let known = self.files.get(path).and_then(|file| file.stamp) == Some(listed.stamp);
+            let known = self.files.get(&**path).and_then(|file| file.stamp) == Some(listed.stamp);
             let touched = touched.contains(path)
                 || listed
                     .target
@@ -155,13 +155,15 @@ impl Folder {
                 continue;
             }
             let fresh = is_fresh(&listed.stamp, now);
-            if fresh && patient && self.files.contains_key(path) {
+            if fresh && patient && self.files.contains_key(&**path) {
                 unsettled = true;
                 continue;
             }
             // The stamp of a file that is written again at once may be the same.
             let stamp = (!fresh).then_some(listed.stamp);
-            contents.insert(path.clone(), self.read(path, stamp));
+            let path = self.shared(path);
+            let content = self.read(&path, stamp);
+            contents.insert(path, content);
         }
         let (owners, duplicates) = self.settle(&mut contents);
 
@@ -201,12 +203,12 @@ impl Folder {
     /// another file than before, that file is read again.
     fn settle(
         &mut self,
-        contents: &mut BTreeMap<PathBuf, Content>,
-    ) -> (HashMap<Key, PathBuf>, BTreeMap<PathBuf, Vec<Finding>>) {
+        contents: &mut BTreeMap<Arc<Path>, Content>,
+    ) -> (HashMap<Key, Arc<Path>>, BTreeMap<Arc<Path>, Vec<Finding>>) {
         loop {
-            let mut owners: HashMap<Key, PathBuf> = HashMap::new();
-            let mut duplicates: BTreeMap<PathBuf, Vec<Finding>> = BTreeMap::new();
-            let mut successors: BTreeSet<PathBuf> = BTreeSet::new();
+            let mut owners: HashMap<Key, Arc<Path>> = HashMap::new();
+            let mut duplicates: BTreeMap<Arc<Path>, Vec<Finding>> = BTreeMap::new();
+            let mut successors: BTreeSet<Arc<Path>> = BTreeSet::new();
             for (path, file) in &self.files {
                 for (key, line) in &file.keys {
                     if let Some(owner) = owners.get(key) {
@@ -235,6 +237,14 @@ impl Folder {
         }
     }
 
+    /// The path as it is kept.
+    fn shared(&self, path: &Path) -> Arc<Path> {
+        match self.files.get_key_value(path) {
+            Some((path, _)) => Arc::clone(path),
+            None => path.into(),
+        }
+    }
+
     fn has_objects_of(&self, path: &Path) -> bool {
         self.files
             .get(path)
@@ -242,7 +252,7 @@ impl Folder {
     }
 
     /// Reads a file, and takes note of what it claims.
-    fn read(&mut self, path: &Path, stamp: Option<Stamp>) -> Content {
+    fn read(&mut self, path: &Arc<Path>, stamp: Option<Stamp>) -> Content {
         let mut content = match read_text(path) {
             // What a writer leaves behind that was interrupted, or has not begun. Who means to
             // delete the objects deletes the file.
@@ -252,9 +262,9 @@ impl Folder {
             Ok(text) => Content::of(path, &text),
             Err(message) => Content::unreadable(message),
         };
-        let file = self.files.entry(path.to_owned()).or_default();
+        let file = self.files.entry(Arc::clone(path)).or_default();
         if let Some((line, why)) = &content.incomplete {
-            for key in file.keys.keys() {
+            for (key, _) in &file.keys {
                 content.documents.entry(key.clone()).or_insert_with(|| Said::Rejected {
                     origin: origin(path, Lines::at(*line)),
                     error: DecodeError {
@@ -285,29 +295,29 @@ impl Folder {
     fn remarks(
         &mut self,
         listing: &Listing,
-        mut duplicates: BTreeMap<PathBuf, Vec<Finding>>,
+        mut duplicates: BTreeMap<Arc<Path>, Vec<Finding>>,
     ) -> Vec<Change> {
-        let mut remarks: BTreeMap<PathBuf, Vec<Finding>> = BTreeMap::new();
+        let mut remarks: BTreeMap<Arc<Path>, Vec<Finding>> = BTreeMap::new();
         for (path, message) in &listing.unreadable {
             let message = format!("{message}; what was read from there is kept");
             let finding = Finding::problem(Reason::Unreadable, "", message);
-            remarks.entry(path.clone()).or_default().push(finding);
+            remarks
+                .entry(path.as_path().into())
+                .or_default()
+                .push(finding);
         }
         for (path, file) in &self.files {
             let more = duplicates.remove(path).unwrap_or_default();
             if !file.findings.is_empty() || !more.is_empty() {
-                let remark = remarks.entry(path.clone()).or_default();
+                let remark = remarks.entry(Arc::clone(path)).or_default();
                 remark.extend(file.findings.iter().cloned().chain(more));
             }
         }
-        let now: BTreeSet<PathBuf> = remarks.keys().cloned().collect();
+        let now: BTreeSet<Arc<Path>> = remarks.keys().cloned().collect();
         for path in std::mem::replace(&mut self.remarked, now) {
             remarks.entry(path).or_default();
         }
-        let remark = |(path, findings): (PathBuf, _)| Change::Remark {
-            path: path.into(),
-            findings,
-        };
+        let remark = |(path, findings)| Change::Remark { path, findings };
         remarks.into_iter().map(remark).collect()
     }
 }
@@ -421,7 +431,7 @@ impl Content {
         }
     }
 
-    fn of(path: &Path, text: &str) -> Self {
+    fn of(path: &Arc<Path>, text: &str) -> Self {
         let json = path
             .extension()
             .is_some_and(|extension| extension == "json");
@@ -447,7 +457,7 @@ impl Content {
             .get_or_insert_with(|| (*line, format!("line {line}: {message}")));
     }
 
-    fn take(&mut self, path: &Path, mut document: Document) {
+    fn take(&mut self, path: &Arc<Path>, mut document: Document) {
         if decode::is_list(&document.value) {
             for item in document.items().unwrap_or_default() {
                 self.take(path, item);
@@ -525,11 +535,10 @@ fn duplicate(key: &Key, line: u32, first: &str) -> Finding {
     Finding::problem(Reason::Duplicate, "", message).at_line(line)
 }
 
-fn origin(path: &Path, lines: Lines) -> Origin {
+fn origin(path: &Arc<Path>, lines: Lines) -> Origin {
     Origin::File {
-        path: path.into(),
-        line: lines.line(),
-        lines: Arc::new(lines),
+        path: Arc::clone(path),
+        lines,
     }
 }
 

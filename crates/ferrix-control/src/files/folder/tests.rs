@@ -19,7 +19,7 @@ fn scan_touched(folder: &mut Folder, touched: &[PathBuf]) -> Vec<String> {
             .to_string()
     };
     let place = |origin: &Origin| match origin {
-        Origin::File { path, line, .. } => format!("{}:{line}", file(path)),
+        Origin::File { path, lines } => format!("{}:{}", file(path), lines.line()),
         Origin::Api => "nowhere".to_owned(),
     };
     let changes = folder
