@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use k8s_openapi::api::discovery::v1 as discovery;
 
 use crate::{
+    objects::ObjectName,
     report::{Finding, Reason},
     settings::Settings,
 };
@@ -52,6 +53,16 @@ pub(crate) enum Use {
 struct SliceFault {
     field: Box<str>,
     message: Box<str>,
+}
+
+impl Slice {
+    /// The Service that the slice of this name belongs to.
+    pub(crate) fn service_name(&self, name: &ObjectName) -> Option<ObjectName> {
+        Some(ObjectName {
+            namespace: Arc::clone(&name.namespace),
+            name: self.service.clone()?,
+        })
+    }
 }
 
 /// Keeps what is read of an EndpointSlice.

@@ -62,7 +62,7 @@ pub(crate) enum DraftAction {
 pub(crate) struct Draft {
     pub(crate) name: ObjectName,
     /// The Services that it names, whether they exist or not.
-    pub(crate) services: Vec<ObjectName>,
+    pub(crate) services: Box<[ObjectName]>,
     /// The Secret that it names.
     pub(crate) secret: Option<ObjectName>,
     pub(crate) route: Arc<Route>,
@@ -111,7 +111,7 @@ impl Draft {
             name: name.clone(),
             services: (version.rules.iter())
                 .flat_map(|rule| rule.names.iter().cloned())
-                .collect(),
+                .collect::<Box<[_]>>(),
             secret: secret.map(|secret| ObjectName {
                 namespace: Arc::clone(&name.namespace),
                 name: secret.into(),
@@ -143,7 +143,7 @@ impl Draft {
     pub(crate) fn undecodable(name: &ObjectName, origin: &Origin, error: &DecodeError) -> Entry {
         let draft = Self {
             name: name.clone(),
-            services: Vec::new(),
+            services: Box::default(),
             secret: None,
             route: Arc::new(Route {
                 kind: Kind::IngressRoute.as_str(),
@@ -201,6 +201,7 @@ impl Draft {
             }
         };
         let all = chosen.all();
+        self.rules.reserve_exact(version.rules.len());
         for rule in &version.rules {
             let spec = &version.spec.route.rules[rule.position];
             let resolved = resolve(context, &self.name, rule, spec, &mut findings);
@@ -359,7 +360,7 @@ fn resolve(
     spec: &RouteRule,
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<(Backend, u32)>, String> {
-    let mut backends = Vec::new();
+    let mut backends = Vec::with_capacity(rule.names.len());
     let mut unresolved: Option<String> = None;
     for ((field, reference), name) in services(rule.position, spec).zip(&rule.names) {
         let Context {

@@ -119,6 +119,8 @@ impl Backends {
                     self.end += 1;
                     self.end - 1
                 });
+                // Most Services have a single backend.
+                placed.reserve_exact(1);
                 placed.insert(
                     place,
                     Placed {
@@ -419,7 +421,7 @@ fn addresses(world: &World, settings: &Settings, backend: &Backend) -> Vec<Socke
         return vec![SocketAddr::new(address, backend.port)];
     }
     let mut found: Vec<(Use, SocketAddr)> = Vec::new();
-    for (_, slice) in world.slices(backend) {
+    for slice in world.slices(backend) {
         for port in slice
             .ports
             .iter()
@@ -518,7 +520,7 @@ fn why_none(world: &World, backend: &Backend) -> String {
     let mut slices = 0;
     let mut with_port = 0;
     let mut endpoints = 0;
-    for (_, slice) in world.slices(backend) {
+    for slice in world.slices(backend) {
         slices += 1;
         if slice.ports.iter().any(|port| port.name == *port_name) {
             with_port += 1;

@@ -4,7 +4,7 @@
 //! compiling it alone; what it names may come and go without making it bad.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, btree_map, hash_map},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map},
     path::Path,
     sync::Arc,
 };
@@ -27,12 +27,9 @@ use crate::{
 pub struct World {
     routes: BTreeMap<ObjectName, Versions>,
     services: HashMap<ObjectName, Stored<ServiceSpec>>,
-    /// The slices of each Service, by their names.
-    slices: HashMap<ObjectName, BTreeMap<Arc<str>, Stored<Slice>>>,
-    /// Slices that name no Service.
-    strays: BTreeMap<ObjectName, Stored<Slice>>,
-    /// The Service of each slice, if it names one.
-    service_of: HashMap<ObjectName, Option<ObjectName>>,
+    slices: HashMap<ObjectName, Stored<Slice>>,
+    /// Each Service that slices name, with the names of those slices.
+    slices_of: BTreeSet<(ObjectName, Arc<str>)>,
     secrets: HashMap<ObjectName, Stored<SecretState>>,
     grants: HashMap<Arc<str>, Grants>,
     namespaces: BTreeSet<Arc<str>>,
@@ -174,7 +171,7 @@ impl World {
         Effect {
             objects: of(Kind::IngressRoute, self.routes.keys())
                 .chain(of(Kind::Secret, self.secrets.keys()))
-                .chain(of(Kind::EndpointSlice, self.strays.keys()))
+                .chain(of(Kind::EndpointSlice, self.strays()))
                 .chain(told.map(|key| (key.kind, key.object_name())))
                 .collect(),
             // The others follow from what routes name.
@@ -320,61 +317,35 @@ impl World {
     }
 
     fn apply_slice(&mut self, name: ObjectName, slice: Slice, origin: Origin) -> Effect {
-        let same = |known: &Stored<Slice>| known.value == slice && known.origin == origin;
-        if self.slice(&name).is_some_and(same) {
+        let before = self.slices.get(&name);
+        if before.is_some_and(|known| known.value == slice && known.origin == origin) {
             return Effect::default();
         }
         let mut effect = Effect::on(Kind::EndpointSlice, &name);
-        let service = slice.service.as_ref().map(|service| ObjectName {
-            namespace: Arc::clone(&name.namespace),
-            name: Arc::clone(service),
-        });
-        if (self.service_of.get(&name)).is_some_and(|before| *before != service) {
+        let service = slice.service_name(&name);
+        if before.is_some_and(|before| before.value.service != slice.service) {
             effect = effect.and(self.remove_slice(&name));
         }
-        self.service_of.insert(name.clone(), service.clone());
-        let slice = Stored {
-            value: slice,
-            origin,
-        };
-        match service {
-            // It is of interest to nobody, and the report says so.
-            None => {
-                self.strays.insert(name, slice);
-            }
-            Some(service) => {
-                effect.endpoints.insert(service.clone());
-                let slices = self.slices.entry(service).or_default();
-                slices.insert(name.name, slice);
-            }
+        // Where it names none, it is of interest to nobody, and the report says so.
+        if let Some(service) = service {
+            effect.endpoints.insert(service.clone());
+            self.slices_of.insert((service, Arc::clone(&name.name)));
         }
+        let value = slice;
+        self.slices.insert(name, Stored { value, origin });
         effect
     }
 
     fn remove_slice(&mut self, name: &ObjectName) -> Effect {
-        let Some(service) = self.service_of.remove(name) else {
+        let Some(slice) = self.slices.remove(name) else {
             return Effect::default();
         };
         let mut effect = Effect::on(Kind::EndpointSlice, name);
-        let Some(service) = service else {
-            self.strays.remove(name);
-            return effect;
-        };
-        if let hash_map::Entry::Occupied(mut slices) = self.slices.entry(service.clone()) {
-            slices.get_mut().remove(&name.name);
-            if slices.get().is_empty() {
-                slices.remove();
-            }
+        if let Some(service) = slice.value.service_name(name) {
+            effect.endpoints.insert(service.clone());
+            self.slices_of.remove(&(service, Arc::clone(&name.name)));
         }
-        effect.endpoints.insert(service);
         effect
-    }
-
-    fn slice(&self, name: &ObjectName) -> Option<&Stored<Slice>> {
-        match self.service_of.get(name)? {
-            Some(service) => self.slices.get(service)?.get(&name.name),
-            None => self.strays.get(name),
-        }
     }
 
     /// Tells whether that changes anything.
@@ -408,6 +379,13 @@ impl World {
         true
     }
 
+    /// Slices that name no Service.
+    fn strays(&self) -> impl Iterator<Item = &ObjectName> {
+        let strays = self.slices.iter();
+        let strays = strays.filter(|(_, stored)| stored.value.service.is_none());
+        strays.map(|(name, _)| name)
+    }
+
     /// An IngressRoute that could be decoded at least once.
     pub(crate) fn route(&self, name: &ObjectName) -> Option<&Versions> {
         self.routes.get(name)
@@ -431,31 +409,38 @@ impl World {
     }
 
     /// The slices of a backend's Service, by name.
-    pub(crate) fn slices(&self, backend: &Backend) -> impl Iterator<Item = (&str, &Slice)> {
-        let slices = self.slices.get(backend.service()).into_iter().flatten();
-        slices.map(|(name, stored)| (&**name, &stored.value))
+    pub(crate) fn slices<'w>(
+        &'w self,
+        backend: &'w Backend,
+    ) -> impl Iterator<Item = &'w Slice> + 'w {
+        let names = self.slice_names(backend.service());
+        names.filter_map(|name| Some(&self.slices.get(&name)?.value))
     }
 
-    /// A slice of a backend's Service.
-    pub(crate) fn slice_of(&self, backend: &Backend, slice: &str) -> Option<&Slice> {
-        let slices = self.slices.get(backend.service())?;
-        slices.get(slice).map(|stored| &stored.value)
-    }
-
-    /// A slice that names no Service.
-    pub(crate) fn stray_slice(&self, name: &ObjectName) -> Option<&Slice> {
-        self.strays.get(name).map(|stored| &stored.value)
+    /// A slice, for who has a backend of the Service that it names, or where it names none.
+    pub(crate) fn slice_of(&self, backend: Option<&Backend>, slice: &ObjectName) -> Option<&Slice> {
+        let stored = self.slices.get(slice)?;
+        let service = stored.value.service_name(slice);
+        (service.as_ref() == backend.map(Backend::service)).then_some(&stored.value)
     }
 
     /// The Service that a slice names.
-    pub(crate) fn service_of(&self, slice: &ObjectName) -> Option<&ObjectName> {
-        self.service_of.get(slice)?.as_ref()
+    pub(crate) fn service_of(&self, slice: &ObjectName) -> Option<ObjectName> {
+        self.slices.get(slice)?.value.service_name(slice)
     }
 
-    /// The names of the slices of a Service.
-    pub(crate) fn slice_names(&self, service: &ObjectName) -> impl Iterator<Item = &Arc<str>> {
-        let slices = self.slices.get(service);
-        slices.into_iter().flat_map(BTreeMap::keys)
+    /// The slices of a Service, by name.
+    pub(crate) fn slice_names<'w>(
+        &'w self,
+        service: &'w ObjectName,
+    ) -> impl Iterator<Item = ObjectName> + 'w {
+        let first = (service.clone(), Arc::default());
+        let slices = self.slices_of.range(first..);
+        let slices = slices.take_while(move |(it, _)| it == service);
+        slices.map(|(service, name)| ObjectName {
+            namespace: Arc::clone(&service.namespace),
+            name: Arc::clone(name),
+        })
     }
 
     /// What there is to say about a Secret, whoever uses it.
@@ -494,7 +479,7 @@ impl World {
             .filter(|key| key.kind == kind)
             .map(Key::object_name);
         let known: Vec<ObjectName> = match kind {
-            Kind::EndpointSlice => self.service_of.keys().cloned().collect(),
+            Kind::EndpointSlice => self.slices.keys().cloned().collect(),
             Kind::IngressRoute => self.routes.keys().cloned().collect(),
             Kind::Namespace => (self.namespaces.iter())
                 .map(|name| ObjectName::new("", name))
@@ -533,7 +518,7 @@ impl World {
     pub(crate) fn origin(&self, key: &Key) -> Origin {
         let name = key.object_name();
         let origin = match key.kind {
-            Kind::EndpointSlice => self.slice(&name).map(|stored| &stored.origin),
+            Kind::EndpointSlice => self.slices.get(&name).map(|stored| &stored.origin),
             Kind::Secret => self.secrets.get(&name).map(|stored| &stored.origin),
             Kind::Service => self.services.get(&name).map(|stored| &stored.origin),
             Kind::IngressRoute => self

@@ -39,7 +39,7 @@ pub(super) struct GoodRule {
     pub(super) matches: Option<ferrix_rule::Rule>,
     pub(super) priority: i64,
     /// The Services that it names, in its order.
-    pub(super) names: Vec<ObjectName>,
+    pub(super) names: Box<[ObjectName]>,
 }
 
 impl Version {
@@ -82,7 +82,7 @@ impl Version {
             Some(namespace) => namespace.as_str().into(),
             None => "default".into(),
         };
-        let mut rules = Vec::new();
+        let mut rules = Vec::with_capacity(spec.route.rules.len());
         for (position, rule) in spec.route.rules.iter().enumerate() {
             match GoodRule::compile(&namespace, position, rule) {
                 Ok(rule) => rules.push(rule),

@@ -41,10 +41,6 @@ impl Translation {
             let findings = service::findings(context.world, backends, services);
             tell(Kind::Service, service.clone(), findings);
             for slice in context.world.slice_names(service) {
-                let slice = ObjectName {
-                    namespace: Arc::clone(&service.namespace),
-                    name: Arc::clone(slice),
-                };
                 let findings = self.slice_findings(context, &slice);
                 tell(Kind::EndpointSlice, slice, findings);
             }
@@ -105,13 +101,9 @@ impl Translation {
         let Context {
             world, settings, ..
         } = *context;
-        let slice = match world.service_of(name) {
-            Some(service) => {
-                let any = self.backends.of_service(service).first();
-                any.and_then(|any| world.slice_of(&any.backend, &name.name))
-            }
-            None => world.stray_slice(name),
-        };
+        let service = world.service_of(name);
+        let any = service.and_then(|service| self.backends.of_service(&service).first());
+        let slice = world.slice_of(any.map(|any| &any.backend), name);
         slice.map_or_else(Vec::new, |it| endpointslice::findings(settings, it))
     }
 }
