@@ -76,8 +76,14 @@ pub fn load(folder: &Path, settings: &Settings) -> Result<(Table, Report), Folde
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     world.set_time(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
-    for change in Folder::open(folder)?.scan(&HashSet::new(), false).changes {
-        let _ = world.take(change);
+    let mut folder = Folder::open(folder)?;
+    let mut more = true;
+    while more {
+        let scan = folder.scan(&HashSet::new(), false);
+        more = scan.more;
+        for change in scan.changes {
+            let _ = world.take(change);
+        }
     }
     Ok(translate(&world, settings))
 }

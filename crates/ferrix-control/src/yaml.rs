@@ -5,7 +5,7 @@
 //! later (a service that does not exist is on line 12), a document that is broken does not take
 //! its neighbours with it, and aliases and nesting are bounded before memory is spent.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, iter, sync::Arc};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag, options};
 use serde_json::{Map, Number, Value};
@@ -53,36 +53,37 @@ pub struct SyntaxError {
     pub message: String,
 }
 
-/// Reads a YAML file. Documents without content are left out.
-pub fn documents(text: &str) -> Vec<Result<Document, SyntaxError>> {
+/// Reads a YAML file, one document after the other: all of them together can be many times the size
+/// of the file. Documents without content are left out.
+pub fn documents(text: &str) -> impl Iterator<Item = Result<Document, SyntaxError>> {
     let mut options = options! {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
     options.set_emit_comments(false);
     let mut parser = Parser::new_from_str_with_options(text, options);
-    let mut documents = Vec::new();
-    loop {
-        let mut builder = Builder {
-            parser: &mut parser,
-            anchors: HashMap::new(),
-            values: 0,
-        };
-        match builder.document() {
-            Ok(Some(Document {
-                value: Value::Null, ..
-            })) => {}
-            Ok(Some(document)) => documents.push(Ok(document)),
-            Ok(None) => break,
-            Err(error) => {
-                documents.push(Err(error));
-                if !matches!(parser.proceed_next_document(), Ok(true)) {
-                    break;
+    let mut ended = false;
+    iter::from_fn(move || {
+        while !ended {
+            let mut builder = Builder {
+                parser: &mut parser,
+                anchors: HashMap::new(),
+                values: 0,
+            };
+            match builder.document() {
+                Ok(Some(Document {
+                    value: Value::Null, ..
+                })) => {}
+                Ok(Some(document)) => return Some(Ok(document)),
+                Ok(None) => ended = true,
+                Err(error) => {
+                    ended = !matches!(parser.proceed_next_document(), Ok(true));
+                    return Some(Err(error));
                 }
             }
         }
-    }
-    documents
+        None
+    })
 }
 
 /// Reads a JSON file: one value, or several one after the other.

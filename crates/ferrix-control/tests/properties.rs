@@ -118,7 +118,10 @@ fn spec() -> impl Strategy<Value = Spec> {
 impl Spec {
     fn object(&self) -> Object {
         let text = self.text();
-        let document = yaml::documents(&text).remove(0).expect("YAML");
+        let document = yaml::documents(&text)
+            .next()
+            .expect("a document")
+            .expect("YAML");
         match decode::decode(&document.value, Strictness::Api) {
             Ok(Decoded::Object { object, .. }) => object,
             other => panic!("{other:?}\n{text}"),

@@ -27,6 +27,10 @@ use crate::{
 /// Larger files are refused.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
+/// After so many bytes the first look has another one read the rest: objects as they are written
+/// take much more memory than what is kept of them.
+const READ_AT_ONCE: u64 = 1024 * 1024;
+
 /// Deeper folders are not looked into: there is a loop, or a mistake.
 const MAX_DEPTH: usize = 32;
 
@@ -43,6 +47,8 @@ pub(super) struct Folder {
     owners: HashMap<Key, Arc<Path>>,
     /// Files and folders that a remark was made about.
     remarked: BTreeSet<Arc<Path>>,
+    /// Whether every file has been looked at once.
+    complete: bool,
 }
 
 #[derive(Debug, Default)]
@@ -69,8 +75,10 @@ pub(super) struct Scan {
     pub(super) changes: Vec<Change>,
     /// The folders to watch: those that were looked into, and those that links lead to.
     pub(super) folders: BTreeSet<PathBuf>,
-    /// Whether something was left for the next look.
+    /// Whether something was left for the next look, because it is changing.
     pub(super) unsettled: bool,
+    /// The same, because it is much.
+    pub(super) more: bool,
 }
 
 /// What there is to see before any file is read.
@@ -128,6 +136,7 @@ impl Folder {
             files: BTreeMap::new(),
             owners: HashMap::new(),
             remarked: BTreeSet::new(),
+            complete: false,
         })
     }
 
@@ -136,6 +145,9 @@ impl Folder {
     ///
     /// A look that is `patient` leaves what changed this very moment for the next one: a file
     /// that is being written is empty for an instant, and one that is being replaced may be gone.
+    ///
+    /// Until a look has left no `more`, objects are missing. Those that were seen are final all the
+    /// same: files are read in the order in which they come first.
     pub(super) fn scan(&mut self, touched: &HashSet<PathBuf>, patient: bool) -> Scan {
         let now = SystemTime::now();
         let listing = Listing::of(&self.root);
@@ -144,6 +156,8 @@ impl Folder {
         self.files
             .retain(|path, _| listing.files.contains_key(&**path) || unreadable(path));
         let mut contents: BTreeMap<Arc<Path>, Content> = BTreeMap::new();
+        let mut bytes = 0;
+        let mut more = false;
         for (path, listed) in &listing.files {
             let known = self.files.get(&**path).and_then(|file| file.stamp) == Some(listed.stamp);
             let touched = touched.contains(path)
@@ -159,12 +173,18 @@ impl Folder {
                 unsettled = true;
                 continue;
             }
+            if !self.complete && bytes > READ_AT_ONCE {
+                more = true;
+                break;
+            }
+            bytes += listed.stamp.size;
             // The stamp of a file that is written again at once may be the same.
             let stamp = (!fresh).then_some(listed.stamp);
             let path = self.shared(path);
             let content = self.read(&path, stamp);
             contents.insert(path, content);
         }
+        self.complete |= !more;
         let (owners, duplicates) = self.settle(&mut contents);
 
         let mut changes = Vec::new();
@@ -196,6 +216,7 @@ impl Folder {
             changes,
             folders: listing.folders,
             unsettled,
+            more,
         }
     }
 
@@ -435,16 +456,14 @@ impl Content {
         let json = path
             .extension()
             .is_some_and(|extension| extension == "json");
-        let documents = match json {
-            true => yaml::json_documents(text),
-            false => yaml::documents(text),
-        };
         let mut content = Self::default();
-        for document in documents {
-            match document {
-                Ok(document) => content.take(path, document),
-                Err(error) => content.cannot_read(&error),
-            }
+        let mut take = |document| match document {
+            Ok(document) => content.take(path, document),
+            Err(error) => content.cannot_read(&error),
+        };
+        match json {
+            true => yaml::json_documents(text).into_iter().for_each(&mut take),
+            false => yaml::documents(text).for_each(&mut take),
         }
         content
     }

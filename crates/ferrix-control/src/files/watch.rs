@@ -177,7 +177,7 @@ impl Watch {
                 let again = watch.follow(&scan.folders);
                 if scan.unsettled {
                     thread::sleep(QUIET / 2);
-                } else if !again {
+                } else if !again && !scan.more {
                     break;
                 }
             }

@@ -123,7 +123,7 @@ fn bounds() {
 #[test]
 fn lines_of_fields() {
     let text = "# comment\nkind: A\nspec:\n  rules:\n  - name: x\n    port: 1\n  - {name: y}\n";
-    let document = documents(text).remove(0).expect("a document");
+    let document = documents(text).next().expect("a document").expect("YAML");
     let lines = document.lines;
     for (field, line) in [
         ("", 2),
