@@ -108,7 +108,9 @@ impl Backends {
 
     /// Takes note of a reference. Tells whether it is the first to its backend.
     pub(crate) fn refer(&mut self, backend: &Backend) -> bool {
-        let placed = self.of_service.entry(backend.service.clone()).or_default();
+        // Nearly all have one backend.
+        let placed = (self.of_service.entry(backend.service.clone()))
+            .or_insert_with(|| Vec::with_capacity(1));
         match placed.binary_search_by(|it| it.backend.cmp(backend)) {
             Ok(place) => {
                 placed[place].references += 1;
@@ -119,8 +121,6 @@ impl Backends {
                     self.end += 1;
                     self.end - 1
                 });
-                // Most Services have a single backend.
-                placed.reserve_exact(1);
                 placed.insert(
                     place,
                     Placed {

@@ -35,7 +35,8 @@ impl Draft {
                 true => Vec::new(),
                 false => entry_points::each_name(settings, &self.entry_points)
                     .map(str::to_owned)
-                    .collect(),
+                    .collect::<Box<[_]>>()
+                    .into(),
             },
             conditions,
             findings,
