@@ -95,7 +95,9 @@ impl Shadows {
 
     fn add(&mut self, candidate: Candidate) {
         self.winners.add(&candidate);
-        let candidates = self.candidates.entry(candidate.host().clone()).or_default();
+        // Nearly all hosts have few rules.
+        let candidates = (self.candidates.entry(candidate.host().clone()))
+            .or_insert_with(|| Vec::with_capacity(1));
         let rule = &candidate.rule;
         let place = candidates.partition_point(|it| it.rule.precedence(rule).is_lt());
         candidates.insert(place, candidate);
@@ -256,6 +258,9 @@ impl Candidate {
         };
         let expression = self.expression.as_deref();
         let expression = expression.map(|it| (&self.rule.host, Taken::Expression(it)));
+        // What has an equal expression then has the same path, too.
+        let told = |(host, _): &(&HostPattern, Taken<'_>)| **host == self.rule.host;
+        let expression = expression.filter(|_| !whole.as_ref().is_some_and(told));
         whole.into_iter().chain(expression)
     }
 }

@@ -1,6 +1,6 @@
 //! Which rules leave nothing to others, found by what they are certain to take.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use ferrix_rule::PathConstraint;
 use foldhash::HashMap;
@@ -81,8 +81,8 @@ struct Takers {
     everything: Vec<Arc<Rule>>,
     path: HashMap<Box<str>, Vec<Arc<Rule>>>,
     prefix: HashMap<Box<str>, Vec<Arc<Rule>>>,
-    /// How many keys of `prefix` have a length.
-    prefix_lengths: BTreeMap<usize, usize>,
+    /// The lengths of the keys of `prefix`, and how many keys have each. Ascending.
+    prefix_lengths: Vec<(usize, usize)>,
     expression: HashMap<Box<str>, Vec<Arc<Rule>>>,
 }
 
@@ -94,7 +94,7 @@ impl Takers {
             Taken::Path(PathConstraint::Prefix(path)) => {
                 let rules = list(&mut self.prefix, path);
                 if rules.is_empty() {
-                    *self.prefix_lengths.entry(path.len()).or_default() += 1;
+                    count(&mut self.prefix_lengths, path.len());
                 }
                 rules
             }
@@ -110,13 +110,8 @@ impl Takers {
             Taken::Path(PathConstraint::Exact(path)) => unlist(&mut self.path, path, rule),
             Taken::Path(PathConstraint::Prefix(path)) => {
                 unlist(&mut self.prefix, path, rule);
-                if !self.prefix.contains_key(&**path)
-                    && let Some(keys) = self.prefix_lengths.get_mut(&path.len())
-                {
-                    *keys -= 1;
-                    if *keys == 0 {
-                        self.prefix_lengths.remove(&path.len());
-                    }
+                if !self.prefix.contains_key(&**path) {
+                    discount(&mut self.prefix_lengths, path.len());
                 }
             }
             Taken::Expression(text) => unlist(&mut self.expression, text, rule),
@@ -152,7 +147,8 @@ impl Takers {
             [] => (None, paths),
         };
         let prefixes = text.into_iter().flat_map(|text| {
-            let lengths = self.prefix_lengths.range(..=text.len());
+            let lengths = self.prefix_lengths.iter();
+            let lengths = lengths.take_while(|(end, _)| *end <= text.len());
             lengths.filter_map(|(end, _)| text.get(..*end))
         });
         let covers = |prefix: &&str| {
@@ -172,7 +168,8 @@ fn path_text(path: &PathConstraint) -> &str {
 }
 
 fn list<'l>(lists: &'l mut HashMap<Box<str>, Vec<Arc<Rule>>>, key: &str) -> &'l mut Vec<Arc<Rule>> {
-    lists.entry(key.into()).or_default()
+    let list = lists.entry(key.into());
+    list.or_insert_with(|| Vec::with_capacity(1))
 }
 
 fn unlist(lists: &mut HashMap<Box<str>, Vec<Arc<Rule>>>, key: &str, rule: &Rule) {
@@ -180,6 +177,27 @@ fn unlist(lists: &mut HashMap<Box<str>, Vec<Arc<Rule>>>, key: &str, rule: &Rule)
         remove(rules, rule);
         if rules.is_empty() {
             lists.remove(key);
+        }
+    }
+}
+
+/// Counts one key more of this length.
+fn count(lengths: &mut Vec<(usize, usize)>, length: usize) {
+    match lengths.binary_search_by_key(&length, |(it, _)| *it) {
+        Ok(place) => lengths[place].1 += 1,
+        Err(place) => {
+            lengths.reserve_exact(1);
+            lengths.insert(place, (length, 1));
+        }
+    }
+}
+
+/// Counts one key less of this length.
+fn discount(lengths: &mut Vec<(usize, usize)>, length: usize) {
+    if let Ok(place) = lengths.binary_search_by_key(&length, |(it, _)| *it) {
+        lengths[place].1 -= 1;
+        if lengths[place].1 == 0 {
+            lengths.remove(place);
         }
     }
 }
