@@ -1,9 +1,12 @@
 //! What requests leave behind: counters that outlive tables.
 //!
 //! All of it is atomics, written with relaxed ordering by every worker and read by the metrics
-//! page. No lock, no allocation, no label look-up on the request path.
+//! page. No lock, no label look-up on the request path, and no allocation but at the first request.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+};
 
 /// A counter that only rises.
 #[derive(Debug, Default)]
@@ -43,8 +46,14 @@ pub const DURATION_BUCKETS: [f64; 12] = [
 ];
 
 /// A histogram of durations over [`DURATION_BUCKETS`].
+///
+/// Most routes of a large installation are at rest, and so this takes its memory when it first
+/// counts.
 #[derive(Debug, Default)]
-pub struct Durations {
+pub struct Durations(OnceLock<Box<DurationCounts>>);
+
+#[derive(Debug, Default)]
+struct DurationCounts {
     buckets: [AtomicU64; DURATION_BUCKETS.len() + 1],
     sum_microseconds: AtomicU64,
 }
@@ -54,15 +63,20 @@ impl Durations {
     pub fn observe(&self, duration: std::time::Duration) {
         let seconds = duration.as_secs_f64();
         let bucket = DURATION_BUCKETS.partition_point(|bound| *bound < seconds);
-        self.buckets[bucket].fetch_add(1, Relaxed);
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.sum_microseconds.fetch_add(microseconds, Relaxed);
+        let counts = self.0.get_or_init(Box::default);
+        counts.buckets[bucket].fetch_add(1, Relaxed);
+        counts.sum_microseconds.fetch_add(microseconds, Relaxed);
     }
 
     /// Counts by bucket (not cumulative), and the sum in seconds.
     pub fn get(&self) -> ([u64; DURATION_BUCKETS.len() + 1], f64) {
-        let counts = std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed));
-        (counts, self.sum_microseconds.load(Relaxed) as f64 / 1e6)
+        let Some(counts) = self.0.get() else {
+            return Default::default();
+        };
+        let buckets = std::array::from_fn(|bucket| counts.buckets[bucket].load(Relaxed));
+        let sum = counts.sum_microseconds.load(Relaxed);
+        (buckets, sum as f64 / 1e6)
     }
 }
 
