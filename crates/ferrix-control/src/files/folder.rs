@@ -44,12 +44,14 @@ pub(super) struct Folder {
     /// In the order in which files come first.
     files: BTreeMap<Arc<Path>, File>,
     /// The file that each object is taken from.
-    owners: HashMap<Key, Arc<Path>>,
+    owners: Owners,
     /// Files and folders that a remark was made about.
     remarked: BTreeSet<Arc<Path>>,
     /// Whether every file has been looked at once.
     complete: bool,
 }
+
+type Owners = HashMap<Key, Arc<Path>>;
 
 #[derive(Debug, Default)]
 struct File {
@@ -225,9 +227,9 @@ impl Folder {
     fn settle(
         &mut self,
         contents: &mut BTreeMap<Arc<Path>, Content>,
-    ) -> (HashMap<Key, Arc<Path>>, BTreeMap<Arc<Path>, Vec<Finding>>) {
+    ) -> (Owners, BTreeMap<Arc<Path>, Vec<Finding>>) {
         loop {
-            let mut owners: HashMap<Key, Arc<Path>> = HashMap::new();
+            let mut owners = Owners::new();
             let mut duplicates: BTreeMap<Arc<Path>, Vec<Finding>> = BTreeMap::new();
             let mut successors: BTreeSet<Arc<Path>> = BTreeSet::new();
             for (path, file) in &self.files {
