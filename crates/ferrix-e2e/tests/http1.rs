@@ -1282,3 +1282,29 @@ async fn server_sent_events_come_one_by_one() {
         Ok(None)
     );
 }
+
+#[tokio::test]
+async fn trailers_pass_in_both_directions() {
+    let backend = Backend::answering(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+         2\r\nhi\r\n0\r\nX-Checksum: 17\r\nSet-Cookie: a=b\r\nTransfer-Encoding: gzip\r\n\r\n",
+    )
+    .await;
+    let gateway = to(&backend);
+    let mut client = gateway.client().await;
+    let response = client
+        .exchange(
+            "POST / HTTP/1.1\r\nHost: example.com\r\nTE: trailers\r\n\
+             Transfer-Encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n0\r\nX-Own: 1\r\nHost: evil\r\nX-Real-IP: 6.6.6.6\r\n\r\n",
+        )
+        .await;
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(backend.last().body, b"hello");
+    assert_eq!(backend.last().trailers, [pair("x-own", "1")]);
+    assert_eq!(&*response.text(), "hi");
+    assert_eq!(
+        response.trailers,
+        [pair("x-checksum", "17"), pair("set-cookie", "a=b")]
+    );
+}
