@@ -4,7 +4,6 @@ use super::*;
 
 fn values(text: &str) -> Vec<Result<Value, String>> {
     documents(text)
-        .into_iter()
         .map(|document| match document {
             Ok(document) => Ok(document.value),
             Err(error) => Err(format!("{}: {error}", error.line)),
