@@ -40,7 +40,7 @@ async fn load(gateway: &Gateway, connections: usize, requests: usize) {
 async fn each_endpoint_has_its_turn() {
     let backends: [Backend; 3] = backends().await;
     let addresses = backends.each_ref().map(Backend::address);
-    let gateway = Gateway::start(Routes::all_to(&addresses));
+    let gateway = Gateway::start_with("server: {threads: 2}", Routes::all_to(&addresses));
     let mut client = gateway.client().await;
     let mut order = Vec::new();
     for _ in 0..30 {

@@ -208,7 +208,8 @@ async fn a_pool_of_clients_moves_to_another_instance() {
     let authority = Authority::new();
     let certified = authority.certify("default", &["example.com"]);
     let routes = || Routes::all_to(&[backend.address()]).default_certificate(&certified);
-    let gateways = [Gateway::start(routes()), Gateway::start(routes())];
+    let start = || Gateway::start_with("server: {threads: 2}", routes());
+    let gateways = [start(), start()];
     let served = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
     let current = Arc::new(AtomicUsize::new(0));
     let (stop, stopped) = watch::channel(false);

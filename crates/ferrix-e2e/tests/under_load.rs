@@ -39,7 +39,7 @@ async fn two_hundred_changes_lose_nothing() {
     for index in 0..4 {
         backends.push(Backend::hello(&index.to_string()).await);
     }
-    let gateway = Gateway::start(routes(0, &backends));
+    let gateway = Gateway::start_with("server: {threads: 2}", routes(0, &backends));
     let (stop, stopped) = watch::channel(false);
     let answered = Arc::new(AtomicU64::new(0));
     let mut tasks = tokio::task::JoinSet::new();

@@ -255,7 +255,10 @@ impl Http1 {
         self.header_read = true;
         let framing = response_framing(&head, &self.method).map_err(Broken::new)?;
         self.wire.expect(framing);
-        self.keep_alive = framing != Framing::UntilClose && keeps_alive(head.version, &head.fields);
+        let both =
+            head.fields.contains("transfer-encoding") && head.fields.contains("content-length");
+        self.keep_alive =
+            framing != Framing::UntilClose && !both && keeps_alive(head.version, &head.fields);
         Poll::Ready(Ok(FromBackend::Header(head, framing == Framing::Empty)))
     }
 

@@ -33,11 +33,11 @@ mod stream;
 mod tls;
 mod upstream;
 mod wire;
+mod workers;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ferrix_table::{Reader, table::EntryPointIndex};
-use tokio::runtime::Runtime;
 
 pub use crate::upstream::TrustError;
 use crate::{
@@ -47,11 +47,12 @@ use crate::{
     listener::Connections,
     settings::{EntryPoint, Settings},
     upstream::Connector,
+    workers::{Threads, Workers},
 };
 
-/// What every request needs.
+/// What every request needs. Each worker thread has one; all but the connector is shared.
 pub(crate) struct Engine {
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) table: Reader,
     pub(crate) connector: Connector,
     pub(crate) connections: Connections,
@@ -121,20 +122,18 @@ pub enum StartError {
 
 /// A data plane whose ports are taken, and that accepts nothing yet.
 pub struct Bound {
-    engine: Arc<Engine>,
+    engines: Vec<Engine>,
     listeners: Vec<(Arc<Entry>, listener::Bound)>,
-    workers: Workers,
+    counters: Arc<Counters>,
 }
 
 /// The running data plane, with threads of its own.
 pub struct Proxy {
-    engine: Arc<Engine>,
     addresses: Vec<(String, SocketAddr)>,
-    _workers: Workers,
+    counters: Arc<Counters>,
+    drain: Arc<Drain>,
+    _threads: Threads,
 }
-
-/// The threads of the data plane. They end with it, whatever thread drops it.
-struct Workers(Option<Runtime>);
 
 impl Bound {
     /// Takes the ports of every entry point.
@@ -161,30 +160,34 @@ impl Bound {
             };
             listeners.push((Arc::new(entry), listener));
         }
-        let connector = Connector::new(&settings, &upstream::client_config(&settings)?);
-        let workers = Workers::new(settings.server.threads).map_err(StartError::Threads)?;
-        let engine = Arc::new(Engine {
-            connector,
-            connections: Connections::new(
-                settings.limits.connections,
-                settings.limits.connections_per_client,
-            ),
-            counters: Arc::new(Counters::new(&entry_points)),
-            access_log,
-            drain: Arc::default(),
-            table,
-            settings,
-        });
+        let trust = upstream::client_config(&settings)?;
+        let counters = Arc::new(Counters::new(&entry_points));
+        let connections = Connections::new(
+            settings.limits.connections,
+            settings.limits.connections_per_client,
+        );
+        let drain = Arc::<Drain>::default();
+        let workers = workers(settings.server.threads);
+        let settings = Arc::new(settings);
+        let engine = |worker| Engine {
+            connector: Connector::new(&settings, &trust, worker, workers),
+            settings: Arc::clone(&settings),
+            table: table.clone(),
+            connections: connections.clone(),
+            counters: Arc::clone(&counters),
+            access_log: access_log.clone(),
+            drain: Arc::clone(&drain),
+        };
         Ok(Self {
-            engine,
+            engines: (0..workers).map(engine).collect(),
             listeners,
-            workers,
+            counters,
         })
     }
 
     /// What is counted beside routes and services.
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.engine.counters)
+        Arc::clone(&self.counters)
     }
 
     /// Accepts from now on.
@@ -192,19 +195,13 @@ impl Bound {
     /// # Errors
     /// [`StartError`]; nothing listens then.
     pub fn serve(self) -> Result<Proxy, StartError> {
-        let Self {
-            engine,
-            listeners,
-            workers,
-        } = self;
-        let addresses = match &workers.0 {
-            Some(runtime) => serve(runtime, &engine, listeners)?,
-            None => Vec::new(),
-        };
+        let (workers, threads) = Workers::start(self.engines).map_err(StartError::Threads)?;
+        let addresses = serve(&workers, self.listeners)?;
         Ok(Proxy {
-            engine,
             addresses,
-            _workers: workers,
+            counters: self.counters,
+            drain: Arc::clone(&workers.of(0).engine.drain),
+            _threads: threads,
         })
     }
 }
@@ -217,13 +214,13 @@ impl Proxy {
 
     /// What is counted beside routes and services.
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.engine.counters)
+        Arc::clone(&self.counters)
     }
 
     /// Stops accepting, tells every connection to end after its requests, and waits for them.
     /// Returns how many connections were still open when `limit` had passed.
     pub fn drain(&self, limit: Duration) -> impl Future<Output = usize> + Send + use<> {
-        let drain = Arc::clone(&self.engine.drain);
+        let drain = Arc::clone(&self.drain);
         async move {
             drain.begin();
             let _ = tokio::time::timeout(limit, drain.emptied()).await;
@@ -232,24 +229,11 @@ impl Proxy {
     }
 }
 
-impl Workers {
-    fn new(threads: usize) -> std::io::Result<Self> {
-        let available = || std::thread::available_parallelism().map_or(1, usize::from);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(if threads == 0 { available() } else { threads })
-            .thread_name("ferrix-proxy")
-            .enable_all()
-            .build()?;
-        Ok(Self(Some(runtime)))
-    }
-}
-
-impl Drop for Workers {
-    fn drop(&mut self) {
-        // May run on a thread of another runtime, where waiting is not allowed.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
+/// How many worker threads there are to be. 0: as many as the process may use.
+fn workers(threads: usize) -> usize {
+    match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
     }
 }
 
@@ -280,21 +264,23 @@ fn cannot_listen(entry_point: &EntryPoint, error: std::io::Error) -> StartError 
 }
 
 fn serve(
-    runtime: &Runtime,
-    engine: &Arc<Engine>,
+    workers: &Workers,
     listeners: Vec<(Arc<Entry>, listener::Bound)>,
 ) -> Result<Vec<(String, SocketAddr)>, StartError> {
-    let _inside = runtime.enter();
     let mut addresses = Vec::new();
-    for (entry, listener) in listeners {
+    for (index, (entry, listener)) in listeners.into_iter().enumerate() {
+        let worker = workers.of(index);
+        let _inside = worker.enter();
         let listener = listener
             .listen()
             .map_err(|error| cannot_listen(&entry.settings, error))?;
         let address = listener.local_addr().map_err(StartError::Threads)?;
         addresses.push((entry.settings.name.clone(), address));
-        runtime.spawn(listener::accept(Arc::clone(engine), entry, listener));
+        let engine = Arc::clone(&worker.engine);
+        worker.spawn(listener::accept(engine, workers.clone(), entry, listener));
     }
-    runtime.spawn(sweep(Arc::clone(engine)));
+    let worker = workers.of(0);
+    worker.spawn(sweep(Arc::clone(&worker.engine)));
     Ok(addresses)
 }
 

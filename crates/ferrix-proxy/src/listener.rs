@@ -15,10 +15,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use crate::{
-    Engine,
-    connection::{self, Entry},
-};
+use crate::{Engine, connection::Entry, workers::Workers};
 
 /// Connections that wait for us, at most.
 const BACKLOG: i32 = 4096;
@@ -70,7 +67,12 @@ impl Bound {
 }
 
 /// Accepts until the drain begins, then what already waits in the queue.
-pub(crate) async fn accept(engine: Arc<Engine>, entry: Arc<Entry>, listener: TcpListener) {
+pub(crate) async fn accept(
+    engine: Arc<Engine>,
+    workers: Workers,
+    entry: Arc<Entry>,
+    listener: TcpListener,
+) {
     // The drain is not over before the queue is empty.
     let _working = engine.drain.enter();
     let mut draining = std::pin::pin!(engine.drain.watch());
@@ -83,7 +85,7 @@ pub(crate) async fn accept(engine: Arc<Engine>, entry: Arc<Entry>, listener: Tcp
         match accepted {
             Ok((stream, peer)) => {
                 let permit = engine.connections.permit().await;
-                start(&engine, &entry, stream, peer, permit);
+                start(&engine, &workers, &entry, stream, peer, permit);
             }
             Err(error) => {
                 tracing::warn!(entry_point = entry.settings.name, %error, "cannot accept connections");
@@ -91,14 +93,15 @@ pub(crate) async fn accept(engine: Arc<Engine>, entry: Arc<Entry>, listener: Tcp
             }
         }
     }
-    if let Err(error) = accept_queued(&engine, &entry, listener) {
+    if let Err(error) = accept_queued(&engine, &workers, &entry, listener) {
         tracing::warn!(entry_point = entry.settings.name, %error, "cannot accept the last connections");
     }
 }
 
 /// The runtime learns of new connections a little late; the system knows.
 fn accept_queued(
-    engine: &Arc<Engine>,
+    engine: &Engine,
+    workers: &Workers,
     entry: &Arc<Entry>,
     listener: TcpListener,
 ) -> io::Result<()> {
@@ -107,7 +110,8 @@ fn accept_queued(
         match listener.accept() {
             Ok((stream, peer)) => {
                 stream.set_nonblocking(true)?;
-                start(engine, entry, TcpStream::from_std(stream)?, peer, None);
+                let stream = TcpStream::from_std(stream)?;
+                start(engine, workers, entry, stream, peer, None);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
@@ -116,7 +120,8 @@ fn accept_queued(
 }
 
 fn start(
-    engine: &Arc<Engine>,
+    engine: &Engine,
+    workers: &Workers,
     entry: &Arc<Entry>,
     stream: TcpStream,
     peer: SocketAddr,
@@ -128,17 +133,11 @@ fn start(
         return;
     };
     counters.accepted_connections.add(1);
-    let (engine, entry) = (Arc::clone(engine), Arc::clone(entry));
-    let working = engine.drain.enter();
-    tokio::spawn(async move {
-        let _panics = engine.panic_guard();
-        let _held = (permit, seat, working, engine.count_open(entry.index));
-        connection::serve(Arc::clone(&engine), entry, stream, peer).await;
-    });
+    workers.serve(entry, stream, peer, (permit, seat, engine.drain.enter()));
 }
 
 /// How many connections there may be, in all and from one address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connections {
     all: Option<Arc<Semaphore>>,
     per_client: usize,

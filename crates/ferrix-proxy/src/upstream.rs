@@ -75,9 +75,11 @@ pub(crate) enum ConnectError {
     ServerName(String),
 }
 
-/// What all connections to backends share.
+/// Makes a worker's connections to backends, and keeps them.
 #[derive(Debug)]
 pub(crate) struct Connector {
+    worker: usize,
+    workers: usize,
     tls: Arc<ClientConfig>,
     /// The same, but without HTTP/2: for upgrades.
     tls_http1: Arc<ClientConfig>,
@@ -87,18 +89,26 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(settings: &Settings, tls: &ClientConfig) -> Self {
+    /// For one of `workers`.
+    pub(crate) fn new(
+        settings: &Settings,
+        tls: &ClientConfig,
+        worker: usize,
+        workers: usize,
+    ) -> Self {
         let with_alpn = |protocols: &[&[u8]]| {
             let mut config = tls.clone();
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
             Arc::new(config)
         };
         Self {
+            worker,
+            workers,
             tls: with_alpn(&[b"h2", b"http/1.1"]),
             tls_http1: with_alpn(&[b"http/1.1"]),
             connect_timeout: settings.timeouts.connect,
             idle_timeout: settings.upstream.idle_timeout,
-            idle_connections: settings.upstream.idle_connections,
+            idle_connections: settings.upstream.idle_connections.div_ceil(workers),
         }
     }
 
@@ -109,7 +119,8 @@ impl Connector {
         protocol: &Protocol,
         upgrade: bool,
     ) -> Option<Connection> {
-        Pool::of(endpoint).take(protocol, self.idle_timeout, upgrade)
+        self.pool(endpoint)
+            .take(protocol, self.idle_timeout, upgrade)
     }
 
     /// A new connection to `endpoint`, or one over HTTP/2 that somebody else made meanwhile; no
@@ -121,7 +132,7 @@ impl Connector {
         fresh: bool,
         upgrade: bool,
     ) -> Result<Connection, ConnectError> {
-        let pool = Pool::of(endpoint);
+        let pool = self.pool(endpoint);
         if *protocol == Protocol::Http2 {
             return self.connect_http2(endpoint, pool, fresh).await;
         }
@@ -230,9 +241,19 @@ impl Connector {
         Ok(shared.lease(false))
     }
 
+    fn pool(&self, endpoint: &Endpoint) -> Arc<Pool> {
+        let slot = endpoint.state.connections.get_or_init(|| {
+            let pools = (0..self.workers).map(|_| Arc::default()).collect();
+            Arc::new(Pools(pools))
+        });
+        let pools: Option<&Pools> = slot.downcast_ref();
+        let pools = pools.expect("only the proxy fills the slot, with pools");
+        Arc::clone(&pools.0[self.worker % pools.0.len()])
+    }
+
     /// Gives an HTTP/1 connection back after a whole exchange.
     pub(crate) fn release(&self, endpoint: &Endpoint, protocol: &Protocol, io: Io) {
-        let pool = Pool::of(endpoint);
+        let pool = self.pool(endpoint);
         let mut idle = pool.http1.lock();
         if idle.len() < self.idle_connections {
             idle.push(Idle {
@@ -247,7 +268,7 @@ impl Connector {
     /// is for endpoints that get no requests any more.
     pub(crate) fn sweep(&self, table: &Table) {
         for endpoint in table.services.iter().flat_map(|service| &service.endpoints) {
-            if let Some(pool) = Pool::existing(endpoint) {
+            for pool in Pools::existing(endpoint).iter().flat_map(|pools| &pools.0) {
                 pool.http1
                     .lock()
                     .retain(|idle| idle.since.elapsed() < self.idle_timeout);
@@ -271,7 +292,11 @@ async fn drive_http2(
     }
 }
 
-/// The connections to one endpoint.
+/// The connections to one endpoint. A worker uses only its own: others belong to the runtimes of
+/// other threads.
+#[derive(Debug)]
+struct Pools(Box<[Arc<Pool>]>);
+
 #[derive(Debug, Default)]
 struct Pool {
     http1: Mutex<Vec<Idle>>,
@@ -315,20 +340,14 @@ impl Http2 {
     }
 }
 
-impl Pool {
-    fn of(endpoint: &Endpoint) -> Arc<Self> {
-        let slot = endpoint
-            .state
-            .connections
-            .get_or_init(|| Arc::new(Self::default()));
-        Arc::downcast(Arc::clone(slot)).expect("only the proxy fills the slot, with a pool")
-    }
-
+impl Pools {
     fn existing(endpoint: &Endpoint) -> Option<Arc<Self>> {
         let slot: &Arc<dyn Any + Send + Sync> = endpoint.state.connections.get()?;
         Arc::downcast(Arc::clone(slot)).ok()
     }
+}
 
+impl Pool {
     fn take(
         &self,
         protocol: &Protocol,
