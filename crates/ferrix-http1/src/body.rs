@@ -218,3 +218,6 @@ fn trailers(read: &[u8]) -> Result<Option<Trailers>, BodyError> {
         _ => Err(BodyError::Trailers),
     }
 }
+
+#[cfg(test)]
+mod tests;

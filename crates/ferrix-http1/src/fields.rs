@@ -192,3 +192,6 @@ impl fmt::Debug for Fields {
         formatter.debug_map().entries(lines).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,3 +210,6 @@ fn place(whole: &[u8], part: &[u8]) -> Span {
         false => Span::new(start, start + part.len()),
     }
 }
+
+#[cfg(test)]
+mod tests;
