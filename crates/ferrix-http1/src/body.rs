@@ -58,7 +58,7 @@ impl Decoder {
     /// For a body framed so.
     pub fn new(framing: Framing) -> Self {
         Self(match framing {
-            Framing::Empty => State::Done,
+            Framing::Empty | Framing::Length(0) => State::Done,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::ChunkSize,
             Framing::UntilClose => State::UntilClose,

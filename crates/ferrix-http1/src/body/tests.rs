@@ -137,6 +137,14 @@ fn a_body_with_a_length_is_done_with_its_last_byte() {
 }
 
 #[test]
+fn a_body_of_length_0_is_done_before_anything_comes() {
+    let mut decoder = Decoder::new(Framing::Length(0));
+    assert!(decoder.is_done());
+    assert_eq!(decoder.end(), Ok(()));
+    assert_eq!(decode_anyhow(Framing::Length(0), NEXT), body(b"", NEXT));
+}
+
+#[test]
 fn a_body_until_the_connection_ends() {
     let mut decoder = Decoder::new(Framing::UntilClose);
     assert_eq!(decoder.remaining(), None);
