@@ -202,7 +202,9 @@ fn trailers(read: &[u8]) -> Result<Option<Trailers>, BodyError> {
     }
     let mut lines = [httparse::EMPTY_HEADER; MAX_FIELDS];
     match httparse::parse_headers(read, &mut lines) {
-        Ok(httparse::Status::Complete((length, lines))) if length <= MAX_TRAILERS => {
+        Ok(httparse::Status::Complete((length, lines)))
+            if length <= MAX_TRAILERS && !has_bare_line_feed(&read[..length]) =>
+        {
             let mut trailers = HeaderMap::with_capacity(lines.len());
             for line in lines {
                 let name = HeaderName::from_bytes(line.name.as_bytes());
@@ -217,6 +219,14 @@ fn trailers(read: &[u8]) -> Result<Option<Trailers>, BodyError> {
         Ok(httparse::Status::Partial) if read.len() < MAX_TRAILERS => Ok(None),
         _ => Err(BodyError::Trailers),
     }
+}
+
+/// Servers disagree on whether LF alone ends a line, and so on where a body ends.
+fn has_bare_line_feed(text: &[u8]) -> bool {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    // Nothing follows the last line feed.
+    lines.next_back();
+    lines.any(|line| !line.ends_with(b"\r"))
 }
 
 #[cfg(test)]

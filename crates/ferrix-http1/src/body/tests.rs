@@ -329,6 +329,13 @@ fn bad_trailers_are_refused() {
         b"A: 1\rB: 2\r\n\r\n",
         b"\r\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
+        // LF alone.
+        b"\n",
+        b"\nGET / HTTP/1.1\r\n\r\n",
+        b"A: 1\n\r\n",
+        b"A: 1\r\n\n",
+        b"A: 1\r\nB:\n\r\n",
+        b"A: 1\n\n",
     ];
     for trailers in cases {
         let bytes = [b"0\r\n", *trailers].concat();
@@ -340,7 +347,7 @@ fn bad_trailers_are_refused() {
             trailers.escape_ascii()
         );
     }
-    assert_eq!(cases.len(), 9);
+    assert_eq!(cases.len(), 15);
 }
 
 #[test]
