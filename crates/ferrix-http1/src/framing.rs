@@ -79,7 +79,8 @@ pub fn keeps_alive(version: Version, fields: &Fields) -> bool {
         }
         alive |= token.eq_ignore_ascii_case(b"keep-alive");
     }
-    alive
+    // HTTP/1.0 has no codings: who names one may mean another end (RFC 9112, section 6.1).
+    alive && (version != Version::HTTP_10 || !fields.contains("transfer-encoding"))
 }
 
 /// The elements of a list (RFC 9110, section 5.6.1), empty ones among them.

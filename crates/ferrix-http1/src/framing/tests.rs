@@ -248,6 +248,15 @@ fn connections_are_kept() {
 }
 
 #[test]
+fn a_coding_in_http_1_0_ends_the_connection() {
+    for coding in [&b"chunked"[..], b"gzip, chunked", b"identity", b""] {
+        let fields = fields(&[("Connection", b"keep-alive"), ("transfer-Encoding", coding)]);
+        assert!(!keeps_alive(Version::HTTP_10, &fields), "{fields:?}");
+        assert!(keeps_alive(Version::HTTP_11, &fields), "{fields:?}");
+    }
+}
+
+#[test]
 fn lists_are_split() {
     let cases: &[(&[u8], &[&[u8]])] = &[
         (b"", &[b""]),
