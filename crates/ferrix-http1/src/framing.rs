@@ -23,7 +23,7 @@ pub enum FramingError {
     /// No number, or several that differ.
     #[error("invalid Content-Length")]
     ContentLength,
-    /// `chunked` does not come last, or HTTP/1.0 names a coding at all.
+    /// Not ASCII; or in a request, `chunked` does not come last, or HTTP/1.0 names a coding at all.
     #[error("invalid Transfer-Encoding")]
     TransferEncoding,
 }
@@ -34,7 +34,7 @@ pub enum FramingError {
 /// # Errors
 /// [`FramingError`]
 pub fn request_framing(head: &RequestHead) -> Result<Framing, FramingError> {
-    match last_coding(&head.fields) {
+    match last_coding(&head.fields)? {
         Some(coding) if is_chunked(coding) && head.version != Version::HTTP_10 => {
             Ok(Framing::Chunked)
         }
@@ -50,9 +50,9 @@ pub fn request_framing(head: &RequestHead) -> Result<Framing, FramingError> {
 /// the other protocol.
 ///
 /// # Errors
-/// [`FramingError::ContentLength`]
+/// [`FramingError`]
 pub fn response_framing(head: &ResponseHead, method: &Method) -> Result<Framing, FramingError> {
-    let coding = last_coding(&head.fields);
+    let coding = last_coding(&head.fields)?;
     let length = match coding {
         Some(_) => None,
         // Also where there is no body: somebody behind might read one.
@@ -88,8 +88,16 @@ pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
-fn last_coding(fields: &Fields) -> Option<&[u8]> {
-    fields.get_all("transfer-encoding").flat_map(tokens).last()
+fn last_coding(fields: &Fields) -> Result<Option<&[u8]>, FramingError> {
+    let mut last = None;
+    for coding in fields.get_all("transfer-encoding").flat_map(tokens) {
+        // Some readers see no coding at all in a list with such text.
+        if !coding.is_ascii() {
+            return Err(FramingError::TransferEncoding);
+        }
+        last = Some(coding);
+    }
+    Ok(last)
 }
 
 fn is_chunked(coding: &[u8]) -> bool {
