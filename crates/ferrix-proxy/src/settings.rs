@@ -263,7 +263,7 @@ pub struct Forwarded {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
-    /// Idle connections kept for each endpoint.
+    /// Idle connections kept for each endpoint, shared out among the threads.
     pub idle_connections: usize,
     /// How long an idle connection is kept. Keep it below what the backends allow, or they close
     /// a connection just as a request is sent on it.
