@@ -39,7 +39,10 @@ impl Conflicts {
             .iter()
             .map(|(rule, verdict)| (rule, verdict.clone()));
         for (rule, verdict) in gone_ones.chain(changed_ones) {
-            let route = ObjectName::new(&rule.route.namespace, &rule.route.name);
+            let route = ObjectName {
+                namespace: Arc::clone(&rule.route.namespace),
+                name: Arc::clone(&rule.route.name),
+            };
             let losers = self.losers.entry(route.clone()).or_default();
             losers.retain(|(loser, _)| !Arc::ptr_eq(loser, rule));
             if verdict.loses() {

@@ -31,9 +31,9 @@ pub struct Certificates {
 #[derive(Clone, Debug, Default)]
 pub struct ServerNames {
     /// Canonical host to certificate.
-    pub exact: HashMap<Box<str>, Arc<Certificate>>,
+    pub exact: HashMap<Arc<str>, Arc<Certificate>>,
     /// `example.com` for `*.example.com`.
-    pub wildcard: HashMap<Box<str>, Arc<Certificate>>,
+    pub wildcard: HashMap<Arc<str>, Arc<Certificate>>,
 }
 
 impl Certificates {

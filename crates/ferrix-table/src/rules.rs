@@ -16,9 +16,9 @@ pub struct Route {
     /// `IngressRoute`.
     pub kind: &'static str,
     /// Namespace of the object.
-    pub namespace: Box<str>,
+    pub namespace: Arc<str>,
     /// Name of the object.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// `metadata.generation` of the version that serves; 0 where the source has none.
     pub generation: i64,
     /// `metadata.creationTimestamp` in seconds since 1970. Routes without one come last.
@@ -27,13 +27,14 @@ pub struct Route {
     pub state: Arc<RouteState>,
 }
 
-/// Which hosts a rule is for: the first key of the order.
+/// Which hosts a rule is for: the first key of the order. Cheap to clone: a rule is filed under its
+/// host in many places.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostPattern {
     /// This host, in canonical form.
-    Exact(Box<str>),
+    Exact(Arc<str>),
     /// Exactly one label before this suffix; `example.com` for `*.example.com`.
-    Wildcard(Box<str>),
+    Wildcard(Arc<str>),
     /// Every host, and requests without one.
     Any,
 }

@@ -33,9 +33,9 @@ pub struct Service {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId {
     /// Namespace of the Service.
-    pub namespace: Box<str>,
+    pub namespace: Arc<str>,
     /// Name of the Service.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// The Service's port number.
     pub port: u16,
     /// The same port may be spoken to in several ways.
