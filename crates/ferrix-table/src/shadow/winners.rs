@@ -1,6 +1,6 @@
 //! Which rules leave nothing to others, found by what they are certain to take.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use ferrix_rule::PathConstraint;
 use foldhash::HashMap;
@@ -22,18 +22,19 @@ pub(super) struct WinnersOfHost<'w> {
 impl Winners {
     pub(super) fn add(&mut self, candidate: &Candidate) {
         for (host, taken) in candidate.takes() {
-            let takers = self.hosts.entry(host.clone()).or_default();
-            takers.add(taken, &candidate.rule);
+            let rule = &candidate.rule;
+            (self.hosts.entry(host.clone()))
+                .and_modify(|takers| takers.add(taken, rule))
+                .or_insert_with(|| Takers::One(OwnTaken::new(taken), Arc::clone(rule)));
         }
     }
 
     pub(super) fn remove(&mut self, candidate: &Candidate) {
         for (host, taken) in candidate.takes() {
-            if let Some(takers) = self.hosts.get_mut(host) {
-                takers.remove(taken, &candidate.rule);
-                if takers.is_empty() {
-                    self.hosts.remove(host);
-                }
+            if let Some(takers) = self.hosts.get_mut(host)
+                && !takers.remove(taken, &candidate.rule)
+            {
+                self.hosts.remove(host);
             }
         }
     }
@@ -75,9 +76,91 @@ impl<'w> WinnersOfHost<'w> {
 }
 
 /// Rules that take all requests of a host, or all that a path or an expression leaves of them.
+///
+/// Nearly all hosts have one, and then no maps are made for it.
+#[derive(Debug)]
+enum Takers {
+    One(OwnTaken, Arc<Rule>),
+    Many(Box<Maps>),
+}
+
+/// What the only rule of a host is certain to take.
+#[derive(Debug)]
+enum OwnTaken {
+    Everything,
+    Path(PathConstraint),
+    Expression(Box<str>),
+}
+
+impl OwnTaken {
+    fn new(taken: Taken<'_>) -> Self {
+        match taken {
+            Taken::Everything => Self::Everything,
+            Taken::Path(path) => Self::Path(path.clone()),
+            Taken::Expression(text) => Self::Expression(text.into()),
+        }
+    }
+
+    fn taken(&self) -> Taken<'_> {
+        match self {
+            Self::Everything => Taken::Everything,
+            Self::Path(path) => Taken::Path(path),
+            Self::Expression(text) => Taken::Expression(text),
+        }
+    }
+
+    /// Whether that is all that a candidate can match.
+    fn covers(&self, candidate: &Candidate) -> bool {
+        let within = |prefix: &str, path: &PathConstraint| path_text(path).starts_with(prefix);
+        let paths = candidate.reach.paths.as_deref().unwrap_or_default();
+        match self {
+            Self::Everything => true,
+            Self::Path(exact @ PathConstraint::Exact(_)) => matches!(paths, [it] if it == exact),
+            Self::Path(PathConstraint::Prefix(prefix)) => {
+                !paths.is_empty() && paths.iter().all(|path| within(prefix, path))
+            }
+            Self::Expression(text) => candidate.expression.as_ref() == Some(text),
+        }
+    }
+}
+
+impl Takers {
+    fn add(&mut self, taken: Taken<'_>, rule: &Arc<Rule>) {
+        if let Self::One(its, one) = self {
+            let mut maps = Box::<Maps>::default();
+            maps.add(its.taken(), one);
+            *self = Self::Many(maps);
+        }
+        if let Self::Many(maps) = self {
+            maps.add(taken, rule);
+        }
+    }
+
+    /// Tells whether any are left.
+    fn remove(&mut self, taken: Taken<'_>, rule: &Rule) -> bool {
+        match self {
+            Self::One(_, one) => one.precedence(rule).is_ne(),
+            Self::Many(maps) => {
+                maps.remove(taken, rule);
+                !maps.is_empty()
+            }
+        }
+    }
+
+    fn lists<'w>(&'w self, candidate: &Candidate) -> impl Iterator<Item = &'w [Arc<Rule>]> {
+        let (one, maps) = match self {
+            Self::One(taken, rule) => (taken.covers(candidate).then_some(rule), None),
+            Self::Many(maps) => (None, Some(maps.lists(candidate))),
+        };
+        one.map(slice::from_ref)
+            .into_iter()
+            .chain(maps.into_iter().flatten())
+    }
+}
+
 /// Each list is in the total order.
 #[derive(Debug, Default)]
-struct Takers {
+struct Maps {
     everything: Vec<Arc<Rule>>,
     path: HashMap<Box<str>, Vec<Arc<Rule>>>,
     prefix: HashMap<Box<str>, Vec<Arc<Rule>>>,
@@ -86,7 +169,7 @@ struct Takers {
     expression: HashMap<Box<str>, Vec<Arc<Rule>>>,
 }
 
-impl Takers {
+impl Maps {
     fn add(&mut self, taken: Taken<'_>, rule: &Arc<Rule>) {
         let rules = match taken {
             Taken::Everything => &mut self.everything,
