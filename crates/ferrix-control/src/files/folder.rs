@@ -5,7 +5,7 @@
 //! empty file is none that parses.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map},
     ffi::OsStr,
     fs, io,
     io::Read as _,
@@ -43,22 +43,35 @@ pub(super) struct Folder {
     root: PathBuf,
     /// In the order in which files come first.
     files: BTreeMap<Arc<Path>, File>,
-    /// The file that each object is taken from.
-    owners: Owners,
+    /// What is said of files that claim what is taken from others.
+    duplicates: BTreeMap<Arc<Path>, Vec<Finding>>,
     /// Files and folders that a remark was made about.
     remarked: BTreeSet<Arc<Path>>,
     /// Whether every file has been looked at once.
     complete: bool,
 }
 
-type Owners = HashMap<Key, Arc<Path>>;
-
 #[derive(Debug, Default)]
 struct File {
     stamp: Option<Stamp>,
-    /// The objects that it claims, with their lines.
-    keys: Box<[(Key, u32)]>,
+    /// The objects that it claims, in their order.
+    claims: Box<[Claim]>,
     findings: Vec<Finding>,
+}
+
+#[derive(Debug)]
+struct Claim {
+    key: Key,
+    line: u32,
+    /// Whether the object is taken from this file: the first that claims it.
+    taken: bool,
+}
+
+impl File {
+    fn taken(&self) -> impl Iterator<Item = &Key> {
+        let taken = self.claims.iter().filter(|claim| claim.taken);
+        taken.map(|claim| &claim.key)
+    }
 }
 
 /// What changes when a file does.
@@ -136,7 +149,7 @@ impl Folder {
         Ok(Self {
             root: root.to_owned(),
             files: BTreeMap::new(),
-            owners: HashMap::new(),
+            duplicates: BTreeMap::new(),
             remarked: BTreeSet::new(),
             complete: false,
         })
@@ -155,8 +168,17 @@ impl Folder {
         let listing = Listing::of(&self.root);
         let unreadable = |path: &Path| listing.unreadable.keys().any(|it| path.starts_with(it));
         let mut unsettled = false;
-        self.files
-            .retain(|path, _| listing.files.contains_key(&**path) || unreadable(path));
+        // Objects that were taken from files which are gone, or are read again.
+        let mut lost: HashSet<Key> = HashSet::new();
+        let files = self.files.len();
+        self.files.retain(|path, file| {
+            let stays = listing.files.contains_key(&**path) || unreadable(path);
+            if !stays {
+                lost.extend(file.taken().cloned());
+            }
+            stays
+        });
+        let mut differs = self.files.len() < files;
         let mut contents: BTreeMap<Arc<Path>, Content> = BTreeMap::new();
         let mut bytes = 0;
         let mut more = false;
@@ -183,19 +205,22 @@ impl Folder {
             // The stamp of a file that is written again at once may be the same.
             let stamp = (!fresh).then_some(listed.stamp);
             let path = self.shared(path);
-            let content = self.read(&path, stamp);
+            let content = self.read(&path, stamp, &mut lost);
             contents.insert(path, content);
+            differs = true;
         }
         self.complete |= !more;
-        let (owners, duplicates) = self.settle(&mut contents);
-
-        let mut changes = Vec::new();
-        for key in self.owners.keys().filter(|key| !owners.contains_key(key)) {
-            changes.push(Change::Remove(key.clone()));
+        if differs {
+            self.settle(&mut contents, &mut lost);
         }
+
+        let mut changes: Vec<Change> = lost.into_iter().map(Change::Remove).collect();
         for (path, content) in contents {
-            for (key, said) in content.documents {
-                if owners.get(&key) != Some(&path) {
+            let claims = self.files.get(&path).into_iter();
+            let claims = claims.flat_map(|file| &file.claims);
+            // Both in the order of the keys.
+            for ((key, said), claim) in content.documents.into_iter().zip(claims) {
+                if !claim.taken {
                     continue;
                 }
                 changes.push(match said {
@@ -212,8 +237,7 @@ impl Folder {
                 });
             }
         }
-        self.owners = owners;
-        changes.extend(self.remarks(&listing, duplicates));
+        changes.extend(self.remarks(&listing));
         Scan {
             changes,
             folders: listing.folders,
@@ -223,38 +247,46 @@ impl Folder {
     }
 
     /// Decides which file each object is taken from: the first in order. Where that becomes
-    /// another file than before, that file is read again.
-    fn settle(
-        &mut self,
-        contents: &mut BTreeMap<Arc<Path>, Content>,
-    ) -> (Owners, BTreeMap<Arc<Path>, Vec<Finding>>) {
+    /// another file than before, that file is read again. What is still taken from somewhere is
+    /// not lost.
+    fn settle(&mut self, contents: &mut BTreeMap<Arc<Path>, Content>, lost: &mut HashSet<Key>) {
         loop {
-            let mut owners = Owners::new();
-            let mut duplicates: BTreeMap<Arc<Path>, Vec<Finding>> = BTreeMap::new();
+            let claims = self.files.values().map(|file| file.claims.len()).sum();
+            let mut owners: HashMap<&Key, &Arc<Path>> = HashMap::with_capacity(claims);
+            // Of all claims, one after the other.
+            let mut taken: Vec<bool> = Vec::with_capacity(claims);
             let mut successors: BTreeSet<Arc<Path>> = BTreeSet::new();
+            self.duplicates.clear();
             for (path, file) in &self.files {
-                for (key, line) in &file.keys {
-                    if let Some(owner) = owners.get(key) {
-                        duplicates.entry(path.clone()).or_default().push(duplicate(
-                            key,
-                            *line,
-                            &owner.display().to_string(),
-                        ));
-                        continue;
-                    }
-                    owners.insert(key.clone(), path.clone());
-                    let moved = self.owners.get(key).is_some_and(|before| before != path);
-                    if moved && !contents.contains_key(path) {
-                        successors.insert(path.clone());
+                for claim in &file.claims {
+                    match owners.entry(&claim.key) {
+                        hash_map::Entry::Vacant(free) => {
+                            free.insert(path);
+                            taken.push(true);
+                            if !claim.taken && !contents.contains_key(path) {
+                                successors.insert(Arc::clone(path));
+                            }
+                        }
+                        hash_map::Entry::Occupied(owner) => {
+                            taken.push(false);
+                            let owner = owner.get().display().to_string();
+                            let findings = self.duplicates.entry(Arc::clone(path)).or_default();
+                            findings.push(duplicate(&claim.key, claim.line, &owner));
+                        }
                     }
                 }
             }
             if successors.is_empty() {
-                return (owners, duplicates);
+                lost.retain(|key| !owners.contains_key(key));
+                let claims = self.files.values_mut().flat_map(|file| &mut file.claims);
+                for (claim, taken) in claims.zip(taken) {
+                    claim.taken = taken;
+                }
+                return;
             }
             for path in successors {
                 let stamp = self.files.get(&path).and_then(|file| file.stamp);
-                let content = self.read(&path, stamp);
+                let content = self.read(&path, stamp, lost);
                 contents.insert(path, content);
             }
         }
@@ -271,11 +303,12 @@ impl Folder {
     fn has_objects_of(&self, path: &Path) -> bool {
         self.files
             .get(path)
-            .is_some_and(|file| !file.keys.is_empty())
+            .is_some_and(|file| !file.claims.is_empty())
     }
 
-    /// Reads a file, and takes note of what it claims.
-    fn read(&mut self, path: &Arc<Path>, stamp: Option<Stamp>) -> Content {
+    /// Reads a file, and takes note of what it claims. What was taken from it until now is lost,
+    /// unless it turns out to be claimed still.
+    fn read(&mut self, path: &Arc<Path>, stamp: Option<Stamp>, lost: &mut HashSet<Key>) -> Content {
         let mut content = match read_text(path) {
             // What a writer leaves behind that was interrupted, or has not begun. Who means to
             // delete the objects deletes the file.
@@ -287,7 +320,7 @@ impl Folder {
         };
         let file = self.files.entry(Arc::clone(path)).or_default();
         if let Some((line, why)) = &content.incomplete {
-            for (key, _) in &file.keys {
+            for Claim { key, .. } in &file.claims {
                 content.documents.entry(key.clone()).or_insert_with(|| Said::Rejected {
                     origin: origin(path, Lines::at(*line)),
                     error: DecodeError {
@@ -305,21 +338,19 @@ impl Folder {
             }
         }
         file.stamp = stamp;
-        file.keys = content
-            .documents
-            .iter()
-            .map(|(key, said)| (key.clone(), said.origin().line_of("").unwrap_or(1)))
-            .collect();
+        lost.extend(file.taken().cloned());
+        let claim = |(key, said): (&Key, &Said)| Claim {
+            key: key.clone(),
+            line: said.origin().line_of("").unwrap_or(1),
+            taken: false,
+        };
+        file.claims = content.documents.iter().map(claim).collect();
         file.findings = content.findings.clone();
         content
     }
 
     /// What there is to say about files now, and that there is no more to say about others.
-    fn remarks(
-        &mut self,
-        listing: &Listing,
-        mut duplicates: BTreeMap<Arc<Path>, Vec<Finding>>,
-    ) -> Vec<Change> {
+    fn remarks(&mut self, listing: &Listing) -> Vec<Change> {
         let mut remarks: BTreeMap<Arc<Path>, Vec<Finding>> = BTreeMap::new();
         for (path, message) in &listing.unreadable {
             let message = format!("{message}; what was read from there is kept");
@@ -330,10 +361,10 @@ impl Folder {
                 .push(finding);
         }
         for (path, file) in &self.files {
-            let more = duplicates.remove(path).unwrap_or_default();
+            let more = self.duplicates.get(path).map_or(&[][..], Vec::as_slice);
             if !file.findings.is_empty() || !more.is_empty() {
                 let remark = remarks.entry(Arc::clone(path)).or_default();
-                remark.extend(file.findings.iter().cloned().chain(more));
+                remark.extend(file.findings.iter().chain(more).cloned());
             }
         }
         let now: BTreeSet<Arc<Path>> = remarks.keys().cloned().collect();

@@ -3,7 +3,9 @@ use std::{fs, os::unix::fs::symlink};
 use tempfile::TempDir;
 
 use super::*;
-use crate::objects::Kind;
+use ferrix_table::table::EntryPoint;
+
+use crate::{Settings, objects::Kind, translate, world::World};
 
 /// What a look at the folder has changed, in short.
 fn scan(folder: &mut Folder) -> Vec<String> {
@@ -47,6 +49,11 @@ fn scan_touched(folder: &mut Folder, touched: &[PathBuf]) -> Vec<String> {
 
 fn service(name: &str) -> String {
     format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n")
+}
+
+/// How many objects are taken from files.
+fn taken(folder: &Folder) -> usize {
+    folder.files.values().flat_map(File::taken).count()
 }
 
 fn open(root: &TempDir) -> Folder {
@@ -129,7 +136,7 @@ fn a_file_that_does_not_parse_takes_nothing_away() {
         assert!(!(broken && gone), "cut at {end}: {changes:#?}");
         write(&root, "x.yaml", &all);
         scan_touched(&mut folder, std::slice::from_ref(&path));
-        assert_eq!(folder.owners.len(), 3, "cut at {end}");
+        assert_eq!(taken(&folder), 3, "cut at {end}");
     }
     write(&root, "x.yaml", b"\xFF\xFE");
     let changes = scan_touched(&mut folder, std::slice::from_ref(&path));
@@ -325,14 +332,14 @@ fn a_patient_look_waits_for_what_is_changing() {
     if now.elapsed().unwrap() < FRESH / 2 {
         assert!(scan.unsettled && scan.changes.is_empty(), "{scan:?}");
     }
-    assert_eq!(folder.owners.len(), usize::from(scan.unsettled));
+    assert_eq!(taken(&folder), usize::from(scan.unsettled));
     write(&root, "x.yaml", service("x"));
     assert_eq!(calm(&mut folder), 1);
     fs::remove_file(path).unwrap();
     let scan = folder.scan(&HashSet::new(), true);
     assert_eq!(scan.unsettled, scan.changes.is_empty(), "{scan:?}");
     calm(&mut folder);
-    assert_eq!(folder.owners.len(), 0);
+    assert_eq!(taken(&folder), 0);
 }
 
 #[test]
@@ -367,9 +374,106 @@ fn an_object_that_can_no_longer_be_decoded_is_rejected_and_not_removed() {
         changes[0].starts_with("! Service default/x spec.ports: "),
         "{changes:?}"
     );
+    let taken = folder.files.values().flat_map(File::taken);
     assert!(
-        folder
-            .owners
-            .contains_key(&Key::new(Kind::Service, "default", "x"))
+        taken
+            .into_iter()
+            .any(|key| *key == Key::new(Kind::Service, "default", "x"))
     );
+}
+
+#[test]
+fn what_moves_to_another_file_is_taken_from_there() {
+    let root = tempfile::tempdir().unwrap();
+    let first = write(&root, "a.yaml", service("x") + "---\n" + &service("y"));
+    write(&root, "b.yaml", service("x") + "---\n" + &service("z"));
+    settle();
+    let mut folder = open(&root);
+    let duplicate =
+        "# b.yaml Service default/x is already in a.yaml, which is used; remove one of the two";
+    let (x, y) = ("+ Service default/x", "+ Service default/y");
+    let seen = scan(&mut folder);
+    let z = "+ Service default/z b.yaml:5";
+    assert_eq!(
+        seen,
+        [
+            duplicate,
+            &format!("{x} a.yaml:1"),
+            &format!("{y} a.yaml:5"),
+            z
+        ]
+    );
+    // What is said of it is said at every look.
+    assert_eq!(scan(&mut folder), [duplicate]);
+    fs::remove_file(first).unwrap();
+    let seen = scan(&mut folder);
+    assert_eq!(
+        seen,
+        [
+            "# b.yaml ",
+            &format!("{x} b.yaml:1"),
+            z,
+            "- Service default/y"
+        ]
+    );
+}
+
+#[test]
+fn a_first_look_in_parts_sees_what_a_whole_one_does() {
+    let root = tempfile::tempdir().unwrap();
+    let padding = "#".repeat(READ_AT_ONCE as usize);
+    let service = |name: &str, port: u16| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n\
+             spec: {{ports: [{{port: {port}}}]}}\n"
+        )
+    };
+    let route = "apiVersion: ferrix.com/v1\nkind: IngressRoute\nmetadata: {name: r}\nspec: \
+                 {route: {rules: [{services: [{name: a, port: 80}, {name: b, port: 80}, \
+                 {name: c, port: 81}]}]}}\n";
+    write(&root, "a.yaml", service("a", 80) + &padding);
+    write(
+        &root,
+        "b.yaml",
+        format!("{route}---\n{}{padding}", service("b", 80)),
+    );
+    // The same object as before, and as after it.
+    write(
+        &root,
+        "c.yaml",
+        service("a", 90) + "---\n" + &service("c", 81) + &padding,
+    );
+    write(
+        &root,
+        "d.yaml",
+        service("c", 91) + "---\n" + &service("b", 91),
+    );
+    settle();
+    let settings = Settings::for_files(vec![EntryPoint {
+        name: "web".into(),
+        secure: false,
+    }]);
+    let look = |whole: bool| {
+        let mut folder = open(&root);
+        folder.complete = whole;
+        let mut world = World::new();
+        let mut looks = 0;
+        loop {
+            let scan = folder.scan(&HashSet::new(), false);
+            scan.changes.into_iter().for_each(|it| drop(world.take(it)));
+            looks += 1;
+            if !scan.more {
+                break;
+            }
+        }
+        let (table, report) = translate(&world, &settings);
+        (looks, format!("{:?}", table.dump()), report)
+    };
+    let (whole, parts) = (look(true), look(false));
+    assert_eq!((whole.0, parts.0), (1, 4));
+    assert_eq!(parts.1, whole.1);
+    assert_eq!(parts.2, whole.2);
+    let duplicates =
+        (whole.2.remarks().iter()).filter(|remark| remark.finding.reason == Reason::Duplicate);
+    assert_eq!(duplicates.count(), 3);
 }
