@@ -18,6 +18,7 @@ mod endpointslice;
 pub mod files;
 mod ingressroute;
 pub mod kubernetes;
+mod names;
 pub mod objects;
 mod referencegrant;
 pub mod report;

@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use serde::{Serialize, Serializer};
 
-use crate::yaml::Lines;
+use crate::{names::shared, yaml::Lines};
 
 /// The kinds that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -136,8 +136,8 @@ impl Key {
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
         Self {
             kind,
-            namespace: namespace.into(),
-            name: name.into(),
+            namespace: shared(namespace),
+            name: shared(name),
         }
     }
 
@@ -163,8 +163,8 @@ impl ObjectName {
     /// A name from its parts.
     pub fn new(namespace: &str, name: &str) -> Self {
         Self {
-            namespace: namespace.into(),
-            name: name.into(),
+            namespace: shared(namespace),
+            name: shared(name),
         }
     }
 
