@@ -74,9 +74,9 @@ struct Claim {
 
 impl Seniority {
     fn of(draft: &Draft) -> Self {
-        let created = draft.route.created;
+        let created = draft.route().created;
         Self {
-            any_host: draft.host == HostPattern::Any,
+            any_host: *draft.host() == HostPattern::Any,
             ageless: created.is_none(),
             created,
             route: draft.name.clone(),
@@ -86,9 +86,9 @@ impl Seniority {
 
 /// The names that a route has a certificate for.
 fn names<'d>(draft: &'d Draft, parsed: &'d Parsed) -> &'d [HostPattern] {
-    match draft.host {
+    match draft.host() {
         HostPattern::Any => &parsed.names,
-        _ => std::slice::from_ref(&draft.host),
+        host => std::slice::from_ref(host),
     }
 }
 
@@ -100,7 +100,7 @@ impl Claims {
         };
         self.each(draft, |claims| {
             let claim = Claim {
-                route: Arc::clone(&draft.route),
+                route: Arc::clone(draft.route()),
                 certificate: Arc::clone(&parsed.certificate),
             };
             claims.insert(Seniority::of(draft), claim);
@@ -227,13 +227,13 @@ fn tell(loser: &mut Draft, name: &HostPattern, holder: &Claim) {
         "the certificate is not presented for {name}: that of Secret {secret} is, which {route} \
          claims"
     );
-    if loser.host == HostPattern::Any {
+    if *loser.host() == HostPattern::Any {
         // Nobody asked for this name.
         let finding = Finding::info(Reason::CertificateNotUsed, "spec.tls", message);
         loser.remark(finding);
         return;
     }
-    let why = match route.created == loser.route.created {
+    let why = match route.created == loser.route().created {
         true => "comes first by its name, as neither is older",
         false => "is older",
     };

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use k8s_openapi::api::discovery::v1 as discovery;
 
 use crate::{
+    names::shared,
     objects::ObjectName,
     report::{Finding, Reason},
     settings::Settings,
@@ -29,7 +30,7 @@ pub(crate) struct Slice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SlicePort {
     /// The name of the Service's port; empty for its only one.
-    pub(crate) name: Box<str>,
+    pub(crate) name: Arc<str>,
     pub(crate) number: u16,
 }
 
@@ -89,7 +90,7 @@ pub(crate) fn compile(slice: &discovery::EndpointSlice) -> Slice {
         }
         match port.port.and_then(|number| u16::try_from(number).ok()) {
             Some(number) if number != 0 => ports.push(SlicePort {
-                name: port.name.as_deref().unwrap_or_default().into(),
+                name: shared(port.name.as_deref().unwrap_or_default()),
                 number,
             }),
             _ => fault(
@@ -141,7 +142,7 @@ pub(crate) fn compile(slice: &discovery::EndpointSlice) -> Slice {
         }
     }
     Slice {
-        service: service.map(|service| service.as_str().into()),
+        service: service.map(|service| shared(service)),
         ports: ports.into(),
         endpoints: endpoints.into(),
         findings: findings.into(),

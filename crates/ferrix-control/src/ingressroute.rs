@@ -12,7 +12,6 @@
 
 use std::sync::Arc;
 
-use ferrix_api::ingressroute::RouteRule;
 use ferrix_table::{
     rules::{Action, HostPattern, Route, Rule, Split},
     table::EntryPointIndex,
@@ -33,7 +32,7 @@ mod conditions;
 mod entry_points;
 mod version;
 
-use version::{GoodRule, services};
+use version::GoodRule;
 
 pub(crate) use entry_points::names;
 pub(crate) use version::{Version, Versions};
@@ -52,26 +51,28 @@ pub(crate) struct DraftRule {
 #[derive(Clone, Debug)]
 pub(crate) enum DraftAction {
     /// To these services, with their weights.
-    Forward(Vec<(Backend, u32)>),
+    Forward(Vec<(Arc<Backend>, u32)>),
     /// Nowhere, for this reason.
     Unresolved(String),
 }
 
-/// An IngressRoute on its way into the table and the report.
+/// An IngressRoute on its way into the table and the report. What it needs of its rules once they
+/// are in the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) name: ObjectName,
-    /// The Services that it names, whether they exist or not.
-    pub(crate) services: Box<[ObjectName]>,
-    /// The Secret that it names.
-    pub(crate) secret: Option<ObjectName>,
-    pub(crate) route: Arc<Route>,
-    pub(crate) host: HostPattern,
-    pub(crate) rules: Vec<DraftRule>,
+    /// The version that serves.
+    version: Arc<Version>,
+    /// How many rules it has in the table.
+    rules: usize,
+    /// Whether some of them forward nowhere.
+    unresolved: bool,
+    /// Every reference of those rules to a backend.
+    backends: Box<[Arc<Backend>]>,
     /// The certificate that it presents, and where.
-    pub(crate) certificate: Option<(Arc<Parsed>, Vec<EntryPointIndex>)>,
+    pub(crate) certificate: Option<(Arc<Parsed>, Box<[EntryPointIndex]>)>,
     /// Every entry point that some rule is served on.
-    entry_points: Vec<EntryPointIndex>,
+    entry_points: Box<[EntryPointIndex]>,
     /// Whether something was asked for that is not done.
     left_out: bool,
     /// How many of the rules never serve.
@@ -80,15 +81,19 @@ pub(crate) struct Draft {
     observed_generation: Option<i64>,
     serving: Serving,
     /// Problems of a newest version that does not serve, or serves only in part.
-    faults: Vec<Finding>,
+    faults: Box<[Finding]>,
     findings: Vec<Finding>,
     not_ours: bool,
 }
 
 impl Draft {
-    /// Compiles a route against the world. `rejected` is why its newest version could not even be
-    /// decoded.
-    pub(crate) fn new(context: &Context<'_>, name: &ObjectName, versions: &Versions) -> Self {
+    /// Compiles a route against the world, and its rules. `rejected` is why its newest version
+    /// could not even be decoded.
+    pub(crate) fn new(
+        context: &Context<'_>,
+        name: &ObjectName,
+        versions: &Versions,
+    ) -> (Self, Vec<DraftRule>) {
         let rejected = context.world.rejection(Kind::IngressRoute, name);
         let newest = &versions.newest;
         let version = versions.serving();
@@ -106,74 +111,60 @@ impl Draft {
                 generation: version.generation,
             },
         };
-        let secret = version.spec.tls.as_deref();
         let mut draft = Self {
-            name: name.clone(),
-            services: (version.rules.iter())
-                .flat_map(|rule| rule.names.iter().cloned())
-                .collect::<Box<[_]>>(),
-            secret: secret.map(|secret| ObjectName {
-                namespace: Arc::clone(&name.namespace),
-                name: secret.into(),
-            }),
-            route: Arc::clone(&version.route),
-            host: version.host.clone().unwrap_or(HostPattern::Any),
-            rules: Vec::new(),
-            certificate: None,
-            entry_points: Vec::new(),
-            left_out: false,
-            shadowed: 0,
             origin: origin.clone(),
             observed_generation,
             serving,
             faults,
-            findings: Vec::new(),
-            not_ours: false,
+            ..Self::empty(name, Arc::clone(version))
         };
+        let mut rules = Vec::new();
         if let Some(finding) = version.finding_if_not_ours(context.settings, name) {
             draft.not_ours = true;
             draft.remark(finding);
         } else if version.host.is_some() {
-            draft.compile(context, version);
+            rules = draft.compile(context, version);
         }
-        draft
+        (draft, rules)
+    }
+
+    /// Nothing of a version is served, and nothing is wrong.
+    fn empty(name: &ObjectName, version: Arc<Version>) -> Self {
+        Self {
+            name: name.clone(),
+            origin: version.origin.clone(),
+            observed_generation: version.generation,
+            version,
+            rules: 0,
+            unresolved: false,
+            backends: Box::default(),
+            certificate: None,
+            entry_points: Box::default(),
+            left_out: false,
+            shadowed: 0,
+            serving: Serving::Nothing,
+            faults: Box::default(),
+            findings: Vec::new(),
+            not_ours: false,
+        }
     }
 
     /// A route that was never decoded: nothing of it is served.
     pub(crate) fn undecodable(name: &ObjectName, origin: &Origin, error: &DecodeError) -> Entry {
+        let version = Arc::new(Version::undecodable(name, origin.clone()));
         let draft = Self {
-            name: name.clone(),
-            services: Box::default(),
-            secret: None,
-            route: Arc::new(Route {
-                kind: Kind::IngressRoute.as_str(),
-                namespace: (*name.namespace).into(),
-                name: (*name.name).into(),
-                generation: 0,
-                created: None,
-                state: Arc::default(),
-            }),
-            host: HostPattern::Any,
-            rules: Vec::new(),
-            certificate: None,
-            entry_points: Vec::new(),
-            left_out: false,
-            shadowed: 0,
-            origin: origin.clone(),
             observed_generation: error.generation,
-            serving: Serving::Nothing,
             faults: rejections(origin, error),
-            findings: Vec::new(),
-            not_ours: false,
+            ..Self::empty(name, version)
         };
         draft.entry(&Settings::default())
     }
 
-    fn compile(&mut self, context: &Context<'_>, version: &Version) {
+    fn compile(&mut self, context: &Context<'_>, version: &Version) -> Vec<DraftRule> {
         let mut findings = Vec::new();
         let chosen = entry_points::choose(context, version, &mut findings);
         self.left_out = chosen.left_out;
-        let certificate = match self.secret.as_ref() {
+        let certificate = match self.secret() {
             Some(_) if chosen.secure.is_empty() => {
                 if !chosen.plain.is_empty() {
                     let names = names(context.settings, &chosen.plain);
@@ -185,13 +176,13 @@ impl Draft {
                 }
                 None
             }
-            Some(secret) => Some(self.certificate(context, secret, &mut findings)),
+            Some(secret) => Some(self.certificate(context, &secret, &mut findings)),
             None => None,
         };
         let without_certificate = match certificate {
             None => None,
             Some(Ok(parsed)) => {
-                self.certificate = Some((parsed, chosen.secure.clone()));
+                self.certificate = Some((parsed, chosen.secure.as_slice().into()));
                 None
             }
             Some(Err(finding)) => {
@@ -201,15 +192,14 @@ impl Draft {
             }
         };
         let all = chosen.all();
-        self.rules.reserve_exact(version.rules.len());
+        let mut rules = Vec::with_capacity(version.rules.len());
         for rule in &version.rules {
-            let spec = &version.spec.route.rules[rule.position];
-            let resolved = resolve(context, &self.name, rule, spec, &mut findings);
+            let resolved = resolve(context, &self.name, rule, &mut findings);
             let mut add = |entry_points: &[EntryPointIndex], resolved: Result<Vec<_>, String>| {
                 if entry_points.is_empty() {
                     return;
                 }
-                self.rules.push(DraftRule {
+                rules.push(DraftRule {
                     position: rule.position,
                     matches: rule.matches.clone(),
                     priority: rule.priority,
@@ -230,9 +220,38 @@ impl Draft {
             }
         }
         self.entry_points = all;
+        self.rules = rules.len();
+        self.unresolved = rules.iter().any(DraftRule::is_unresolved);
+        self.backends = rules
+            .iter()
+            .flat_map(DraftRule::backends)
+            .cloned()
+            .collect();
         for finding in findings {
             self.remark(finding);
         }
+        rules
+    }
+
+    /// The Services that it names, whether they exist or not.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectName> {
+        self.version.services()
+    }
+
+    /// The Secret that it names.
+    pub(crate) fn secret(&self) -> Option<ObjectName> {
+        Some(ObjectName {
+            namespace: Arc::clone(&self.name.namespace),
+            name: self.version.tls.clone()?,
+        })
+    }
+
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.version.route
+    }
+
+    pub(crate) fn host(&self) -> &HostPattern {
+        self.version.host.as_ref().unwrap_or(&HostPattern::Any)
     }
 
     fn certificate(
@@ -254,10 +273,10 @@ impl Draft {
                     let message = format!("Secret {name} is of no use: {fault}");
                     refuse(Reason::InvalidCertificate, message)
                 })?;
-                if !parsed.is_for(&self.host) {
+                if !parsed.is_for(self.host()) {
                     let message = format!(
                         "the certificate of Secret {name} is not for {}: clients refuse it",
-                        self.host
+                        self.host()
                     );
                     let reason = Reason::CertificateForOtherNames;
                     findings.push(Finding::warning(reason, "spec.tls", message));
@@ -285,27 +304,21 @@ impl Draft {
     }
 
     /// Every reference to a backend.
-    pub(crate) fn backends(&self) -> impl Iterator<Item = &Backend> {
-        self.rules
-            .iter()
-            .flat_map(|rule| match &rule.action {
-                DraftAction::Forward(backends) => backends.as_slice(),
-                DraftAction::Unresolved(_) => &[],
-            })
-            .map(|(backend, _)| backend)
+    pub(crate) fn backends(&self) -> &[Arc<Backend>] {
+        &self.backends
     }
 
-    /// Its rules in the table.
-    pub(crate) fn table_rules(&self, backends: &Backends) -> impl Iterator<Item = Rule> {
-        self.rules.iter().map(|rule| Rule {
-            route: Arc::clone(&self.route),
+    /// One of its rules in the table.
+    pub(crate) fn table_rule(&self, rule: DraftRule, backends: &Backends) -> Rule {
+        Rule {
+            route: Arc::clone(self.route()),
             position: u32::try_from(rule.position).unwrap_or(u32::MAX),
-            host: self.host.clone(),
-            matches: rule.matches.clone(),
+            host: self.host().clone(),
+            matches: rule.matches,
             priority: rule.priority,
-            entry_points: rule.entry_points.clone(),
+            entry_points: rule.entry_points,
             action: rule.action.in_table(backends),
-        })
+        }
     }
 
     /// Adds what only the whole table can tell.
@@ -330,13 +343,28 @@ impl Draft {
     }
 }
 
+impl DraftRule {
+    fn is_unresolved(&self) -> bool {
+        matches!(self.action, DraftAction::Unresolved(_))
+    }
+
+    fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        let backends = match &self.action {
+            DraftAction::Forward(backends) => backends.as_slice(),
+            DraftAction::Unresolved(_) => &[],
+        };
+        backends.iter().map(|(backend, _)| backend)
+    }
+}
+
 impl DraftAction {
-    fn in_table(&self, backends: &Backends) -> Action {
+    fn in_table(self, backends: &Backends) -> Action {
         match self {
-            DraftAction::Unresolved(message) => Action::Unresolved(message.clone()),
+            DraftAction::Unresolved(message) => Action::Unresolved(message),
             DraftAction::Forward(services) => {
-                let share =
-                    |(backend, weight): &(Backend, u32)| Some((backends.index(backend)?, *weight));
+                let share = |(backend, weight): &(Arc<Backend>, u32)| {
+                    Some((backends.index(backend)?, *weight))
+                };
                 let shares: Vec<_> = services.iter().filter_map(share).collect();
                 Split::new(&shares).map_or(Action::Unavailable, Action::Forward)
             }
@@ -345,7 +373,7 @@ impl DraftAction {
 }
 
 /// Why a version could not be decoded.
-fn rejections(origin: &Origin, error: &DecodeError) -> Vec<Finding> {
+fn rejections(origin: &Origin, error: &DecodeError) -> Box<[Finding]> {
     error
         .findings()
         .map(|finding| finding.located(origin))
@@ -357,16 +385,15 @@ fn resolve(
     context: &Context<'_>,
     route: &ObjectName,
     rule: &GoodRule,
-    spec: &RouteRule,
     findings: &mut Vec<Finding>,
-) -> Result<Vec<(Backend, u32)>, String> {
-    let mut backends = Vec::with_capacity(rule.names.len());
+) -> Result<Vec<(Arc<Backend>, u32)>, String> {
+    let mut backends = Vec::new();
     let mut unresolved: Option<String> = None;
-    for ((field, reference), name) in services(rule.position, spec).zip(&rule.names) {
+    for (field, reference) in rule.services() {
         let Context {
             world, settings, ..
         } = *context;
-        let backend = service::resolve(world, settings, &route.namespace, name, reference, &field);
+        let backend = service::resolve(world, settings, &route.namespace, reference, &field);
         match backend {
             Ok(backend) => {
                 if service::ignores_server_name(reference, &backend) {
@@ -374,7 +401,7 @@ fn resolve(
                     let field = format!("{field}.serverName");
                     findings.push(Finding::warning(Reason::NoEffect, field, message));
                 }
-                backends.push((backend, reference.weight.unwrap_or(1)));
+                backends.push((Arc::new(backend), reference.weight.unwrap_or(1)));
             }
             Err(finding) => {
                 // A service that gets no requests need not be there yet.
@@ -385,11 +412,8 @@ fn resolve(
             }
         }
     }
-    if spec
-        .service
-        .as_ref()
-        .is_some_and(|service| service.weight.is_some_and(|it| it != 0))
-    {
+    let only = rule.only_service();
+    if only.is_some_and(|service| service.weight.is_some_and(|it| it != 0)) {
         let field = format!("spec.route.rules[{}].service.weight", rule.position);
         let message = "has no effect: there is no other service to share with";
         findings.push(Finding::warning(Reason::NoEffect, field, message));

@@ -30,10 +30,12 @@ pub struct Entry {
     /// Which version serves. Only for objects that have conditions.
     pub serving: Serving,
     /// The entry points that serve it, in the order of the settings.
-    pub entry_points: Vec<String>,
+    #[serde(serialize_with = "list")]
+    pub entry_points: Arc<[String]>,
     /// `Accepted`, `ResolvedRefs` and `Programmed`, in this order, for an IngressRoute that is
     /// ours; empty for anything else.
-    pub conditions: Vec<Condition>,
+    #[serde(serialize_with = "list")]
+    pub conditions: Arc<[Condition]>,
     /// All there is to say, the most important first.
     pub findings: Vec<Finding>,
 }
@@ -288,6 +290,8 @@ impl Report {
             self.entries = news.into_iter().filter_map(|(.., entry)| entry).collect();
             self.entries.sort_by(|one, other| one.key.cmp(&other.key));
             self.entries.dedup();
+            // Collecting has reused the room of what is larger.
+            self.entries.shrink_to_fit();
             return !self.entries.is_empty();
         }
         let mut changed = false;
@@ -483,8 +487,18 @@ impl Entry {
             origin,
             observed_generation: None,
             serving: Serving::Nothing,
-            entry_points: Vec::new(),
-            conditions: Vec::new(),
+            entry_points: Arc::default(),
+            conditions: Arc::default(),
+        }
+    }
+
+    /// Shares with another entry what both have: most routes are told the same.
+    pub(crate) fn share(&mut self, other: &Entry) {
+        if self.entry_points == other.entry_points {
+            self.entry_points = Arc::clone(&other.entry_points);
+        }
+        if self.conditions == other.conditions {
+            self.conditions = Arc::clone(&other.conditions);
         }
     }
 
@@ -527,6 +541,10 @@ fn true_or_false<S: Serializer>(status: &bool, serializer: S) -> Result<S::Ok, S
 
 fn path_text<S: Serializer>(path: &Arc<Path>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
+}
+
+fn list<T: Serialize, S: Serializer>(list: &Arc<[T]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(&**list)
 }
 
 fn shared<S: Serializer>(entries: &[Arc<Entry>], serializer: S) -> Result<S::Ok, S::Error> {

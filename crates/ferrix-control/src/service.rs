@@ -20,6 +20,7 @@ use rustls_pki_types::ServerName;
 
 use crate::{
     endpointslice::{SERVICE_NAME_LABEL, Use, refusal},
+    names::shared,
     objects::{Kind, ObjectName},
     referencegrant::{self, Referrer, Refused},
     report::{Finding, Reason},
@@ -40,9 +41,9 @@ pub(crate) struct ServiceSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ServicePort {
     /// Empty where the only port has no name.
-    name: Box<str>,
+    name: Arc<str>,
     number: u16,
-    protocol: Box<str>,
+    protocol: Arc<str>,
     app_protocol: Option<Box<str>>,
 }
 
@@ -50,6 +51,16 @@ struct ServicePort {
 enum Family {
     Ipv4,
     Ipv6,
+}
+
+/// What a route says of a Service that it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub(crate) service: ObjectName,
+    pub(crate) weight: Option<u32>,
+    port: Port,
+    scheme: Option<RouteScheme>,
+    server_name: Option<Box<str>>,
 }
 
 /// A port of a Service that some rule forwards to, and how it is spoken to.
@@ -62,7 +73,7 @@ pub(crate) struct Backend {
     scheme: Scheme,
     server_name: Option<Box<str>>,
     /// The name of the port, by which slices know it.
-    port_name: Box<str>,
+    port_name: Arc<str>,
     external: Option<IpAddr>,
 }
 
@@ -87,7 +98,7 @@ pub(crate) struct Backends {
 /// A backend, and where its service is.
 #[derive(Debug)]
 pub(crate) struct Placed {
-    pub(crate) backend: Backend,
+    pub(crate) backend: Arc<Backend>,
     pub(crate) index: ServiceIndex,
     /// How many references there are.
     references: usize,
@@ -102,16 +113,18 @@ impl Backends {
     /// The index of a backend that is referred to.
     pub(crate) fn index(&self, backend: &Backend) -> Option<ServiceIndex> {
         let placed = self.of_service(&backend.service);
-        let place = placed.binary_search_by(|it| it.backend.cmp(backend)).ok()?;
+        let place = placed
+            .binary_search_by(|it| (*it.backend).cmp(backend))
+            .ok()?;
         Some(placed[place].index)
     }
 
     /// Takes note of a reference. Tells whether it is the first to its backend.
-    pub(crate) fn refer(&mut self, backend: &Backend) -> bool {
+    pub(crate) fn refer(&mut self, backend: &Arc<Backend>) -> bool {
         // Nearly all have one backend.
         let placed = (self.of_service.entry(backend.service.clone()))
             .or_insert_with(|| Vec::with_capacity(1));
-        match placed.binary_search_by(|it| it.backend.cmp(backend)) {
+        match placed.binary_search_by(|it| (*it.backend).cmp(backend)) {
             Ok(place) => {
                 placed[place].references += 1;
                 false
@@ -124,7 +137,7 @@ impl Backends {
                 placed.insert(
                     place,
                     Placed {
-                        backend: backend.clone(),
+                        backend: Arc::clone(backend),
                         index,
                         references: 1,
                     },
@@ -137,7 +150,9 @@ impl Backends {
     /// Forgets a reference. Gives back the index of the backend if it was the last to it.
     pub(crate) fn forget(&mut self, backend: &Backend) -> Option<ServiceIndex> {
         let placed = self.of_service.get_mut(&backend.service)?;
-        let place = placed.binary_search_by(|it| it.backend.cmp(backend)).ok()?;
+        let place = placed
+            .binary_search_by(|it| (*it.backend).cmp(backend))
+            .ok()?;
         placed[place].references -= 1;
         if placed[place].references > 0 {
             return None;
@@ -158,11 +173,11 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
     };
     let port = |port: &core::ServicePort| {
         Some(ServicePort {
-            name: port.name.as_deref().unwrap_or_default().into(),
+            name: shared(port.name.as_deref().unwrap_or_default()),
             number: u16::try_from(port.port)
                 .ok()
                 .filter(|number| *number != 0)?,
-            protocol: port.protocol.as_deref().unwrap_or("TCP").into(),
+            protocol: shared(port.protocol.as_deref().unwrap_or("TCP")),
             app_protocol: port.app_protocol.as_deref().map(Into::into),
         })
     };
@@ -184,10 +199,10 @@ pub(crate) fn resolve(
     world: &World,
     settings: &Settings,
     namespace: &str,
-    name: &ObjectName,
-    reference: &ServiceRef,
+    reference: &Reference,
     field: &dyn fmt::Display,
 ) -> Result<Backend, Finding> {
+    let name = &reference.service;
     let refuse = |reason, field: String, message: String| Finding::problem(reason, field, message);
     let from = Referrer::IngressRoute { namespace };
     let spec = referencegrant::service(world, settings, from, name).map_err(|refused| {
@@ -253,24 +268,23 @@ pub(crate) fn resolve(
         service: name.clone(),
         port: port.number,
         scheme,
-        server_name: reference
-            .server_name
-            .as_deref()
-            .filter(|_| scheme == Scheme::Https)
-            .map(Into::into),
-        port_name: port.name.clone(),
+        server_name: (reference.server_name.clone()).filter(|_| scheme == Scheme::Https),
+        port_name: Arc::clone(&port.name),
         external,
     })
 }
 
-/// The Service that a route in `namespace` refers to.
-pub(crate) fn name(reference: &ServiceRef, namespace: &Arc<str>) -> ObjectName {
-    ObjectName {
-        namespace: match &reference.namespace {
-            Some(namespace) => namespace.as_str().into(),
-            None => Arc::clone(namespace),
-        },
-        name: reference.name.as_str().into(),
+impl Reference {
+    /// What is kept of a reference of a route in `namespace`.
+    pub(crate) fn new(reference: &ServiceRef, namespace: &str) -> Self {
+        let namespace = reference.namespace.as_deref().unwrap_or(namespace);
+        Self {
+            service: ObjectName::new(namespace, &reference.name),
+            weight: reference.weight,
+            port: reference.port.clone(),
+            scheme: reference.scheme,
+            server_name: reference.server_name.as_deref().map(Into::into),
+        }
     }
 }
 
@@ -284,7 +298,7 @@ pub(crate) fn check_reference(reference: &ServiceRef) -> Option<(&'static str, S
 }
 
 /// Whether `serverName` is of no use, because TLS is not spoken.
-pub(crate) fn ignores_server_name(reference: &ServiceRef, backend: &Backend) -> bool {
+pub(crate) fn ignores_server_name(reference: &Reference, backend: &Backend) -> bool {
     reference.server_name.is_some() && backend.scheme != Scheme::Https
 }
 
@@ -390,8 +404,8 @@ fn table_service(world: &World, settings: &Settings, backend: &Backend) -> Servi
     } = backend;
     Service {
         id: ServiceId {
-            namespace: (*service.namespace).into(),
-            name: (*service.name).into(),
+            namespace: Arc::clone(&service.namespace),
+            name: Arc::clone(&service.name),
             port: *port,
             scheme: *scheme,
         },

@@ -33,7 +33,7 @@ use crate::{
     conflict::Conflicts,
     ingressroute::Draft,
     objects::{Kind, ObjectName},
-    report::Report,
+    report::{Entry, Report},
     service::{self, Backends},
     settings::Settings,
     world::{Effect, World},
@@ -52,6 +52,8 @@ pub fn translate(world: &World, settings: &Settings) -> (Table, Report) {
 #[derive(Debug, Default)]
 pub(crate) struct Translation {
     pub(crate) report: Report,
+    /// The entry of some route, which others are likely to have much in common with.
+    usual: Option<Arc<Entry>>,
     routes: HashMap<ObjectName, Translated>,
     /// The routes that name each Service, and each Secret, whether it exists or not.
     users_of_service: Users,
@@ -69,7 +71,7 @@ type Users = BTreeSet<(ObjectName, ObjectName)>;
 #[derive(Debug)]
 struct Translated {
     draft: Box<Draft>,
-    rules: Vec<Arc<Rule>>,
+    rules: Box<[Arc<Rule>]>,
 }
 
 /// The table that follows another, and what is new about it.
@@ -209,17 +211,21 @@ impl Translation {
         let routes = std::mem::take(&mut concerned.routes);
         for name in &routes {
             let draft = context.world.route(name);
-            let draft = draft.map(|versions| Box::new(Draft::new(context, name, versions)));
+            let draft = draft.map(|versions| Draft::new(context, name, versions));
+            let (draft, rules) = draft.unzip();
             let before = self.routes.remove(name);
             self.refer(
                 before.as_ref().map(|it| &*it.draft),
-                draft.as_deref(),
+                draft.as_ref(),
                 concerned,
             );
-            let before = before.map_or_else(Vec::new, |before| before.rules);
+            let before = before.map_or_else(Box::default, |before| before.rules);
             let known = fresh.len();
-            fresh.extend((draft.iter()).flat_map(|draft| draft.table_rules(&self.backends)));
-            match draft {
+            if let (Some(draft), Some(rules)) = (&draft, rules) {
+                let rules = rules.into_iter();
+                fresh.extend(rules.map(|rule| draft.table_rule(rule, &self.backends)));
+            }
+            match draft.map(Box::new) {
                 Some(draft) if same_rules(&before, &fresh[known..]) => {
                     fresh.truncate(known);
                     let rules = before;
@@ -239,7 +245,7 @@ impl Translation {
         for (draft, count) in changed {
             let (rules, further) = rest.split_at(count);
             rest = further;
-            let rules = rules.to_vec();
+            let rules = rules.into();
             (self.routes).insert(draft.name.clone(), Translated { draft, rules });
         }
         if gone.is_empty() && fresh.is_empty() {
@@ -269,18 +275,18 @@ impl Translation {
         }
         if let Some(draft) = before {
             let user = |named: &ObjectName| (named.clone(), draft.name.clone());
-            for service in &draft.services {
+            for service in draft.services() {
                 self.users_of_service.remove(&user(service));
             }
-            if let Some(secret) = &draft.secret {
+            if let Some(secret) = &draft.secret() {
                 self.users_of_secret.remove(&user(secret));
             }
             self.claims.remove(draft);
         }
         if let Some(draft) = after {
             let user = |named: &ObjectName| (named.clone(), draft.name.clone());
-            (self.users_of_service).extend(draft.services.iter().map(user));
-            (self.users_of_secret).extend(draft.secret.iter().map(user));
+            (self.users_of_service).extend(draft.services().map(user));
+            (self.users_of_secret).extend(draft.secret().iter().map(user));
             self.claims.add(draft);
         }
     }

@@ -302,18 +302,14 @@ impl World {
         route: &ferrix_api::IngressRoute,
         origin: Origin,
     ) -> bool {
+        let newest = Version::compile(route, origin);
         match self.routes.entry(name) {
-            btree_map::Entry::Occupied(known) if known.get().newest.is_of(route, &origin) => {
-                return false;
-            }
-            btree_map::Entry::Occupied(mut known) => {
-                known.get_mut().update(Version::compile(route, origin));
-            }
+            btree_map::Entry::Occupied(mut known) => known.get_mut().update(newest),
             btree_map::Entry::Vacant(unknown) => {
-                unknown.insert(Versions::first(Version::compile(route, origin)));
+                unknown.insert(Versions::first(newest));
+                true
             }
         }
-        true
     }
 
     fn apply_slice(&mut self, name: ObjectName, slice: Slice, origin: Origin) -> Effect {

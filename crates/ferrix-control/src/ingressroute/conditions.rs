@@ -1,8 +1,8 @@
 //! What is told to the author of a route.
 
-use std::{borrow::Cow, fmt::Write};
+use std::{borrow::Cow, fmt::Write, sync::Arc};
 
-use super::{Draft, DraftAction, DraftRule, entry_points};
+use super::{Draft, entry_points};
 use crate::{
     objects::Kind,
     report::{Condition, ConditionType, Entry, Finding, Reason, Serving, Severity},
@@ -16,13 +16,13 @@ impl Draft {
     /// What the report says of it.
     pub(crate) fn entry(&self, settings: &Settings) -> Entry {
         let conditions = match self.not_ours {
-            true => Vec::new(),
+            true => Arc::default(),
             false => self.conditions(settings),
         };
         let mut findings = [&*self.faults, &*self.findings].concat();
         // Stable: among equals, the order of the spec.
         findings.sort_by_key(|finding| finding.severity);
-        let serving = match self.rules.is_empty() {
+        let serving = match self.rules == 0 {
             true => Serving::Nothing,
             false => self.serving,
         };
@@ -31,19 +31,18 @@ impl Draft {
             origin: self.origin.clone(),
             observed_generation: self.observed_generation,
             serving,
-            entry_points: match self.rules.is_empty() {
-                true => Vec::new(),
+            entry_points: match self.rules == 0 {
+                true => Arc::default(),
                 false => entry_points::each_name(settings, &self.entry_points)
                     .map(str::to_owned)
-                    .collect::<Box<[_]>>()
-                    .into(),
+                    .collect(),
             },
             conditions,
             findings,
         }
     }
 
-    fn conditions(&self, settings: &Settings) -> Vec<Condition> {
+    fn conditions(&self, settings: &Settings) -> Arc<[Condition]> {
         let conditions = [
             self.accepted(settings),
             self.resolved_refs(),
@@ -90,9 +89,7 @@ impl Draft {
             Some(first) => {
                 let reason = first.reason;
                 let mut message = join(problems);
-                let unresolved =
-                    |rule: &DraftRule| matches!(rule.action, DraftAction::Unresolved(_));
-                if self.rules.iter().any(unresolved) {
+                if self.unresolved {
                     message.push_str("\nRequests that need it get 500.");
                 }
                 Condition::new(reason, false, message)
@@ -103,7 +100,7 @@ impl Draft {
     fn programmed(&self, settings: &Settings) -> Condition {
         let message = self.what_serves(settings);
         let reason = match self.serving {
-            _ if self.shadowed == self.rules.len() => Reason::NotProgrammed,
+            _ if self.shadowed == self.rules => Reason::NotProgrammed,
             Serving::LastGood { .. } | Serving::Nothing => Reason::LastGoodServed,
             Serving::Newest if self.left_out || !self.faults.is_empty() => Reason::PartlyProgrammed,
             Serving::Newest => Reason::Programmed,
@@ -112,10 +109,10 @@ impl Draft {
     }
 
     fn what_serves(&self, settings: &Settings) -> Cow<'static, str> {
-        if self.rules.is_empty() {
+        if self.rules == 0 {
             return "Nothing of it is served.".into();
         }
-        if self.shadowed == self.rules.len() {
+        if self.shadowed == self.rules {
             return "None of its rules ever serves: others come first.".into();
         }
         let names = entry_points::names(settings, &self.entry_points);

@@ -1,6 +1,5 @@
 //! Where a route is served.
 
-use ferrix_api::ingressroute::IngressRouteSpec;
 use ferrix_table::table::EntryPointIndex;
 
 use super::version::Version;
@@ -20,10 +19,10 @@ pub(super) struct EntryPoints {
 }
 
 impl EntryPoints {
-    pub(super) fn all(&self) -> Vec<EntryPointIndex> {
+    pub(super) fn all(&self) -> Box<[EntryPointIndex]> {
         let mut all = [&*self.plain, &*self.secure].concat();
         all.sort_unstable();
-        all
+        all.into()
     }
 }
 
@@ -36,8 +35,8 @@ pub(super) fn choose(
     let settings = context.settings;
     let mut chosen = EntryPoints::default();
     let indices = || (0..=EntryPointIndex::MAX).zip(&settings.entry_points);
-    let tls = version.spec.tls.is_some();
-    let Some(named) = named(&version.spec) else {
+    let tls = version.tls.is_some();
+    let Some(named) = version.entry_points.each() else {
         for (index, entry_point) in indices().filter(|(_, it)| it.secure == tls) {
             match entry_point.secure {
                 true => chosen.secure.push(index),
@@ -87,23 +86,6 @@ pub(super) fn choose(
         indices.dedup();
     }
     chosen
-}
-
-/// The entry points that the route names, or `None`. Both fields together name none: the version
-/// is not good, and which is meant is not for us to guess.
-fn named(spec: &IngressRouteSpec) -> Option<Vec<(String, &str)>> {
-    match (&spec.entrypoint, &spec.entrypoints) {
-        (Some(_), Some(_)) => Some(Vec::new()),
-        (Some(name), None) => Some(vec![("spec.entrypoint".to_owned(), name)]),
-        (None, Some(names)) if !names.is_empty() => Some(
-            names
-                .iter()
-                .enumerate()
-                .map(|(place, name)| (format!("spec.entrypoints[{place}]"), name.as_str()))
-                .collect(),
-        ),
-        (None, _) => None,
-    }
 }
 
 /// The names of entry points.

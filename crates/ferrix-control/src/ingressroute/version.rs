@@ -4,42 +4,59 @@ use std::{fmt, sync::Arc};
 
 use ferrix_api::{
     IngressRoute,
-    ingressroute::{IngressRouteSpec, RouteRule, ServiceRef},
+    ingressroute::{IngressRouteSpec, RouteRule},
 };
 use ferrix_table::rules::{HostPattern, Route};
 
 use crate::{
+    names::shared,
     objects::{Kind, ObjectName, Origin},
     report::{Finding, Reason},
-    service,
+    service::{self, Reference},
     settings::Settings,
 };
 
-/// One version of an IngressRoute, compiled by itself.
-#[derive(Clone, Debug)]
+/// One version of an IngressRoute, compiled by itself. Of the object nothing else is kept.
+#[derive(Debug)]
 pub(crate) struct Version {
     /// What the table knows of it. Made once, so that unchanged routes share it.
     pub(super) route: Arc<Route>,
     pub(crate) origin: Origin,
     /// `metadata.generation`.
     pub(crate) generation: Option<i64>,
-    /// `metadata.creationTimestamp`, in seconds since 1970.
-    pub(crate) created: Option<i64>,
-    pub(super) spec: IngressRouteSpec,
+    class: Option<Arc<str>>,
+    pub(super) entry_points: Named,
+    /// The Secret that it names.
+    pub(super) tls: Option<Arc<str>>,
     /// `None` where it is wrong: nothing of this version can be served.
     pub(super) host: Option<HostPattern>,
-    pub(super) rules: Vec<GoodRule>,
+    pub(super) rules: Box<[GoodRule]>,
     /// What is wrong with it by itself. None: it is good.
-    pub(crate) faults: Vec<Finding>,
+    pub(crate) faults: Box<[Finding]>,
 }
 
-#[derive(Clone, Debug)]
+/// The entry points that a route names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    /// None: those that fit.
+    Fitting,
+    /// In `entrypoint`.
+    One(Arc<str>),
+    /// In `entrypoints`; not empty.
+    Several(Box<[Arc<str>]>),
+    /// In both: the version is not good, and which is meant is not for us to guess.
+    Unclear,
+}
+
+#[derive(Debug)]
 pub(super) struct GoodRule {
     pub(super) position: usize,
     pub(super) matches: Option<ferrix_rule::Rule>,
     pub(super) priority: i64,
     /// The Services that it names, in its order.
-    pub(super) names: Box<[ObjectName]>,
+    services: Box<[Reference]>,
+    /// Whether it names them in `services`.
+    listed: bool,
 }
 
 impl Version {
@@ -78,13 +95,10 @@ impl Version {
                 message,
             ));
         }
-        let namespace: Arc<str> = match &route.metadata.namespace {
-            Some(namespace) => namespace.as_str().into(),
-            None => "default".into(),
-        };
+        let namespace = route.metadata.namespace.as_deref().unwrap_or("default");
         let mut rules = Vec::with_capacity(spec.route.rules.len());
         for (position, rule) in spec.route.rules.iter().enumerate() {
-            match GoodRule::compile(&namespace, position, rule) {
+            match GoodRule::compile(namespace, position, rule) {
                 Ok(rule) => rules.push(rule),
                 Err(fault) => faults.push(fault),
             }
@@ -94,24 +108,46 @@ impl Version {
             .map(|fault| fault.located(&origin))
             .collect();
         let created = route.metadata.creation_timestamp.as_ref();
-        let created = created.map(|time| time.0.as_second());
         let generation = route.metadata.generation;
         Self {
             route: Arc::new(Route {
                 kind: Kind::IngressRoute.as_str(),
-                namespace: (*namespace).into(),
-                name: route.metadata.name.as_deref().unwrap_or_default().into(),
+                namespace: shared(namespace),
+                name: shared(route.metadata.name.as_deref().unwrap_or_default()),
                 generation: generation.unwrap_or_default(),
-                created,
+                created: created.map(|time| time.0.as_second()),
                 state: Arc::default(),
             }),
             generation,
-            created,
-            spec: spec.clone(),
+            class: spec.ingress_class_name.as_deref().map(shared),
+            entry_points: Named::of(spec),
+            tls: spec.tls.as_deref().map(shared),
             host,
-            rules,
+            rules: rules.into(),
             faults,
             origin,
+        }
+    }
+
+    /// A version of an object that was never decoded.
+    pub(super) fn undecodable(name: &ObjectName, origin: Origin) -> Self {
+        Self {
+            route: Arc::new(Route {
+                kind: Kind::IngressRoute.as_str(),
+                namespace: Arc::clone(&name.namespace),
+                name: Arc::clone(&name.name),
+                generation: 0,
+                created: None,
+                state: Arc::default(),
+            }),
+            origin,
+            generation: None,
+            class: None,
+            entry_points: Named::Fitting,
+            tls: None,
+            host: None,
+            rules: Box::default(),
+            faults: Box::default(),
         }
     }
 
@@ -120,13 +156,24 @@ impl Version {
         self.faults.is_empty()
     }
 
-    /// Whether compiling the object would give this version again.
-    pub(crate) fn is_of(&self, route: &IngressRoute, origin: &Origin) -> bool {
-        let created = route.metadata.creation_timestamp.as_ref();
-        self.spec == route.spec
-            && self.generation == route.metadata.generation
-            && self.created == created.map(|time| time.0.as_second())
-            && self.origin == *origin
+    /// Whether another version of the same object says the same.
+    fn same(&self, other: &Version) -> bool {
+        self.origin == other.origin
+            && self.generation == other.generation
+            && self.route.created == other.route.created
+            && self.class == other.class
+            && self.entry_points == other.entry_points
+            && self.tls == other.tls
+            && self.host == other.host
+            && self.faults == other.faults
+            && self.rules.len() == other.rules.len()
+            && (self.rules.iter().zip(&other.rules)).all(|(one, other)| one.same(other))
+    }
+
+    /// Every Service that it names, in its order.
+    pub(super) fn services(&self) -> impl Iterator<Item = &ObjectName> {
+        let references = self.rules.iter().flat_map(|rule| &rule.services);
+        references.map(|reference| &reference.service)
     }
 
     /// Whether the route is for this installation.
@@ -143,7 +190,7 @@ impl Version {
                 message,
             ));
         }
-        let class = self.spec.ingress_class_name.as_deref();
+        let class = self.class.as_deref();
         if !settings.serves_class(class) {
             let message = match class {
                 Some(class) => format!("ignored: class `{class}` is another installation's"),
@@ -160,7 +207,7 @@ impl Version {
 }
 
 impl GoodRule {
-    fn compile(namespace: &Arc<str>, position: usize, rule: &RouteRule) -> Result<Self, Finding> {
+    fn compile(namespace: &str, position: usize, rule: &RouteRule) -> Result<Self, Finding> {
         let field = |name: &str| format!("spec.route.rules[{position}]{name}");
         let matches = match rule.matches.as_deref().map(ferrix_rule::Rule::parse) {
             None => None,
@@ -185,8 +232,11 @@ impl GoodRule {
             (None, Some([])) => return refuse(".services", "expected at least one service"),
             _ => {}
         }
-        for (field, service) in services(position, rule) {
-            if let Some((name, message)) = service::check_reference(service) {
+        let listed = rule.services.is_some();
+        let references = || rule.service.iter().chain(rule.services.iter().flatten());
+        for (place, reference) in references().enumerate() {
+            if let Some((name, message)) = service::check_reference(reference) {
+                let field = ServiceField::new(position, listed, place);
                 let field = format!("{field}{name}");
                 return Err(Finding::problem(Reason::InvalidSpec, field, message));
             }
@@ -200,26 +250,61 @@ impl GoodRule {
             position,
             priority: rule.priority.unwrap_or_else(default_priority),
             matches,
-            names: services(position, rule)
-                .map(|(_, reference)| service::name(reference, namespace))
+            services: references()
+                .map(|reference| Reference::new(reference, namespace))
                 .collect(),
+            listed,
         })
+    }
+
+    fn same(&self, other: &GoodRule) -> bool {
+        // Rules can be equal that are not written in the same way.
+        let text = |rule: &Self| rule.matches.as_ref().map(|it| it.text().to_owned());
+        self.position == other.position
+            && self.priority == other.priority
+            && text(self) == text(other)
+            && self.services == other.services
+            && self.listed == other.listed
+    }
+
+    /// The services of the rule with their fields.
+    pub(super) fn services(&self) -> impl Iterator<Item = (ServiceField, &Reference)> {
+        let field = |place| ServiceField::new(self.position, self.listed, place);
+        let services = self.services.iter().enumerate();
+        services.map(move |(place, reference)| (field(place), reference))
+    }
+
+    /// The service of a rule that names one alone.
+    pub(super) fn only_service(&self) -> Option<&Reference> {
+        self.services.first().filter(|_| !self.listed)
     }
 }
 
-/// The services of a rule with their fields.
-pub(super) fn services(
-    rule: usize,
-    spec: &RouteRule,
-) -> impl Iterator<Item = (ServiceField, &ServiceRef)> {
-    let one = spec.service.iter();
-    let one = one.map(move |it| (ServiceField { rule, place: None }, it));
-    let several = spec.services.iter().flatten().enumerate();
-    let several = several.map(move |(place, it)| {
-        let place = Some(place);
-        (ServiceField { rule, place }, it)
-    });
-    one.chain(several)
+impl Named {
+    fn of(spec: &IngressRouteSpec) -> Self {
+        match (&spec.entrypoint, &spec.entrypoints) {
+            (Some(_), Some(_)) => Self::Unclear,
+            (Some(name), None) => Self::One(shared(name)),
+            (None, Some(names)) if !names.is_empty() => {
+                Self::Several(names.iter().map(|name| shared(name)).collect())
+            }
+            (None, _) => Self::Fitting,
+        }
+    }
+
+    /// Each name with its field, or `None` where those are meant that fit.
+    pub(super) fn each(&self) -> Option<Vec<(String, &str)>> {
+        match self {
+            Self::Fitting => None,
+            Self::One(name) => Some(vec![("spec.entrypoint".to_owned(), name)]),
+            Self::Several(names) => Some(
+                (names.iter().enumerate())
+                    .map(|(place, name)| (format!("spec.entrypoints[{place}]"), &**name))
+                    .collect(),
+            ),
+            Self::Unclear => Some(Vec::new()),
+        }
+    }
 }
 
 /// The field of a service. Most are never written out.
@@ -228,6 +313,13 @@ pub(super) struct ServiceField {
     rule: usize,
     /// In the list; `None` for the only one.
     place: Option<usize>,
+}
+
+impl ServiceField {
+    fn new(rule: usize, listed: bool, place: usize) -> Self {
+        let place = listed.then_some(place);
+        Self { rule, place }
+    }
 }
 
 impl fmt::Display for ServiceField {
@@ -269,16 +361,20 @@ impl Versions {
     /// Whether any version that may serve names a Secret.
     pub(crate) fn use_tls(&self) -> bool {
         let versions = std::iter::once(&self.newest).chain(&self.last_good);
-        versions.into_iter().any(|it| it.spec.tls.is_some())
+        versions.into_iter().any(|it| it.tls.is_some())
     }
 
-    /// Moves on to a newer version.
-    pub(crate) fn update(&mut self, newest: Version) {
+    /// Moves on to a newer version. Tells whether it says anything else.
+    pub(crate) fn update(&mut self, newest: Version) -> bool {
+        if self.newest.same(&newest) {
+            return false;
+        }
         let before = std::mem::replace(&mut self.newest, Arc::new(newest));
         if self.newest.is_good() {
             self.last_good = None;
         } else if before.is_good() {
             self.last_good = Some(before);
         }
+        true
     }
 }

@@ -378,7 +378,7 @@ fn status(entry: &Entry, count: &Count, seen: &Seen) -> IngressRouteStatus {
         }
     });
     IngressRouteStatus {
-        entry_points: entry.entry_points.clone(),
+        entry_points: entry.entry_points.to_vec(),
         replicas: is_programmed(entry).then(|| format!("{}/{}", count.serving, count.total)),
         conditions: conditions.collect(),
     }

@@ -29,8 +29,14 @@ impl Translation {
     ) -> bool {
         let mut news: Vec<(Kind, ObjectName, Option<Arc<Entry>>)> = Vec::new();
         for name in &concerned.routes {
-            let entry = self.route_entry(context, name);
-            news.push((Kind::IngressRoute, name.clone(), entry.map(Arc::new)));
+            let entry = self.route_entry(context, name).map(|mut entry| {
+                if let Some(usual) = &self.usual {
+                    entry.share(usual);
+                }
+                Arc::new(entry)
+            });
+            self.usual = entry.clone().or(self.usual.take());
+            news.push((Kind::IngressRoute, name.clone(), entry));
         }
         let mut tell = |kind, name: ObjectName, findings| {
             let entry = object_entry(context.world, kind, &name, findings);
@@ -103,7 +109,7 @@ impl Translation {
         } = *context;
         let service = world.service_of(name);
         let any = service.and_then(|service| self.backends.of_service(&service).first());
-        let slice = world.slice_of(any.map(|any| &any.backend), name);
+        let slice = world.slice_of(any.map(|any| &*any.backend), name);
         slice.map_or_else(Vec::new, |it| endpointslice::findings(settings, it))
     }
 }

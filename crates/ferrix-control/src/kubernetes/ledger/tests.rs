@@ -81,8 +81,8 @@ impl Desk {
             origin: Origin::Api,
             observed_generation: Some(generation),
             serving: Serving::Newest,
-            entry_points: vec!["web".to_owned()],
-            conditions: vec![
+            entry_points: ["web".to_owned()].into(),
+            conditions: [
                 condition(
                     ConditionType::Accepted,
                     good,
@@ -101,7 +101,8 @@ impl Desk {
                     programmed,
                     "Served on web.",
                 ),
-            ],
+            ]
+            .into(),
             findings: Vec::new(),
         };
         self.entries.insert(name.to_owned(), entry);
@@ -339,7 +340,7 @@ fn what_is_gone_or_not_ours_is_left_alone() {
         .see(ObjectName::new("default", "gone"), None, desk.now);
     desk.route("theirs", 1);
     desk.translated("theirs", 1, None);
-    desk.entries.get_mut("theirs").unwrap().conditions.clear();
+    desk.entries.get_mut("theirs").unwrap().conditions = Arc::default();
     desk.report();
     assert!(desk.write().is_empty());
 }
