@@ -82,6 +82,10 @@ fn sources() -> Sources {
         name: "web".into(),
         ..EntryPointCounters::default()
     };
+    let idle = EntryPointCounters {
+        name: "idle".into(),
+        ..EntryPointCounters::default()
+    };
     web.open_connections.add(3);
     web.requests.count(404, Duration::from_millis(1));
     let published = Arc::new(Published::default());
@@ -89,7 +93,7 @@ fn sources() -> Sources {
     Sources {
         table,
         counters: Arc::new(Counters {
-            entry_points: vec![web],
+            entry_points: vec![web, idle],
             panics: Counter::default(),
         }),
         reports: watch::channel(Arc::new(Report::default())).1,
@@ -268,6 +272,10 @@ fn numbers_are_those_of_the_table() {
         "ferrix_entry_point_requests_total{entry_point=\"web\",class=\"4xx\"} 1.0",
         "ferrix_entry_point_open_connections{entry_point=\"web\"} 3.0",
         "ferrix_entry_point_failures_total{entry_point=\"web\",reason=\"no_route\"} 0.0",
+        "ferrix_entry_point_requests_total{entry_point=\"idle\",class=\"2xx\"} 0.0",
+        "ferrix_entry_point_request_duration_seconds_bucket{le=\"+Inf\",entry_point=\"idle\"} 0",
+        "ferrix_entry_point_request_duration_seconds_count{entry_point=\"idle\"} 0",
+        "ferrix_entry_point_request_duration_seconds_sum{entry_point=\"idle\"} 0.0",
         "ferrix_route_requests_total{kind=\"IngressRoute\",namespace=\"default\",\
          name=\"a\\\"b\\\\c\",class=\"2xx\"} 2.0",
         "ferrix_route_requests_total{kind=\"IngressRoute\",namespace=\"default\",\
