@@ -1,23 +1,23 @@
-//! One copy of each name.
+//! One copy of each name, and of bytes that are the same in many objects.
 //!
 //! The same few namespaces stand in every object, and the name of a Service in its slices and in
 //! the routes that forward to it.
 
-use std::{cell::RefCell, collections::HashSet, sync::Arc};
+use std::{cell::RefCell, collections::HashSet, hash::Hash, sync::Arc};
 
 thread_local! {
     /// Of this thread, so that nobody waits: a source decodes and stores on one.
-    static NAMES: RefCell<Names> = RefCell::default();
+    static NAMES: RefCell<Known<str>> = RefCell::default();
+    static BYTES: RefCell<Known<[u8]>> = RefCell::default();
 }
 
-#[derive(Default)]
-struct Names {
-    known: HashSet<Arc<str>>,
+struct Known<T: ?Sized> {
+    known: HashSet<Arc<T>>,
     /// When there are more, those that nothing has any more are forgotten.
     bound: usize,
 }
 
-/// Fewer names are not worth to be looked through.
+/// Fewer are not worth to be looked through.
 const MIN_BOUND: usize = 256;
 
 /// The copy of a name that all share who ask for it.
@@ -25,19 +25,36 @@ pub(crate) fn shared(name: &str) -> Arc<str> {
     NAMES.with_borrow_mut(|names| names.shared(name))
 }
 
-impl Names {
-    fn shared(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.known.get(name) {
+/// The same for bytes.
+pub(crate) fn shared_bytes(bytes: &[u8]) -> Arc<[u8]> {
+    BYTES.with_borrow_mut(|known| known.shared(bytes))
+}
+
+impl<T: ?Sized> Default for Known<T> {
+    fn default() -> Self {
+        Self {
+            known: HashSet::new(),
+            bound: 0,
+        }
+    }
+}
+
+impl<T: ?Sized + Hash + Eq> Known<T> {
+    fn shared<'t>(&mut self, value: &'t T) -> Arc<T>
+    where
+        Arc<T>: From<&'t T>,
+    {
+        if let Some(known) = self.known.get(value) {
             return Arc::clone(known);
         }
         if self.known.len() >= self.bound {
-            self.known.retain(|name| Arc::strong_count(name) > 1);
+            self.known.retain(|known| Arc::strong_count(known) > 1);
             // Twice as many, so that the work is in proportion to what is new.
             self.bound = (2 * self.known.len()).max(MIN_BOUND);
         }
-        let name: Arc<str> = name.into();
-        self.known.insert(Arc::clone(&name));
-        name
+        let value: Arc<T> = value.into();
+        self.known.insert(Arc::clone(&value));
+        value
     }
 }
 
@@ -53,7 +70,7 @@ mod tests {
 
     #[test]
     fn names_that_nothing_has_are_forgotten() {
-        let mut names = Names::default();
+        let mut names = Known::<str>::default();
         let kept = names.shared("kept");
         for number in 0..10 * MIN_BOUND {
             names.shared(&number.to_string());

@@ -10,6 +10,8 @@ use std::{collections::HashMap, iter, sync::Arc};
 use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag, options};
 use serde_json::{Map, Number, Value};
 
+use crate::names;
+
 /// Deeper documents are refused. Manifests need about 10.
 const MAX_DEPTH: usize = 64;
 
@@ -28,7 +30,8 @@ pub struct Document {
 /// The line of a value, and of all that is below it.
 ///
 /// Kept for every object of a folder and read for messages only. So it is one run of bytes in place
-/// of a tree, and leaves out what is on the line of the value that it is in.
+/// of a tree, and leaves out what is on the line of the value that it is in. Lines count from that
+/// of the value above, so that objects that are written in the same way share their bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lines {
     line: u32,
@@ -154,7 +157,10 @@ impl Lines {
         let steps = field.split(['.', '[', ']']);
         for step in steps.filter(|step| !step.is_empty()) {
             match find(below, step) {
-                Some(found) => (line, below) = found,
+                Some((further, found)) => {
+                    line = line.wrapping_add(further);
+                    below = found;
+                }
                 None => break,
             }
         }
@@ -169,10 +175,10 @@ impl Lines {
 
     /// A field or an item, with all that is below it.
     fn child(&self, name: &str) -> Option<Self> {
-        let (line, below) = find(&self.below, name)?;
+        let (further, below) = find(&self.below, name)?;
         Some(Self {
-            line,
-            below: below.into(),
+            line: self.line.wrapping_add(further),
+            below: names::shared_bytes(below),
         })
     }
 }
@@ -181,7 +187,7 @@ impl From<&Tree> for Lines {
     fn from(tree: &Tree) -> Self {
         Self {
             line: tree.line,
-            below: tree.bytes().into(),
+            below: names::shared_bytes(&tree.bytes()),
         }
     }
 }
@@ -199,8 +205,8 @@ impl Tree {
         below.find(|(it, _)| it == name).map(|(_, tree)| tree)
     }
 
-    /// For each child: its name, its line, and what is below it in the same form; before the name
-    /// and before what is below, their lengths.
+    /// For each child: its name, how many lines it is further on, and what is below it in the same
+    /// form; before the name and before what is below, their lengths.
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (name, child) in &self.below {
@@ -210,7 +216,9 @@ impl Tree {
             }
             put_number(&mut bytes, name.len());
             bytes.extend_from_slice(name.as_bytes());
-            put_number(&mut bytes, child.line as usize);
+            // What an alias stands for may be above.
+            let further = child.line.wrapping_sub(self.line);
+            put_number(&mut bytes, further as usize);
             put_number(&mut bytes, below.len());
             bytes.extend_from_slice(&below);
         }
@@ -218,16 +226,16 @@ impl Tree {
     }
 }
 
-/// The child of this name: its line, and what is below it.
+/// The child of this name: how many lines it is further on, and what is below it.
 fn find<'b>(mut bytes: &'b [u8], name: &str) -> Option<(u32, &'b [u8])> {
     loop {
         let length = take_number(&mut bytes)?;
         let it = bytes.split_off(..length)?;
-        let line = take_number(&mut bytes)?;
+        let further = take_number(&mut bytes)?;
         let length = take_number(&mut bytes)?;
         let below = bytes.split_off(..length)?;
         if it == name.as_bytes() {
-            return Some((u32::try_from(line).ok()?, below));
+            return Some((u32::try_from(further).ok()?, below));
         }
     }
 }
