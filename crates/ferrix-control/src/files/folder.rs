@@ -41,8 +41,9 @@ const FRESH: Duration = Duration::from_millis(15);
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
-    /// In the order in which files come first.
-    files: BTreeMap<Arc<Path>, File>,
+    /// In the order in which files come first. Boxed: the nodes of a map that grows in order are
+    /// half empty.
+    files: BTreeMap<Arc<Path>, Box<File>>,
     /// What is said of files that claim what is taken from others.
     duplicates: BTreeMap<Arc<Path>, Vec<Finding>>,
     /// Files and folders that a remark was made about.
@@ -56,7 +57,7 @@ struct File {
     stamp: Option<Stamp>,
     /// The objects that it claims, in their order.
     claims: Box<[Claim]>,
-    findings: Vec<Finding>,
+    findings: Box<[Finding]>,
 }
 
 #[derive(Debug)]
@@ -345,7 +346,7 @@ impl Folder {
             taken: false,
         };
         file.claims = content.documents.iter().map(claim).collect();
-        file.findings = content.findings.clone();
+        file.findings = content.findings.as_slice().into();
         content
     }
 

@@ -53,7 +53,7 @@ fn service(name: &str) -> String {
 
 /// How many objects are taken from files.
 fn taken(folder: &Folder) -> usize {
-    folder.files.values().flat_map(File::taken).count()
+    folder.files.values().flat_map(|file| file.taken()).count()
 }
 
 fn open(root: &TempDir) -> Folder {
@@ -374,12 +374,8 @@ fn an_object_that_can_no_longer_be_decoded_is_rejected_and_not_removed() {
         changes[0].starts_with("! Service default/x spec.ports: "),
         "{changes:?}"
     );
-    let taken = folder.files.values().flat_map(File::taken);
-    assert!(
-        taken
-            .into_iter()
-            .any(|key| *key == Key::new(Kind::Service, "default", "x"))
-    );
+    let mut taken = folder.files.values().flat_map(|file| file.taken());
+    assert!(taken.any(|key| *key == Key::new(Kind::Service, "default", "x")));
 }
 
 #[test]
