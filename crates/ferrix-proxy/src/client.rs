@@ -110,15 +110,15 @@ impl<'c> Client<'c> {
     /// A response before the final one (RFC 9110, section 15.2).
     pub(crate) fn interim(&mut self, head: ResponseHead) -> Result<(), Gone> {
         match &mut self.side {
-            Side::Http1(http1) => http1.interim(&head),
+            Side::Http1(http1) => {
+                http1.interim(&head);
+                Ok(())
+            }
             Side::Http2(http2) => {
-                return http2
-                    .respond
-                    .send_informational(response(head))
-                    .map_err(|_| Gone);
+                let sent = http2.respond.send_informational(response(head));
+                sent.map_err(|_| Gone)
             }
         }
-        Ok(())
     }
 
     /// The header section of the final response; `end` where no body follows.
