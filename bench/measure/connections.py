@@ -1,17 +1,12 @@
 """New connections without TLS, each with one request."""
 
 from . import load
-from .rounds import interleave, sample
+from .rounds import a_few, sample
 
 
 def measure(bench, options):
     with bench.fleet(routes=options.routes) as fleet:
-        return {"new": interleave(
-                fleet,
-                min(options.rounds, 3),
-                lambda proxy: one(bench, proxy, options.seconds),
-                lambda proxy: one(bench, proxy, min(1, options.seconds)),
-            )}
+        return {"new": a_few(fleet, options, lambda proxy, seconds: one(bench, proxy, seconds))}
 
 
 def one(bench, proxy, seconds):

@@ -29,6 +29,16 @@ def interleave(fleet, rounds, measure, warm_up=None):
     return results
 
 
+def a_few(fleet, options, measure):
+    """At most three rounds of `measure(proxy, seconds)`, for what tells enough in them."""
+    return interleave(
+        fleet,
+        min(options.rounds, 3),
+        lambda proxy: measure(proxy, options.seconds),
+        lambda proxy: measure(proxy, min(1, options.seconds)),
+    )
+
+
 def sample(proxy, load):
     """What `load()` cost the proxy. `load` returns how many requests it was."""
     process: Process = proxy.process

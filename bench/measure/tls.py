@@ -1,18 +1,13 @@
 """New TLS connections, each with one request: full handshakes, and resumed ones."""
 
 from . import load
-from .rounds import interleave, sample
+from .rounds import a_few, sample
 
 
 def measure(bench, options):
     with bench.fleet(routes=options.routes) as fleet:
         return {
-            mode: interleave(
-                fleet,
-                min(options.rounds, 3),
-                lambda proxy: one(bench, proxy, mode, options.seconds),
-                lambda proxy: one(bench, proxy, mode, min(1, options.seconds)),
-            )
+            mode: a_few(fleet, options, lambda proxy, seconds: one(bench, proxy, mode, seconds))
             for mode in ("full", "resumed")
         }
 

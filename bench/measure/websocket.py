@@ -1,18 +1,13 @@
 """WebSocket messages of 100 B that a backend sends back: one message is one each way."""
 
 from . import load
-from .rounds import interleave, sample
+from .rounds import a_few, sample
 
 
 def measure(bench, options):
     names = [name for name in bench.names if name != "pingora"]
     with bench.fleet(names, routes=options.routes) as fleet:
-        return {"echo": interleave(
-                fleet,
-                min(options.rounds, 3),
-                lambda proxy: one(bench, proxy, options.seconds),
-                lambda proxy: one(bench, proxy, min(1, options.seconds)),
-            )}
+        return {"echo": a_few(fleet, options, lambda proxy, seconds: one(bench, proxy, seconds))}
 
 
 def one(bench, proxy, seconds):
