@@ -79,8 +79,11 @@ pub fn keeps_alive(version: Version, fields: &Fields) -> bool {
         }
         alive |= token.eq_ignore_ascii_case(b"keep-alive");
     }
-    // HTTP/1.0 has no codings: who names one may mean another end (RFC 9112, section 6.1).
-    alive && (version != Version::HTTP_10 || !fields.contains("transfer-encoding"))
+    // Who frames a body in two ways may mean another end, and so does HTTP/1.0 with a coding, which
+    // it does not know (RFC 9112, section 6.1).
+    let ambiguous = fields.contains("transfer-encoding")
+        && (version == Version::HTTP_10 || fields.contains("content-length"));
+    alive && !ambiguous
 }
 
 /// The elements of a list (RFC 9110, section 5.6.1), empty ones among them.

@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -14,8 +13,9 @@ use http::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::{
     failure::Failure,
-    headers::{self, RequestBody},
+    headers,
     io::Io,
+    outlet::Outlet,
     stream::StreamWriter,
     upstream::{Connection, Lease},
     wire::Wire,
@@ -95,14 +95,14 @@ impl Backend {
     pub(crate) async fn send(
         connection: Connection,
         head: &RequestHead,
-        body: RequestBody,
+        body: Framing,
         secure: bool,
     ) -> Result<Self, Broken> {
         match connection {
             Connection::Http1 { io, .. } => {
                 let mut wire = Wire::new(io);
                 wire.io.write(|out| head.write(out));
-                wire.begin(body.framing());
+                wire.begin(body);
                 Ok(Self::Http1(Box::new(Http1 {
                     wire,
                     method: head.method.clone(),
@@ -113,7 +113,7 @@ impl Backend {
             Connection::Http2 { send, lease, .. } => {
                 let request = http2_request(head, secure)?;
                 let mut send = send.ready().await?;
-                let end = body == RequestBody::None;
+                let end = body == Framing::Empty;
                 let (response, stream) = send.send_request(request, end)?;
                 Ok(Self::Http2(Box::new(Http2 {
                     response,
@@ -126,34 +126,23 @@ impl Backend {
         }
     }
 
+    /// Where the request's body goes.
+    pub(crate) fn out(&mut self) -> Outlet<'_> {
+        match self {
+            Self::Http1(http1) => Outlet::Wire(&mut http1.wire),
+            Self::Http2(http2) => Outlet::of(&mut http2.writer),
+        }
+    }
+
     /// A piece of the request body.
     pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Broken> {
-        match self {
-            Self::Http1(http1) => http1.wire.data(data).map_err(Broken::new),
-            Self::Http2(http2) => {
-                if let Some(writer) = &mut http2.writer {
-                    writer.push(data);
-                }
-                Ok(())
-            }
-        }
+        self.out().data(data).map_err(Broken::new)
     }
 
     /// The end of the request body.
     pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Broken> {
         let trailers = trailers.map(headers::prepare_trailers);
-        match self {
-            Self::Http1(http1) => match http1.wire.finish(trailers.as_ref()) {
-                true => Ok(()),
-                false => Err(Broken::new("the request body was cut short")),
-            },
-            Self::Http2(http2) => {
-                if let Some(writer) = &mut http2.writer {
-                    writer.finish(trailers);
-                }
-                Ok(())
-            }
-        }
+        self.out().finish(trailers).map_err(Broken::new)
     }
 
     /// The client left or the exchange failed: the backend need not go on.
@@ -201,42 +190,6 @@ impl Backend {
             }
         }
     }
-
-    /// Bytes that wait for the backend.
-    pub(crate) fn pending(&self) -> usize {
-        match self {
-            Self::Http1(http1) => http1.wire.io.pending(),
-            Self::Http2(http2) => http2.writer.as_ref().map_or(0, StreamWriter::pending),
-        }
-    }
-
-    pub(crate) fn is_drained(&self) -> bool {
-        self.pending() == 0
-    }
-
-    /// What leaves without waiting.
-    pub(crate) fn drain_now(&mut self) {
-        match self {
-            Self::Http1(http1) => http1.wire.io.drain_now(),
-            Self::Http2(http2) => {
-                if let Some(writer) = &mut http2.writer {
-                    writer.drain_now();
-                }
-            }
-        }
-    }
-
-    /// Ready when some of what waits has left; with an error when nothing can leave any more.
-    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Http1(http1) if http1.wire.io.is_drained() => Poll::Pending,
-            Self::Http1(http1) => http1.wire.io.poll_drain(cx),
-            Self::Http2(http2) => match &mut http2.writer {
-                Some(writer) if !writer.is_finished() => writer.poll_drain(cx),
-                _ => Poll::Pending,
-            },
-        }
-    }
 }
 
 impl Http1 {
@@ -255,10 +208,7 @@ impl Http1 {
         self.header_read = true;
         let framing = response_framing(&head, &self.method).map_err(Broken::new)?;
         self.wire.expect(framing);
-        let both =
-            head.fields.contains("transfer-encoding") && head.fields.contains("content-length");
-        self.keep_alive =
-            framing != Framing::UntilClose && !both && keeps_alive(head.version, &head.fields);
+        self.keep_alive = framing != Framing::UntilClose && keeps_alive(head.version, &head.fields);
         Poll::Ready(Ok(FromBackend::Header(head, framing == Framing::Empty)))
     }
 

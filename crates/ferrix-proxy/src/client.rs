@@ -1,7 +1,6 @@
 //! The client's side of an exchange, over HTTP/1 or an HTTP/2 stream.
 
 use std::{
-    io,
     net::SocketAddr,
     task::{Context, Poll, ready},
 };
@@ -15,6 +14,7 @@ use http::{HeaderMap, Method, Response, StatusCode, Version};
 use crate::{
     drain::Drain,
     headers::{self, Forwarding},
+    outlet::Outlet,
     stream::StreamWriter,
     wire::Wire,
 };
@@ -73,18 +73,13 @@ struct Http2 {
 impl<'c> Client<'c> {
     /// `head` is the request's, if it could be read.
     pub(crate) fn http1(wire: &'c mut Wire, head: Option<&RequestHead>, drain: &'c Drain) -> Self {
-        let both = |head: &RequestHead| {
-            head.fields.contains("transfer-encoding") && head.fields.contains("content-length")
-        };
         let expects = |head: &RequestHead| head.fields.contains("expect");
         Self::new(Side::Http1(Http1 {
             wire,
             drain,
             version: head.map_or(Version::HTTP_11, |head| head.version),
             wants_trailers: head.is_some_and(|head| headers::wants_trailers(&head.fields)),
-            // Who frames a body in two ways gets no second request (RFC 9112, section 6.1).
-            keep_alive: head
-                .is_some_and(|head| keeps_alive(head.version, &head.fields) && !both(head)),
+            keep_alive: head.is_some_and(|head| keeps_alive(head.version, &head.fields)),
             expects_continue: head.is_some_and(expects),
             upgraded: false,
         }))
@@ -145,34 +140,21 @@ impl<'c> Client<'c> {
     /// A piece of the response body.
     pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Gone> {
         self.sent += data.len() as u64;
-        match &mut self.side {
-            Side::Http1(http1) => http1.wire.data(data).map_err(|_| Gone)?,
-            Side::Http2(Http2 { writer, .. }) => {
-                if let Some(writer) = writer {
-                    writer.push(data);
-                }
-            }
-        }
-        Ok(())
+        self.out().data(data).map_err(|_| Gone)
     }
 
     /// The end of the response.
     pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Gone> {
-        let trailers = trailers.map(headers::prepare_trailers);
-        match &mut self.side {
-            Side::Http1(http1) => {
-                let trailers = trailers.filter(|_| http1.wants_trailers);
-                match http1.wire.finish(trailers.as_ref()) {
-                    true => Ok(()),
-                    false => Err(Gone),
-                }
-            }
-            Side::Http2(Http2 { writer, .. }) => {
-                if let Some(writer) = writer {
-                    writer.finish(trailers);
-                }
-                Ok(())
-            }
+        let trailers = trailers
+            .filter(|_| self.wants_trailers())
+            .map(headers::prepare_trailers);
+        self.out().finish(trailers).map_err(|_| Gone)
+    }
+
+    fn wants_trailers(&self) -> bool {
+        match &self.side {
+            Side::Http1(http1) => http1.wants_trailers,
+            Side::Http2(_) => true,
         }
     }
 
@@ -183,9 +165,15 @@ impl<'c> Client<'c> {
         }
     }
 
-    /// Whether the connection may carry another request after this one.
+    /// Whether the connection may carry another request after this one. Where the client waited for
+    /// permission to send a body, it is not known whether the body will come.
     pub(crate) fn keeps_alive(&self) -> bool {
-        matches!(&self.side, Side::Http1(http1) if http1.keep_alive)
+        match &self.side {
+            Side::Http1(http1) => {
+                http1.keep_alive && (!http1.expects_continue || http1.wire.is_done())
+            }
+            Side::Http2(_) => false,
+        }
     }
 
     /// Ends the exchange so that the client cannot take it for complete.
@@ -226,39 +214,11 @@ impl<'c> Client<'c> {
         }
     }
 
-    /// Bytes that wait for the client.
-    pub(crate) fn pending(&self) -> usize {
-        match &self.side {
-            Side::Http1(http1) => http1.wire.io.pending(),
-            Side::Http2(http2) => http2.writer.as_ref().map_or(0, StreamWriter::pending),
-        }
-    }
-
-    pub(crate) fn is_drained(&self) -> bool {
-        self.pending() == 0
-    }
-
-    /// What leaves without waiting.
-    pub(crate) fn drain_now(&mut self) {
+    /// Where the response's body goes.
+    pub(crate) fn out(&mut self) -> Outlet<'_> {
         match &mut self.side {
-            Side::Http1(http1) => http1.wire.io.drain_now(),
-            Side::Http2(http2) => {
-                if let Some(writer) = &mut http2.writer {
-                    writer.drain_now();
-                }
-            }
-        }
-    }
-
-    /// Ready when some of what waits has left; with an error when nothing can leave any more.
-    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.side {
-            Side::Http1(http1) if http1.wire.io.is_drained() => Poll::Pending,
-            Side::Http1(http1) => http1.wire.io.poll_drain(cx),
-            Side::Http2(http2) => match &mut http2.writer {
-                Some(writer) if !writer.is_finished() => writer.poll_drain(cx),
-                _ => Poll::Pending,
-            },
+            Side::Http1(http1) => Outlet::Wire(http1.wire),
+            Side::Http2(http2) => Outlet::of(&mut http2.writer),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ferrix_http1::{Fields, RequestHead};
+use ferrix_http1::{Fields, Framing, RequestHead};
 use ferrix_table::{
     Headers, Table,
     rules::Route,
@@ -31,7 +31,7 @@ use crate::{
     client::{Client, ClientConnection},
     deadline::Deadline,
     failure::Failure,
-    headers::{self, RequestBody, RequestId},
+    headers::{self, RequestId},
     relay::{self, Relay},
     request, route,
     upstream::Connection,
@@ -42,7 +42,7 @@ pub(crate) struct Incoming {
     pub(crate) head: RequestHead,
     /// What HTTP/2 has beside the fields.
     pub(crate) authority: Option<Authority>,
-    pub(crate) body: RequestBody,
+    pub(crate) body: Framing,
 }
 
 /// One request and all that works on it.
@@ -175,10 +175,10 @@ impl Exchange<'_, '_> {
 
         let Incoming { head, body, .. } = incoming;
         let limit = self.engine.settings.limits.body_bytes.as_u64();
-        if limit > 0 && matches!(body, RequestBody::Length(length) if *length > limit) {
+        if limit > 0 && matches!(body, Framing::Length(length) if *length > limit) {
             return Err(Failure::BodyTooLarge);
         }
-        let upgrade = *body == RequestBody::None
+        let upgrade = *body == Framing::Empty
             && service.protocol != Protocol::Http2
             && headers::wants_websocket(head);
         self.served.request_id =
@@ -291,7 +291,7 @@ impl Exchange<'_, '_> {
                 head.fields.append("Host", host.as_bytes());
             }
             let repeatable = more && may_repeat(relay, &connection);
-            let refusable = more && relay.body == RequestBody::None;
+            let refusable = more && relay.body == Framing::Empty;
             let sent = self.send(service, endpoint, connection, head, relay);
             match sent.await {
                 Ok(()) => return Ok(()),
@@ -449,7 +449,7 @@ impl Served {
 /// so the backend may have closed it just now, and doing it twice is the same as doing it once
 /// (RFC 9110, section 9.2.2).
 fn may_repeat(relay: &Relay<'_>, connection: &Connection) -> bool {
-    connection.is_reused() && relay.body == RequestBody::None && relay.method.is_idempotent()
+    connection.is_reused() && relay.body == Framing::Empty && relay.method.is_idempotent()
 }
 
 /// HTTP/2 names the host in `:authority`, and may split `Cookie` for compression; to rules and

@@ -52,27 +52,6 @@ impl Forwarding {
     }
 }
 
-/// How the body of a request is framed towards the backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequestBody {
-    /// There is none.
-    None,
-    /// `Content-Length` says.
-    Length(u64),
-    /// In chunks (or HTTP/2 data frames).
-    Stream,
-}
-
-impl RequestBody {
-    pub(crate) fn framing(self) -> Framing {
-        match self {
-            Self::None => Framing::Empty,
-            Self::Length(length) => Framing::Length(length),
-            Self::Stream => Framing::Chunked,
-        }
-    }
-}
-
 /// The value of `X-Request-Id`.
 pub(crate) type RequestId = SmallVec<[u8; 32]>;
 
@@ -83,7 +62,7 @@ pub(crate) type RequestId = SmallVec<[u8; 32]>;
 pub(crate) fn prepare_request(
     head: &mut RequestHead,
     forwarding: &Forwarding,
-    body: RequestBody,
+    body: Framing,
     upgrade: bool,
 ) -> Result<RequestId, Failure> {
     let fields = &mut head.fields;
@@ -105,13 +84,13 @@ pub(crate) fn prepare_request(
 
 /// A length may be said several times if all are equal; it is passed on once, or not at all where
 /// chunks say the end.
-fn frame(fields: &mut Fields, body: RequestBody) {
+fn frame(fields: &mut Fields, body: Framing) {
     match body {
-        RequestBody::Stream => {
+        Framing::Chunked => {
             fields.remove("content-length");
             fields.append("Transfer-Encoding", b"chunked");
         }
-        RequestBody::None | RequestBody::Length(_) => single_content_length(fields),
+        _ => single_content_length(fields),
     }
 }
 

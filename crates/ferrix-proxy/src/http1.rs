@@ -3,7 +3,7 @@
 use std::{future::Future, pin::pin, time::Duration};
 
 use bytes::Buf;
-use ferrix_http1::{Framing, HeadError, Piece, RequestHead, request_framing};
+use ferrix_http1::{HeadError, Piece, RequestHead, request_framing};
 
 use crate::{
     Engine,
@@ -12,7 +12,6 @@ use crate::{
     drain::LINGER,
     exchange::{self, Ending, Incoming},
     failure::Failure,
-    headers::RequestBody,
     io::Io,
     wire::Wire,
 };
@@ -93,7 +92,9 @@ async fn serve_request(
     deadline: &mut Deadline,
 ) -> Next {
     let read = match read_head(engine, &mut wire.io, deadline).await {
-        Ok(Some(head)) => request_body(&head).map(|body| (head, body)),
+        Ok(Some(head)) => request_framing(&head)
+            .map(|body| (head, body))
+            .map_err(|error| Failure::BadRequest(error.to_string().into())),
         Ok(None) => return Next::Abort,
         Err(failure) => Err(failure),
     };
@@ -105,8 +106,7 @@ async fn serve_request(
             return Next::Close;
         }
     };
-    wire.expect(body.framing());
-    let expects = head.fields.contains("expect");
+    wire.expect(body);
     let mut client = Client::http1(wire, Some(&head), &engine.drain);
     if last {
         client.close_after();
@@ -119,10 +119,8 @@ async fn serve_request(
     let ending = exchange::serve(engine, connection, &mut client, incoming, deadline).await;
     let keep_alive = client.keeps_alive();
     match ending {
-        // Whether the body that was announced will come is not known.
-        Ending::Complete if !keep_alive || (expects && !wire.is_done()) => Next::Close,
-        Ending::Complete => drain_body(wire, deadline).await,
-        Ending::Close => Next::Close,
+        Ending::Complete if keep_alive => drain_body(wire, deadline).await,
+        Ending::Complete | Ending::Close => Next::Close,
         Ending::Abort => Next::Abort,
     }
 }
@@ -189,14 +187,5 @@ fn head_failure(error: HeadError) -> Failure {
     match error {
         HeadError::TooManyFields => Failure::HeaderTooLarge,
         error => Failure::BadRequest(error.to_string().into()),
-    }
-}
-
-fn request_body(head: &RequestHead) -> Result<RequestBody, Failure> {
-    match request_framing(head) {
-        Ok(Framing::Length(length)) => Ok(RequestBody::Length(length)),
-        Ok(Framing::Chunked) => Ok(RequestBody::Stream),
-        Ok(Framing::Empty | Framing::UntilClose) => Ok(RequestBody::None),
-        Err(error) => Err(Failure::BadRequest(error.to_string().into())),
     }
 }

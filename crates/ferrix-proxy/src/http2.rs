@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ferrix_http1::{RequestHead, content_length};
+use ferrix_http1::{Framing, RequestHead, content_length};
 use h2::{RecvStream, server::SendResponse};
 use http::{Request, Version};
 use tokio::{
@@ -25,7 +25,6 @@ use crate::{
     client::{Client, ClientConnection},
     deadline::Deadline,
     exchange::{self, Ending, Incoming},
-    headers::RequestBody,
 };
 
 /// How long a connection without streams may take to say goodbye.
@@ -125,10 +124,10 @@ async fn serve_stream(
     let mut head = RequestHead::new(parts.method, target.as_bytes(), Version::HTTP_2);
     head.fields.extend(&parts.headers);
     let framing = match content_length(&head.fields) {
-        _ if body.is_end_stream() => RequestBody::None,
-        Ok(Some(length)) => RequestBody::Length(length),
+        _ if body.is_end_stream() => Framing::Empty,
+        Ok(Some(length)) => Framing::Length(length),
         // What is invalid is refused before it matters.
-        Ok(None) | Err(_) => RequestBody::Stream,
+        Ok(None) | Err(_) => Framing::Chunked,
     };
     let incoming = Incoming {
         head,

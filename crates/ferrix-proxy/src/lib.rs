@@ -24,6 +24,7 @@ mod http1;
 mod http2;
 mod io;
 mod listener;
+mod outlet;
 mod proxy_protocol;
 mod relay;
 mod request;

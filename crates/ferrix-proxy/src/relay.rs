@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ferrix_http1::{Piece, ResponseHead};
+use ferrix_http1::{Framing, Piece, ResponseHead};
 use ferrix_table::services::Endpoint;
 use http::{Method, StatusCode};
 
@@ -21,7 +21,7 @@ use crate::{
     client::{Client, Gone},
     deadline::Deadline,
     failure::Failure,
-    headers::{self, RequestBody},
+    headers,
     io::HIGH_WATER,
     settings::Timeouts,
 };
@@ -33,7 +33,7 @@ const LEAST_TAKEN: u64 = 4096;
 pub(crate) struct Relay<'r> {
     pub(crate) engine: &'r Engine,
     pub(crate) method: Method,
-    pub(crate) body: RequestBody,
+    pub(crate) body: Framing,
     pub(crate) upgrade: bool,
 }
 
@@ -98,18 +98,18 @@ pub(crate) async fn relay(
 ) -> Result<bool, Broken> {
     let timeouts = &relay.engine.settings.timeouts;
     let mut progress = Progress {
-        request_done: relay.body == RequestBody::None,
+        request_done: relay.body == Framing::Empty,
         response_done: false,
         deaf: false,
         taken: None,
     };
     if progress.request_done {
-        backend.drain_now();
+        backend.out().drain_now();
     }
     loop {
         if progress.response_done {
-            client.drain_now();
-            if client.is_drained() {
+            client.out().drain_now();
+            if client.out().is_drained() {
                 break;
             }
         }
@@ -139,10 +139,10 @@ pub(crate) async fn relay(
         }
     }
     if client.is_upgraded() {
-        backend.drain_now();
+        backend.out().drain_now();
         return Ok(false);
     }
-    Ok(progress.request_done && !progress.deaf && backend.is_drained())
+    Ok(progress.request_done && !progress.deaf && backend.out().is_drained())
 }
 
 /// Passes a part of the response on. Returns whether it was the end, and so finished the response
@@ -216,23 +216,23 @@ impl Progress {
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
         if !self.response_done {
-            if client.pending() < HIGH_WATER
+            if client.out().pending() < HIGH_WATER
                 && let Poll::Ready(part) = backend.poll_read(cx)
             {
                 return Poll::Ready(Event::Response(part));
             }
             if !self.deaf
-                && (self.request_done || backend.pending() < HIGH_WATER)
+                && (self.request_done || backend.out().pending() < HIGH_WATER)
                 && let Poll::Ready(part) = client.poll_read(cx, self.request_done)
             {
                 return Poll::Ready(Event::Request(part));
             }
         }
-        if let Poll::Ready(drained) = client.poll_drain(cx) {
+        if let Poll::Ready(drained) = client.out().poll_drain(cx) {
             return Poll::Ready(Event::ClientDrained(drained));
         }
         if !self.deaf
-            && let Poll::Ready(drained) = backend.poll_drain(cx)
+            && let Poll::Ready(drained) = backend.out().poll_drain(cx)
         {
             return Poll::Ready(Event::BackendDrained(drained));
         }
@@ -244,14 +244,14 @@ impl Progress {
     fn set_deadline(
         &mut self,
         deadline: &mut Deadline,
-        client: &Client<'_>,
-        backend: &Backend,
+        client: &mut Client<'_>,
+        backend: &mut Backend,
         timeouts: &Timeouts,
     ) {
         if client.is_upgraded() {
             deadline.set(timeouts.upgraded);
-        } else if !client.is_drained() {
-            let taken = client.sent.saturating_sub(client.pending() as u64);
+        } else if !client.out().is_drained() {
+            let taken = client.sent.saturating_sub(client.out().pending() as u64);
             if self
                 .taken
                 .is_none_or(|before| taken >= before + LEAST_TAKEN)
@@ -268,13 +268,13 @@ impl Progress {
         self.taken = None;
     }
 
-    fn waits_for_client(&self, backend: &Backend) -> bool {
-        !self.request_done && !self.deaf && backend.pending() < HIGH_WATER
+    fn waits_for_client(&self, backend: &mut Backend) -> bool {
+        !self.request_done && !self.deaf && backend.out().pending() < HIGH_WATER
     }
 
     /// Who kept the other waiting.
-    fn blame(&self, client: &Client<'_>, backend: &Backend) -> Failure {
-        if client.is_upgraded() || !client.is_drained() {
+    fn blame(&self, client: &mut Client<'_>, backend: &mut Backend) -> Failure {
+        if client.is_upgraded() || !client.out().is_drained() {
             Failure::ClientGone
         } else if self.waits_for_client(backend) {
             Failure::BodyTimeout
@@ -296,10 +296,10 @@ pub(crate) async fn flush(
     limit: Duration,
 ) -> Result<(), Gone> {
     deadline.set(limit);
-    while !client.is_drained() {
+    while !client.out().is_drained() {
         tokio::select! {
             biased;
-            drained = poll_fn(|cx| client.poll_drain(cx)) => drained.map_err(|_| Gone)?,
+            drained = poll_fn(|cx| client.out().poll_drain(cx)) => drained.map_err(|_| Gone)?,
             () = deadline.passed() => return Err(Gone),
         }
     }

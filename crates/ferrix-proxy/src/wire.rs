@@ -21,18 +21,10 @@ const READ: (usize, usize) = (4 * 1024, 256 * 1024);
 pub(crate) struct Wire {
     pub(crate) io: Io,
     decoder: Decoder,
-    encoder: Encoder,
+    /// How what is sent is framed; what is left of a length.
+    encoder: Framing,
     /// How much to read at once: what came last time tells.
     read_size: usize,
-}
-
-/// How what is sent is framed.
-#[derive(Debug)]
-enum Encoder {
-    /// This many bytes may follow.
-    Length(u64),
-    Chunked,
-    UntilClose,
 }
 
 /// A message that cannot go on.
@@ -44,6 +36,8 @@ pub(crate) enum WireError {
     Body(#[from] BodyError),
     #[error("the body is longer than announced")]
     Excess,
+    #[error("the body is shorter than announced")]
+    Short,
 }
 
 impl Wire {
@@ -52,7 +46,7 @@ impl Wire {
         Self {
             io,
             decoder: Decoder::new(Framing::Empty),
-            encoder: Encoder::Length(0),
+            encoder: Framing::Empty,
             read_size: 4 * READ.0,
         }
     }
@@ -64,12 +58,7 @@ impl Wire {
 
     /// A message with this body goes out from here.
     pub(crate) fn begin(&mut self, body: Framing) {
-        self.encoder = match body {
-            Framing::Empty => Encoder::Length(0),
-            Framing::Length(length) => Encoder::Length(length),
-            Framing::Chunked => Encoder::Chunked,
-            Framing::UntilClose => Encoder::UntilClose,
-        };
+        self.encoder = body;
     }
 
     /// Whether the message that comes in is complete.
@@ -106,16 +95,18 @@ impl Wire {
     /// [`WireError::Excess`]
     pub(crate) fn data(&mut self, data: Bytes) -> Result<(), WireError> {
         match &mut self.encoder {
-            Encoder::Length(left) => {
+            Framing::Empty if data.is_empty() => {}
+            Framing::Empty => return Err(WireError::Excess),
+            Framing::Length(left) => {
                 *left = left
                     .checked_sub(data.len() as u64)
                     .ok_or(WireError::Excess)?;
                 self.io.push(data);
             }
-            Encoder::UntilClose => self.io.push(data),
+            Framing::UntilClose => self.io.push(data),
             // An empty chunk would end the body.
-            Encoder::Chunked if data.is_empty() => {}
-            Encoder::Chunked => {
+            Framing::Chunked if data.is_empty() => {}
+            Framing::Chunked => {
                 self.io.write(|out| write_hexadecimal(out, data.len()));
                 self.io.push(data);
                 self.io.write(|out| out.extend_from_slice(b"\r\n"));
@@ -124,16 +115,18 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends the end of the body. Returns whether it was due: a body with a length may not end
-    /// before it.
-    pub(crate) fn finish(&mut self, trailers: Option<&HeaderMap>) -> bool {
+    /// Sends the end of the body.
+    ///
+    /// # Errors
+    /// [`WireError::Short`]
+    pub(crate) fn finish(&mut self, trailers: Option<&HeaderMap>) -> Result<(), WireError> {
         match self.encoder {
-            Encoder::Length(left) => return left == 0,
-            Encoder::UntilClose => {}
-            Encoder::Chunked => self.io.write(|out| write_last_chunk(out, trailers)),
+            Framing::Length(1..) => return Err(WireError::Short),
+            Framing::Chunked => self.io.write(|out| write_last_chunk(out, trailers)),
+            Framing::Empty | Framing::Length(0) | Framing::UntilClose => {}
         }
-        self.encoder = Encoder::Length(0);
-        true
+        self.encoder = Framing::Empty;
+        Ok(())
     }
 }
 

@@ -273,6 +273,10 @@ fn a_coding_in_http_1_0_ends_the_connection() {
         let fields = fields(&[("Connection", b"keep-alive"), ("transfer-Encoding", coding)]);
         assert!(!keeps_alive(Version::HTTP_10, &fields), "{fields:?}");
         assert!(keeps_alive(Version::HTTP_11, &fields), "{fields:?}");
+        let mut both = fields.clone();
+        both.append("content-length", b"5");
+        assert!(!keeps_alive(Version::HTTP_11, &both), "{both:?}");
+        assert!(keeps_alive(Version::HTTP_11, &fields), "{fields:?}");
     }
 }
 

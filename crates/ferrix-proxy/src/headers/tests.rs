@@ -31,7 +31,7 @@ fn forwarding(trusted: &str) -> Forwarding {
 fn prepared(fields: &[(&'static str, &str)], trusted: &str) -> Result<Vec<String>, Failure> {
     let mut head = request(fields);
     head.fields.append("Host", b"example.com");
-    let id = prepare_request(&mut head, &forwarding(trusted), RequestBody::None, false)?;
+    let id = prepare_request(&mut head, &forwarding(trusted), Framing::Empty, false)?;
     assert_eq!(head.fields.get("x-request-id"), Some(&id[..]));
     head.fields.remove("host");
     head.fields.remove("x-request-id");
