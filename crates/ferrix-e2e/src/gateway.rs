@@ -1,7 +1,7 @@
 //! A running data plane on ports of its own.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -52,8 +52,7 @@ impl Gateway {
         }
         let entry_point = |name: &str, secure: bool| -> EntryPoint {
             let text = format!(
-                "{{name: {name}, address: 127.0.0.1, port: 0, secure: {secure}, \
-                 proxy_protocol: {proxy_protocol}}}"
+                "{{name: {name}, port: 0, secure: {secure}, proxy_protocol: {proxy_protocol}}}"
             );
             serde_yaml_ng::from_str(&text).unwrap()
         };
@@ -62,7 +61,11 @@ impl Gateway {
         publisher.publish(routes.into_table());
         let proxy = Bound::new(entry_points, settings, reader, None).unwrap();
         let proxy = proxy.serve().unwrap();
-        let address = |index: usize| proxy.addresses()[index].1;
+        // As in a cluster: the sockets are for both families of addresses, clients use IPv4.
+        let address = |index: usize| {
+            let listening = proxy.addresses()[index].1;
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listening.port())
+        };
         Self {
             web: address(0),
             websecure: address(1),

@@ -16,8 +16,8 @@ use crate::{
     headers,
     io::Io,
     outlet::Outlet,
+    pool::{Connection, Lease},
     stream::StreamWriter,
-    upstream::{Connection, Lease},
     wire::Wire,
 };
 

@@ -10,9 +10,10 @@ use ferrix_http1::{Framing, Piece, RequestHead, ResponseHead, keeps_alive};
 use ferrix_table::table::EntryPointIndex;
 use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, Method, Response, StatusCode, Version};
+use pingora_core::server::ShutdownWatch;
 
 use crate::{
-    drain::Drain,
+    drain,
     headers::{self, Forwarding},
     outlet::Outlet,
     stream::StreamWriter,
@@ -29,6 +30,8 @@ pub(crate) struct ClientConnection {
     /// The name the client gave in the TLS handshake, in canonical form.
     pub(crate) server_name: Option<String>,
     pub(crate) forwarding: Forwarding,
+    /// Tells when the connection is to end. Nobody waits on this one: see [`drain::has_begun`].
+    pub(crate) shutdown: ShutdownWatch,
 }
 
 /// The client is gone, or does not keep to the protocol.
@@ -52,7 +55,7 @@ enum Side<'c> {
 /// A request over HTTP/1.
 struct Http1<'c> {
     wire: &'c mut Wire,
-    drain: &'c Drain,
+    shutdown: &'c ShutdownWatch,
     version: Version,
     wants_trailers: bool,
     /// Whether the connection goes on after this request.
@@ -72,11 +75,15 @@ struct Http2 {
 
 impl<'c> Client<'c> {
     /// `head` is the request's, if it could be read.
-    pub(crate) fn http1(wire: &'c mut Wire, head: Option<&RequestHead>, drain: &'c Drain) -> Self {
+    pub(crate) fn http1(
+        wire: &'c mut Wire,
+        head: Option<&RequestHead>,
+        shutdown: &'c ShutdownWatch,
+    ) -> Self {
         let expects = |head: &RequestHead| head.fields.contains("expect");
         Self::new(Side::Http1(Http1 {
             wire,
-            drain,
+            shutdown,
             version: head.map_or(Version::HTTP_11, |head| head.version),
             wants_trailers: head.is_some_and(|head| headers::wants_trailers(&head.fields)),
             keep_alive: head.is_some_and(|head| keeps_alive(head.version, &head.fields)),
@@ -249,7 +256,7 @@ impl Http1<'_> {
         if framing == Framing::Chunked {
             head.fields.append("Transfer-Encoding", b"chunked");
         }
-        self.keep_alive &= framing != Framing::UntilClose && !self.drain.has_begun();
+        self.keep_alive &= framing != Framing::UntilClose && !drain::has_begun(self.shutdown);
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             match self.keep_alive {
                 false => head.fields.append("Connection", b"close"),

@@ -1,80 +1,147 @@
 //! A client connection: who it is from, and which protocol it speaks.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{future::poll_fn, io, net::SocketAddr, sync::Arc};
 
+use async_trait::async_trait;
+use bytes::BytesMut;
 use ferrix_table::table::EntryPointIndex;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use pingora_core::{
+    apps::ServerApp,
+    listeners::tls::Acceptor,
+    protocols::{ALPN, Ssl},
+    server::ShutdownWatch,
+};
 
 use crate::{
     Engine,
     client::ClientConnection,
-    counters::EntryPointCounters,
-    drain::LINGER,
+    drain::{self, LINGER},
     headers::Forwarding,
     http1, http2,
-    io::{Io, Transport},
+    io::{Io, poll_read_some},
     proxy_protocol,
     settings::EntryPoint,
-    tls,
+    transport::{self, L4, Stream, Tls},
 };
 
 /// What all connections of an entry point share.
 pub(crate) struct Entry {
     pub(crate) index: EntryPointIndex,
     pub(crate) settings: EntryPoint,
-    pub(crate) tls: Option<TlsAcceptor>,
+    /// The port that the socket really has.
+    pub(crate) port: u16,
+    pub(crate) tls: Option<Acceptor>,
+}
+
+/// The application that Pingora hands a connection to. There is one for each connection, because it
+/// knows the peer: Pingora's own way to carry addresses (`SocketDigest`) takes 350 bytes for as long
+/// as the connection lives.
+pub(crate) struct Application {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) entry: Arc<Entry>,
+    /// Whoever connected, in canonical form.
+    pub(crate) peer: SocketAddr,
 }
 
 /// The first bytes of HTTP/2 with prior knowledge (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves one connection to its end. What needs much memory for a while is boxed: a connection over
-/// HTTP/1 should not keep room for a handshake and for HTTP/2.
-pub(crate) async fn serve(
-    engine: Arc<Engine>,
-    entry: Arc<Entry>,
-    stream: TcpStream,
-    peer: SocketAddr,
-) {
-    let mut stream = stream;
-    let counters = engine.counters(entry.index);
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "connection lost before it was used");
-        return;
+#[async_trait]
+impl ServerApp for Application {
+    /// Serves one connection to its end.
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        // TLS is ours to begin, so that nothing but a plain stream comes in.
+        if let Some(stream) = transport::plain(stream) {
+            self.serve(stream, shutdown).await;
+        }
+        None
     }
-    let Some(client) = real_client(&engine, &entry, &mut stream, peer).await else {
-        counters.refused_connections.add(1);
-        return;
-    };
-    let Ok(local) = stream.local_addr() else {
-        return;
-    };
-    let trusted = &engine.settings.forwarded.trusted;
-    let mut connection = ClientConnection {
-        entry_point: entry.index,
-        secure: entry.tls.is_some(),
-        client,
-        server_name: None,
-        forwarding: Forwarding::new(trusted, peer.ip(), client.ip(), local, entry.tls.is_some()),
-    };
-    match &entry.tls {
-        Some(acceptor) => {
-            let handshake = handshake(&engine, counters, acceptor, stream, peer);
-            let Some(stream) = Box::pin(handshake).await else {
-                return;
-            };
-            let session = stream.get_ref().1;
-            connection.server_name = session.server_name().map(canonical_name);
-            let http2 = session.alpn_protocol() == Some(b"h2");
-            let transport = Transport::TlsServer(stream);
-            if http2 {
-                Box::pin(http2::serve(engine, connection, transport)).await;
-            } else {
-                http1::serve(&engine, &connection, Io::new(transport)).await;
+}
+
+impl Application {
+    /// What needs much memory for a while is boxed: a connection over HTTP/1 should not keep room
+    /// for a handshake and for HTTP/2.
+    async fn serve(&self, stream: Box<L4>, shutdown: &ShutdownWatch) {
+        let mut stream = stream;
+        let Self {
+            engine,
+            entry,
+            peer,
+        } = self;
+        let Some(client) = self.real_client(&mut stream).await else {
+            engine.counters(entry.index).refused_connections.add(1);
+            return;
+        };
+        let secure = entry.tls.is_some();
+        let trusted = &engine.settings.forwarded.trusted;
+        let mut connection = ClientConnection {
+            entry_point: entry.index,
+            secure,
+            client,
+            server_name: None,
+            forwarding: Forwarding::new(trusted, peer.ip(), client.ip(), entry.port, secure),
+            shutdown: shutdown.clone(),
+        };
+        let Some(acceptor) = &entry.tls else {
+            return serve_plain(engine, connection, stream).await;
+        };
+        let Some(stream) = Box::pin(self.handshake(acceptor, stream)).await else {
+            return;
+        };
+        connection.server_name = stream.server_name().map(canonical_name);
+        if stream.selected_alpn_proto() == Some(ALPN::H2) {
+            Box::pin(http2::serve(engine, connection, stream)).await;
+        } else {
+            http1::serve(engine, &connection, Io::new(stream)).await;
+        }
+    }
+
+    /// The client that a PROXY protocol header names, where one is due.
+    async fn real_client(&self, stream: &mut L4) -> Option<SocketAddr> {
+        let Self {
+            engine,
+            entry,
+            peer,
+        } = self;
+        let networks = &entry.settings.proxy_protocol;
+        if !networks.iter().any(|network| network.contains(&peer.ip())) {
+            return Some(*peer);
+        }
+        let limit = engine.settings.timeouts.tls_handshake;
+        match tokio::time::timeout(limit, proxy_protocol::read(stream)).await {
+            Ok(Ok(client)) => Some(client.unwrap_or(*peer)),
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "bad PROXY protocol header");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(%peer, "no PROXY protocol header in time");
+                None
             }
         }
-        None => serve_plain(engine, connection, Io::new(Transport::Tcp(stream))).await,
+    }
+
+    /// The handshake, within its deadline.
+    async fn handshake(&self, acceptor: &Acceptor, stream: Box<L4>) -> Option<Box<Tls>> {
+        let mut stream = *stream;
+        let handshake = async {
+            let hello = transport::read_hello(&mut stream).await?;
+            transport::accept(acceptor, hello, stream).await
+        };
+        let limit = self.engine.settings.timeouts.tls_handshake;
+        let result = tokio::time::timeout(limit, handshake).await;
+        match result.map_err(io::Error::from).flatten() {
+            Ok(stream) => Some(Box::new(stream)),
+            Err(error) => {
+                self.engine.counters(self.entry.index).tls_failures.add(1);
+                tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
+                None
+            }
+        }
     }
 }
 
@@ -82,82 +149,39 @@ fn canonical_name(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// The client that a PROXY protocol header names, where one is due.
-async fn real_client(
-    engine: &Engine,
-    entry: &Entry,
-    stream: &mut TcpStream,
-    peer: SocketAddr,
-) -> Option<SocketAddr> {
-    let ip = peer.ip().to_canonical();
-    let peer = SocketAddr::new(ip, peer.port());
-    if !entry
-        .settings
-        .proxy_protocol
-        .iter()
-        .any(|network| network.contains(&ip))
-    {
-        return Some(peer);
-    }
-    let limit = engine.settings.timeouts.tls_handshake;
-    match tokio::time::timeout(limit, proxy_protocol::read(stream)).await {
-        Ok(Ok(client)) => Some(client.unwrap_or(peer)),
-        Ok(Err(error)) => {
-            tracing::debug!(%peer, %error, "bad PROXY protocol header");
-            None
-        }
-        Err(_) => {
-            tracing::debug!(%peer, "no PROXY protocol header in time");
-            None
-        }
-    }
-}
-
-async fn handshake(
-    engine: &Engine,
-    counters: &EntryPointCounters,
-    acceptor: &TlsAcceptor,
-    stream: TcpStream,
-    peer: SocketAddr,
-) -> Option<Box<tokio_rustls::server::TlsStream<TcpStream>>> {
-    match tls::accept(acceptor, stream, engine.settings.timeouts.tls_handshake).await {
-        Ok(stream) => Some(Box::new(stream)),
-        Err(error) => {
-            counters.tls_failures.add(1);
-            tracing::debug!(%peer, %error, "TLS handshake failed");
-            None
-        }
-    }
-}
-
 /// On a plain port the first bytes tell HTTP/2 from HTTP/1.
-async fn serve_plain(engine: Arc<Engine>, connection: ClientConnection, io: Io) {
-    let mut io = io;
+async fn serve_plain(engine: &Arc<Engine>, connection: ClientConnection, stream: Box<L4>) {
+    let mut stream = stream;
+    let shutdown = connection.shutdown.clone();
     let drained = async {
-        engine.drain.watch().await;
+        drain::begins(shutdown).await;
         tokio::time::sleep(LINGER).await;
     };
-    let first = tokio::select! {
+    let read = tokio::select! {
         biased;
-        first = read_first(&engine, &mut io) => first,
+        read = read_first(engine, &mut stream) => read,
         () = drained => return,
     };
-    if first.is_err() {
-        return;
-    }
-    if io.read.starts_with(PREFACE) {
-        Box::pin(http2::serve(engine, connection, io.into_rewound())).await;
+    let Ok(read) = read else { return };
+    if read.starts_with(PREFACE) {
+        stream.rewind(&read);
+        Box::pin(http2::serve(engine, connection, stream)).await;
     } else {
-        http1::serve(&engine, &connection, io).await;
+        http1::serve(engine, &connection, Io::resumed(stream, read)).await;
     }
 }
 
 /// Reads until the bytes are the preface or cannot become it.
-async fn read_first(engine: &Engine, io: &mut Io) -> io::Result<()> {
+async fn read_first(engine: &Engine, stream: &mut L4) -> io::Result<BytesMut> {
     let timeouts = &engine.settings.timeouts;
-    let mut more = tokio::time::timeout(timeouts.keep_alive, io.read_head()).await??;
-    while more > 0 && io.read.len() < PREFACE.len() && PREFACE.starts_with(&io.read) {
-        more = tokio::time::timeout(timeouts.header, io.read_head()).await??;
+    let mut read = BytesMut::new();
+    let mut limit = timeouts.keep_alive;
+    loop {
+        let reading = poll_fn(|cx| poll_read_some(stream, &mut read, cx));
+        let more = tokio::time::timeout(limit, reading).await??;
+        if more == 0 || read.len() >= PREFACE.len() || !PREFACE.starts_with(&read) {
+            return Ok(read);
+        }
+        limit = timeouts.header;
     }
-    Ok(())
 }

@@ -3,48 +3,49 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use pingora_core::server::ShutdownWatch;
+use tokio::sync::{Notify, watch};
 
 /// How long an idle connection may still bring a request after the drain has begun: it may have
 /// been on its way.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// Shared by all connections.
+/// The end of one listener and of the connections that it accepted. Connections learn of it by
+/// Pingora's [`ShutdownWatch`].
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
-    begun: AtomicBool,
-    begin: Arc<Notify>,
+    shutdown: watch::Sender<bool>,
     connections: AtomicUsize,
     idle: Notify,
+}
+
+/// Whether the drain has begun. `shutdown` must be one that nobody has waited on: the question is
+/// whether anything was said since it was made, which takes no lock.
+pub(crate) fn has_begun(shutdown: &ShutdownWatch) -> bool {
+    shutdown.has_changed().unwrap_or(true)
+}
+
+/// Resolves once the drain begins. One of these serves a connection for its whole life.
+pub(crate) async fn begins(shutdown: ShutdownWatch) {
+    let mut shutdown = shutdown;
+    // A listener that is gone without a word has ended too.
+    let _ = shutdown.wait_for(|begun| *begun).await;
 }
 
 impl Drain {
     /// Tells every connection to finish.
     pub(crate) fn begin(&self) {
-        self.begun.store(true, SeqCst);
-        self.begin.notify_waiters();
+        self.shutdown.send_replace(true);
     }
 
-    pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(SeqCst)
-    }
-
-    /// Resolves once the drain begins. One of these serves a connection for its whole life.
-    pub(crate) fn watch(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
-        let notified = Arc::clone(&self.begin).notified_owned();
-        let drain = Arc::clone(self);
-        async move {
-            let mut notified = std::pin::pin!(notified);
-            notified.as_mut().enable();
-            if !drain.has_begun() {
-                notified.await;
-            }
-        }
+    /// What connections are given.
+    pub(crate) fn watch(&self) -> ShutdownWatch {
+        self.shutdown.subscribe()
     }
 
     /// Counts a connection until the guard is dropped.

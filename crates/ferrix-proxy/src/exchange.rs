@@ -32,9 +32,9 @@ use crate::{
     deadline::Deadline,
     failure::Failure,
     headers::{self, RequestId},
+    pool::Connection,
     relay::{self, Relay},
     request, route,
-    upstream::Connection,
 };
 
 /// A request as the codec of its connection gave it.
@@ -265,15 +265,15 @@ impl Exchange<'_, '_> {
             }
             let more = usize::from(self.served.attempts) < engine.settings.upstream.attempts;
             tried.push(endpoint.address);
-            let (connector, protocol) = (&engine.connector, &service.protocol);
+            let (upstream, protocol) = (&engine.upstream, &service.protocol);
             let pooled = match fresh {
                 true => None,
-                false => connector.pooled(endpoint, protocol, relay.upgrade),
+                false => upstream.pooled(endpoint, protocol, relay.upgrade),
             };
             let connected = match pooled {
                 Some(connection) => Ok(connection),
                 // Boxed, because it is large and rare.
-                None => Box::pin(connector.connect(endpoint, protocol, fresh, relay.upgrade)).await,
+                None => Box::pin(upstream.connect(endpoint, protocol, fresh, relay.upgrade)).await,
             };
             let connection = match connected {
                 Ok(connection) => connection,
@@ -326,8 +326,8 @@ impl Exchange<'_, '_> {
         match relay::relay(relay, self.client, &mut backend, self.deadline, received).await {
             Ok(complete) => {
                 if complete && let Some(io) = backend.into_reusable() {
-                    let connector = &relay.engine.connector;
-                    connector.release(endpoint, &service.protocol, io);
+                    let upstream = &relay.engine.upstream;
+                    upstream.release(endpoint, &service.protocol, io);
                 }
                 Ok(())
             }

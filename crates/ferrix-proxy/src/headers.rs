@@ -3,7 +3,7 @@
 //! Hop-by-hop fields go first (RFC 9110, section 7.6.1), ours are set afterwards: a client that
 //! names one of ours in `Connection` cannot have it removed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ferrix_http1::{Fields, Framing, RequestHead, ResponseHead, tokens};
 use http::{HeaderMap, HeaderName, Method, Version};
@@ -35,18 +35,19 @@ pub(crate) struct Forwarding {
 }
 
 impl Forwarding {
-    /// `peer` is who is believed or not; `client` is who PROXY protocol says it is.
+    /// `peer` is who is believed or not; `client` is who PROXY protocol says it is; `port` is the
+    /// entry point's.
     pub(crate) fn new(
         trusted: &[IpNet],
         peer: IpAddr,
         client: IpAddr,
-        local: SocketAddr,
+        port: u16,
         secure: bool,
     ) -> Self {
         Self {
             trusted: trusted.iter().any(|network| network.contains(&peer)),
             client: client.to_string(),
-            port: local.port().to_string(),
+            port: port.to_string(),
             proto: if secure { "https" } else { "http" },
         }
     }

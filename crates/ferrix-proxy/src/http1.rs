@@ -9,7 +9,7 @@ use crate::{
     Engine,
     client::{Client, ClientConnection},
     deadline::Deadline,
-    drain::LINGER,
+    drain::{self, LINGER},
     exchange::{self, Ending, Incoming},
     failure::Failure,
     io::Io,
@@ -26,11 +26,13 @@ const CLOSE: Duration = Duration::from_secs(2);
 pub(crate) async fn serve(engine: &Engine, connection: &ClientConnection, io: Io) {
     let mut wire = Wire::new(io);
     let mut deadline = Deadline::never();
-    let mut draining = pin!(engine.drain.watch());
+    let mut draining = pin!(drain::begins(connection.shutdown.clone()));
     for request in 1.. {
         if wire.io.read.is_empty() {
             wire.io.shrink();
-            match next_request(engine, &mut wire.io, &mut deadline, draining.as_mut()).await {
+            let drained = drain::has_begun(&connection.shutdown);
+            let draining = draining.as_mut();
+            match next_request(engine, &mut wire.io, &mut deadline, drained, draining).await {
                 Some(0) => return,
                 Some(_) => {}
                 None => return wire.io.close(CLOSE).await,
@@ -62,10 +64,11 @@ async fn next_request(
     engine: &Engine,
     io: &mut Io,
     deadline: &mut Deadline,
+    drained: bool,
     draining: impl Future<Output = ()>,
 ) -> Option<usize> {
     let mut draining = pin!(draining);
-    let mut drained = engine.drain.has_begun();
+    let mut drained = drained;
     deadline.set(if drained {
         LINGER
     } else {
@@ -101,13 +104,13 @@ async fn serve_request(
     let (head, body) = match read {
         Ok(read) => read,
         Err(failure) => {
-            let mut client = Client::http1(wire, None, &engine.drain);
+            let mut client = Client::http1(wire, None, &connection.shutdown);
             exchange::refuse(engine, connection, &mut client, failure, deadline).await;
             return Next::Close;
         }
     };
     wire.expect(body);
-    let mut client = Client::http1(wire, Some(&head), &engine.drain);
+    let mut client = Client::http1(wire, Some(&head), &connection.shutdown);
     if last {
         client.close_after();
     }

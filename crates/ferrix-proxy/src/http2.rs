@@ -15,16 +15,16 @@ use bytes::Bytes;
 use ferrix_http1::{Framing, RequestHead, content_length};
 use h2::{RecvStream, server::SendResponse};
 use http::{Request, Version};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use pingora_core::protocols::http::v2::server::{self, H2Options};
+use tokio::time::Instant;
 
 use crate::{
     Engine,
     client::{Client, ClientConnection},
     deadline::Deadline,
+    drain,
     exchange::{self, Ending, Incoming},
+    transport::Stream,
 };
 
 /// How long a connection without streams may take to say goodbye.
@@ -34,12 +34,9 @@ const CLOSE: Duration = Duration::from_secs(5);
 const ABUSE_WINDOW: Duration = Duration::from_secs(1);
 
 /// Serves the connection to its end.
-pub(crate) async fn serve<T>(engine: Arc<Engine>, connection: ClientConnection, transport: T)
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+pub(crate) async fn serve(engine: &Arc<Engine>, connection: ClientConnection, stream: Stream) {
     let limit = engine.settings.timeouts.header;
-    let handshake = builder(&engine).handshake::<_, Bytes>(transport);
+    let handshake = server::handshake(stream, Some(options(engine)));
     // Boxed, because it is large and soon over.
     let handshake = Box::pin(tokio::time::timeout(limit, handshake));
     let Ok(Ok(mut http2)) = handshake.await else {
@@ -48,7 +45,7 @@ where
     let connection = Arc::new(connection);
     let mut streams = Streams::default();
     let mut deadline = Deadline::never();
-    let mut draining = pin!(engine.drain.watch());
+    let mut draining = pin!(drain::begins(connection.shutdown.clone()));
     let mut closing = false;
     deadline.set(engine.settings.timeouts.keep_alive);
     loop {
@@ -89,26 +86,26 @@ where
             closing = true;
             http2.graceful_shutdown();
         }
-        let stream = streams.start();
-        let (engine, connection) = (Arc::clone(&engine), Arc::clone(&connection));
+        let running = streams.start();
+        let (engine, connection) = (Arc::clone(engine), Arc::clone(&connection));
         // Boxed within the task: a large future is dear to move into it.
         tokio::spawn(async move {
-            Box::pin(serve_stream(engine, connection, request, respond, stream)).await;
+            Box::pin(serve_stream(engine, connection, request, respond, running)).await;
         });
     }
 }
 
-fn builder(engine: &Engine) -> h2::server::Builder {
+fn options(engine: &Engine) -> H2Options {
     let settings = &engine.settings.http2;
     let size = |bytes: bytesize::ByteSize| u32::try_from(bytes.as_u64()).unwrap_or(u32::MAX >> 1);
-    let mut builder = h2::server::Builder::new();
-    builder
+    let mut options = H2Options::new();
+    options
         .max_concurrent_streams(settings.streams)
         .initial_window_size(size(settings.stream_window))
         .initial_connection_window_size(size(settings.connection_window))
         .max_header_list_size(size(settings.header_list))
         .max_send_buffer_size(64 * 1024);
-    builder
+    options
 }
 
 async fn serve_stream(
@@ -116,7 +113,7 @@ async fn serve_stream(
     connection: Arc<ClientConnection>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
-    stream: Stream,
+    running: Running,
 ) {
     let _panics = engine.panic_guard();
     let (parts, body) = request.into_parts();
@@ -138,7 +135,7 @@ async fn serve_stream(
     let mut deadline = Deadline::never();
     let ending = exchange::serve(&engine, &connection, &mut client, incoming, &mut deadline).await;
     if ending != Ending::Abort {
-        stream.completed();
+        running.completed();
     }
 }
 
@@ -167,10 +164,10 @@ impl Streams {
         self.started + 1
     }
 
-    fn start(&mut self) -> Stream {
+    fn start(&mut self) -> Running {
         self.started += 1;
         self.shared.running.fetch_add(1, Relaxed);
-        Stream(Arc::clone(&self.shared))
+        Running(Arc::clone(&self.shared))
     }
 
     /// Whether most of the last `many` streams, started in a short time, did not run to their end
@@ -194,15 +191,15 @@ impl Streams {
 
 /// One stream, counted as running until it is dropped.
 #[derive(Debug)]
-struct Stream(Arc<Counts>);
+struct Running(Arc<Counts>);
 
-impl Stream {
+impl Running {
     fn completed(&self) {
         self.0.completed.fetch_add(1, Relaxed);
     }
 }
 
-impl Drop for Stream {
+impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Relaxed);
     }

@@ -4,23 +4,23 @@
 //! drains itself: header and body leave in one system call, and both directions move in one task
 //! without a channel. Back-pressure is the exchange not reading one side while the other is behind.
 //!
-//! HTTP/2 has its own flow control and runs on a [`Transport`] directly.
+//! HTTP/2 has its own flow control and runs on a [`Stream`] directly.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     future::{Future, poll_fn},
     io::{self, IoSlice},
+    mem,
     pin::{Pin, pin},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
-use tokio_rustls::{client, server};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use crate::transport::{self, Stream};
 
 /// Queued output above this means: do not read more for this side.
 pub(crate) const HIGH_WATER: usize = 64 * 1024;
@@ -34,135 +34,35 @@ const COPIED: usize = 4 * 1024;
 /// Pieces that leave in one system call.
 const SLICES: usize = 16;
 
-/// A connected socket, with or without TLS.
-#[derive(Debug)]
-pub(crate) enum Transport {
-    /// Plain TCP.
-    Tcp(TcpStream),
-    /// TLS that we terminate.
-    TlsServer(Box<server::TlsStream<TcpStream>>),
-    /// TLS to a backend.
-    TlsClient(Box<client::TlsStream<TcpStream>>),
-}
-
-macro_rules! on_stream {
-    ($transport:expr, $stream:ident => $call:expr) => {
-        match $transport {
-            Transport::Tcp($stream) => $call,
-            Transport::TlsServer($stream) => $call,
-            Transport::TlsClient($stream) => $call,
-        }
-    };
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        on_stream!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        on_stream!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        on_stream!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        on_stream!(self, stream => stream.is_write_vectored())
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
-    }
-}
-
-/// A transport of which some bytes have been read already.
-#[derive(Debug)]
-pub(crate) struct Rewound {
-    pub(crate) read: BytesMut,
-    pub(crate) transport: Transport,
-}
-
-impl AsyncRead for Rewound {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.read.is_empty() {
-            return Pin::new(&mut self.transport).poll_read(cx, buf);
-        }
-        let length = self.read.len().min(buf.remaining());
-        buf.put_slice(&self.read.split_to(length));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rewound {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.transport.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
-    }
+thread_local! {
+    /// A buffer that a read did not fill, for the next read of this thread: Pingora's streams do not
+    /// tell whether there is something to read, and a connection that waits should hold no buffer.
+    static SPARE: Cell<BytesMut> = Cell::default();
 }
 
 /// An HTTP/1 connection.
 #[derive(Debug)]
 pub(crate) struct Io {
-    transport: Transport,
+    stream: Stream,
     /// What was read and not yet used.
     pub(crate) read: BytesMut,
     out: Output,
     /// Whether TLS may still hold records that the socket did not take.
     unflushed: bool,
+    needs_flushing: bool,
 }
 
 impl Io {
-    pub(crate) fn new(transport: Transport) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self::resumed(stream, BytesMut::new())
+    }
+
+    /// A connection of which some bytes have been read already.
+    pub(crate) fn resumed(stream: Stream, read: BytesMut) -> Self {
         Self {
-            transport,
-            read: BytesMut::new(),
+            needs_flushing: transport::needs_flushing(&stream),
+            stream,
+            read,
             out: Output::default(),
             unflushed: false,
         }
@@ -194,11 +94,11 @@ impl Io {
     pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.out.length;
         while self.out.length > 0 {
-            match self.out.poll_write(&mut self.transport, cx) {
+            match self.out.poll_write(&mut self.stream, cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.out.advance(written);
-                    self.unflushed = !matches!(self.transport, Transport::Tcp(_));
+                    self.unflushed = self.needs_flushing;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending if self.out.length < before => return Poll::Ready(Ok(())),
@@ -206,7 +106,7 @@ impl Io {
             }
         }
         if self.unflushed {
-            ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
@@ -229,11 +129,7 @@ impl Io {
     /// Reads the beginning of a message, holding no buffer until there is something to hold.
     /// Returns how many bytes came; none at the end of the connection.
     pub(crate) fn poll_read_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut stack = [std::mem::MaybeUninit::uninit(); HEAD];
-        let mut read = ReadBuf::uninit(&mut stack);
-        ready!(Pin::new(&mut self.transport).poll_read(cx, &mut read))?;
-        self.read.extend_from_slice(read.filled());
-        Poll::Ready(Ok(read.filled().len()))
+        poll_read_some(&mut self.stream, &mut self.read, cx)
     }
 
     /// See [`Io::poll_read_head`].
@@ -248,14 +144,17 @@ impl Io {
         cx: &mut Context<'_>,
         size: usize,
     ) -> Poll<io::Result<usize>> {
-        if let Transport::Tcp(stream) = &self.transport {
-            // Whoever waits long should not hold a buffer meanwhile.
-            ready!(stream.poll_read_ready(cx))?;
-        }
         if self.read.capacity() - self.read.len() < size / 2 {
+            if self.read.is_empty() {
+                self.read = SPARE.take();
+            }
             self.read.reserve(size);
         }
-        pin!(self.transport.read_buf(&mut self.read)).poll(cx)
+        let read = pin!(self.stream.read_buf(&mut self.read)).poll(cx);
+        if read.is_pending() && self.read.is_empty() {
+            SPARE.set(mem::take(&mut self.read));
+        }
+        read
     }
 
     /// Whether an idle connection to a backend can carry another request: nothing has arrived on
@@ -280,7 +179,7 @@ impl Io {
     pub(crate) async fn close(&mut self, patience: Duration) {
         let closing = async {
             self.drain().await?;
-            poll_fn(|cx| Pin::new(&mut self.transport).poll_shutdown(cx)).await?;
+            poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
             while self.read_head().await? > 0 {
                 self.read.clear();
             }
@@ -288,14 +187,20 @@ impl Io {
         };
         let _ = tokio::time::timeout(patience, closing).await;
     }
+}
 
-    /// The transport, and what was read of it already.
-    pub(crate) fn into_rewound(self) -> Rewound {
-        Rewound {
-            read: self.read,
-            transport: self.transport,
-        }
-    }
+/// Appends what has arrived, up to a few kilobytes, holding no buffer until there is something to
+/// hold. Returns how many bytes came; none at the end of the stream.
+pub(crate) fn poll_read_some(
+    stream: &mut (impl AsyncRead + Unpin),
+    read: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut stack = [mem::MaybeUninit::uninit(); HEAD];
+    let mut arrived = ReadBuf::uninit(&mut stack);
+    ready!(Pin::new(stream).poll_read(cx, &mut arrived))?;
+    read.extend_from_slice(arrived.filled());
+    Poll::Ready(Ok(arrived.filled().len()))
 }
 
 /// Bytes that wait for the socket, in pieces: large ones are passed on without copying.
@@ -320,14 +225,10 @@ impl Output {
         self.pieces.push_back(bytes);
     }
 
-    fn poll_write(
-        &self,
-        transport: &mut Transport,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        let transport = Pin::new(transport);
+    fn poll_write(&self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(stream);
         if self.pieces.is_empty() {
-            return transport.poll_write(cx, &self.last);
+            return stream.poll_write(cx, &self.last);
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let all = self.pieces.iter().map(|piece| &piece[..]);
@@ -336,7 +237,7 @@ impl Output {
             *slice = IoSlice::new(piece);
             filled += 1;
         }
-        transport.poll_write_vectored(cx, &slices[..filled])
+        stream.poll_write_vectored(cx, &slices[..filled])
     }
 
     fn advance(&mut self, written: usize) {

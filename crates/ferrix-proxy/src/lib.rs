@@ -7,13 +7,16 @@
 //!                            exchange: all of these, for one request
 //! ```
 //!
-//! It stands on the HTTP/1 codec of `ferrix-http1` and on the `h2` crate. It reads the table and nothing else of the configuration; it never imports the control plane.
+//! It is a Pingora application ([`connection::Application`]) on Pingora's connections
+//! ([`transport`]), with the HTTP/1 codec of `ferrix-http1` and the `h2` crate. It reads the table and
+//! nothing else of the configuration; it never imports the control plane.
 
 pub mod access_log;
 mod answer;
 mod backend;
 mod client;
 mod connection;
+mod connector;
 pub mod counters;
 mod deadline;
 mod drain;
@@ -25,6 +28,7 @@ mod http2;
 mod io;
 mod listener;
 mod outlet;
+mod pool;
 mod proxy_protocol;
 mod relay;
 mod request;
@@ -32,6 +36,8 @@ mod route;
 pub mod settings;
 mod stream;
 mod tls;
+mod transport;
+mod trust;
 mod upstream;
 mod wire;
 mod workers;
@@ -40,26 +46,26 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ferrix_table::{Reader, table::EntryPointIndex};
 
-pub use crate::upstream::TrustError;
+pub use crate::trust::TrustError;
 use crate::{
     connection::Entry,
+    connector::Connector,
     counters::{Counters, EntryPointCounters},
     drain::Drain,
     listener::Connections,
     settings::{EntryPoint, Settings},
-    upstream::Connector,
+    upstream::Upstream,
     workers::{Threads, Workers},
 };
 
-/// What every request needs. Each worker thread has one; all but the connector is shared.
+/// What every request needs. Each worker thread has one; all but the connections to backends is shared.
 pub(crate) struct Engine {
     pub(crate) settings: Arc<Settings>,
     pub(crate) table: Reader,
-    pub(crate) connector: Connector,
+    pub(crate) upstream: Upstream,
     pub(crate) connections: Connections,
     pub(crate) counters: Arc<Counters>,
     pub(crate) access_log: Option<access_log::Sender>,
-    pub(crate) drain: Arc<Drain>,
 }
 
 impl Engine {
@@ -149,7 +155,7 @@ impl Bound {
     ) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
         for (index, entry_point) in (0..).zip(&entry_points) {
-            let listener = bind(entry_point)?;
+            let (port, listener) = bind(entry_point)?;
             let tls = entry_point
                 .secure
                 .then(|| tls::acceptor(&settings.tls, index, table.clone()));
@@ -157,27 +163,27 @@ impl Bound {
             let entry = Entry {
                 index,
                 settings: entry_point.clone(),
+                port,
                 tls,
             };
             listeners.push((Arc::new(entry), listener));
         }
-        let trust = upstream::client_config(&settings)?;
+        let trust = trust::client_config(&settings.upstream.tls)?;
+        let connector = Connector::new(&settings.upstream.tcp, &trust);
         let counters = Arc::new(Counters::new(&entry_points));
         let connections = Connections::new(
             settings.limits.connections,
             settings.limits.connections_per_client,
         );
-        let drain = Arc::<Drain>::default();
         let workers = workers(settings.server.threads);
         let settings = Arc::new(settings);
         let engine = |worker| Engine {
-            connector: Connector::new(&settings, &trust, worker, workers),
+            upstream: Upstream::new(&settings, connector.clone(), worker, workers),
             settings: Arc::clone(&settings),
             table: table.clone(),
             connections: connections.clone(),
             counters: Arc::clone(&counters),
             access_log: access_log.clone(),
-            drain: Arc::clone(&drain),
         };
         Ok(Self {
             engines: (0..workers).map(engine).collect(),
@@ -197,13 +203,23 @@ impl Bound {
     /// [`StartError`]; nothing listens then.
     pub fn serve(self) -> Result<Proxy, StartError> {
         let (workers, threads) = Workers::start(self.engines).map_err(StartError::Threads)?;
-        let addresses = serve(&workers, self.listeners)?;
-        Ok(Proxy {
-            addresses,
+        let mut proxy = Proxy {
+            addresses: Vec::new(),
             counters: self.counters,
-            drain: Arc::clone(&workers.of(0).engine.drain),
+            drain: Arc::default(),
             _threads: threads,
-        })
+        };
+        for (entry, listener) in self.listeners {
+            let cannot_listen = |error| cannot_listen(&entry.settings, error);
+            let address = listener.local_address().map_err(cannot_listen)?;
+            let listening = listener.listen(&workers, &entry, &proxy.drain);
+            listening.map_err(cannot_listen)?;
+            let name = entry.settings.name.clone();
+            proxy.addresses.push((name, address));
+        }
+        let worker = workers.of(0);
+        worker.spawn(sweep(Arc::clone(&worker.engine)));
+        Ok(proxy)
     }
 }
 
@@ -251,9 +267,12 @@ impl Counters {
     }
 }
 
-fn bind(entry_point: &EntryPoint) -> Result<listener::Bound, StartError> {
+/// The socket of an entry point, and its real port.
+fn bind(entry_point: &EntryPoint) -> Result<(u16, listener::Bound), StartError> {
     let bound = listener::bind(entry_point.socket_address());
-    bound.map_err(|error| cannot_listen(entry_point, error))
+    bound
+        .and_then(|bound| Ok((bound.local_address()?.port(), bound)))
+        .map_err(|error| cannot_listen(entry_point, error))
 }
 
 fn cannot_listen(entry_point: &EntryPoint, error: std::io::Error) -> StartError {
@@ -264,32 +283,11 @@ fn cannot_listen(entry_point: &EntryPoint, error: std::io::Error) -> StartError 
     }
 }
 
-fn serve(
-    workers: &Workers,
-    listeners: Vec<(Arc<Entry>, listener::Bound)>,
-) -> Result<Vec<(String, SocketAddr)>, StartError> {
-    let mut addresses = Vec::new();
-    for (index, (entry, listener)) in listeners.into_iter().enumerate() {
-        let worker = workers.of(index);
-        let _inside = worker.enter();
-        let listener = listener
-            .listen()
-            .map_err(|error| cannot_listen(&entry.settings, error))?;
-        let address = listener.local_addr().map_err(StartError::Threads)?;
-        addresses.push((entry.settings.name.clone(), address));
-        let engine = Arc::clone(&worker.engine);
-        worker.spawn(listener::accept(engine, workers.clone(), entry, listener));
-    }
-    let worker = workers.of(0);
-    worker.spawn(sweep(Arc::clone(&worker.engine)));
-    Ok(addresses)
-}
-
 /// Closes idle connections to backends that no request asks for any more.
 async fn sweep(engine: Arc<Engine>) {
     let mut interval = tokio::time::interval(Duration::from_secs(1));
     loop {
         interval.tick().await;
-        engine.connector.sweep(&engine.table.load());
+        engine.upstream.sweep(&engine.table.load());
     }
 }

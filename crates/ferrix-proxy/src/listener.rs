@@ -1,21 +1,36 @@
-//! Listening sockets and the connections that they accept.
+//! Listening sockets, and where the connections that they accept go: to the worker with the fewest,
+//! where Pingora's [`Service::handle_event`] hands them to [`Application`].
+//!
+//! The accept loop is not Pingora's, because its service accepts on the runtime that serves: of eight
+//! connections over two workers one had to carry two thirds, and an accepted stream of Pingora's can
+//! move to another runtime only by `unsafe` code. Here a socket is accepted without a runtime, and
+//! becomes a stream on the thread that serves it.
 
 use std::{
     collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::OwnedFd,
     sync::Arc,
     time::Duration,
 };
 
 use parking_lot::Mutex;
+use pingora_core::{server::ShutdownWatch, services::listening::Service};
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{Interest, unix::AsyncFd},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use crate::{Engine, connection::Entry, workers::Workers};
+use crate::{
+    Engine,
+    connection::{Application, Entry},
+    drain::{self, Drain},
+    transport,
+    workers::Workers,
+};
 
 /// Connections that wait for us, at most.
 const BACKLOG: i32 = 4096;
@@ -51,6 +66,8 @@ fn bind_to(address: SocketAddr) -> io::Result<Bound> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it, which saves a system call for each.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     Ok(Bound(socket))
 }
@@ -59,81 +76,138 @@ fn bind_to(address: SocketAddr) -> io::Result<Bound> {
 pub(crate) struct Bound(Socket);
 
 impl Bound {
-    /// Listens. Needs a runtime.
-    pub(crate) fn listen(self) -> io::Result<TcpListener> {
+    /// The address that the socket really has.
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        let address = self.0.local_addr()?;
+        address.as_socket().ok_or(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Listens, and accepts on one of `workers` until `drain` begins, then what already waits in the
+    /// queue.
+    pub(crate) fn listen(
+        self,
+        workers: &Workers,
+        entry: &Arc<Entry>,
+        drain: &Arc<Drain>,
+    ) -> io::Result<()> {
         self.0.listen(BACKLOG)?;
-        TcpListener::from_std(self.0.into())
+        let worker = workers.of(usize::from(entry.index));
+        let _inside = worker.enter();
+        #[expect(
+            deprecated,
+            reason = "what replaces it is unsafe code, for types that may lose their descriptor; a \
+                      `Socket` keeps it"
+        )]
+        let socket = AsyncFd::with_interest(self.0, Interest::READABLE)?;
+        let listener = Listener {
+            engine: Arc::clone(&worker.engine),
+            workers: workers.clone(),
+            entry: Arc::clone(entry),
+            drain: Arc::clone(drain),
+        };
+        worker.spawn(async move { listener.accept(socket).await });
+        Ok(())
     }
 }
 
-/// Accepts until the drain begins, then what already waits in the queue.
-pub(crate) async fn accept(
+/// What accepts the connections of one entry point.
+struct Listener {
     engine: Arc<Engine>,
     workers: Workers,
     entry: Arc<Entry>,
-    listener: TcpListener,
-) {
-    // The drain is not over before the queue is empty.
-    let _working = engine.drain.enter();
-    let mut draining = std::pin::pin!(engine.drain.watch());
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            accepted = listener.accept() => accepted,
-            () = &mut draining => break,
+    drain: Arc<Drain>,
+}
+
+impl Listener {
+    async fn accept(&self, socket: AsyncFd<Socket>) {
+        // The drain is not over before the queue is empty.
+        let _working = self.drain.enter();
+        let mut draining = std::pin::pin!(drain::begins(self.drain.watch()));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                accepted = socket.async_io(Interest::READABLE, accept) => accepted,
+                () = &mut draining => break,
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    let permit = self.engine.connections.permit().await;
+                    self.start(socket, peer, permit);
+                }
+                Err(error) => {
+                    let entry_point = &self.entry.settings.name;
+                    tracing::warn!(entry_point, %error, "cannot accept connections");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        self.accept_queued(socket.get_ref());
+    }
+
+    /// The runtime learns of new connections a little late; the system knows.
+    fn accept_queued(&self, socket: &Socket) {
+        loop {
+            match accept(socket) {
+                Ok((socket, peer)) => self.start(socket, peer, None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    let entry_point = &self.entry.settings.name;
+                    return tracing::warn!(entry_point, %error, "cannot accept the last connections");
+                }
+            }
+        }
+    }
+
+    /// Starts a task for a connection, on the worker that has the fewest.
+    fn start(&self, socket: OwnedFd, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+        let counters = self.engine.counters(self.entry.index);
+        let Some(seat) = self.engine.connections.seat(peer.ip()) else {
+            counters.refused_connections.add(1);
+            return;
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let permit = engine.connections.permit().await;
-                start(&engine, &workers, &entry, stream, peer, permit);
-            }
-            Err(error) => {
-                tracing::warn!(entry_point = entry.settings.name, %error, "cannot accept connections");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-    if let Err(error) = accept_queued(&engine, &workers, &entry, listener) {
-        tracing::warn!(entry_point = entry.settings.name, %error, "cannot accept the last connections");
+        counters.accepted_connections.add(1);
+        let place = self.workers.place();
+        let worker = self.workers.at(&place);
+        let application = Arc::new(Application {
+            engine: Arc::clone(&worker.engine),
+            entry: Arc::clone(&self.entry),
+            peer,
+        });
+        let held = (permit, seat, place, self.drain.enter());
+        let shutdown = self.drain.watch();
+        worker.spawn(serve(application, socket, shutdown, held));
     }
 }
 
-/// The runtime learns of new connections a little late; the system knows.
-fn accept_queued(
-    engine: &Engine,
-    workers: &Workers,
-    entry: &Arc<Entry>,
-    listener: TcpListener,
-) -> io::Result<()> {
-    let listener = listener.into_std()?;
-    loop {
-        match listener.accept() {
-            Ok((stream, peer)) => {
-                stream.set_nonblocking(true)?;
-                let stream = TcpStream::from_std(stream)?;
-                start(engine, workers, entry, stream, peer, None);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn start(
-    engine: &Engine,
-    workers: &Workers,
-    entry: &Arc<Entry>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
+/// Serves a connection on the worker that it is to stay on. `held` is dropped with it.
+async fn serve<H>(
+    application: Arc<Application>,
+    socket: OwnedFd,
+    shutdown: ShutdownWatch,
+    held: H,
 ) {
-    let counters = engine.counters(entry.index);
-    let Some(seat) = engine.connections.seat(peer.ip()) else {
-        counters.refused_connections.add(1);
-        return;
-    };
-    counters.accepted_connections.add(1);
-    workers.serve(entry, stream, peer, (permit, seat, engine.drain.enter()));
+    let engine = Arc::clone(&application.engine);
+    let _panics = engine.panic_guard();
+    let _held = (held, engine.count_open(application.entry.index));
+    match transport::adopt(socket) {
+        Ok(stream) => Service::handle_event(Box::new(stream), application, shutdown).await,
+        Err(error) => {
+            tracing::debug!(peer = %application.peer, %error, "connection lost before it was used");
+        }
+    }
+}
+
+/// A connection from the queue, and whoever it is from, in canonical form: on a socket for both
+/// families of addresses, the system names clients over IPv4 by addresses of IPv6.
+fn accept(socket: &Socket) -> io::Result<(OwnedFd, SocketAddr)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (socket, peer) = acceptfrom_with(socket, flags)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    let peer = peer.ok_or(io::ErrorKind::Unsupported)?;
+    Ok((
+        socket,
+        SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+    ))
 }
 
 /// How many connections there may be, in all and from one address.
@@ -187,5 +261,26 @@ impl Drop for Seat {
                 clients.remove(&self.client);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Saves a system call for each connection, and holds on Linux only because the listening socket
+    /// hands it down.
+    #[test]
+    fn accepted_sockets_send_without_delay() {
+        let bound = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = bound.local_address().unwrap();
+        bound.0.listen(1).unwrap();
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.connect(&address.into()).unwrap();
+        bound.0.set_nonblocking(false).unwrap();
+        let (accepted, peer) = accept(&bound.0).unwrap();
+        assert!(Socket::from(accepted).tcp_nodelay().unwrap());
+        let client = client.local_addr().unwrap();
+        assert_eq!(Some(peer), client.as_socket());
     }
 }

@@ -5,7 +5,9 @@
 
 use std::{io, net::SocketAddr};
 
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::io::AsyncReadExt;
+
+use crate::transport::L4;
 
 /// The first bytes of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -33,7 +35,7 @@ pub(crate) enum ProxyProtocolError {
 
 /// The client's address; `None` where the load balancer speaks for itself (health checks) or
 /// knows no address.
-pub(crate) async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, ProxyProtocolError> {
+pub(crate) async fn read(stream: &mut L4) -> Result<Option<SocketAddr>, ProxyProtocolError> {
     let mut header = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
     if header.starts_with(b"PROXY ") {
@@ -46,7 +48,7 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, P
 }
 
 async fn read_text(
-    stream: &mut TcpStream,
+    stream: &mut L4,
     header: Vec<u8>,
 ) -> Result<Option<SocketAddr>, ProxyProtocolError> {
     let mut header = header;
@@ -65,7 +67,7 @@ async fn read_text(
 }
 
 async fn read_binary(
-    stream: &mut TcpStream,
+    stream: &mut L4,
     header: Vec<u8>,
 ) -> Result<Option<SocketAddr>, ProxyProtocolError> {
     let mut header = header;

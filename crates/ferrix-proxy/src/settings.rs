@@ -274,6 +274,8 @@ pub struct Upstream {
     pub attempts: usize,
     /// Verification of backends that are spoken to by TLS.
     pub tls: UpstreamTls,
+    /// Sockets to backends.
+    pub tcp: UpstreamTcp,
 }
 
 impl Default for Upstream {
@@ -283,6 +285,7 @@ impl Default for Upstream {
             idle_timeout: Duration::from_secs(4),
             attempts: 3,
             tls: UpstreamTls::default(),
+            tcp: UpstreamTcp::default(),
         }
     }
 }
@@ -302,6 +305,48 @@ impl Default for UpstreamTls {
         Self {
             verify: true,
             authorities: None,
+        }
+    }
+}
+
+/// Sockets to backends.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTcp {
+    /// How long a connection may be still before the system asks whether the backend is there.
+    #[serde(with = "humantime_serde")]
+    pub keep_alive_idle: Duration,
+    /// Between two such questions.
+    #[serde(with = "humantime_serde")]
+    pub keep_alive_interval: Duration,
+    /// Questions without an answer before the connection is given up.
+    pub keep_alive_probes: usize,
+    /// How long data may wait to be acknowledged before the connection is given up
+    /// (`TCP_USER_TIMEOUT`); 0: as long as the system likes. Only on Linux.
+    #[serde(with = "humantime_serde")]
+    pub user_timeout: Duration,
+    /// Addresses of this machine to connect from, one at random of the backend's family; none: the
+    /// system chooses.
+    pub source_addresses: Vec<IpAddr>,
+    /// Whether the first data may leave with the connection's first packet (RFC 7413).
+    pub fast_open: bool,
+    /// `SO_RCVBUF`; without it the system chooses and adapts.
+    pub receive_buffer: Option<ByteSize>,
+    /// The differentiated services code point of what is sent (RFC 2474), 0 to 63.
+    pub dscp: Option<u8>,
+}
+
+impl Default for UpstreamTcp {
+    fn default() -> Self {
+        Self {
+            keep_alive_idle: Duration::from_secs(15),
+            keep_alive_interval: Duration::from_secs(5),
+            keep_alive_probes: 9,
+            user_timeout: Duration::from_secs(5),
+            source_addresses: Vec::new(),
+            fast_open: false,
+            receive_buffer: None,
+            dscp: None,
         }
     }
 }

@@ -1,17 +1,16 @@
 //! TLS towards clients: certificates come from the table at each handshake, so that a rotation
 //! touches no open connection.
 
-use std::{io, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use ferrix_table::{Reader, table::EntryPointIndex};
+use pingora_core::listeners::tls::Acceptor;
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::settings::{Tls, TlsVersion};
 
@@ -20,7 +19,7 @@ pub(crate) fn acceptor(
     settings: &Tls,
     entry_point: EntryPointIndex,
     table: Reader,
-) -> Result<TlsAcceptor, rustls::Error> {
+) -> Result<Acceptor, rustls::Error> {
     let versions: &[_] = match settings.minimum_version {
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
@@ -37,16 +36,7 @@ pub(crate) fn acceptor(
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-/// The handshake, within its deadline.
-pub(crate) async fn accept(
-    acceptor: &TlsAcceptor,
-    stream: TcpStream,
-    deadline: Duration,
-) -> io::Result<TlsStream<TcpStream>> {
-    tokio::time::timeout(deadline, acceptor.accept(stream)).await?
+    Ok(Acceptor::from_server_config(Arc::new(config)))
 }
 
 #[derive(Debug)]

@@ -2,10 +2,13 @@
 //! request is served on one processor, and nothing wakes another thread.
 //!
 //! Connections do not move: a new one goes to the worker that has the fewest.
+//!
+//! The runtimes are not Pingora's: its runtime of many threads spawns a connection on a random thread,
+//! away from the one that is told of its input, and finds threads by ids that are used again for
+//! others once they end (`pingora-runtime` 0.9.1, `CURRENT_HANDLE`).
 
 use std::{
     io,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -14,15 +17,11 @@ use std::{
 };
 
 use tokio::{
-    net::TcpStream,
     runtime::{Builder, Handle},
     sync::oneshot,
 };
 
-use crate::{
-    Engine,
-    connection::{self, Entry},
-};
+use crate::Engine;
 
 /// All workers.
 #[derive(Clone)]
@@ -69,55 +68,22 @@ impl Workers {
         Ok((Self(workers.into()), Threads { _stop: stop }))
     }
 
-    /// The worker for the task that accepts at an entry point.
-    pub(crate) fn of(&self, entry_point: usize) -> &Worker {
-        &self.0[entry_point % self.0.len()]
+    /// The worker for a task of the whole process, such as accepting at an entry point.
+    pub(crate) fn of(&self, index: usize) -> &Worker {
+        &self.0[index % self.0.len()]
     }
 
-    /// Hands a connection that was accepted on one of the workers to the one that has the fewest.
-    /// `held` is dropped with it.
-    pub(crate) fn serve<H>(&self, entry: &Arc<Entry>, stream: TcpStream, peer: SocketAddr, held: H)
-    where
-        H: Send + 'static,
-    {
+    /// A place on the worker that has the fewest connections.
+    pub(crate) fn place(&self) -> Place {
         let fewest = (0..self.0.len()).min_by_key(|index| self.0[*index].connections.load(Relaxed));
-        let place = Place::take(self.clone(), fewest.unwrap_or_default());
-        let handle = place.worker().handle.clone();
-        let moved = Moved::new(stream, handle.id() == Handle::current().id());
-        let entry = Arc::clone(entry);
-        handle.spawn(async move {
-            let engine = Arc::clone(&place.worker().engine);
-            let _panics = engine.panic_guard();
-            let _held = (held, place, engine.count_open(entry.index));
-            match moved.and_then(Moved::arrive) {
-                Ok(stream) => connection::serve(engine, entry, stream, peer).await,
-                Err(error) => tracing::debug!(%peer, %error, "connection lost before it was used"),
-            }
-        });
-    }
-}
-
-/// A connection on its way to a thread.
-enum Moved {
-    /// To the one that it is on.
-    Nowhere(TcpStream),
-    /// To another, whose runtime has to learn of it.
-    Elsewhere(std::net::TcpStream),
-}
-
-impl Moved {
-    fn new(stream: TcpStream, stays: bool) -> io::Result<Self> {
-        match stays {
-            true => Ok(Self::Nowhere(stream)),
-            false => stream.into_std().map(Self::Elsewhere),
-        }
+        let index = fewest.unwrap_or_default();
+        self.0[index].connections.fetch_add(1, Relaxed);
+        Place(self.clone(), index)
     }
 
-    fn arrive(self) -> io::Result<TcpStream> {
-        match self {
-            Self::Nowhere(stream) => Ok(stream),
-            Self::Elsewhere(stream) => TcpStream::from_std(stream),
-        }
+    /// The worker of a place.
+    pub(crate) fn at(&self, place: &Place) -> &Worker {
+        &self.0[place.1]
     }
 }
 
@@ -133,21 +99,10 @@ impl Worker {
 }
 
 /// A connection of a worker, counted until this is dropped.
-struct Place(Workers, usize);
-
-impl Place {
-    fn take(workers: Workers, index: usize) -> Self {
-        workers.0[index].connections.fetch_add(1, Relaxed);
-        Self(workers, index)
-    }
-
-    fn worker(&self) -> &Worker {
-        &self.0.0[self.1]
-    }
-}
+pub(crate) struct Place(Workers, usize);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.worker().connections.fetch_sub(1, Relaxed);
+        self.0.at(self).connections.fetch_sub(1, Relaxed);
     }
 }

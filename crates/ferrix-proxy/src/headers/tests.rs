@@ -23,8 +23,7 @@ fn lines(fields: &Fields) -> Vec<String> {
 
 fn forwarding(trusted: &str) -> Forwarding {
     let client = CLIENT.parse().unwrap();
-    let local = "10.0.0.1:8443".parse().unwrap();
-    Forwarding::new(&[trusted.parse().unwrap()], client, client, local, true)
+    Forwarding::new(&[trusted.parse().unwrap()], client, client, 8443, true)
 }
 
 /// What a backend gets of `fields`, without `X-Request-Id`.

@@ -1,0 +1,168 @@
+//! Opens connections to backends, by Pingora's connector.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc};
+
+use ferrix_table::services::Protocol;
+use pingora_core::{
+    connectors::{ConnectorOptions, TransportConnector},
+    protocols::{TcpKeepalive, l4::socket},
+    upstreams::peer::{Peer, PeerOptions},
+};
+use rustls::{ClientConfig, crypto::aws_lc_rs, pki_types::ServerName};
+
+use crate::{
+    settings::UpstreamTcp,
+    transport::{self, Stream},
+};
+
+/// What Pingora reads as the file of the authorities that its own TLS trusts. That TLS is not used, and
+/// would otherwise load the system's authorities, and panic where one of them is broken.
+const NO_AUTHORITIES: &str = "/dev/null";
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Pingora(Box<pingora_core::Error>),
+    #[error("timed out")]
+    Timeout,
+    #[error("HTTP/2 handshake: {0}")]
+    Http2(#[from] h2::Error),
+    #[error("invalid TLS server name {0:?}")]
+    ServerName(String),
+}
+
+impl From<Box<pingora_core::Error>> for ConnectError {
+    /// What the system said is all that there is to say, where it said something.
+    fn from(error: Box<pingora_core::Error>) -> Self {
+        let cause = error.root_cause().downcast_ref::<io::Error>();
+        match cause.and_then(io::Error::raw_os_error) {
+            Some(code) => Self::Io(io::Error::from_raw_os_error(code)),
+            None => Self::Pingora(error),
+        }
+    }
+}
+
+/// Opens connections to backends.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    transport: Arc<TransportConnector>,
+    options: Arc<PeerOptions>,
+    tls: Arc<ClientConfig>,
+    /// The same, but without HTTP/2: for upgrades.
+    tls_http1: Arc<ClientConfig>,
+}
+
+impl Connector {
+    pub(crate) fn new(settings: &UpstreamTcp, tls: &ClientConfig) -> Self {
+        let with_alpn = |protocols: &[&[u8]]| {
+            let mut config = tls.clone();
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            Arc::new(config)
+        };
+        // Pingora makes ring the provider of the process, unless there is one already.
+        let _ = aws_lc_rs::default_provider().install_default();
+        Self {
+            transport: Arc::new(TransportConnector::new(Some(connector_options(settings)))),
+            options: Arc::new(peer_options(settings)),
+            tls: with_alpn(&[b"h2", b"http/1.1"]),
+            tls_http1: with_alpn(&[b"http/1.1"]),
+        }
+    }
+
+    /// A new connection, TLS included. An upgrade needs HTTP/1.
+    ///
+    /// The caller limits the time, by a timer of the runtime: Pingora's own, for the timeouts of a
+    /// peer, starts a thread that ticks every 10 ms.
+    pub(crate) async fn open(
+        &self,
+        address: SocketAddr,
+        protocol: &Protocol,
+        upgrade: bool,
+    ) -> Result<Stream, ConnectError> {
+        let peer = Backend {
+            address: address.into(),
+            options: Arc::clone(&self.options),
+        };
+        let stream = self.transport.new_stream(&peer).await?;
+        let Protocol::Tls { server_name } = protocol else {
+            return Ok(stream);
+        };
+        let name = ServerName::try_from(server_name.to_string())
+            .map_err(|_| ConnectError::ServerName(server_name.to_string()))?;
+        let config = if upgrade { &self.tls_http1 } else { &self.tls };
+        let stream = transport::plain(stream);
+        let stream = stream.expect("Pingora opens a plain stream to a peer without TLS");
+        Ok(Box::new(transport::connect(config, name, *stream).await?))
+    }
+}
+
+fn connector_options(settings: &UpstreamTcp) -> ConnectorOptions {
+    let addresses = settings.source_addresses.iter();
+    let (v4, v6) = addresses
+        .map(|address| SocketAddr::new(*address, 0))
+        .partition(SocketAddr::is_ipv4);
+    // No connection is given back to Pingora's pool.
+    let mut options = ConnectorOptions::new(0);
+    options.ca_file = Some(NO_AUTHORITIES.into());
+    options.bind_to_v4 = v4;
+    options.bind_to_v6 = v6;
+    options
+}
+
+/// A peer that vanished without a word is noticed while data is underway (`TCP_USER_TIMEOUT`) and
+/// while nothing is (keep-alive probes).
+fn peer_options(settings: &UpstreamTcp) -> PeerOptions {
+    let mut options = PeerOptions::new();
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: settings.keep_alive_idle,
+        interval: settings.keep_alive_interval,
+        count: settings.keep_alive_probes,
+        #[cfg(target_os = "linux")]
+        user_timeout: settings.user_timeout,
+    });
+    options.tcp_fast_open = settings.fast_open;
+    options.dscp = settings.dscp;
+    options.tcp_recv_buf = settings
+        .receive_buffer
+        .map(|size| usize::try_from(size.as_u64()).unwrap_or(usize::MAX));
+    options
+}
+
+/// A backend, for Pingora. TLS is not Pingora's to begin: see [`transport::connect`].
+#[derive(Clone)]
+struct Backend {
+    address: socket::SocketAddr,
+    options: Arc<PeerOptions>,
+}
+
+impl Peer for Backend {
+    fn address(&self) -> &socket::SocketAddr {
+        &self.address
+    }
+
+    fn tls(&self) -> bool {
+        false
+    }
+
+    fn sni(&self) -> &str {
+        ""
+    }
+
+    /// For Pingora's pool, which is not used.
+    fn reuse_hash(&self) -> u64 {
+        0
+    }
+
+    fn get_peer_options(&self) -> Option<&PeerOptions> {
+        Some(&self.options)
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}

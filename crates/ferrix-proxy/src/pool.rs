@@ -1,0 +1,210 @@
+//! The connections to an endpoint that can carry a request at once.
+//!
+//! The pools are part of the endpoint's state: no map needs to be searched or cleaned, connections
+//! outlive tables as the endpoint does, and go when it goes. They are not Pingora's pool, which
+//! spawns a task for each release.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use ferrix_table::services::{Endpoint, Protocol};
+use h2::client::SendRequest;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::io::Io;
+
+/// A connection that can carry a request.
+pub(crate) enum Connection {
+    /// To be used by one request at a time.
+    Http1 {
+        /// The connection.
+        io: Io,
+        /// Whether it has carried a request before: it may have been closed meanwhile.
+        reused: bool,
+    },
+    /// Shared by many requests.
+    Http2 {
+        /// Makes streams.
+        send: SendRequest<Bytes>,
+        /// Whether it has carried a request before.
+        reused: bool,
+        /// Counts this request as long as it lasts.
+        lease: Lease,
+    },
+}
+
+impl Connection {
+    /// Whether it has carried a request before.
+    pub(crate) fn is_reused(&self) -> bool {
+        match self {
+            Self::Http1 { reused, .. } | Self::Http2 { reused, .. } => *reused,
+        }
+    }
+}
+
+/// The pools of one endpoint, one for each worker. A worker uses only its own: the connections of
+/// others belong to the runtimes of other threads.
+#[derive(Debug)]
+struct Pools(Box<[Arc<Pool>]>);
+
+/// A worker's connections to one endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    http1: Mutex<Vec<Idle>>,
+    http2: Mutex<Vec<Arc<Http2>>>,
+    /// Held while a connection over HTTP/2 is made, so that requests which arrive together wait for
+    /// one instead of making one each.
+    pub(crate) connecting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    io: Io,
+    since: Instant,
+    protocol: Protocol,
+}
+
+/// An HTTP/2 connection.
+#[derive(Debug)]
+pub(crate) struct Http2 {
+    protocol: Protocol,
+    send: SendRequest<Bytes>,
+    streams: AtomicUsize,
+    closed: AtomicBool,
+}
+
+/// A stream's place on an HTTP/2 connection.
+#[derive(Debug)]
+pub(crate) struct Lease(Arc<Http2>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Http2 {
+    pub(crate) fn new(protocol: Protocol, send: SendRequest<Bytes>) -> Arc<Self> {
+        Arc::new(Self {
+            protocol,
+            send,
+            streams: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether no request uses it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.streams.load(Relaxed) == 0
+    }
+
+    /// A place for a request.
+    pub(crate) fn lease(self: &Arc<Self>, reused: bool) -> Connection {
+        self.streams.fetch_add(1, Relaxed);
+        Connection::Http2 {
+            send: self.send.clone(),
+            reused,
+            lease: Lease(Arc::clone(self)),
+        }
+    }
+}
+
+impl Pools {
+    fn of(endpoint: &Endpoint, workers: usize) -> &Self {
+        let slot: &Arc<dyn Any + Send + Sync> = endpoint.state.connections.get_or_init(|| {
+            let pools = (0..workers).map(|_| Arc::default()).collect();
+            Arc::new(Self(pools))
+        });
+        let pools = slot.downcast_ref();
+        pools.expect("only the proxy fills the slot, with pools")
+    }
+}
+
+/// Closes the connections of `endpoint` that have idled for `limit`, those of all workers. Taking a
+/// connection checks its age too: this is for endpoints that get no requests any more.
+pub(crate) fn sweep(endpoint: &Endpoint, limit: Duration) {
+    let slot = endpoint.state.connections.get();
+    let pools: Option<&Pools> = slot.and_then(|slot| slot.downcast_ref());
+    for pool in pools.iter().flat_map(|pools| &pools.0) {
+        let mut idle = pool.http1.lock();
+        idle.retain(|idle| idle.since.elapsed() < limit);
+    }
+}
+
+impl Pool {
+    /// The pool of one of `workers` for `endpoint`.
+    pub(crate) fn of(endpoint: &Endpoint, worker: usize, workers: usize) -> &Arc<Self> {
+        let pools = Pools::of(endpoint, workers);
+        &pools.0[worker % pools.0.len()]
+    }
+
+    /// Keeps an HTTP/1 connection after a whole exchange, unless there are `most` already.
+    pub(crate) fn put(&self, protocol: &Protocol, io: Io, most: usize) {
+        let mut idle = self.http1.lock();
+        if idle.len() < most {
+            idle.push(Idle {
+                io,
+                since: Instant::now(),
+                protocol: protocol.clone(),
+            });
+        }
+    }
+
+    /// Shares an HTTP/2 connection until it is [removed](Self::remove_http2).
+    pub(crate) fn put_http2(&self, connection: &Arc<Http2>) {
+        self.http2.lock().push(Arc::clone(connection));
+    }
+
+    /// Forgets an HTTP/2 connection that has ended.
+    pub(crate) fn remove_http2(&self, connection: &Arc<Http2>) {
+        connection.closed.store(true, Relaxed);
+        let mut connections = self.http2.lock();
+        connections.retain(|other| !Arc::ptr_eq(other, connection));
+    }
+
+    /// A connection for a request; an upgrade needs HTTP/1.
+    pub(crate) fn take(
+        &self,
+        protocol: &Protocol,
+        idle_timeout: Duration,
+        upgrade: bool,
+    ) -> Option<Connection> {
+        if !upgrade
+            && *protocol != Protocol::Http1
+            && let Some(shared) = self.take_http2(protocol)
+        {
+            return Some(shared);
+        }
+        let mut idle = self.http1.lock();
+        // The one used last is the likeliest to be alive.
+        while let Some(position) = idle.iter().rposition(|idle| idle.protocol == *protocol) {
+            let mut candidate = idle.remove(position);
+            if candidate.since.elapsed() < idle_timeout && candidate.io.is_quiet() {
+                return Some(Connection::Http1 {
+                    io: candidate.io,
+                    reused: true,
+                });
+            }
+        }
+        None
+    }
+
+    /// An HTTP/2 connection that has room for a request.
+    pub(crate) fn take_http2(&self, protocol: &Protocol) -> Option<Connection> {
+        let connections = self.http2.lock();
+        let usable = connections.iter().rev().find(|shared| {
+            shared.protocol == *protocol
+                && !shared.closed.load(Relaxed)
+                && shared.streams.load(Relaxed) < shared.send.current_max_send_streams()
+        })?;
+        Some(usable.lease(true))
+    }
+}

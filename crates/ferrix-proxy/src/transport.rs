@@ -1,0 +1,208 @@
+//! The transport of every connection, towards clients and towards backends: Pingora's streams.
+//!
+//! A plain connection is a Pingora [`l4::Stream`](L4); TLS is [`Tls`] on top of one; both travel as
+//! a [`Stream`], Pingora's name for any of its connections. Sockets and TLS sessions enter here and
+//! nowhere else: `clippy.toml` of this crate refuses the types of the runtime and of rustls in every
+//! other file.
+#![expect(
+    clippy::disallowed_types,
+    reason = "sockets and TLS sessions become Pingora's streams here"
+)]
+
+use std::{
+    io,
+    net::TcpStream,
+    os::fd::OwnedFd,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use async_trait::async_trait;
+pub(crate) use pingora_core::protocols::{Stream, l4::stream::Stream as L4};
+use pingora_core::{
+    listeners::tls::Acceptor,
+    protocols::{
+        ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+        TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
+    },
+};
+use rustls::{
+    ClientConfig,
+    pki_types::ServerName,
+    server::{Accepted, Acceptor as HelloReader},
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_rustls::{TlsConnector, TlsStream, server::StartHandshake};
+
+/// Read at once of a client's first TLS message: most fit.
+const HELLO: usize = 2 * 1024;
+
+/// Makes an accepted socket a stream of the runtime that this runs in.
+///
+/// # Errors
+/// What the system says when the socket cannot be watched.
+pub(crate) fn adopt(socket: OwnedFd) -> io::Result<L4> {
+    let stream = tokio::net::TcpStream::from_std(TcpStream::from(socket))?;
+    Ok(L4::from(stream))
+}
+
+/// The plain stream that `stream` is, if it is one.
+pub(crate) fn plain(stream: Stream) -> Option<Box<L4>> {
+    stream.into_any().downcast().ok()
+}
+
+/// Reads a client's first TLS message (`ClientHello`; RFC 8446, section 4.1.2), which names the
+/// server that is asked for, before anything is answered.
+///
+/// # Errors
+/// The connection's, or what is wrong with the message; the client has been sent an alert then.
+pub(crate) async fn read_hello(stream: &mut L4) -> io::Result<Accepted> {
+    let mut reader = HelloReader::default();
+    let mut read = Vec::with_capacity(HELLO);
+    loop {
+        read.clear();
+        if stream.read_buf(&mut read).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        reader.read_tls(&mut &read[..])?;
+        match reader.accept() {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) => {}
+            Err((error, mut alert)) => {
+                let mut bytes = Vec::new();
+                alert.write_all(&mut bytes)?;
+                stream.write_all(&bytes).await?;
+                return Err(io::Error::other(error));
+            }
+        }
+    }
+}
+
+/// Answers a client's first TLS message and ends the handshake.
+///
+/// # Errors
+/// The connection's, or the TLS library's.
+pub(crate) async fn accept(acceptor: &Acceptor, hello: Accepted, stream: L4) -> io::Result<Tls> {
+    let config = Arc::clone(acceptor.acceptor.config());
+    let handshake = StartHandshake::from_parts(hello, stream).into_stream(config);
+    Ok(Tls(TlsStream::from(handshake.await?)))
+}
+
+/// The client's side of a handshake: Pingora's connector to backends takes no verifier of certificates
+/// of ours, and would parse authorities anew for each connection.
+///
+/// # Errors
+/// The connection's, or the TLS library's.
+pub(crate) async fn connect(
+    config: &Arc<ClientConfig>,
+    name: ServerName<'static>,
+    stream: L4,
+) -> io::Result<Tls> {
+    let connector = TlsConnector::from(Arc::clone(config));
+    let stream = connector.connect(name, stream).await?;
+    Ok(Tls(TlsStream::from(stream)))
+}
+
+/// Whether writing to a stream may leave bytes with it that only flushing moves on.
+pub(crate) fn needs_flushing(stream: &Stream) -> bool {
+    !stream.as_any().is::<L4>()
+}
+
+/// TLS on a Pingora stream, for Pingora. Its own type for this holds room for two handshakes for as
+/// long as it lives, which is 4 KB a connection.
+#[derive(Debug)]
+pub(crate) struct Tls(TlsStream<L4>);
+
+impl Tls {
+    /// The name that the client asked for.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        match &self.0 {
+            TlsStream::Server(stream) => stream.get_ref().1.server_name(),
+            TlsStream::Client(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Tls {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Tls {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Ssl for Tls {
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        match self.0.get_ref().1.alpn_protocol()? {
+            b"h2" => Some(ALPN::H2),
+            _ => Some(ALPN::H1),
+        }
+    }
+}
+
+#[async_trait]
+impl Shutdown for Tls {
+    async fn shutdown(&mut self) {
+        // A peer that is gone needs no farewell.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for Tls {
+    fn id(&self) -> UniqueIDType {
+        self.0.get_ref().0.id()
+    }
+}
+
+impl GetTimingDigest for Tls {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.0.get_ref().0.get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for Tls {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.0.get_ref().0.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for Tls {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.0.get_ref().0.get_socket_digest()
+    }
+}
+
+impl Peek for Tls {}
