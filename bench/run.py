@@ -57,6 +57,7 @@ def parse_arguments():
     add = parser.add_argument
     add("scenarios", nargs="*", metavar="SCENARIO", help=f"all, or some of: {', '.join(SCENARIOS)}")
     add("--binary", type=Path, help="a ferrix to measure instead of building one")
+    add("--before", type=Path, help="another ferrix, to be measured in turn with the first")
     add("--peers", help="only these, with commas between")
     add("--routes", type=int, default=1000, help="routes loaded (default: 1000)")
     add("--most-routes", type=int, default=10000, help="where routes are the question (default: 10000)")
@@ -73,9 +74,10 @@ def parse_arguments():
     unknown = set(options.scenarios) - set(SCENARIOS)
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
-    options.peers = options.peers.split(",") if options.peers else proxies.NAMES
+    options.peers = options.peers.split(",") if options.peers else list(proxies.NAMES)
     if set(options.peers) - set(proxies.NAMES):
         parser.error(f"peers are {', '.join(proxies.NAMES)}")
+    options.peers += ["before"] if options.before else []
     if options.smoke:
         options.rounds, options.seconds, options.latency_seconds = 1, 0.5, 0.5
         options.idle, options.requests = min(options.idle, 200), 500
@@ -112,7 +114,7 @@ def load_results(path, options):
 def measure_all(options, results, path):
     chosen = [name for name in SCENARIOS if name in options.scenarios]
     missing = [name for name in SCENARIOS if name not in results["scenarios"]]
-    with proxies.Bench(options.binary, options.peers) as bench:
+    with proxies.Bench(options.binary, options.peers, options.before) as bench:
         # By their names they are measured again.
         for name in chosen or missing:
             results["scenarios"][name] = measure(name, bench, options)

@@ -60,6 +60,10 @@ def nginx(setup):
     return ["nginx", "-c", fill(setup, "nginx.conf", ROUTES=routes)]
 
 
+def lean(setup):
+    return nginx(setup)
+
+
 def haproxy(setup):
     (setup.folder / "hosts.map").write_text(
         each_route(setup, lambda number: f"{host(number)} {setup.service(number)}") + "\n"

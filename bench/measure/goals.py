@@ -56,6 +56,14 @@ def churn(all):
     return median(s["p99"] for s in of["changing"]) / median(s["p99"] for s in of["quiet"])
 
 
+def workers(case):
+    def ratio(all):
+        one, two = (per(all, "workers", f"{case}-{count}", "ferrix") for count in (1, 2))
+        return two / one
+
+    return ratio
+
+
 def idle(kind):
     return lambda all: all["memory"]["data"][kind]["ferrix"]["bytes_each"] / 1000
 
@@ -68,25 +76,31 @@ def resident(all):
 
 
 NGINX, OWN = "{:.2f} × nginx", "{:.2f} × its own"
+LEAN, BEFORE = "{:.2f} × nginx with one route", "{:.2f} × the version before"
 GOALS = [
-    ("HTTP/1, 100 B: CPU per request", 1.15, "≤", cpu("cpu", "h1-100", "nginx"), NGINX),
+    ("HTTP/1, 100 B: CPU per request", 1.0, "≤", cpu("cpu", "h1-100", "before"), BEFORE),
+    ("HTTP/1, 100 B: CPU per request", 0.88, "≤", cpu("cpu", "h1-100", "nginx"), NGINX),
+    ("HTTP/1, 100 B: CPU per request", 0.95, "≤", cpu("cpu", "h1-100", "lean"), LEAN),
     ("HTTP/1, 100 B: CPU per request", 1.0, "≤", cpu("cpu", "h1-100", "haproxy"), "{:.2f} × HAProxy"),
-    ("HTTP/1, 10 KiB: CPU per request", 1.15, "≤", cpu("cpu", "h1-10k", "nginx"), NGINX),
+    ("HTTP/1, 10 KiB: CPU per request", 0.88, "≤", cpu("cpu", "h1-10k", "nginx"), NGINX),
     ("HTTP/1, 10 KiB: CPU per request", 1.0, "≤", cpu("cpu", "h1-10k", "haproxy"), "{:.2f} × HAProxy"),
-    ("HTTP/2 over TLS, 100 B: CPU per request", 1.0, "≤", cpu("cpu", "h2-100", "nginx"), NGINX),
+    ("HTTP/2 over TLS, 100 B: CPU per request", 0.69, "≤", cpu("cpu", "h2-100", "nginx"), NGINX),
     ("10,000 routes against 1, HTTP/1: CPU per request", 1.03, "≤", flat("h1"), OWN),
     ("10,000 routes against 1, HTTP/2: CPU per request", 1.03, "≤", flat("h2"), OWN),
-    ("p99 at 60 % of nginx's peak", 1.0, "≤", p99("60"), NGINX),
+    ("two workers against one, two HTTP/2 connections: CPU per request", 1.1, "≤", workers("h2-few"), OWN),
+    ("p99 at 60 % of nginx's peak", 0.9, "≤", p99("60"), NGINX),
     ("p99 while endpoints change, against quiet", 1.2, "≤", churn, OWN),
+    ("new connections per CPU second", 1.0, "≥", output("connections", "new"), NGINX),
+    ("WebSocket messages per CPU second", 1.0, "≥", output("websocket", "echo"), NGINX),
     ("full TLS handshakes per CPU second", 1.0, "≥", output("tls", "full"), NGINX),
     ("resumed TLS handshakes per CPU second", 1.0, "≥", output("tls", "resumed"), NGINX),
     ("1 MiB downloads: bytes per CPU second", 1.0, "≥", output("cpu", "down"), NGINX),
     ("1 MiB uploads: bytes per CPU second", 1.0, "≥", output("cpu", "up"), NGINX),
     ("1 MiB downloads over TLS: bytes per CPU second", 1.0, "≥", output("cpu", "down-tls"), NGINX),
     ("1 MiB uploads over TLS: bytes per CPU second", 1.0, "≥", output("cpu", "up-tls"), NGINX),
-    ("memory of an idle connection", 4, "≤", idle("plain"), "{:.1f} kB"),
-    ("memory of an idle TLS connection", 12, "≤", idle("tls"), "{:.1f} kB"),
-    ("memory of an idle HTTP/2 connection", 12, "≤", idle("http2"), "{:.1f} kB"),
+    ("memory of an idle connection", 3.3, "≤", idle("plain"), "{:.1f} kB"),
+    ("memory of an idle TLS connection", 11.5, "≤", idle("tls"), "{:.1f} kB"),
+    ("memory of an idle HTTP/2 connection", 20, "≤", idle("http2"), "{:.1f} kB"),
     ("memory with 10,000 routes and 10,000 endpoints", 60, "≤", resident, "{:.0f} MB"),
     (
         "allocations per request, HTTP/1",

@@ -9,6 +9,8 @@ from .rounds import interleave
 
 SHARES = [30, 60, 90]
 CONNECTIONS = 64
+# What is promised is judged by more rounds than what is only told.
+PROMISED, ROUNDS = 60, 9
 
 
 def measure(bench, options):
@@ -17,7 +19,7 @@ def measure(bench, options):
         peaks = find_peaks(bench, fleet, options)
         return {
             "peaks": peaks,
-            "of_nginx": at_shares(bench, fleet, options, peaks, lambda name: rate_of(peaks, "nginx")),
+            "of_nginx": at_shares(bench, fleet, options, peaks, lambda name: rate_of(peaks, "nginx"), PROMISED),
             "of_own": at_shares(bench, fleet, options, peaks, lambda name: rate_of(peaks, name)),
         }
 
@@ -39,7 +41,7 @@ def rate_of(peaks, name):
     return statistics.median(found["samples"])
 
 
-def at_shares(bench, fleet, options, peaks, reference):
+def at_shares(bench, fleet, options, peaks, reference, promised=None):
     results = {}
     for share in SHARES:
 
@@ -49,8 +51,9 @@ def at_shares(bench, fleet, options, peaks, reference):
                 raise Failure("more than its peak")
             return at_rate(bench, proxy, rate, options.latency_seconds)
 
+        rounds = ROUNDS if share == promised and options.rounds > 1 else min(options.rounds, 3)
         # Each one warms itself up.
-        results[str(share)] = interleave(fleet, min(options.rounds, 3), one, lambda proxy: None)
+        results[str(share)] = interleave(fleet, rounds, one, lambda proxy: None)
     return results
 
 

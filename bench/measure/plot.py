@@ -6,12 +6,14 @@ from xml.sax.saxutils import escape
 
 COLOURS = {
     "nginx": "#2a9d4e",
+    "lean": "#86c998",
     "haproxy": "#3b82c4",
     "envoy": "#a05cc9",
     "traefik": "#1aa5a5",
     "caddy": "#7f8c8d",
     "pingora": "#c9a227",
     "ferrix": "#e4572e",
+    "before": "#f0a48c",
 }
 STYLE = """<style>
   text { font: 12px system-ui, sans-serif; fill: #1f2328 }

@@ -15,16 +15,20 @@ from .paths import ENVIRONMENT, TARGET, public
 from .processes import Process
 from .setup import ECHO, FILES, Setup
 
-# In the order of all tables. pingora-proxy is a reference line and not a peer: it has no routes.
-NAMES = ["nginx", "haproxy", "envoy", "traefik", "caddy", "pingora", "ferrix"]
+# In the order of all tables. pingora-proxy is a reference line and not a peer: it has no routes. Nor
+# has the lean nginx, which is asked for the only route that it has.
+NAMES = ["nginx", "lean", "haproxy", "envoy", "traefik", "caddy", "pingora", "ferrix"]
 TITLES = {
     "nginx": "nginx",
+    "lean": "nginx, one route",
     "haproxy": "HAProxy",
     "envoy": "Envoy",
     "traefik": "Traefik",
     "caddy": "Caddy",
     "pingora": "bare pingora-proxy",
     "ferrix": "Ferrix",
+    # Only by --before.
+    "before": "Ferrix before",
 }
 PROXY_CORE, LOAD_CORE = "0", "1"
 # A peer that has not loaded its routes by then is told as such.
@@ -41,8 +45,9 @@ class Proxy:
 class Bench:
     """The backends, and where proxies write. One for a whole run."""
 
-    def __init__(self, binary, names):
-        self.binary, self.names = binary, names
+    def __init__(self, binary, names, before=None):
+        self.names = names
+        self.binaries = {"ferrix": binary, "before": before}
         self.folder = Path(tempfile.mkdtemp(prefix="ferrix-bench-"))
         self.count = 0
         self.processes = []
@@ -82,14 +87,14 @@ class Bench:
 
     def start(self, name, environment=None, binary=None, **values):
         """A proxy that answers. `values` are Setup's."""
-        setup = Setup(**values)
+        setup = Setup(**{**values, "routes": 1} if name == "lean" else values)
         self.count += 1
         setup.folder = self.folder / f"{name}-{self.count}"
         setup.folder.mkdir()
         for file in ("certificate.pem", "key.pem"):
             shutil.copy(self.folder / file, setup.folder)
-        if name == "ferrix":
-            command = configurations.ferrix(setup, binary or self.binary)
+        if name in self.binaries:
+            command = configurations.ferrix(setup, binary or self.binaries[name])
         else:
             command = getattr(configurations, name)(setup)
         # Go's way of saying how many threads may run at a time.

@@ -16,7 +16,7 @@ def measure(bench, options):
     counts = [count for count in COUNTS if count <= options.most_routes]
     results = {"counts": counts, "h1": {}, "h2": {}, "memory": {}}
     for name in bench.names:
-        if name == "pingora":
+        if name in ("lean", "pingora"):
             continue
         results["h1"][name] = by_count(bench, name, counts, options, http2=False)
         if name in HTTP2:
