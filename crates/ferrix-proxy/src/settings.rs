@@ -10,6 +10,10 @@ use bytesize::ByteSize;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+mod bounds;
+
+pub use bounds::{BOUNDS, Bound, OutOfBounds};
+
 /// One listening socket.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

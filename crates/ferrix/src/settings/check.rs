@@ -2,11 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ferrix_proxy::settings::Bound;
+
 use super::{
     Settings,
     fault::{Fault, path},
     keys::NAME,
 };
+
+/// The bounded numbers beside those of the data plane. Memory for the queue of the access log is
+/// taken as it fills: a million records are about a gigabyte.
+pub(super) const BOUNDS: &[Bound<Settings>] =
+    &[Bound::count("access_log.buffer", 1, 1_000_000, |it| {
+        it.access_log.buffer
+    })];
 
 /// The first fault, with the path of its key.
 pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
@@ -62,42 +71,10 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
     }
 
     let proxy = &settings.proxy;
-    let zero = [
-        ("access_log.buffer", settings.access_log.buffer == 0),
-        (
-            "limits.header_bytes",
-            proxy.limits.header_bytes.as_u64() == 0,
-        ),
-        ("limits.header_count", proxy.limits.header_count == 0),
-        ("limits.uri_bytes", proxy.limits.uri_bytes.as_u64() == 0),
-        ("timeouts.header", proxy.timeouts.header.is_zero()),
-        (
-            "timeouts.tls_handshake",
-            proxy.timeouts.tls_handshake.is_zero(),
-        ),
-        ("timeouts.keep_alive", proxy.timeouts.keep_alive.is_zero()),
-        ("timeouts.body", proxy.timeouts.body.is_zero()),
-        ("timeouts.write", proxy.timeouts.write.is_zero()),
-        ("timeouts.connect", proxy.timeouts.connect.is_zero()),
-        ("timeouts.upgraded", proxy.timeouts.upgraded.is_zero()),
-        ("http2.streams", proxy.http2.streams == 0),
-        ("http2.header_list", proxy.http2.header_list.as_u64() == 0),
-        ("upstream.attempts", proxy.upstream.attempts == 0),
-    ];
-    if let Some((key, _)) = zero.iter().find(|(_, zero)| *zero) {
-        return fault(
-            key,
-            "expected more than 0: this limit cannot be lifted".into(),
-        );
-    }
-    if proxy.server.threads > 1024 {
-        return fault(
-            "server.threads",
-            format!(
-                "expected a number from 0 to 1024, found {}",
-                proxy.server.threads
-            ),
-        );
+    let bounds = BOUNDS.iter().try_for_each(|bound| bound.check(settings));
+    if let Err(error) = bounds.and_then(|()| proxy.check()) {
+        let message = format!("expected {}, found {}", error.expected, error.found);
+        return fault(error.key, message);
     }
     if http::HeaderValue::from_str(&proxy.server.name).is_err() {
         return fault(
@@ -117,22 +94,6 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
                 proxy.limits.header_bytes, proxy.limits.uri_bytes,
             ),
         );
-    }
-    // Section 6.9 of RFC 9113.
-    let largest_window = (1 << 31) - 1;
-    for (key, window) in [
-        ("http2.stream_window", proxy.http2.stream_window),
-        ("http2.connection_window", proxy.http2.connection_window),
-    ] {
-        if !(65_535..=largest_window).contains(&window.as_u64()) {
-            return fault(
-                key,
-                format!(
-                    "expected from 65535 to {largest_window} bytes, found {}",
-                    window.as_u64()
-                ),
-            );
-        }
     }
     Ok(())
 }

@@ -33,34 +33,64 @@ pub const KEYS: &[(&str, &str)] = &[
     ("access_log", MAPPING),
     ("access_log.format", "off, text or json"),
     ("access_log.path", "the path of a file"),
-    ("access_log.buffer", POSITIVE),
+    ("access_log.buffer", "a number from 1 to 1000000"),
     ("server", MAPPING),
     ("server.threads", "a number from 0 to 1024"),
     ("server.name", "a text that can stand in a header"),
-    ("server.drain_delay", DURATION),
-    ("server.drain_timeout", DURATION),
+    (
+        "server.drain_delay",
+        "a duration such as 10s, from 0s to 1d",
+    ),
+    (
+        "server.drain_timeout",
+        "a duration such as 10s, from 0s to 1d",
+    ),
     ("limits", MAPPING),
-    ("limits.header_bytes", SIZE),
-    ("limits.header_count", POSITIVE),
-    ("limits.uri_bytes", SIZE),
+    (
+        "limits.header_bytes",
+        "a size such as 64KiB, from 1KiB to 16MiB",
+    ),
+    ("limits.header_count", "a number from 1 to 256"),
+    ("limits.uri_bytes", "a size such as 64KiB, from 1B to 16MiB"),
     ("limits.body_bytes", SIZE),
     ("limits.connections", COUNT),
     ("limits.connections_per_client", COUNT),
     ("limits.requests_per_connection", COUNT),
     ("timeouts", MAPPING),
-    ("timeouts.header", DURATION),
-    ("timeouts.tls_handshake", DURATION),
-    ("timeouts.keep_alive", DURATION),
-    ("timeouts.body", DURATION),
-    ("timeouts.write", DURATION),
-    ("timeouts.connect", DURATION),
-    ("timeouts.response", DURATION),
-    ("timeouts.upgraded", DURATION),
+    ("timeouts.header", "a duration such as 10s, from 1ms to 1h"),
+    (
+        "timeouts.tls_handshake",
+        "a duration such as 10s, from 1ms to 1h",
+    ),
+    (
+        "timeouts.keep_alive",
+        "a duration such as 10s, from 1ms to 365d",
+    ),
+    ("timeouts.body", "a duration such as 10s, from 1ms to 365d"),
+    ("timeouts.write", "a duration such as 10s, from 1ms to 365d"),
+    ("timeouts.connect", "a duration such as 10s, from 1ms to 1h"),
+    (
+        "timeouts.response",
+        "0s, or a duration such as 10s, from 1ms to 365d",
+    ),
+    (
+        "timeouts.upgraded",
+        "a duration such as 10s, from 1ms to 365d",
+    ),
     ("http2", MAPPING),
-    ("http2.streams", POSITIVE),
-    ("http2.stream_window", SIZE),
-    ("http2.connection_window", SIZE),
-    ("http2.header_list", SIZE),
+    ("http2.streams", "a number from 1 to 100000"),
+    (
+        "http2.stream_window",
+        "a size such as 64KiB, from 65535B to 2147483647B",
+    ),
+    (
+        "http2.connection_window",
+        "a size such as 64KiB, from 65535B to 2147483647B",
+    ),
+    (
+        "http2.header_list",
+        "a size such as 64KiB, from 1KiB to 16MiB",
+    ),
     ("http2.reset_streams", COUNT),
     ("tls", MAPPING),
     ("tls.minimum_version", "\"1.2\" or \"1.3\" (with quotes)"),
@@ -83,8 +113,11 @@ pub const KEYS: &[(&str, &str)] = &[
     ("forwarded.trusted[]", NETWORK),
     ("upstream", MAPPING),
     ("upstream.idle_connections", COUNT),
-    ("upstream.idle_timeout", DURATION),
-    ("upstream.attempts", POSITIVE),
+    (
+        "upstream.idle_timeout",
+        "a duration such as 10s, from 0s to 365d",
+    ),
+    ("upstream.attempts", "a number from 1 to 100"),
     ("upstream.tls", MAPPING),
     ("upstream.tls.verify", BOOLEAN),
     ("upstream.tls.authorities", "the path of a PEM file"),
@@ -94,7 +127,5 @@ pub(super) const MAPPING: &str = "a mapping";
 pub(super) const NAME: &str = "a name of letters, digits, - and _, at most 63 long";
 pub(super) const BOOLEAN: &str = "true or false";
 pub(super) const NETWORK: &str = "a network such as 10.0.0.0/8 or 2001:db8::/32";
-pub(super) const POSITIVE: &str = "a number above 0";
 pub(super) const COUNT: &str = "a number, 0 or above";
-pub(super) const DURATION: &str = "a duration such as 500ms, 10s or 1h";
 pub(super) const SIZE: &str = "a size such as 64KiB, or a number of bytes";

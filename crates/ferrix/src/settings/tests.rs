@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml_ng::Value;
 
@@ -343,21 +343,21 @@ fn values_of_another_kind() {
     );
     broken(
         "server: {drain_delay: 5}\n",
-        "ferrix.yaml:1: server.drain_delay: expected a duration such as 500ms, 10s or 1h, found 5",
+        "ferrix.yaml:1: server.drain_delay: expected a duration such as 10s, from 0s to 1d, found 5",
     );
     broken(
         "timeouts:\n  header: soon\n",
-        "ferrix.yaml:2: timeouts.header: expected a duration such as 500ms, 10s or 1h, found \
+        "ferrix.yaml:2: timeouts.header: expected a duration such as 10s, from 1ms to 1h, found \
          \"soon\"",
     );
     broken(
         "limits:\n  header_bytes: 64 parsecs\n",
-        "ferrix.yaml:2: limits.header_bytes: expected a size such as 64KiB, or a number of bytes, \
+        "ferrix.yaml:2: limits.header_bytes: expected a size such as 64KiB, from 1KiB to 16MiB, \
          found \"64 parsecs\"",
     );
     broken(
         "limits:\n  header_count: many\n",
-        "ferrix.yaml:2: limits.header_count: expected a number above 0, found \"many\"",
+        "ferrix.yaml:2: limits.header_count: expected a number from 1 to 256, found \"many\"",
     );
     broken(
         "admin:\n  address: 6192\n",
@@ -446,6 +446,55 @@ fn entry_points_that_cannot_be() {
 }
 
 #[test]
+fn every_duration_is_bounded_and_every_bound_is_documented() {
+    let bounds: BTreeMap<&str, String> = (check::BOUNDS.iter())
+        .map(|bound| (bound.key, bound.expected()))
+        .chain((proxy::BOUNDS.iter()).map(|bound| (bound.key, bound.expected())))
+        .collect();
+    let keys: BTreeMap<&str, String> = (KEYS.iter())
+        .filter(|(key, expected)| bounds.contains_key(key) || expected.contains("duration"))
+        .map(|(key, expected)| (*key, expected.to_string()))
+        .collect();
+    assert_eq!(keys, bounds);
+    let document = include_str!("../../../../docs/settings.md");
+    for (key, expected) in bounds {
+        let row = format!("| `{key}` | {expected} |");
+        assert!(document.contains(&row), "docs/settings.md lacks {row}");
+    }
+}
+
+/// Each of these broke every request, or the start.
+#[test]
+fn values_that_would_break_something() {
+    let cases = [
+        // The clock overflows.
+        "timeouts: {response: 18446744073709551615s}",
+        "timeouts: {keep_alive: 584542046090years}",
+        "server: {drain_timeout: 18446744073709551615s}",
+        "upstream: {idle_timeout: 18446744073709551615s}",
+        // A socket option counts milliseconds in 31 bits.
+        "timeouts: {connect: 25d}",
+        // A request counts its attempts in 8 bits.
+        "upstream: {attempts: 256}",
+        // The queue cannot be made.
+        "access_log: {buffer: 18446744073709551615}",
+        // The codec holds 256 fields, whatever is allowed.
+        "limits: {header_count: 257}",
+        "http2: {header_list: 4GiB}",
+    ];
+    for text in cases {
+        let (section, rest) = text.split_once(": {").unwrap();
+        let (key, value) = rest.trim_end_matches('}').split_once(": ").unwrap();
+        let error = Settings::parse("ferrix.yaml", text).unwrap_err();
+        assert_eq!(error.key, format!("{section}.{key}"), "{error}");
+        assert_eq!(error.line, Some(1));
+        assert!(error.message.starts_with("expected "), "{error}");
+        assert!(error.message.contains(", found "), "{value}: {error}");
+    }
+    assert_eq!(cases.len(), 9);
+}
+
+#[test]
 fn what_types_cannot_say() {
     broken(
         "source:\n  files: {path: a}\n  kubernetes: {}\n",
@@ -453,15 +502,18 @@ fn what_types_cannot_say() {
     );
     broken(
         "timeouts:\n  keep_alive: 1s\n  header: 0s\n",
-        "ferrix.yaml:3: timeouts.header: expected more than 0: this limit cannot be lifted",
+        "ferrix.yaml:3: timeouts.header: expected a duration such as 10s, from 1ms to 1h, found 0s: \
+         this limit cannot be lifted",
     );
     broken(
         "limits: {header_bytes: 0}\n",
-        "ferrix.yaml:1: limits.header_bytes: expected more than 0: this limit cannot be lifted",
+        "ferrix.yaml:1: limits.header_bytes: expected a size such as 64KiB, from 1KiB to 16MiB, \
+         found 0: this limit cannot be lifted",
     );
     broken(
         "upstream:\n  attempts: 0\n",
-        "ferrix.yaml:2: upstream.attempts: expected more than 0: this limit cannot be lifted",
+        "ferrix.yaml:2: upstream.attempts: expected a number from 1 to 100, found 0: this limit cannot \
+         be lifted",
     );
     broken(
         "limits:\n  header_bytes: 1KiB\n",
@@ -478,7 +530,8 @@ fn what_types_cannot_say() {
     );
     broken(
         "http2:\n  stream_window: 1KiB\n",
-        "ferrix.yaml:2: http2.stream_window: expected from 65535 to 2147483647 bytes, found 1024",
+        "ferrix.yaml:2: http2.stream_window: expected a size such as 64KiB, from 65535B to 2147483647B, \
+         found 1KiB",
     );
     broken(
         "tls:\n  default_certificate: {}\n",
