@@ -10,7 +10,7 @@
 use std::{
     fmt::Write as _,
     fs::{File, OpenOptions},
-    io::{self, Write},
+    io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
@@ -21,9 +21,12 @@ use std::{
 use ferrix_proxy::access_log::{Record, Sender};
 use ferrix_table::state::Counter;
 use serde::Serialize;
-use tokio::sync::{mpsc::Receiver, oneshot};
+use tokio::sync::{Notify, mpsc::Receiver, oneshot};
 
-use crate::settings::{AccessLog, AccessLogFormat};
+use crate::{
+    settings::{AccessLog, AccessLogFormat},
+    stream,
+};
 
 /// Records written at once, so that memory stays small however far the writer is behind.
 const BATCH: usize = 512;
@@ -46,6 +49,9 @@ pub enum Error {
         /// Why not.
         error: io::Error,
     },
+    /// Standard output.
+    #[error("access_log: standard output cannot be written to: {0}")]
+    Stdout(io::Error),
     /// The thread.
     #[error("the thread of the access log cannot be started: {0}")]
     Thread(io::Error),
@@ -71,6 +77,12 @@ impl Writer {
         self.sender.clone()
     }
 
+    /// Opens the file anew, if it is a file: somebody has moved it away. Without this the writer
+    /// finds out by itself, but only when there is something to write.
+    pub fn reopen(&self) {
+        self.thread.reopen.notify_one();
+    }
+
     /// What has been dropped, for the metrics page.
     pub(crate) fn losses(&self) -> Losses {
         Losses {
@@ -84,6 +96,7 @@ impl Writer {
 #[derive(Debug)]
 struct Thread {
     lost: Arc<Counter>,
+    reopen: Arc<Notify>,
     stop: Option<oneshot::Sender<()>>,
     stopped: mpsc::Receiver<()>,
 }
@@ -100,7 +113,7 @@ impl Thread {
             AccessLogFormat::Json => json_line,
         };
         let sink = match &settings.path {
-            None => Sink::Stdout,
+            None => Sink::Stdout(stream::stdout().map_err(Error::Stdout)?),
             Some(path) => Sink::file(path).map_err(|error| Error::Open {
                 path: path.clone(),
                 error,
@@ -114,6 +127,8 @@ impl Thread {
             lost: Arc::clone(&lost),
             complained: None,
         };
+        let reopen = Arc::<Notify>::default();
+        let reopening = Arc::clone(&reopen);
         let (stop, stopping) = oneshot::channel();
         let (done, stopped) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -122,13 +137,14 @@ impl Thread {
         thread::Builder::new()
             .name("access-log".into())
             .spawn(move || {
-                runtime.block_on(write(records, stopping, &mut state));
+                runtime.block_on(write(records, stopping, &reopening, &mut state));
                 // Nobody listens if the program did not wait.
                 let _ = done.send(());
             })
             .map_err(Error::Thread)?;
         Ok(Some(Self {
             lost,
+            reopen,
             stop: Some(stop),
             stopped,
         }))
@@ -170,6 +186,7 @@ struct State {
 async fn write(
     mut records: Receiver<Record>,
     mut stopping: oneshot::Receiver<()>,
+    reopen: &Notify,
     state: &mut State,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -178,29 +195,51 @@ async fn write(
         tokio::select! {
             biased;
             _ = &mut stopping, if !records.is_closed() => records.close(),
+            () = reopen.notified() => state.reopen(),
             count = records.recv_many(&mut batch, BATCH) => {
                 if count == 0 {
                     return;
                 }
-                lines.clear();
-                for record in batch.drain(..) {
-                    let entry_point = state.entry_points.get(usize::from(record.entry_point));
-                    (state.format)(&mut lines, &record, entry_point.map_or("", String::as_str));
-                }
-                if let Err(error) = state.sink.write(&lines) {
-                    state.lost.add(count as u64);
-                    if state.complained.is_none_or(|at| at.elapsed() > INTERVAL) {
-                        state.complained = Some(Instant::now());
-                        tracing::warn!(%error, "the access log cannot be written; records are lost");
-                    }
-                }
+                state.write(&mut batch, &mut lines);
             }
         }
     }
 }
 
+impl State {
+    /// Empties the batch, by way of the buffer `lines`.
+    fn write(&mut self, batch: &mut Vec<Record>, lines: &mut Vec<u8>) {
+        let count = batch.len() as u64;
+        lines.clear();
+        for record in batch.drain(..) {
+            let entry_point = self.entry_points.get(usize::from(record.entry_point));
+            (self.format)(lines, &record, entry_point.map_or("", String::as_str));
+        }
+        if let Err(error) = self.sink.write(lines) {
+            self.lost.add(count);
+            self.complain(&error, "the access log cannot be written; records are lost");
+        }
+    }
+
+    fn reopen(&mut self) {
+        if let Err(error) = self.sink.reopen() {
+            self.complain(
+                &error,
+                "the access log cannot be opened anew; the old file is kept",
+            );
+        }
+    }
+
+    fn complain(&mut self, error: &io::Error, what: &str) {
+        if self.complained.is_none_or(|at| at.elapsed() > INTERVAL) {
+            self.complained = Some(Instant::now());
+            tracing::warn!(%error, "{what}");
+        }
+    }
+}
+
 enum Sink {
-    Stdout,
+    Stdout(File),
     File {
         path: PathBuf,
         file: File,
@@ -217,13 +256,16 @@ impl Sink {
         })
     }
 
+    fn reopen(&mut self) -> io::Result<()> {
+        if let Self::File { path, file, .. } = self {
+            *file = append(path)?;
+        }
+        Ok(())
+    }
+
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         match self {
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(lines)?;
-                stdout.flush()
-            }
+            Self::Stdout(stdout) => stream::write_all(stdout, lines),
             Self::File {
                 path,
                 file,
@@ -235,7 +277,7 @@ impl Sink {
                         *file = append(path)?;
                     }
                 }
-                file.write_all(lines)
+                stream::write_all(file, lines)
             }
         }
     }

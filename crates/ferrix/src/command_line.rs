@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
+    thread,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -16,8 +17,9 @@ use crate::{
     Program, Settings, check, demo, echo,
     explain::{self, Question, Url},
     log,
-    program::{self, Ended, Signals, StartError},
+    program::{self, Ended, StartError},
     settings::{self, Files},
+    signals::Signals,
 };
 
 /// A reverse proxy and load balancer for Kubernetes.
@@ -60,8 +62,9 @@ enum Command {
 
 /// Serve traffic until a signal
 ///
-/// The first SIGTERM or SIGINT drains: not ready at once, still accepting for server.drain_delay,
-/// then waiting for what is in flight, at most server.drain_timeout. The second ends at once.
+/// The first SIGTERM, SIGQUIT or SIGINT drains: not ready at once, still accepting for
+/// server.drain_delay (not after Ctrl-C in a terminal), then waiting for what is in flight, at most
+/// server.drain_timeout. The second ends at once. SIGHUP and SIGUSR1 open log files anew.
 /// The variable FERRIX_LOG replaces log.level, for example FERRIX_LOG=info,ferrix_control=debug.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -246,7 +249,7 @@ fn serve(source: &SourceArgs) -> Result<ExitCode, Error> {
         let program = tokio::select! {
             program = Program::start(settings) => program?,
             // An API server may keep the start waiting for long.
-            _ = signals.next() => return Ok(ExitCode::SUCCESS),
+            _ = signals.end() => return Ok(ExitCode::SUCCESS),
         };
         announce(&program);
         Ok(exit_code(program.run(signals).await))
@@ -321,20 +324,24 @@ fn echo_for_ever(args: &EchoBackend) -> Result<ExitCode, Error> {
         let mut signals = Signals::new()?;
         let (end, ended) = watch::channel(false);
         let mut backends = JoinSet::new();
+        let mut text = String::new();
         for &address in &args.listen {
             let name = args.name.clone().unwrap_or_else(|| address.to_string());
             let echo = echo::Echo::bind(address, &name).await;
             let echo = echo.map_err(|error| Error::Listen { address, error })?;
-            print(&format!("{name} answers on http://{}/\n", echo.address()))?;
+            text += &format!("{name} answers on http://{}/\n", echo.address());
             let mut ended = ended.clone();
             backends.spawn(echo.serve(async move {
                 let _ = ended.wait_for(|ended| *ended).await;
             }));
         }
-        signals.next().await;
+        tell(text)?;
+        signals.end().await;
         end.send_replace(true);
-        backends.join_all().await;
-        Ok(ExitCode::SUCCESS)
+        Ok(tokio::select! {
+            _ = backends.join_all() => ExitCode::SUCCESS,
+            _ = signals.end() => ExitCode::FAILURE,
+        })
     })
 }
 
@@ -367,7 +374,7 @@ fn demonstrate(args: Demo) -> Result<ExitCode, Error> {
         }
         text += &format!("  curl http://{}/table\n", program.admin_address());
         text += "\nEdit the folder and ask again. Ctrl-C ends it.\n";
-        print(&text)?;
+        tell(text)?;
         Ok(exit_code(program.run(signals).await))
     })
 }
@@ -375,6 +382,15 @@ fn demonstrate(args: Demo) -> Result<ExitCode, Error> {
 /// For waiting only; the program has threads of its own.
 fn single_threaded() -> io::Result<runtime::Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Writes to standard output beside what goes on: a server does not wait for a reader.
+fn tell(text: String) -> io::Result<()> {
+    let write = move || {
+        // Who reads nothing misses nothing; the server goes on.
+        let _ = print(&text);
+    };
+    thread::Builder::new().spawn(write).map(drop)
 }
 
 /// Writes to standard output. Whoever closes it early, like `head`, has read enough.

@@ -23,6 +23,8 @@ pub mod log;
 pub mod metrics;
 pub mod program;
 pub mod settings;
+pub mod signals;
+mod stream;
 
 pub use program::Program;
 pub use settings::Settings;

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use ferrix::command_line::{self, CommandLine};
+use ferrix::{
+    command_line::{self, CommandLine},
+    log,
+};
 
 /// Requests are born and die on many threads, and a table is built on one thread and freed on
 /// another. The system's allocator keeps such memory in arenas by thread, where it stays; this one
@@ -13,8 +16,10 @@ use ferrix::command_line::{self, CommandLine};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    command_line::run(CommandLine::parse()).unwrap_or_else(|error| {
-        eprintln!("ferrix: {error}");
+    let code = command_line::run(CommandLine::parse()).unwrap_or_else(|error| {
+        log::last_words(&format!("ferrix: {error}"));
         ExitCode::FAILURE
-    })
+    });
+    log::finish();
+    code
 }

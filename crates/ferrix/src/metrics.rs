@@ -32,7 +32,7 @@ use prometheus_client::{
 };
 use tokio::sync::watch;
 
-use crate::access_log::Losses;
+use crate::{access_log::Losses, log};
 
 /// Where the numbers come from.
 #[derive(Debug)]
@@ -188,6 +188,11 @@ impl Sources {
             "ferrix_access_log_dropped_records",
             "Access log records that were counted instead of written",
             dropped as f64,
+        )?;
+        page.counter(
+            "ferrix_log_lost_lines",
+            "Lines of the log that nobody read in time or at all",
+            log::lost() as f64,
         )?;
         page.counter(
             "ferrix_panics",

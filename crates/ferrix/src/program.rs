@@ -25,6 +25,7 @@ use crate::{
     admin::{self, Admin, Listener, Pages, Readiness},
     metrics::{Metrics, Published, Sources},
     settings::{self, DefaultCertificate, Settings},
+    signals::{Signal, Signals, Wish},
 };
 
 /// Why Ferrix does not run.
@@ -71,9 +72,6 @@ pub enum StartError {
     /// The source has ended before anything was published: a mistake of ours.
     #[error("the source of objects has ended; the log says why")]
     SourceEnded,
-    /// Signals.
-    #[error("signals cannot be received: {0}")]
-    Signals(io::Error),
 }
 
 /// Where objects come from, under way.
@@ -109,7 +107,7 @@ impl Source {
 pub struct Program {
     // In this order they are dropped: traffic first, then what it writes to.
     proxy: Proxy,
-    _access_log: Option<Writer>,
+    access_log: Option<Writer>,
     admin: Admin,
     source: Source,
     _control: Control,
@@ -189,7 +187,7 @@ impl Program {
         let proxy = bound.serve()?;
         Ok(Self {
             proxy,
-            _access_log: access_log,
+            access_log,
             admin,
             source,
             _control: control,
@@ -238,29 +236,40 @@ impl Program {
         self.source.reports()
     }
 
+    /// Opens the files of logs anew, for whoever has moved them away.
+    pub fn reopen_logs(&self) {
+        if let Some(access_log) = &self.access_log {
+            access_log.reopen();
+        }
+    }
+
     /// Ends well: not ready from now on, accepting for `server.drain_delay`, then waiting at most
     /// `server.drain_timeout` for what is in flight. Returns how many connections were cut.
     pub async fn drain(&self) -> usize {
+        self.drain_after(self.drain_delay).await
+    }
+
+    async fn drain_after(&self, delay: Duration) -> usize {
         self.readiness.drain();
         let drained = async {
-            tokio::time::sleep(self.drain_delay).await;
+            tokio::time::sleep(delay).await;
             self.proxy.drain(self.drain_timeout).await
         };
         tokio::join!(drained, self.source.leave()).0
     }
 
-    /// Runs until a signal: the first drains, the second ends at once.
+    /// Runs until a signal asks for the end: the first drains, the second ends at once.
     pub async fn run(self, mut signals: Signals) -> Ended {
-        let signal = signals.next().await;
+        let (signal, delay) = self.end(&mut signals).await;
         tracing::info!(
-            signal,
-            delay = ?self.drain_delay,
+            signal = signal.name(),
+            ?delay,
             timeout = ?self.drain_timeout,
             "draining; a second signal ends at once",
         );
         let ended = tokio::select! {
-            cut = self.drain() => Ended::Drained { cut },
-            _ = signals.next() => Ended::AtOnce,
+            cut = self.drain_after(delay) => Ended::Drained { cut },
+            _ = self.end(&mut signals) => Ended::AtOnce,
         };
         match ended {
             Ended::Drained { cut: 0 } => tracing::info!("drained"),
@@ -268,6 +277,23 @@ impl Program {
             Ended::AtOnce => tracing::warn!("ended by a second signal"),
         }
         ended
+    }
+
+    /// Follows signals until one asks for the end, and tells how long to go on accepting.
+    async fn end(&self, signals: &mut Signals) -> (Signal, Duration) {
+        loop {
+            match signals.next().await {
+                (signal, Wish::Drain) => return (signal, self.drain_delay),
+                (signal, Wish::DrainNow) => return (signal, Duration::ZERO),
+                (signal, Wish::ReopenLogs) => {
+                    self.reopen_logs();
+                    tracing::info!(signal = signal.name(), "log files are opened anew");
+                }
+                (signal, Wish::Nothing) => {
+                    tracing::info!(signal = signal.name(), "this signal means nothing here");
+                }
+            }
+        }
     }
 }
 
@@ -398,54 +424,6 @@ impl Drop for Control {
         // Waiting for its threads is forbidden inside another runtime, and nothing is lost.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
-        }
-    }
-}
-
-/// The signals that end a process, SIGTERM and SIGINT. From here on they do not end it by
-/// themselves: make this before the start, so that none is missed.
-#[derive(Debug)]
-pub struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    /// Takes the signals. Needs a runtime.
-    pub fn new() -> Result<Self, StartError> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let take = |kind| signal(kind).map_err(StartError::Signals);
-        Ok(Self {
-            terminate: take(SignalKind::terminate())?,
-            interrupt: take(SignalKind::interrupt())?,
-        })
-    }
-
-    /// The name of the next signal.
-    pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl Signals {
-    /// Takes the signals. Needs a runtime.
-    pub fn new() -> Result<Self, StartError> {
-        Ok(Self {})
-    }
-
-    /// The name of the next signal.
-    pub async fn next(&mut self) -> &'static str {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => "Ctrl-C",
-            Err(_) => std::future::pending().await,
         }
     }
 }

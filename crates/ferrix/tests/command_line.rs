@@ -138,7 +138,12 @@ impl Running {
             "--files",
             manifests.to_str().unwrap(),
         ];
-        let mut child = (ferrix(&args).stdout(Stdio::piped()).stderr(Stdio::piped()))
+        Self::of(ferrix(&args))
+    }
+
+    /// The same, by this command.
+    fn of(mut command: Command) -> Self {
+        let mut child = (command.stdout(Stdio::piped()).stderr(Stdio::piped()))
             .spawn()
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
@@ -159,7 +164,7 @@ impl Running {
                 _ => {}
             }
         }
-        // A full pipe would stop it.
+        // What nobody reads would be lost, and counted.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self {
             stdout: BufReader::new(child.stdout.take().unwrap()),
@@ -169,10 +174,10 @@ impl Running {
         }
     }
 
-    fn signal(&self) {
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(sent.success());
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
     }
 
     fn exit_code(&mut self) -> i32 {
@@ -514,7 +519,7 @@ fn run_serves_and_drains() {
     assert!(report.to_string().contains("\"Programmed\""), "{report}");
 
     assert_eq!(get(running.admin, "a", "/readyz").0, 200);
-    running.signal();
+    running.signal("TERM");
     let deadline = Instant::now() + PATIENCE;
     while get(running.admin, "a", "/readyz").0 != 503 {
         assert!(Instant::now() < deadline, "it stays ready");
@@ -529,13 +534,40 @@ fn a_second_signal_ends_at_once() {
     let folder = manifests(&[]);
     let settings = ANY_PORT.replace("drain_delay: 0s", "drain_delay: 10m");
     let mut running = Running::start(&settings, folder.path());
-    running.signal();
+    running.signal("TERM");
     let deadline = Instant::now() + PATIENCE;
     while get(running.admin, "a", "/readyz").0 != 503 {
         assert!(Instant::now() < deadline, "it stays ready");
     }
-    running.signal();
+    running.signal("TERM");
     assert_eq!(running.exit_code(), 1);
+}
+
+#[test]
+fn signals_that_do_not_end_it() {
+    let folder = manifests(&[]);
+    let logs = tempfile::tempdir().unwrap();
+    let path = logs.path().join("access.log");
+    let settings = format!(
+        "{ANY_PORT}access_log: {{format: json, path: '{}'}}\n",
+        path.display()
+    );
+    let mut running = Running::start(&settings, folder.path());
+    for (round, signal) in ["HUP", "USR1"].into_iter().enumerate() {
+        fs::rename(&path, logs.path().join(round.to_string())).unwrap();
+        running.signal(signal);
+        // Without a request that would have to be logged.
+        let deadline = Instant::now() + PATIENCE;
+        while !path.exists() {
+            assert!(Instant::now() < deadline, "{signal} opens no new file");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    running.signal("USR2");
+    assert_eq!(get(running.web, "example.com", "/").0, 404);
+    running.signal("QUIT");
+    assert_eq!(running.exit_code(), 0);
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
 }
 
 #[test]
