@@ -4,15 +4,7 @@
 //! are, and it outlives every mistake of a client.
 
 use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    convert::Infallible, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, thread,
     time::Duration,
 };
 
@@ -62,35 +54,55 @@ pub enum Error {
     Thread(io::Error),
 }
 
-/// Whether this instance should get traffic: from the first table to the first signal.
+/// Whether this instance should get traffic: once there is a table and the entry points accept,
+/// until the first signal.
 #[derive(Clone, Debug)]
 pub struct Readiness {
     table: Reader,
-    draining: Arc<AtomicBool>,
+    stage: watch::Sender<Stage>,
+}
+
+/// How far the instance has come. It only moves on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Starting,
+    Accepting,
+    Draining,
 }
 
 impl Readiness {
-    /// Ready as soon as `table` has had its first publication.
+    /// Ready as soon as `table` has had its first publication and [`Readiness::accepting`] was
+    /// called.
     pub fn new(table: Reader) -> Self {
         Self {
             table,
-            draining: Arc::default(),
+            stage: watch::Sender::new(Stage::Starting),
         }
+    }
+
+    /// The entry points accept connections.
+    pub fn accepting(&self) {
+        self.reach(Stage::Accepting);
     }
 
     /// Never ready again.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.reach(Stage::Draining);
+    }
+
+    fn reach(&self, stage: Stage) {
+        self.stage.send_modify(|it| *it = stage.max(*it));
     }
 
     /// Why not, if not.
     pub fn check(&self) -> Result<(), &'static str> {
-        if self.draining.load(Ordering::Relaxed) {
-            Err("draining: this instance is about to end")
-        } else if self.table.generation() == 0 {
-            Err("starting: no routing table has been published yet")
-        } else {
-            Ok(())
+        match *self.stage.borrow() {
+            Stage::Draining => Err("draining: this instance is about to end"),
+            _ if self.table.generation() == 0 => {
+                Err("starting: no routing table has been published yet")
+            }
+            Stage::Starting => Err("starting: the entry points do not accept connections yet"),
+            Stage::Accepting => Ok(()),
         }
     }
 }

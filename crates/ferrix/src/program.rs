@@ -185,6 +185,7 @@ impl Program {
         let first = generations.wait_for(|generation| *generation > 0);
         first.await.map_err(|_| StartError::SourceEnded)?;
         let proxy = bound.serve()?;
+        readiness.accepting();
         Ok(Self {
             proxy,
             access_log,

@@ -43,7 +43,7 @@ fn status(admin: &Admin, method: &str, path: &str) -> u16 {
 }
 
 #[test]
-fn ready_from_the_first_table_to_the_first_signal() {
+fn ready_from_the_first_accept_to_the_first_signal() {
     let (admin, readiness, mut publisher) = start();
     let (head, body) = ask(&admin, "GET", "/readyz");
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
@@ -51,19 +51,30 @@ fn ready_from_the_first_table_to_the_first_signal() {
     assert_eq!(status(&admin, "GET", "/healthz"), 200);
 
     publisher.publish(Table::default());
+    let (head, body) = ask(&admin, "GET", "/readyz");
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert_eq!(
+        body,
+        "starting: the entry points do not accept connections yet\n"
+    );
+    readiness.accepting();
     assert_eq!(status(&admin, "GET", "/readyz"), 200);
 
     readiness.drain();
     let (head, body) = ask(&admin, "GET", "/readyz");
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     assert_eq!(body, "draining: this instance is about to end\n");
+    // The start may end after a signal has come.
+    readiness.accepting();
+    assert_eq!(status(&admin, "GET", "/readyz"), 503);
     assert_eq!(status(&admin, "GET", "/healthz"), 200);
 }
 
 #[test]
 fn pages() {
-    let (admin, _, mut publisher) = start();
+    let (admin, readiness, mut publisher) = start();
     publisher.publish(Table::default());
+    readiness.accepting();
     let (_, index) = ask(&admin, "GET", "/");
     let paths = index.lines().filter(|line| line.starts_with('/'));
     let paths: Vec<_> = paths.map(|line| line.split(' ').next().unwrap()).collect();
