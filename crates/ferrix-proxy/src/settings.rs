@@ -108,7 +108,8 @@ pub struct Limits {
     pub uri_bytes: ByteSize,
     /// Bytes of a request body: 413 above; 0: no limit.
     pub body_bytes: ByteSize,
-    /// Open client connections; beyond it new ones wait in the listen queue. 0: no limit.
+    /// Open client connections; beyond it new ones wait in the listen queue. 0: no limit of its
+    /// own. The program lowers it to what file descriptors allow.
     pub connections: usize,
     /// Open connections of one client address; beyond it new ones are closed. 0: no limit.
     pub connections_per_client: usize,
@@ -267,6 +268,11 @@ pub struct Forwarded {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
+    /// Open connections to backends, in all. 0: no limit of its own; the program sets what file
+    /// descriptors allow.
+    pub connections: usize,
+    /// Open connections to one endpoint. 0: as above, half of what is allowed in all.
+    pub connections_per_endpoint: usize,
     /// Idle connections kept for each endpoint, shared out among the threads.
     pub idle_connections: usize,
     /// How long an idle connection is kept. Keep it below what the backends allow, or they close
@@ -285,6 +291,8 @@ pub struct Upstream {
 impl Default for Upstream {
     fn default() -> Self {
         Self {
+            connections: 0,
+            connections_per_endpoint: 0,
             idle_connections: 256,
             idle_timeout: Duration::from_secs(4),
             attempts: 3,

@@ -17,6 +17,7 @@ pub mod admin;
 pub mod check;
 pub mod command_line;
 pub mod demo;
+mod descriptors;
 pub mod echo;
 pub mod explain;
 pub mod log;

@@ -48,6 +48,28 @@ pub(crate) struct Sources {
     pub(crate) reports: watch::Receiver<Arc<Report>>,
     pub(crate) access_log: Option<Losses>,
     pub(crate) published: Arc<Published>,
+    pub(crate) connections: ConnectionLimits,
+}
+
+/// How many connections there may be; 0: any number.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConnectionLimits {
+    /// Of clients.
+    pub(crate) clients: usize,
+    /// To backends.
+    pub(crate) backends: usize,
+    /// To one endpoint.
+    pub(crate) endpoint: usize,
+}
+
+impl From<&ferrix_proxy::settings::Settings> for ConnectionLimits {
+    fn from(settings: &ferrix_proxy::settings::Settings) -> Self {
+        Self {
+            clients: settings.limits.connections,
+            backends: settings.upstream.connections,
+            endpoint: settings.upstream.connections_per_endpoint,
+        }
+    }
 }
 
 /// When the current table was published.
@@ -193,6 +215,18 @@ impl Sources {
             "ferrix_log_lost_lines",
             "Lines of the log that nobody read in time or at all",
             log::lost() as f64,
+        )?;
+        let limits = [
+            ("client", self.connections.clients),
+            ("backend", self.connections.backends),
+            ("endpoint", self.connections.endpoint),
+        ];
+        page.gauges(
+            "ferrix_connection_limit",
+            "Connections that there may be: of clients, to backends, to one endpoint",
+            (limits.into_iter())
+                .filter(|(_, limit)| *limit > 0)
+                .map(|(of, limit)| (vec![label("of", of)], limit as f64)),
         )?;
         page.counter(
             "ferrix_panics",

@@ -23,7 +23,8 @@ use tokio::{
 use crate::{
     access_log::{self, Writer},
     admin::{self, Admin, Listener, Pages, Readiness},
-    metrics::{Metrics, Published, Sources},
+    descriptors::{self, Shares},
+    metrics::{ConnectionLimits, Metrics, Published, Sources},
     settings::{self, DefaultCertificate, Settings},
     signals::{Signal, Signals, Wish},
 };
@@ -132,6 +133,7 @@ impl Program {
             .iter()
             .map(|it| it.name.clone())
             .collect();
+        let shares = descriptors::raise().map(Shares::of);
         let access_log = Writer::start(&settings.access_log, names)?;
         let admin = Listener::bind(settings.admin.address)?;
 
@@ -140,9 +142,13 @@ impl Program {
         let Settings {
             entry_points,
             source,
-            proxy: proxy_settings,
+            proxy: mut proxy_settings,
             ..
         } = settings;
+        if let Some(shares) = shares {
+            shares.lower(&mut proxy_settings);
+        }
+        let connections = ConnectionLimits::from(&proxy_settings);
         let drain_delay = proxy_settings.server.drain_delay;
         let drain_timeout = proxy_settings.server.drain_timeout;
         let sender = access_log.as_ref().map(Writer::sender);
@@ -174,6 +180,7 @@ impl Program {
             reports: source.reports(),
             access_log: access_log.as_ref().map(Writer::losses),
             published,
+            connections,
         }));
         let admin = admin.serve(Pages {
             readiness: readiness.clone(),
@@ -186,6 +193,7 @@ impl Program {
         first.await.map_err(|_| StartError::SourceEnded)?;
         let proxy = bound.serve()?;
         readiness.accepting();
+        announce_limits(shares, &connections);
         Ok(Self {
             proxy,
             access_log,
@@ -306,6 +314,18 @@ impl fmt::Debug for Program {
             .field("generation", &self.table.generation())
             .finish_non_exhaustive()
     }
+}
+
+/// Says what there may be of connections, and why.
+fn announce_limits(shares: Option<Shares>, connections: &ConnectionLimits) {
+    tracing::info!(
+        file_descriptors = shares.map(|it| it.limit),
+        reserved = shares.map(|it| it.reserve),
+        clients = connections.clients,
+        backends = connections.backends,
+        per_endpoint = connections.endpoint,
+        "limits of connections",
+    );
 }
 
 /// How [`Program::run`] ended.

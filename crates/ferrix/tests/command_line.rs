@@ -571,6 +571,33 @@ fn signals_that_do_not_end_it() {
 }
 
 #[test]
+fn the_limit_of_descriptors_is_raised_and_shared_out() {
+    let folder = manifests(&[]);
+    let settings = tempfile::tempdir().unwrap();
+    let config = write_settings(settings.path(), ANY_PORT);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 256; ulimit -S -n 64; exec \"$0\" \"$@\""])
+        .args([env!("CARGO_BIN_EXE_ferrix"), "run", "--config", &config])
+        .args(["--files", folder.path().to_str().unwrap()])
+        .env_remove("FERRIX_LOG")
+        .stdin(Stdio::null());
+    let running = Running::of(command);
+    let (_, metrics) = get(running.admin, "a", "/metrics");
+    for line in [
+        "ferrix_connection_limit{of=\"client\"} 96.0",
+        "ferrix_connection_limit{of=\"backend\"} 96.0",
+        "ferrix_connection_limit{of=\"endpoint\"} 48.0",
+        "process_max_fds 256.0",
+    ] {
+        assert!(
+            metrics.lines().any(|it| it == line),
+            "{line}\nis not in\n{metrics}"
+        );
+    }
+}
+
+#[test]
 fn demo_answers() {
     // Ports that were free a moment ago.
     let free = || TcpListener::bind("127.0.0.1:0").unwrap();

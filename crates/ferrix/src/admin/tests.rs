@@ -4,7 +4,7 @@ use ferrix_proxy::counters::Counters;
 use ferrix_table::{Publisher, Table, publish};
 
 use super::*;
-use crate::metrics::{Published, Sources};
+use crate::metrics::{ConnectionLimits, Published, Sources};
 
 fn start() -> (Admin, Readiness, Publisher) {
     let (publisher, table) = publish::channel();
@@ -20,6 +20,7 @@ fn start() -> (Admin, Readiness, Publisher) {
             reports,
             access_log: None,
             published: Arc::new(Published::default()),
+            connections: ConnectionLimits::default(),
         })),
     };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();

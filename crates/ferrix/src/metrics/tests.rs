@@ -99,6 +99,11 @@ fn sources() -> Sources {
         reports: watch::channel(Arc::new(Report::default())).1,
         access_log: None,
         published,
+        connections: ConnectionLimits {
+            clients: 384,
+            backends: 0,
+            endpoint: 192,
+        },
     }
 }
 

@@ -112,6 +112,8 @@ pub const KEYS: &[(&str, &str)] = &[
     ("forwarded.trusted", "a list of networks"),
     ("forwarded.trusted[]", NETWORK),
     ("upstream", MAPPING),
+    ("upstream.connections", COUNT),
+    ("upstream.connections_per_endpoint", COUNT),
     ("upstream.idle_connections", COUNT),
     (
         "upstream.idle_timeout",

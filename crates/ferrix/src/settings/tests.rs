@@ -129,6 +129,8 @@ tls:
 paths: {merge_slashes: false, refuse_encoded_slashes: true}
 forwarded: {trusted: ["10.0.0.0/8", "::1/128"]}
 upstream:
+  connections: 0
+  connections_per_endpoint: 0
   idle_connections: 0
   idle_timeout: 1s
   attempts: 1
