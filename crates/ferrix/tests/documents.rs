@@ -26,6 +26,32 @@ fn every_reason_is_documented() {
     }
 }
 
+/// The oldest version that builds it, and the one that everybody builds it with.
+#[test]
+fn one_version_of_rust() {
+    let value = |file: &str, key: &str| {
+        let text = document(file);
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .unwrap();
+        line.trim_matches(['"', ' ', '=']).to_owned()
+    };
+    let oldest = value("Cargo.toml", "rust-version");
+    let pinned = value("rust-toolchain.toml", "channel");
+    assert!(
+        pinned.starts_with(&format!("{oldest}.")),
+        "{pinned}, {oldest}"
+    );
+    for (file, words) in [
+        ("Containerfile", format!("FROM rust:{pinned}-")),
+        ("README.md", format!("Rust {oldest} or newer")),
+        ("CONTRIBUTING.md", format!("Rust {oldest} or newer")),
+    ] {
+        assert!(document(file).contains(&words), "{file} lacks {words:?}");
+    }
+}
+
 #[test]
 fn every_rule_in_the_documents_parses() {
     let mut rules = 0;
