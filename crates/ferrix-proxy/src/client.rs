@@ -1,9 +1,6 @@
 //! The client's side of an exchange, over HTTP/1 or an HTTP/2 stream.
 
-use std::{
-    net::SocketAddr,
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use ferrix_http1::{Framing, Piece, RequestHead, ResponseHead, keeps_alive};
@@ -13,6 +10,7 @@ use http::{HeaderMap, Method, Response, StatusCode, Version};
 use pingora_core::server::ShutdownWatch;
 
 use crate::{
+    address::Address,
     drain,
     headers::{self, Forwarding},
     outlet::Outlet,
@@ -26,7 +24,7 @@ pub(crate) struct ClientConnection {
     pub(crate) entry_point: EntryPointIndex,
     pub(crate) secure: bool,
     /// The client, after PROXY protocol.
-    pub(crate) client: SocketAddr,
+    pub(crate) client: Address,
     /// The name the client gave in the TLS handshake, in canonical form.
     pub(crate) server_name: Option<String>,
     pub(crate) forwarding: Forwarding,

@@ -1,6 +1,6 @@
 //! A client connection: who it is from, and which protocol it speaks.
 
-use std::{future::poll_fn, io, net::SocketAddr, sync::Arc};
+use std::{future::poll_fn, io, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -14,6 +14,7 @@ use pingora_core::{
 
 use crate::{
     Engine,
+    address::Address,
     client::ClientConnection,
     drain::{self, LINGER},
     headers::Forwarding,
@@ -39,8 +40,7 @@ pub(crate) struct Entry {
 pub(crate) struct Application {
     pub(crate) engine: Arc<Engine>,
     pub(crate) entry: Arc<Entry>,
-    /// Whoever connected, in canonical form.
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Address,
 }
 
 /// The first bytes of HTTP/2 with prior knowledge (RFC 9113, section 3.4).
@@ -101,7 +101,7 @@ impl Application {
     }
 
     /// The client that a PROXY protocol header names, where one is due.
-    async fn real_client(&self, stream: &mut L4) -> Option<SocketAddr> {
+    async fn real_client(&self, stream: &mut L4) -> Option<Address> {
         let Self {
             engine,
             entry,

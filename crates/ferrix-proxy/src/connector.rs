@@ -124,10 +124,9 @@ fn peer_options(settings: &UpstreamTcp) -> PeerOptions {
         user_timeout: settings.user_timeout,
     });
     options.tcp_fast_open = settings.fast_open;
-    options.dscp = settings.dscp;
-    options.tcp_recv_buf = settings
-        .receive_buffer
-        .map(|size| usize::try_from(size.as_u64()).unwrap_or(usize::MAX));
+    options.dscp = (settings.dscp > 0).then_some(settings.dscp);
+    let buffer = usize::try_from(settings.receive_buffer.as_u64()).unwrap_or(usize::MAX);
+    options.tcp_recv_buf = (buffer > 0).then_some(buffer);
     options
 }
 

@@ -424,7 +424,7 @@ impl Served {
         Some(Record {
             time: log.time,
             duration,
-            client: connection.client,
+            client: connection.client.into(),
             entry_point: connection.entry_point,
             protocol: log.protocol,
             method: log.method,

@@ -12,6 +12,7 @@
 //! nothing else of the configuration; it never imports the control plane.
 
 pub mod access_log;
+mod address;
 mod answer;
 mod backend;
 mod client;

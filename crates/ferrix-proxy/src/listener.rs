@@ -26,6 +26,7 @@ use tokio::{
 
 use crate::{
     Engine,
+    address::Address,
     connection::{Application, Entry},
     drain::{self, Drain},
     transport,
@@ -159,9 +160,9 @@ impl Listener {
     }
 
     /// Starts a task for a connection, on the worker that has the fewest.
-    fn start(&self, socket: OwnedFd, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+    fn start(&self, socket: OwnedFd, peer: Address, permit: Option<OwnedSemaphorePermit>) {
         let counters = self.engine.counters(self.entry.index);
-        let Some(seat) = self.engine.connections.seat(peer.ip()) else {
+        let Some(seat) = self.engine.connections.seat(peer) else {
             counters.refused_connections.add(1);
             return;
         };
@@ -197,17 +198,13 @@ async fn serve<H>(
     }
 }
 
-/// A connection from the queue, and whoever it is from, in canonical form: on a socket for both
-/// families of addresses, the system names clients over IPv4 by addresses of IPv6.
-fn accept(socket: &Socket) -> io::Result<(OwnedFd, SocketAddr)> {
+/// A connection from the queue, and whoever it is from.
+fn accept(socket: &Socket) -> io::Result<(OwnedFd, Address)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (socket, peer) = acceptfrom_with(socket, flags)?;
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
     let peer = peer.ok_or(io::ErrorKind::Unsupported)?;
-    Ok((
-        socket,
-        SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-    ))
+    Ok((socket, peer.into()))
 }
 
 /// How many connections there may be, in all and from one address.
@@ -233,8 +230,8 @@ impl Connections {
     }
 
     /// `None`: this client has too many already.
-    fn seat(&self, client: IpAddr) -> Option<Seat> {
-        let client = client.to_canonical();
+    fn seat(&self, client: Address) -> Option<Seat> {
+        let client = client.ip();
         let mut clients = self.clients.lock();
         let count = clients.entry(client).or_default();
         if self.per_client > 0 && *count == self.per_client {
@@ -281,6 +278,6 @@ mod tests {
         let (accepted, peer) = accept(&bound.0).unwrap();
         assert!(Socket::from(accepted).tcp_nodelay().unwrap());
         let client = client.local_addr().unwrap();
-        assert_eq!(Some(peer), client.as_socket());
+        assert_eq!(peer, client.as_socket().unwrap().into());
     }
 }

@@ -7,7 +7,7 @@ use std::{io, net::SocketAddr};
 
 use tokio::io::AsyncReadExt;
 
-use crate::transport::L4;
+use crate::{address::Address, transport::L4};
 
 /// The first bytes of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -35,7 +35,7 @@ pub(crate) enum ProxyProtocolError {
 
 /// The client's address; `None` where the load balancer speaks for itself (health checks) or
 /// knows no address.
-pub(crate) async fn read(stream: &mut L4) -> Result<Option<SocketAddr>, ProxyProtocolError> {
+pub(crate) async fn read(stream: &mut L4) -> Result<Option<Address>, ProxyProtocolError> {
     let mut header = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
     if header.starts_with(b"PROXY ") {
@@ -50,7 +50,7 @@ pub(crate) async fn read(stream: &mut L4) -> Result<Option<SocketAddr>, ProxyPro
 async fn read_text(
     stream: &mut L4,
     header: Vec<u8>,
-) -> Result<Option<SocketAddr>, ProxyProtocolError> {
+) -> Result<Option<Address>, ProxyProtocolError> {
     let mut header = header;
     while !header.ends_with(b"\r\n") {
         if header.len() == MAX_LINE {
@@ -60,8 +60,8 @@ async fn read_text(
     }
     use ppp::v1::Addresses;
     Ok(match ppp::v1::Header::try_from(&header[..])?.addresses {
-        Addresses::Tcp4(tcp) => Some((tcp.source_address, tcp.source_port).into()),
-        Addresses::Tcp6(tcp) => Some((tcp.source_address, tcp.source_port).into()),
+        Addresses::Tcp4(tcp) => Some(address((tcp.source_address, tcp.source_port))),
+        Addresses::Tcp6(tcp) => Some(address((tcp.source_address, tcp.source_port))),
         Addresses::Unknown => None,
     })
 }
@@ -69,7 +69,7 @@ async fn read_text(
 async fn read_binary(
     stream: &mut L4,
     header: Vec<u8>,
-) -> Result<Option<SocketAddr>, ProxyProtocolError> {
+) -> Result<Option<Address>, ProxyProtocolError> {
     let mut header = header;
     header.resize(16, 0);
     stream.read_exact(&mut header[12..]).await?;
@@ -85,8 +85,12 @@ async fn read_binary(
         return Ok(None);
     }
     Ok(match header.addresses {
-        Addresses::IPv4(ip) => Some((ip.source_address, ip.source_port).into()),
-        Addresses::IPv6(ip) => Some((ip.source_address, ip.source_port).into()),
+        Addresses::IPv4(ip) => Some(address((ip.source_address, ip.source_port))),
+        Addresses::IPv6(ip) => Some(address((ip.source_address, ip.source_port))),
         Addresses::Unspecified | Addresses::Unix(_) => None,
     })
+}
+
+fn address(address: impl Into<SocketAddr>) -> Address {
+    Address::from(address.into())
 }

@@ -342,10 +342,11 @@ pub struct UpstreamTcp {
     pub source_addresses: Vec<IpAddr>,
     /// Whether the first data may leave with the connection's first packet (RFC 7413).
     pub fast_open: bool,
-    /// `SO_RCVBUF`; without it the system chooses and adapts.
-    pub receive_buffer: Option<ByteSize>,
-    /// The differentiated services code point of what is sent (RFC 2474), 0 to 63.
-    pub dscp: Option<u8>,
+    /// `SO_RCVBUF`; 0: the system chooses and adapts.
+    pub receive_buffer: ByteSize,
+    /// The differentiated services code point of what is sent (RFC 2474), 0 to 63; 0 is the default
+    /// of every system.
+    pub dscp: u8,
 }
 
 impl Default for UpstreamTcp {
@@ -357,8 +358,8 @@ impl Default for UpstreamTcp {
             user_timeout: Duration::from_secs(5),
             source_addresses: Vec::new(),
             fast_open: false,
-            receive_buffer: None,
-            dscp: None,
+            receive_buffer: ByteSize(0),
+            dscp: 0,
         }
     }
 }

@@ -44,20 +44,23 @@ pub struct OutOfBounds {
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The clock of the runtime ends after two years.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// The longest time between probes of a connection that Linux takes (tcp(7), `TCP_KEEPIDLE`).
+const LONGEST_PROBE: Duration = Duration::from_secs(32_767);
+
 /// The largest flow control window (RFC 9113, section 6.9.1).
 const LARGEST_WINDOW: ByteSize = ByteSize::b((1 << 31) - 1);
 
 /// Every bounded number of the data plane.
 ///
-/// A connection to a backend is given up when it does not answer for `timeouts.connect`, by a
-/// socket option that counts milliseconds in 31 bits: 24 days. A request counts its attempts in
-/// 8 bits. The codec holds 256 fields.
+/// `upstream.tcp.user_timeout` is a socket option that counts milliseconds in 31 bits: 24 days. A
+/// request counts its attempts in 8 bits. The codec holds 256 fields.
 pub const BOUNDS: &[Bound<Settings>] = &[
     Bound::count("server.threads", 0, 1024, |it| it.server.threads),
     Bound::duration("server.drain_delay", Duration::ZERO, DAY, |it| {
@@ -123,6 +126,36 @@ pub const BOUNDS: &[Bound<Settings>] = &[
         it.upstream.idle_timeout
     }),
     Bound::count("upstream.attempts", 1, 100, |it| it.upstream.attempts),
+    Bound::duration(
+        "upstream.tcp.keep_alive_idle",
+        SECOND,
+        LONGEST_PROBE,
+        |it| it.upstream.tcp.keep_alive_idle,
+    ),
+    Bound::duration(
+        "upstream.tcp.keep_alive_interval",
+        SECOND,
+        LONGEST_PROBE,
+        |it| it.upstream.tcp.keep_alive_interval,
+    ),
+    Bound::count("upstream.tcp.keep_alive_probes", 1, 127, |it| {
+        it.upstream.tcp.keep_alive_probes
+    }),
+    Bound::duration(
+        "upstream.tcp.user_timeout",
+        MILLISECOND,
+        DAY,
+        |it: &Settings| it.upstream.tcp.user_timeout,
+    )
+    .or_none(),
+    Bound::size(
+        "upstream.tcp.receive_buffer",
+        ByteSize::kib(1),
+        ByteSize::gib(1),
+        |it: &Settings| it.upstream.tcp.receive_buffer,
+    )
+    .or_none(),
+    Bound::count("upstream.tcp.dscp", 0, 63, |it| it.upstream.tcp.dscp.into()),
 ];
 
 impl Settings {

@@ -123,6 +123,31 @@ pub const KEYS: &[(&str, &str)] = &[
     ("upstream.tls", MAPPING),
     ("upstream.tls.verify", BOOLEAN),
     ("upstream.tls.authorities", "the path of a PEM file"),
+    ("upstream.tcp", MAPPING),
+    (
+        "upstream.tcp.keep_alive_idle",
+        "a duration such as 10s, from 1s to 32767s",
+    ),
+    (
+        "upstream.tcp.keep_alive_interval",
+        "a duration such as 10s, from 1s to 32767s",
+    ),
+    ("upstream.tcp.keep_alive_probes", "a number from 1 to 127"),
+    (
+        "upstream.tcp.user_timeout",
+        "0s, or a duration such as 10s, from 1ms to 1d",
+    ),
+    ("upstream.tcp.source_addresses", "a list of addresses"),
+    (
+        "upstream.tcp.source_addresses[]",
+        "an address such as 10.0.0.1 or 2001:db8::1",
+    ),
+    ("upstream.tcp.fast_open", BOOLEAN),
+    (
+        "upstream.tcp.receive_buffer",
+        "0, or a size such as 64KiB, from 1KiB to 1GiB",
+    ),
+    ("upstream.tcp.dscp", "a number from 0 to 63"),
 ];
 
 pub(super) const MAPPING: &str = "a mapping";

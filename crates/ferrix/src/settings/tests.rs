@@ -135,6 +135,15 @@ upstream:
   idle_timeout: 1s
   attempts: 1
   tls: {verify: false, authorities: ca.pem}
+  tcp:
+    keep_alive_idle: 30s
+    keep_alive_interval: 1s
+    keep_alive_probes: 3
+    user_timeout: 0s
+    source_addresses: [10.0.0.1, "2001:db8::1"]
+    fast_open: true
+    receive_buffer: 64KiB
+    dscp: 46
 "#;
 
 /// Every path of a value, in the manner of [`KEYS`].
@@ -182,6 +191,7 @@ fn keys_are_those_that_serde_knows() {
         ("forwarded", "forwarded: {zzz: 1}"),
         ("upstream", "upstream: {zzz: 1}"),
         ("upstream.tls", "upstream: {tls: {zzz: 1}}"),
+        ("upstream.tcp", "upstream: {tcp: {zzz: 1}}"),
     ];
     let mut known = BTreeSet::from([String::new()]);
     for (path, text) in mappings {

@@ -1,0 +1,76 @@
+//! Whose address is whose: of clients on a socket for both families, behind a load balancer, and our
+//! own towards backends.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
+
+use ferrix_e2e::{Backend, Client, Gateway, Routes};
+
+/// A claim of `X-Forwarded-Proto` is believed of trusted peers only.
+async fn claimed(proxy_protocol: &str, trusted: &str, header: &str) -> (String, String) {
+    let backend = Backend::hello("it").await;
+    let settings = format!("forwarded: {{trusted: [\"{trusted}\"]}}");
+    let routes = Routes::all_to(&[backend.address()]);
+    let gateway = Gateway::start_behind(proxy_protocol, &settings, routes);
+    let mut client = Client::connect(gateway.web).await;
+    client.send(header).await;
+    // On a reused connection too.
+    for _ in 0..2 {
+        client
+            .send("GET / HTTP/1.1\r\nHost: example.com\r\nX-Forwarded-Proto: https\r\n\r\n")
+            .await;
+        assert_eq!(client.response().await.status, 200);
+    }
+    let mut seen = backend.requests().into_iter().map(|request| {
+        let field = |name: &str| request.head.all(name).join(", ");
+        (field("x-forwarded-proto"), field("x-forwarded-for"))
+    });
+    let first = seen.next().unwrap();
+    assert_eq!(seen.next().as_ref(), Some(&first));
+    first
+}
+
+#[tokio::test]
+async fn clients_over_ipv4_are_in_networks_of_ipv4() {
+    let cases = [
+        ("127.0.0.0/8", "https"),
+        ("::ffff:0:0/96", "http"),
+        ("10.0.0.0/8", "http"),
+    ];
+    for (trusted, proto) in cases {
+        let (seen, client) = claimed("[]", trusted, "").await;
+        assert_eq!((&*seen, &*client), (proto, "127.0.0.1"), "{trusted}");
+    }
+    assert_eq!(cases.len(), 3);
+}
+
+#[tokio::test]
+async fn load_balancers_may_write_ipv4_as_ipv6() {
+    let header = "PROXY TCP6 ::ffff:192.0.2.1 ::1 1234 80\r\n";
+    let (_, client) = claimed("[127.0.0.0/8]", "127.0.0.0/8", header).await;
+    assert_eq!(client, "192.0.2.1");
+}
+
+#[tokio::test]
+async fn backends_are_connected_to_from_the_addresses_that_are_set() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let backend = thread::spawn(move || {
+        let (mut stream, peer) = listener.accept().unwrap();
+        let mut request = [0; 1024];
+        assert_ne!(stream.read(&mut request).unwrap(), 0);
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        peer
+    });
+    let settings = "upstream: {tcp: {source_addresses: [127.0.0.9, \"::1\"], dscp: 46, \
+                    fast_open: true, receive_buffer: 64KiB}}";
+    let gateway = Gateway::start_with(settings, Routes::all_to(&[address]));
+    let mut client = gateway.client().await;
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(backend.join().unwrap().ip().to_string(), "127.0.0.9");
+}
