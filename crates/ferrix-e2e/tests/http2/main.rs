@@ -8,10 +8,12 @@
 //!  timeouts      what takes too long
 //!  limits        what is too much
 //!  floods        frames by the thousand
+//!  conformance   h2spec, where it is installed
 //! ```
 
 use http::{HeaderMap, Request};
 
+mod conformance;
 mod early_end;
 mod floods;
 mod grpc;
