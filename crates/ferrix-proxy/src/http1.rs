@@ -3,7 +3,7 @@
 use std::{future::Future, pin::pin, time::Duration};
 
 use bytes::Buf;
-use ferrix_http1::{HeadError, Piece, RequestHead, request_framing};
+use ferrix_http1::{HeadError, Piece, RequestHead, keeps_alive, request_framing};
 
 use crate::{
     Engine,
@@ -44,7 +44,7 @@ pub(crate) async fn serve(engine: &Engine, connection: &ClientConnection, io: Io
         match Box::pin(serving).await {
             Next::Request => {}
             Next::Close => return wire.io.close(CLOSE).await,
-            Next::Abort => return,
+            Next::End | Next::Abort => return,
         }
     }
 }
@@ -53,8 +53,10 @@ pub(crate) async fn serve(engine: &Engine, connection: &ClientConnection, io: Io
 enum Next {
     /// Another one.
     Request,
-    /// Nothing; what is buffered still goes out.
+    /// Nothing; what is buffered still goes out, and what still comes is read for a moment.
     Close,
+    /// Nothing, from either side: the client has said that this was its last request.
+    End,
     /// Nothing, at once.
     Abort,
 }
@@ -110,6 +112,7 @@ async fn serve_request(
         }
     };
     wire.expect(body);
+    let last_of_client = !keeps_alive(head.version, &head.fields);
     let mut client = Client::http1(wire, Some(&head), &connection.shutdown);
     if last {
         client.close_after();
@@ -123,6 +126,7 @@ async fn serve_request(
     let keep_alive = client.keeps_alive();
     match ending {
         Ending::Complete if keep_alive => drain_body(wire, deadline).await,
+        Ending::Complete if last_of_client && wire.is_done() && wire.io.may_close() => Next::End,
         Ending::Complete | Ending::Close => Next::Close,
         Ending::Abort => Next::Abort,
     }

@@ -164,6 +164,17 @@ impl Io {
         self.read.is_empty() && self.poll_read_head(cx).is_pending()
     }
 
+    /// Whether closing at once loses nothing: all has left, and nothing has come that is unread, which
+    /// would make the system answer with a reset instead of an end (RFC 9112, section 9.6). TLS says
+    /// goodbye first.
+    pub(crate) fn may_close(&mut self) -> bool {
+        let cx = &mut Context::from_waker(Waker::noop());
+        !self.needs_flushing
+            && self.is_drained()
+            && self.read.is_empty()
+            && matches!(self.poll_read_head(cx), Poll::Pending | Poll::Ready(Ok(0)))
+    }
+
     /// Gives memory back before a connection idles.
     pub(crate) fn shrink(&mut self) {
         if self.read.is_empty() {

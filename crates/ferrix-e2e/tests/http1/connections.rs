@@ -48,6 +48,40 @@ async fn connection_close_is_obeyed() {
     assert!(!backend.last().head.has("connection"));
 }
 
+/// What a client sends beyond its last request, such as the empty line that old browsers put after a
+/// body, must not turn the end of the connection into a reset, which would take the answer with it.
+#[tokio::test]
+async fn bytes_after_the_last_request_cost_no_answer() {
+    let body = "x".repeat(1 << 20);
+    let (backend, answers) = Backend::gated(&body).await;
+    let gateway = to(&backend);
+    let request = "POST / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\
+                   Content-Length: 2\r\n\r\nhi";
+    for beyond in ["", "\r\n", "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"] {
+        for together in [true, false] {
+            let mut client = gateway.client().await;
+            if together {
+                client.send(format!("{request}{beyond}")).await;
+            } else {
+                let asked = backend.requests().len() + 1;
+                client.send(request).await;
+                backend
+                    .wait("the request", |log| log.requests.len() == asked)
+                    .await;
+                client.send(beyond).await;
+            }
+            answers.add_permits(1);
+            let answer = client.try_response("POST").await;
+            assert_eq!(
+                answer.unwrap().body.len(),
+                body.len(),
+                "{beyond:?} {together}"
+            );
+        }
+    }
+    assert_eq!(backend.requests().len(), 6);
+}
+
 #[tokio::test]
 async fn a_backend_that_closes_after_each_response() {
     let backend = Backend::start(async |mut connection: Connection| {
