@@ -12,7 +12,8 @@
 //! | `//a///b` | `/a/b` |
 //! | `/a/./b/../c`, `/a/%2e%2e/c` | `/a/c`, `/c` |
 //! | `/..`, `/a/../../b` | refused: climbing above the root is never an accident |
-//! | `/a%2Fb`, `/a%5Cb` | kept: applications use them (RabbitMQ's `/%2F`); [`PathOptions`] can refuse them |
+//! | `/a%2Fb`, `/a%5Cb` | kept: applications use them (RabbitMQ's `/api/queues/%2F`); [`PathOptions`] can refuse them |
+//! | `/%2Fadmin`, `/%5Cadmin` | refused: `/admin` for servers that decode slashes and merge them |
 //! | `/a%2F..%2Fb`, `/..%5Cb` | refused: a dot segment for servers that decode slashes |
 //! | `/a/..;x/b`, `/;x/b` | refused: a dot segment, or nothing, for servers that strip parameters |
 //! | `\`, `#`, space, NUL and controls, `%00`, `%0a`, `%`, `%4` | refused |
@@ -105,6 +106,9 @@ pub enum PathError {
     /// `..%2F` and the like.
     #[error("the path holds a dot segment behind an encoded slash or backslash")]
     EncodedDotSegment,
+    /// `/%2Fa`: the first segment is empty once it is decoded, and all after it another path.
+    #[error("the path begins with an encoded slash or backslash")]
+    EncodedRoot,
     /// `..;x` and the like; also `/;x/`, which vanishes.
     #[error("a path segment is empty or a dot segment once its parameters are removed")]
     Parameters,
@@ -211,6 +215,10 @@ fn rewrite_path(path: &[u8], options: &PathOptions) -> Result<String, PathError>
             "." => Some(start),
             ".." => Some(output[..start].rfind('/').ok_or(PathError::AboveRoot)?),
             segment => {
+                let leading = output[..start].bytes().all(|byte| byte == b'/');
+                if leading && is_encoded_root(segment) {
+                    return Err(PathError::EncodedRoot);
+                }
                 check_segment(segment, last, options)?;
                 None
             }
@@ -276,6 +284,11 @@ fn check_segment(segment: &str, last: bool, options: &PathOptions) -> Result<(),
         return Err(PathError::EncodedSlash);
     }
     Ok(())
+}
+
+/// Whether a segment begins with a slash for a server that decodes it.
+fn is_encoded_root(segment: &str) -> bool {
+    segment.starts_with("%2F") || segment.starts_with("%5C")
 }
 
 fn without_parameters(piece: &str) -> &str {

@@ -69,6 +69,10 @@ fn canonical_spelling() {
         ("/admin%2f", "/admin%2F", "/admin%2F"),
         ("/a%5cb", "/a%5Cb", "/a\\b"),
         ("/a%2F..b", "/a%2F..b", "/a%2F..b"),
+        ("/a%2F%2Fb", "/a%2F%2Fb", "/a%2F%2Fb"),
+        ("/a/%5cb", "/a/%5Cb", "/a/\\b"),
+        ("/%252Fadmin", "/%252Fadmin", "/%252Fadmin"),
+        ("/a?b=/%2Fadmin", "/a?b=/%2Fadmin", "/a"),
         // Parameters that only describe things.
         ("/a;x=1/b", "/a;x=1/b", "/a;x=1/b"),
         ("/;jsessionid=1", "/;jsessionid=1", "/;jsessionid=1"),
@@ -128,6 +132,17 @@ fn refused() {
         ("/a/b%5C..", PathError::EncodedDotSegment),
         ("/.%2Fadmin", PathError::EncodedDotSegment),
         ("/a%2F..;x%2Fb", PathError::EncodedDotSegment),
+        // What would begin with an empty segment, which servers merge away.
+        ("/%2Fadmin", PathError::EncodedRoot),
+        ("/%2f", PathError::EncodedRoot),
+        ("/%5cadmin", PathError::EncodedRoot),
+        ("/%2F%2Fadmin", PathError::EncodedRoot),
+        ("/%2F/admin", PathError::EncodedRoot),
+        ("//%2Fadmin", PathError::EncodedRoot),
+        ("/./%2Fadmin", PathError::EncodedRoot),
+        ("/a/../%2Fadmin", PathError::EncodedRoot),
+        ("/%2Fa/../admin", PathError::EncodedRoot),
+        ("/%2F..%2Fadmin", PathError::EncodedRoot),
         ("/a/..;/admin", PathError::Parameters),
         ("/a/..;x=1/admin", PathError::Parameters),
         ("/a/.;x", PathError::Parameters),
@@ -146,6 +161,8 @@ fn options() {
         ("/a//b/", KEEP_EMPTY, Ok("/a//b/")),
         ("/a//../b", KEEP_EMPTY, Ok("/a/b")),
         ("/a/..//b", KEEP_EMPTY, Ok("//b")),
+        ("/a//%2Fb", KEEP_EMPTY, Ok("/a//%2Fb")),
+        ("//%2Fb", KEEP_EMPTY, Err(PathError::EncodedRoot)),
         ("//..", KEEP_EMPTY, Ok("/")),
         ("/..", KEEP_EMPTY, Err(PathError::AboveRoot)),
         ("/a%2Fb", STRICT, Err(PathError::EncodedSlash)),
@@ -274,6 +291,9 @@ proptest! {
         prop_assert!(canonical.path().starts_with('/'));
         if options.merge_slashes {
             prop_assert!(!canonical.path().contains("//"));
+            // A path that is not the root does not begin with an empty segment for anybody.
+            let segments = segments_for_a_careless_server(canonical.path());
+            prop_assert!(segments.len() == 2 || !segments[1].is_empty(), "{}", canonical.path());
         }
         if options.refuse_encoded_slashes {
             prop_assert!(!canonical.path().contains("%2F"));
