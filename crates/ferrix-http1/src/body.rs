@@ -13,7 +13,19 @@ const MAX_TRAILERS: usize = 16 * 1024;
 
 /// Finds a body in the bytes of a connection.
 #[derive(Debug)]
-pub struct Decoder(State);
+pub struct Decoder {
+    state: State,
+    extensions: Extensions,
+}
+
+/// How the text behind a chunk's size is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extensions {
+    /// To the letter (RFC 9112, section 7.1.1).
+    Strict,
+    /// Anything without control characters, and spaces, which some servers send.
+    Loose,
+}
 
 #[derive(Debug)]
 enum State {
@@ -57,22 +69,34 @@ pub enum BodyError {
 impl Decoder {
     /// For a body framed so.
     pub fn new(framing: Framing) -> Self {
-        Self(match framing {
-            Framing::Empty | Framing::Length(0) => State::Done,
-            Framing::Length(length) => State::Length(length),
-            Framing::Chunked => State::ChunkSize,
-            Framing::UntilClose => State::UntilClose,
-        })
+        Self {
+            state: match framing {
+                Framing::Empty | Framing::Length(0) => State::Done,
+                Framing::Length(length) => State::Length(length),
+                Framing::Chunked => State::ChunkSize,
+                Framing::UntilClose => State::UntilClose,
+            },
+            extensions: Extensions::Loose,
+        }
+    }
+
+    /// The same for a body from somebody who may want another reader to see another body: the
+    /// extensions of its chunks are as the grammar wants them (RFC 9112, section 7.1.1).
+    pub fn strict(framing: Framing) -> Self {
+        Self {
+            extensions: Extensions::Strict,
+            ..Self::new(framing)
+        }
     }
 
     /// Whether the end has been reached, and told where there was a [`Piece::End`] to tell.
     pub fn is_done(&self) -> bool {
-        matches!(self.0, State::Done)
+        matches!(self.state, State::Done)
     }
 
     /// How many bytes are still to come, where that is known.
     pub fn remaining(&self) -> Option<u64> {
-        match self.0 {
+        match self.state {
             State::Length(left) => Some(left),
             State::Done => Some(0),
             _ => None,
@@ -87,39 +111,39 @@ impl Decoder {
     /// [`BodyError`]; the connection is of no use then.
     pub fn decode(&mut self, read: &mut BytesMut) -> Result<Option<Piece>, BodyError> {
         loop {
-            match &mut self.0 {
+            match &mut self.state {
                 State::Done => return Ok(Some(Piece::End(None))),
                 _ if read.is_empty() => return Ok(None),
                 State::UntilClose => return Ok(Some(Piece::Data(read.split().freeze()))),
                 State::Length(left) => {
                     let data = take(read, left);
                     if *left == 0 {
-                        self.0 = State::Done;
+                        self.state = State::Done;
                     }
                     return Ok(Some(Piece::Data(data)));
                 }
                 State::ChunkData(left) => {
                     let data = take(read, left);
                     if *left == 0 {
-                        self.0 = State::ChunkEnd;
+                        self.state = State::ChunkEnd;
                     }
                     return Ok(Some(Piece::Data(data)));
                 }
-                State::ChunkSize => match chunk_size(read)? {
+                State::ChunkSize => match chunk_size(read, self.extensions)? {
                     None => return Ok(None),
                     Some((0, line)) => {
                         read.advance(line);
-                        self.0 = State::Trailers;
+                        self.state = State::Trailers;
                     }
                     Some((size, line)) => {
                         read.advance(line);
-                        self.0 = State::ChunkData(size);
+                        self.state = State::ChunkData(size);
                     }
                 },
                 State::ChunkEnd => match &read[..] {
                     [b'\r', b'\n', ..] => {
                         read.advance(2);
-                        self.0 = State::ChunkSize;
+                        self.state = State::ChunkSize;
                     }
                     [b'\r'] => return Ok(None),
                     _ => return Err(BodyError::ChunkEnd),
@@ -129,7 +153,7 @@ impl Decoder {
                         return Ok(None);
                     };
                     read.advance(length);
-                    self.0 = State::Done;
+                    self.state = State::Done;
                     return Ok(Some(Piece::End(trailers)));
                 }
             }
@@ -141,10 +165,10 @@ impl Decoder {
     /// # Errors
     /// [`BodyError::Truncated`] where that does not end the body.
     pub fn end(&mut self) -> Result<(), BodyError> {
-        match self.0 {
+        match self.state {
             State::Done => Ok(()),
             State::UntilClose => {
-                self.0 = State::Done;
+                self.state = State::Done;
                 Ok(())
             }
             _ => Err(BodyError::Truncated),
@@ -160,7 +184,7 @@ fn take(read: &mut BytesMut, left: &mut u64) -> Bytes {
 }
 
 /// The size of a chunk, and the length of the line that says it (RFC 9112, section 7.1).
-fn chunk_size(read: &[u8]) -> Result<Option<(u64, usize)>, BodyError> {
+fn chunk_size(read: &[u8], extensions: Extensions) -> Result<Option<(u64, usize)>, BodyError> {
     let Some(end) = read
         .iter()
         .take(MAX_CHUNK_LINE)
@@ -184,6 +208,7 @@ fn chunk_size(read: &[u8]) -> Result<Option<(u64, usize)>, BodyError> {
     if !(1..=16).contains(&digits)
         || !(extension.is_empty() || extension.starts_with(b";"))
         || !rest.iter().all(plain)
+        || (extensions == Extensions::Strict && after_extensions(rest).is_none())
     {
         return Err(BodyError::ChunkSize);
     }
@@ -191,6 +216,44 @@ fn chunk_size(read: &[u8]) -> Result<Option<(u64, usize)>, BodyError> {
         size << 4 | u64::from(char::from(*digit).to_digit(16).unwrap_or_default())
     });
     Ok(Some((size, end + 1)))
+}
+
+/// Reads extensions to the end of the text. `None`: it is something else.
+fn after_extensions(text: &[u8]) -> Option<()> {
+    let mut rest = text;
+    while !rest.is_empty() {
+        rest = rest.trim_ascii_start().strip_prefix(b";")?;
+        rest = after_token(rest.trim_ascii_start())?;
+        if let Some(value) = rest.trim_ascii_start().strip_prefix(b"=") {
+            let value = value.trim_ascii_start();
+            rest = match value.strip_prefix(b"\"") {
+                Some(quoted) => after_quoted(quoted)?,
+                None => after_token(value)?,
+            };
+        }
+    }
+    Some(())
+}
+
+/// RFC 9110, section 5.6.2.
+fn after_token(text: &[u8]) -> Option<&[u8]> {
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    match text.iter().take_while(|byte| token(byte)).count() {
+        0 => None,
+        length => Some(&text[length..]),
+    }
+}
+
+/// RFC 9110, section 5.6.4, behind the first quotation mark.
+fn after_quoted(text: &[u8]) -> Option<&[u8]> {
+    let mut rest = text;
+    loop {
+        rest = match rest {
+            [b'"', after @ ..] => return Some(after),
+            [b'\\', _, after @ ..] | [_, after @ ..] => after,
+            [] => return None,
+        };
+    }
 }
 
 /// The trailer section, if there is more than its empty line, and its length.

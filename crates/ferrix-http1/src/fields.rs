@@ -37,7 +37,11 @@ impl Span {
         }
     }
 
-    fn of(self, text: &[u8]) -> &[u8] {
+    pub(crate) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    pub(crate) fn of(self, text: &[u8]) -> &[u8] {
         &text[self.start as usize..self.end as usize]
     }
 }
@@ -110,11 +114,27 @@ impl Fields {
         self.get(name).is_some()
     }
 
+    /// Whether a line of this name had a space or a tab behind its value when it was read.
+    pub(crate) fn has_blank_behind(&self, name: &str) -> bool {
+        self.lines.iter().any(|line| {
+            let behind = self.text.get(line.value.end as usize);
+            matches!(behind, Some(b' ' | b'\t'))
+                && line
+                    .name
+                    .of(&self.text)
+                    .eq_ignore_ascii_case(name.as_bytes())
+        })
+    }
+
     /// Adds a field. Name and value must be valid (RFC 9110, section 5): what is added here is
     /// written as it is.
     pub fn append(&mut self, name: &str, value: &[u8]) {
         debug_assert!(HeaderName::from_bytes(name.as_bytes()).is_ok(), "{name}");
         debug_assert!(HeaderValue::from_bytes(value).is_ok(), "{value:?}");
+        self.add_line(name, value);
+    }
+
+    fn add_line(&mut self, name: &str, value: &[u8]) {
         let name = self.add_text(name.as_bytes());
         let value = self.add_text(value);
         self.push_line(name, value);
@@ -162,7 +182,8 @@ impl Fields {
         for line in lines {
             let value = text.slice(line.value.start as usize..line.value.end as usize);
             let name = HeaderName::from_bytes(line.name.of(&text));
-            // What a codec has read is valid.
+            // What a codec has read is valid, but for what only one version of HTTP can carry:
+            // control characters in values (HTTP/1), quotation marks in names (the `h2` crate).
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_maybe_shared(value)) {
                 map.append(name, value);
             }
@@ -174,13 +195,14 @@ impl Fields {
 /// Bytes that a proxy adds to a header section, about.
 const ROOM: usize = 512;
 
+/// Names may be such as HTTP/1 cannot carry: the `h2` crate takes quotation marks.
 impl<'a> Extend<(&'a HeaderName, &'a HeaderValue)> for Fields {
     fn extend<T>(&mut self, fields: T)
     where
         T: IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
     {
         for (name, value) in fields {
-            self.append(name.as_str(), value.as_bytes());
+            self.add_line(name.as_str(), value.as_bytes());
         }
     }
 }

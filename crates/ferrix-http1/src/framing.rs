@@ -4,6 +4,8 @@ use http::{Method, Version};
 
 use crate::{Fields, RequestHead, ResponseHead};
 
+const TRANSFER_ENCODING: &str = "transfer-encoding";
+
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -23,7 +25,8 @@ pub enum FramingError {
     /// No number, or several that differ.
     #[error("invalid Content-Length")]
     ContentLength,
-    /// Not ASCII; or in a request, `chunked` does not come last, or HTTP/1.0 names a coding at all.
+    /// Not ASCII; in a request, `chunked` does not come last, has a blank behind it, or HTTP/1.0
+    /// names a coding at all; in a response with a body, any coding beside one `chunked`.
     #[error("invalid Transfer-Encoding")]
     TransferEncoding,
 }
@@ -35,7 +38,12 @@ pub enum FramingError {
 /// [`FramingError`]
 pub fn request_framing(head: &RequestHead) -> Result<Framing, FramingError> {
     match last_coding(&head.fields)? {
-        Some(coding) if is_chunked(coding) && head.version != Version::HTTP_10 => {
+        // Some readers take `chunked ` for another word than `chunked`.
+        Some(coding)
+            if is_chunked(coding)
+                && head.version != Version::HTTP_10
+                && !head.fields.has_blank_behind(TRANSFER_ENCODING) =>
+        {
             Ok(Framing::Chunked)
         }
         Some(_) => Err(FramingError::TransferEncoding),
@@ -52,22 +60,36 @@ pub fn request_framing(head: &RequestHead) -> Result<Framing, FramingError> {
 /// # Errors
 /// [`FramingError`]
 pub fn response_framing(head: &ResponseHead, method: &Method) -> Result<Framing, FramingError> {
-    let coding = last_coding(&head.fields)?;
-    let length = match coding {
-        Some(_) => None,
+    let coded = last_coding(&head.fields)?.is_some();
+    let length = match coded {
+        true => None,
         // Also where there is no body: somebody behind might read one.
-        None => content_length(&head.fields)?,
+        false => content_length(&head.fields)?,
     };
     let status = head.status.as_u16();
     let bodiless = *method == Method::HEAD || matches!(status, 102..=199 | 100 | 204 | 304);
-    Ok(match (coding, length) {
+    Ok(match length {
         _ if status == 101 => Framing::UntilClose,
         _ if bodiless => Framing::Empty,
-        (Some(coding), _) if is_chunked(coding) => Framing::Chunked,
-        (Some(_), _) | (None, None) => Framing::UntilClose,
-        (None, Some(0)) => Framing::Empty,
-        (None, Some(length)) => Framing::Length(length),
+        _ if coded => coded_response(&head.fields)?,
+        None => Framing::UntilClose,
+        Some(0) => Framing::Empty,
+        Some(length) => Framing::Length(length),
     })
+}
+
+/// The codings of a response stay behind, as they are from hop to hop, and a body that only they
+/// explain must not go on without them.
+fn coded_response(fields: &Fields) -> Result<Framing, FramingError> {
+    let mut codings = fields.get_all(TRANSFER_ENCODING).flat_map(tokens);
+    match (codings.next().unwrap_or_default(), codings.next()) {
+        (coding, None) if is_chunked(coding) => Ok(Framing::Chunked),
+        // No coding at all (RFC 2616, section 3.6).
+        (coding, None) if coding.is_empty() || coding.eq_ignore_ascii_case(b"identity") => {
+            Ok(Framing::UntilClose)
+        }
+        _ => Err(FramingError::TransferEncoding),
+    }
 }
 
 /// Whether the sender of a message wants its connection to go on after it (RFC 9112, section 9.3).
@@ -81,7 +103,7 @@ pub fn keeps_alive(version: Version, fields: &Fields) -> bool {
     }
     // Who frames a body in two ways may mean another end, and so does HTTP/1.0 with a coding, which
     // it does not know (RFC 9112, section 6.1).
-    let ambiguous = fields.contains("transfer-encoding")
+    let ambiguous = fields.contains(TRANSFER_ENCODING)
         && (version == Version::HTTP_10 || fields.contains("content-length"));
     alive && !ambiguous
 }
@@ -93,7 +115,7 @@ pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn last_coding(fields: &Fields) -> Result<Option<&[u8]>, FramingError> {
     let mut last = None;
-    for coding in fields.get_all("transfer-encoding").flat_map(tokens) {
+    for coding in fields.get_all(TRANSFER_ENCODING).flat_map(tokens) {
         // Some readers see no coding at all in a list with such text.
         if !coding.is_ascii() {
             return Err(FramingError::TransferEncoding);

@@ -6,7 +6,11 @@ use bytes::BytesMut;
 use http::{Method, StatusCode, Version};
 use httparse::{Header, ParserConfig, Status};
 
-use crate::fields::{Fields, Span};
+use crate::{
+    fields::{Fields, Span},
+    oddity::{Mended, Oddity},
+    target,
+};
 
 /// A header section may have this many fields.
 pub const MAX_FIELDS: usize = 256;
@@ -20,6 +24,9 @@ pub enum HeadError {
     /// Against the grammar (RFC 9112, sections 3 to 5).
     #[error("malformed header section: {0}")]
     Malformed(httparse::Error),
+    /// In a request: servers disagree on whether LF alone ends a line.
+    #[error("a line of the header section ends in LF without CR")]
+    LineFeed,
     /// A status outside of 100 to 999.
     #[error("invalid status")]
     Status,
@@ -61,9 +68,25 @@ impl RequestHead {
 
     /// Parses what begins `bytes`, and says how long it is. `None`: it has not come to its end.
     ///
+    /// A target that is not UTF-8 is taken with its bytes above 0x7F percent-encoded.
+    ///
     /// # Errors
     /// [`HeadError`]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, HeadError> {
+        match Self::parse_utf8(bytes) {
+            Err(HeadError::Malformed(httparse::Error::Token)) if !bytes.is_ascii() => {}
+            parsed => return parsed,
+        }
+        match target::encoded(bytes) {
+            Some((bytes, longer)) => {
+                let parsed = Self::parse_utf8(&bytes)?;
+                Ok(parsed.map(|(head, length)| (head, length - longer)))
+            }
+            None => Err(HeadError::Malformed(httparse::Error::Token)),
+        }
+    }
+
+    fn parse_utf8(bytes: &[u8]) -> Result<Option<(Self, usize)>, HeadError> {
         let mut lines = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut request = httparse::Request::new(&mut []);
         let Status::Complete(length) = request.parse_with_uninit_headers(bytes, &mut lines)? else {
@@ -72,11 +95,15 @@ impl RequestHead {
         let malformed = HeadError::Malformed(httparse::Error::Token);
         let target = request.path.ok_or(malformed)?.as_bytes();
         let method = request.method.ok_or(malformed)?.as_bytes();
+        let before = &bytes[..place(bytes, method).start()];
+        if has_bare_line_feed(before, &bytes[..length], request.headers) {
+            return Err(HeadError::LineFeed);
+        }
         let head = Self {
             method: Method::from_bytes(method).map_err(|_| malformed)?,
             version: version(request.version),
             target: place(bytes, target),
-            fields: fields(bytes, length, request.headers),
+            fields: fields(bytes, &bytes[..length], request.headers),
         };
         Ok(Some((head, length)))
     }
@@ -111,6 +138,8 @@ pub struct ResponseHead {
     pub version: Version,
     /// The fields.
     pub fields: Fields,
+    /// What no response may have, and this one had.
+    pub oddities: Vec<Oddity>,
     reason: Option<Span>,
 }
 
@@ -121,17 +150,38 @@ impl ResponseHead {
             status,
             version: Version::HTTP_11,
             fields: Fields::default(),
+            oddities: Vec::new(),
             reason: None,
         }
     }
 
     /// Parses what begins `bytes`, and says how long it is. `None`: it has not come to its end.
     ///
-    /// Folded lines and spaces before a colon, which old servers send, are taken.
+    /// Folded lines, spaces before a colon and lines that end in LF alone, which old servers send,
+    /// are taken, and so is what an [`Oddity`] is.
     ///
     /// # Errors
     /// [`HeadError`]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, HeadError> {
+        use httparse::Error::{HeaderName, HeaderValue};
+        match Self::parse_as(bytes, bytes) {
+            Err(error @ HeadError::Malformed(HeaderName | HeaderValue)) => {
+                let mended = Mended::new(bytes).map_err(|_| error)?;
+                let Some(mended) = mended else {
+                    return Ok(None);
+                };
+                let parsed = Self::parse_as(&mended.shown, &mended.text)?;
+                Ok(parsed.map(|(mut head, _)| {
+                    head.oddities = mended.oddities;
+                    (head, mended.length)
+                }))
+            }
+            parsed => parsed,
+        }
+    }
+
+    /// Parses `bytes` and takes over the same places of `text`, which is as long.
+    fn parse_as(bytes: &[u8], text: &[u8]) -> Result<Option<(Self, usize)>, HeadError> {
         let mut lines = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut response = httparse::Response::new(&mut []);
         let mut config = ParserConfig::default();
@@ -146,7 +196,8 @@ impl ResponseHead {
             status: status.map_err(|_| HeadError::Status)?,
             version: version(response.version),
             reason: Some(place(bytes, response.reason.unwrap_or_default().as_bytes())),
-            fields: fields(bytes, length, response.headers),
+            fields: fields(bytes, &text[..length], response.headers),
+            oddities: Vec::new(),
         };
         Ok(Some((head, length)))
     }
@@ -182,18 +233,31 @@ fn version(minor: Option<u8>) -> Version {
     }
 }
 
-/// Takes over the parsed lines: the text in one copy, and where each name and value stands in it.
-fn fields(bytes: &[u8], length: usize, lines: &[Header<'_>]) -> Fields {
-    let mut fields = Fields::with_text(&bytes[..length], lines.len());
+/// Takes over the lines that were parsed in `bytes`: `text` in one copy, and where each name and
+/// value stands in it.
+fn fields(bytes: &[u8], text: &[u8], lines: &[Header<'_>]) -> Fields {
+    let mut fields = Fields::with_text(text, lines.len());
     for line in lines {
         let name = place(bytes, line.name.as_bytes());
+        let value = place(bytes, line.value);
         let value = match line.value.contains(&b'\n') {
-            false => place(bytes, line.value),
-            true => fields.add_text(&unfolded(line.value)),
+            false => value,
+            true => fields.add_text(&unfolded(value.of(text))),
         };
         fields.push_line(name, value);
     }
     fields
+}
+
+/// Whether a line of a request ends in LF without CR: each but the last ends where a name begins.
+fn has_bare_line_feed(before: &[u8], text: &[u8], lines: &[Header<'_>]) -> bool {
+    let ends_line = |line: &Header<'_>| {
+        let start = place(text, line.name.as_bytes()).start();
+        text[..start].ends_with(b"\r\n")
+    };
+    !(before.chunks(2).all(|line| line == b"\r\n")
+        && lines.iter().all(ends_line)
+        && text.ends_with(b"\r\n\r\n"))
 }
 
 /// A value that was folded over several lines, in one (RFC 9112, section 5.2).

@@ -7,6 +7,8 @@ mod body;
 mod fields;
 mod framing;
 mod head;
+mod oddity;
+mod target;
 
 pub use crate::{
     body::{BodyError, Decoder, Piece},
@@ -16,4 +18,5 @@ pub use crate::{
         tokens,
     },
     head::{HeadError, MAX_FIELDS, RequestHead, ResponseHead},
+    oddity::Oddity,
 };

@@ -73,7 +73,7 @@ fn model(bytes: &[u8]) -> Option<(Vec<u8>, Vec<Line>, usize)> {
         let length = bytes[at..].iter().position(|byte| *byte == b'\n')?;
         let line = &bytes[at..at + length];
         at += length + 1;
-        Some(line.strip_suffix(b"\r").unwrap_or(line))
+        line.strip_suffix(b"\r")
     };
     let mut first = line()?;
     while first.is_empty() {
@@ -83,7 +83,15 @@ fn model(bytes: &[u8]) -> Option<(Vec<u8>, Vec<Line>, usize)> {
     let [method, target, b"HTTP/1.0" | b"HTTP/1.1"] = words[..] else {
         return None;
     };
-    std::str::from_utf8(target).ok()?;
+    let is_utf8 = std::str::from_utf8(target).is_ok();
+    if !is_utf8 && target.windows(2).any(is_overlong) {
+        return None;
+    }
+    let encode = |byte: &u8| match is_utf8 || byte.is_ascii() {
+        true => vec![*byte],
+        false => format!("%{byte:02X}").into_bytes(),
+    };
+    let encoded: Vec<_> = target.iter().flat_map(encode).collect();
     let visible = |byte: &u8| *byte > b' ' && *byte != 0x7f;
     if !is_token(method) || target.is_empty() || !target.iter().all(visible) {
         return None;
@@ -92,7 +100,8 @@ fn model(bytes: &[u8]) -> Option<(Vec<u8>, Vec<Line>, usize)> {
     loop {
         let line = line()?;
         if line.is_empty() {
-            return Some((first.to_vec(), fields, at));
+            let first = [method, b" ", &encoded, b" ", words[2]].concat();
+            return Some((first, fields, at));
         }
         let colon = line.iter().position(|byte| *byte == b':')?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
@@ -102,6 +111,16 @@ fn model(bytes: &[u8]) -> Option<(Vec<u8>, Vec<Line>, usize)> {
         }
         let name = String::from_utf8(name.to_vec()).unwrap();
         fields.push((name, value.trim_ascii().to_vec()));
+    }
+}
+
+/// Whether two bytes begin a longer spelling of a character than UTF-8 has.
+fn is_overlong(pair: &[u8]) -> bool {
+    match pair[0] {
+        0xc0 | 0xc1 => (0x80..=0xbf).contains(&pair[1]),
+        0xe0 => (0x80..=0x9f).contains(&pair[1]),
+        0xf0 => (0x80..=0x8f).contains(&pair[1]),
+        _ => false,
     }
 }
 

@@ -273,6 +273,62 @@ fn bad_chunks_are_refused() {
     assert_eq!(cases.len(), 37);
 }
 
+/// Text behind a chunk's size, and whether it is what the grammar allows.
+const EXTENSIONS: &[(&[u8], bool)] = &[
+    (b"", true),
+    (b";a", true),
+    (b";a=b", true),
+    (b" ; a = b", true),
+    (b"\t;\ta\t=\tb", true),
+    (b";a;b=c;d", true),
+    (b";a=\"b c;,\xff\"", true),
+    (b";a=\"\\\"b\"; c", true),
+    (b";a=\"\"", true),
+    // Bare semicolons.
+    (b";", false),
+    (b";;", false),
+    (b";a;", false),
+    (b"; ", false),
+    // Spaces that separate nothing.
+    (b" ", false),
+    (b"\t", false),
+    (b";a ", false),
+    (b";a=b ", false),
+    (b";a=\"b\" ", false),
+    // No tokens.
+    (b";a b", false),
+    (b";a=b c", false),
+    (b";bad[=x", false),
+    (b";a=[", false),
+    (b";a=", false),
+    (b";=b", false),
+    (b";a=b=c", false),
+    (b";a=\"b", false),
+    (b";a=\"b\"c", false),
+    (b";a=\"b\\\"", false),
+    (b";\"a\"", false),
+    (b";\xc3\xa9", false),
+];
+
+#[test]
+fn extensions_of_clients_are_read_to_the_letter() {
+    for (text, fits) in EXTENSIONS {
+        for size in ["3", "0"] {
+            let line = [size.as_bytes(), *text, b"\r\n"].concat();
+            for (mut decoder, fits) in [
+                (Decoder::strict(Framing::Chunked), *fits),
+                (Decoder::new(Framing::Chunked), true),
+            ] {
+                let mut read = BytesMut::from(&line[..]);
+                let decoded = decoder.decode(&mut read);
+                let shown = line.escape_ascii();
+                assert_eq!(decoded.is_ok(), fits, "{shown}: {decoded:?}");
+            }
+        }
+    }
+    assert_eq!(EXTENSIONS.len(), 30);
+}
+
 #[test]
 fn a_chunk_line_has_at_most_4096_bytes() {
     for (length, fits) in [(4095, true), (4096, true), (4097, false), (9000, false)] {

@@ -151,9 +151,9 @@ fn a_coding_frames_whatever_the_length_is() {
     for (lines, chunked) in CODINGS {
         for (lengths, _) in LENGTHS {
             let fields = || message(lines, lengths);
-            let (for_request, for_response) = match chunked {
-                true => (Ok(Framing::Chunked), Framing::Chunked),
-                false => (Err(FramingError::TransferEncoding), Framing::UntilClose),
+            let for_request = match chunked {
+                true => Ok(Framing::Chunked),
+                false => Err(FramingError::TransferEncoding),
             };
             assert_eq!(
                 request(Version::HTTP_11, fields()),
@@ -162,13 +162,74 @@ fn a_coding_frames_whatever_the_length_is() {
             );
             let refused = Err(FramingError::TransferEncoding);
             assert_eq!(request(Version::HTTP_10, fields()), refused, "{lines:?}");
-            for status in [200, 404] {
-                let framing = response(status, &Method::GET, fields());
-                assert_eq!(framing, Ok(for_response), "{lines:?}");
-            }
         }
     }
     assert_eq!(CODINGS.len(), 22);
+}
+
+/// Codings of a response do not go on, so that a body must not need them.
+#[test]
+fn a_response_has_no_coding_but_chunked() {
+    let cases: &[(Lines, Option<Framing>)] = &[
+        (&[b"chunked"], Some(Framing::Chunked)),
+        (&[b"CHUNKED"], Some(Framing::Chunked)),
+        // Others read these in another way.
+        (&[b"chunked,"], None),
+        (&[b",chunked"], None),
+        (&[b"", b"chunked"], None),
+        (&[b"identity, chunked"], None),
+        (&[b"chunked", b"identity"], None),
+        (&[b"identity"], Some(Framing::UntilClose)),
+        (&[b""], Some(Framing::UntilClose)),
+        (&[b"gzip, chunked"], None),
+        (&[b"gzip", b"chunked"], None),
+        (&[b"chunked, gzip"], None),
+        (&[b"chunked, chunked"], None),
+        (&[b"chunked", b"chunked"], None),
+        (&[b"gzip"], None),
+        (&[b"xchunked"], None),
+        (&[b"chunked;q=1"], None),
+        (&[b"\"chunked\""], None),
+    ];
+    for (lines, expected) in cases {
+        for (lengths, _) in LENGTHS {
+            for status in [200, 404] {
+                let framing = response(status, &Method::GET, message(lines, lengths));
+                let expected = expected.ok_or(FramingError::TransferEncoding);
+                assert_eq!(framing, expected, "{lines:?}");
+            }
+        }
+    }
+    assert_eq!(cases.len(), 18);
+}
+
+/// A blank behind the value is no part of it (RFC 9110, section 5.5), but `chunked ` is another
+/// word for some readers.
+#[test]
+fn nothing_stands_behind_the_coding_of_a_request() {
+    let cases = [
+        ("Transfer-Encoding: chunked", true),
+        ("transfer-encoding:\t chunked", true),
+        ("X: y \r\nTransfer-Encoding: chunked\r\nZ: \t", true),
+        ("Transfer-Encoding: chunked ", false),
+        ("Transfer-Encoding: chunked\t", false),
+        ("TRANSFER-ENCODING:chunked \t \r\nX: y", false),
+        ("Transfer-Encoding: gzip, chunked ", false),
+        (
+            "Transfer-Encoding: gzip \r\nTransfer-Encoding: chunked",
+            false,
+        ),
+    ];
+    for (fields, accepted) in cases {
+        let request = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n");
+        let (head, _) = RequestHead::parse(request.as_bytes()).unwrap().unwrap();
+        assert_eq!(request_framing(&head).is_ok(), accepted, "{fields:?}");
+        let response = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n");
+        let (head, _) = ResponseHead::parse(response.as_bytes()).unwrap().unwrap();
+        let framing = response_framing(&head, &Method::GET);
+        assert_eq!(framing.is_ok(), !fields.contains("gzip"), "{fields:?}");
+    }
+    assert_eq!(cases.len(), 8);
 }
 
 #[test]

@@ -50,9 +50,8 @@ const REQUESTS: &[Request] = &[
             (b"Blank", b""),
         ],
     },
-    // A line may end without CR (RFC 9112, section 2.2).
     Request {
-        bytes: b"PUT * HTTP/1.1\nA: 1\r\nB: 2\n\n",
+        bytes: b"PUT * HTTP/1.1\r\nA: 1\r\nB: 2\r\n\r\n",
         method: "PUT",
         target: b"*",
         version: Version::HTTP_11,
@@ -60,7 +59,7 @@ const REQUESTS: &[Request] = &[
     },
     // Empty lines before a request are skipped (RFC 9112, section 2.2).
     Request {
-        bytes: b"\r\n\n\r\nDELETE http://a:80/b HTTP/1.1\r\nA: 1\r\na: 2\r\nA: 1\r\n\r\n",
+        bytes: b"\r\n\r\n\r\nDELETE http://a:80/b HTTP/1.1\r\nA: 1\r\na: 2\r\nA: 1\r\n\r\n",
         method: "DELETE",
         target: b"http://a:80/b",
         version: Version::HTTP_11,
@@ -73,6 +72,14 @@ const REQUESTS: &[Request] = &[
         target: b"/\xc3\xa9",
         version: Version::HTTP_11,
         fields: &[(b"!#$%&'*+-.^_`|~aZ9", b"\xff\x80 !~")],
+    },
+    // What is not UTF-8 is percent-encoded, with all of the target.
+    Request {
+        bytes: b"\r\nGET /caf\xe9/\xc3\xa9?\xff#\x80 HTTP/1.1\r\nA: \xff\r\n\r\n",
+        method: "GET",
+        target: b"/caf%E9/%C3%A9?%FF#%80",
+        version: Version::HTTP_11,
+        fields: &[(b"A", b"\xff")],
     },
     Request {
         bytes: b"get a:b HTTP/1.1\r\nA:b:c\r\n\r\n",
@@ -93,7 +100,7 @@ fn requests_are_parsed() {
         assert_fields(&head.fields, case.fields);
         assert_eq!(length, case.bytes.len());
     }
-    assert_eq!(REQUESTS.len(), 6);
+    assert_eq!(REQUESTS.len(), 7);
 }
 
 #[test]
@@ -128,7 +135,7 @@ fn what_follows_a_request_is_not_part_of_it() {
             assert_fields(&head.fields, case.fields);
         }
     }
-    assert_eq!(REQUESTS.len() * follows.len(), 36);
+    assert_eq!(REQUESTS.len() * follows.len(), 42);
 }
 
 #[test]
@@ -140,14 +147,18 @@ fn malformed_requests_are_refused() {
         (b"G\xc3\xa9T / HTTP/1.1\r\n\r\n", Token),
         (b"GET\t/ HTTP/1.1\r\n\r\n", Token),
         (b"GET\r\n\r\n", Token),
-        // Targets: empty, without a version, with a control byte, not UTF-8.
+        (b"\xff / HTTP/1.1\r\n\r\n", Token),
+        // Targets: empty, without a version, with a control byte, with long spellings of ASCII.
         (b"GET  HTTP/1.1\r\n\r\n", Token),
         (b"GET  / HTTP/1.1\r\n\r\n", Token),
         (b"GET /\r\n\r\n", Token),
         (b"GET /\ta HTTP/1.1\r\n\r\n", Token),
         (b"GET /\0 HTTP/1.1\r\n\r\n", Token),
         (b"GET /\x7f HTTP/1.1\r\n\r\n", Token),
-        (b"GET /\xff HTTP/1.1\r\n\r\n", Token),
+        (b"GET /\xff\x7f HTTP/1.1\r\n\r\n", Token),
+        (b"GET /\xc0\xaf HTTP/1.1\r\n\r\n", Token),
+        (b"GET /\xff\xe0\x80\xaf HTTP/1.1\r\n\r\n", Token),
+        (b"GET /\xf0\x80\x80\xaf HTTP/1.1\r\n\r\n", Token),
         // Versions.
         (b"GET / a HTTP/1.1\r\n\r\n", Version),
         (b"GET /  HTTP/1.1\r\n\r\n", Version),
@@ -185,7 +196,30 @@ fn malformed_requests_are_refused() {
         let shown = bytes.escape_ascii();
         assert_eq!(parsed, Err(HeadError::Malformed(*expected)), "{shown}");
     }
-    assert_eq!(cases.len(), 40);
+    assert_eq!(cases.len(), 44);
+}
+
+#[test]
+fn lines_of_a_request_end_in_cr_and_lf() {
+    let whole = b"\r\nGET / HTTP/1.1\r\nA: 1\r\nB:\r\nC: 2\r\n\r\n";
+    let mut cases = 0;
+    for place in 0..whole.len() {
+        if whole[place] == b'\r' {
+            let bytes = [&whole[..place], &whole[place + 1..]].concat();
+            let parsed = RequestHead::parse(&bytes).map(|head| head.is_some());
+            assert_eq!(parsed, Err(HeadError::LineFeed), "{}", bytes.escape_ascii());
+            cases += 1;
+        }
+    }
+    assert_eq!(cases, 6);
+    for bytes in [
+        &b"GET / HTTP/1.1\n\n"[..],
+        b"GET / HTTP/1.1\n\r\n",
+        b"GET / HTTP/1.1\r\n\n",
+    ] {
+        let parsed = RequestHead::parse(bytes).map(|head| head.is_some());
+        assert_eq!(parsed, Err(HeadError::LineFeed), "{}", bytes.escape_ascii());
+    }
 }
 
 #[test]
@@ -231,7 +265,7 @@ fn requests_are_written() {
     let cases: &[(&[u8], &[u8])] = &[
         (b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"),
         (
-            b"\r\nGET /a HTTP/1.1\nA:1\nb:\t2 \nC:\n\n",
+            b"\r\nGET /a HTTP/1.1\r\nA:1\r\nb:\t2 \r\nC:\r\n\r\n",
             b"GET /a HTTP/1.1\r\nA: 1\r\nb: 2\r\nC: \r\n\r\n",
         ),
     ];
@@ -410,8 +444,38 @@ fn malformed_responses_are_refused() {
         (b"HTTP/1.1 200 OK\r\n A: 1\r\n\r\n", malformed(HeaderName)),
         (b"HTTP/1.1 200 OK\r\n\tA: 1\r\n\r\n", malformed(HeaderName)),
         (b"HTTP/1.1 200 OK\r\nA\r\n\r\n", malformed(HeaderName)),
-        (b"HTTP/1.1 200 OK\r\nA B: 1\r\n\r\n", malformed(HeaderName)),
         (b"HTTP/1.1 200 OK\r\n : 1\r\n\r\n", malformed(HeaderName)),
+        // What cannot be mended.
+        (
+            b"HTTP/1.1 200 OK\r\nA B: 1\r\nC\r\n\r\n",
+            malformed(HeaderName),
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nA B: 1\0\r\n\r\n",
+            malformed(HeaderName),
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nA B: 1\rC: 2\r\n\r\n",
+            malformed(HeaderName),
+        ),
+        (b"HTTP/1.1 200 OK\r\nA: \0\r\n\r\n", malformed(HeaderValue)),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer Encoding: chunked\r\n\r\n",
+            malformed(HeaderName),
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length\x0b: 5\r\n\r\n",
+            malformed(HeaderName),
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\n folded\r\nA B: 1\r\n\r\n",
+            malformed(HeaderName),
+        ),
+        // At once, not only where the header section ends.
+        (
+            b"HTTP/1.1 200 OK\r\nA: \x01\r\nB: \0\r\n",
+            malformed(HeaderValue),
+        ),
         (
             b"HTTP/1.1 200 OK\r\nA: 1\rB: 2\r\n\r\n",
             malformed(HeaderValue),
@@ -430,7 +494,51 @@ fn malformed_responses_are_refused() {
         let parsed = ResponseHead::parse(bytes).map(|head| head.is_some());
         assert_eq!(parsed, Err(*expected), "{}", bytes.escape_ascii());
     }
-    assert_eq!(cases.len(), 27);
+    assert_eq!(cases.len(), 34);
+}
+
+#[test]
+fn oddities_of_responses_are_mended() {
+    use Oddity::{ControlCharacter, Name};
+    let cases: &[(&[u8], &[Field], &[Oddity])] = &[
+        (
+            b"A: 1\x01\x1b[2m\x7f\r\nB: 2",
+            &[(b"A", b"1\x01\x1b[2m\x7f"), (b"B", b"2")],
+            &[ControlCharacter("A".into())],
+        ),
+        (
+            b"A:\r\n 1\x08\r\n\t2\r\nB : \x01",
+            &[(b"A", b"1\x08  \t2"), (b"B", b"\x01")],
+            &[ControlCharacter("A".into()), ControlCharacter("B".into())],
+        ),
+        (
+            b"A B: 1\r\nC: 2\r\n: 3\r\nD(E): 4\r\n folded\r\n\xe9: 5\r\nF: 6",
+            &[(b"C", b"2"), (b"F", b"6")],
+            &[
+                Name("A B".into()),
+                Name("".into()),
+                Name("D(E)".into()),
+                Name("\\xe9".into()),
+            ],
+        ),
+    ];
+    for (lines, expected, oddities) in cases {
+        let bytes = [b"HTTP/1.1 200 F\xc3\xa9\r\n", *lines, b"\r\n\r\n"].concat();
+        let (head, length) = response(&[&bytes[..], b"rest"].concat());
+        assert_eq!(length, bytes.len());
+        assert_fields(&head.fields, expected);
+        let names = |oddity: &Oddity| match oddity {
+            ControlCharacter(name) | Name(name) => name.clone(),
+        };
+        assert_eq!(
+            head.oddities.iter().map(names).collect::<Vec<_>>(),
+            oddities.iter().map(names).collect::<Vec<_>>()
+        );
+        for cut in 0..bytes.len() {
+            assert!(ResponseHead::parse(&bytes[..cut]).unwrap().is_none());
+        }
+    }
+    assert_eq!(cases.len(), 3);
 }
 
 #[test]

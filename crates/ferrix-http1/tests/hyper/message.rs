@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use ferrix_http1::{BodyError, Decoder, Framing, Piece};
+use ferrix_http1::{BodyError, Decoder, Piece};
 use http::HeaderMap;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -38,8 +38,8 @@ pub(crate) fn framed_once(map: &mut HeaderMap) {
 pub(crate) type Body = (String, Lines);
 
 /// Takes a body out of what was read. `None`: it is cut short.
-pub(crate) fn decode(framing: Framing, read: &mut BytesMut) -> Result<Option<Body>, BodyError> {
-    let mut decoder = Decoder::new(framing);
+pub(crate) fn decode(decoder: Decoder, read: &mut BytesMut) -> Result<Option<Body>, BodyError> {
+    let mut decoder = decoder;
     let mut data = Vec::new();
     loop {
         match decoder.decode(read)? {

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, convert::Infallible};
 
 use bytes::{Buf, Bytes, BytesMut};
-use ferrix_http1::{Fields, RequestHead, keeps_alive, request_framing};
+use ferrix_http1::{Decoder, Fields, RequestHead, keeps_alive, request_framing};
 use http::{Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::{body::Incoming, server::conn::http1::Builder, service::service_fn};
@@ -48,7 +48,8 @@ enum End {
 /// Why a request that is accepted here is refused by hyper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Reason {
-    /// hyper takes targets apart; here they are opaque, and the proxy checks what it forwards.
+    /// hyper takes targets apart, and refuses what is not UTF-8; here they are opaque, and the proxy
+    /// checks what it forwards.
     Target,
     /// A list of equal lengths is one length (RFC 9110, section 8.6).
     LengthList,
@@ -80,8 +81,8 @@ fn requests_are_read_as_hyper_reads_them() {
     let count = |outcome: &str| outcomes.get(outcome).copied().unwrap_or_default();
     println!("{accepted} requests accepted by both; {outcomes:#?}");
     assert_eq!(outcomes.values().sum::<usize>(), CASES);
-    assert!(accepted > 15_000);
-    assert!(count("same") > 7_000);
+    assert!(accepted > 14_000);
+    assert!(count("same") > 6_000);
     assert!(count("both refuse") > 10_000);
     assert!(count("cut short") > 500);
     assert!(count("other end") < 500);
@@ -98,11 +99,14 @@ fn requests_are_read_as_hyper_reads_them() {
         );
     }
     // What hyper accepts is refused here for these reasons only: codings that are not ASCII before
-    // the last line, control bytes in the extensions of chunks, and LF alone in trailers.
+    // the last line or have a blank behind them, extensions of chunks that are none by the grammar,
+    // and LF alone.
     assert!(count("refused here: invalid Transfer-Encoding") > 0);
     assert!(count("refused here: invalid chunk size") > 0);
     assert!(count("refused here: invalid trailer section") > 0);
-    assert_eq!(outcomes.len(), 4 + reasons.len() + 3);
+    let line_feed = "a line of the header section ends in LF without CR";
+    assert!(count(&format!("refused here: {line_feed}")) > 0);
+    assert_eq!(outcomes.len(), 4 + reasons.len() + 4);
 }
 
 /// What came of a stream. `None`: what may not be.
@@ -159,15 +163,18 @@ fn read_one(read: &mut BytesMut) -> Result<(Message, Option<Reason>, bool), End>
     let refused = |error: &dyn std::error::Error| End::Refused(error.to_string());
     let parsed = RequestHead::parse(read).map_err(|error| refused(&error))?;
     let (head, length) = parsed.ok_or(End::CutShort)?;
+    let first = read.trim_ascii_start().split(|byte| *byte == b'\n').next();
+    let is_utf8 = std::str::from_utf8(first.unwrap_or_default()).is_ok();
     read.advance(length);
     let framing = request_framing(&head).map_err(|error| refused(&error))?;
-    let body = decode(framing, read).map_err(|error| refused(&error))?;
+    let body = decode(Decoder::strict(framing), read).map_err(|error| refused(&error))?;
     let (body, trailers) = body.ok_or(End::CutShort)?;
     let both = head.fields.contains("transfer-encoding") && head.fields.contains("content-length");
     let goes_on = keeps_alive(head.version, &head.fields) && !both;
     let target = Uri::from_maybe_shared(Bytes::copy_from_slice(head.target()));
     let reason = match &target {
         Err(_) => Some(Reason::Target),
+        Ok(_) if !is_utf8 => Some(Reason::Target),
         Ok(_) => framing_reason(&head.fields),
     };
     let message = Message {
