@@ -94,12 +94,16 @@ fn http1_cases() -> Vec<(u8, String, Outcome)> {
         (11, host("example.com:0"), Refused),
         (11, host("example.com:99999999999999999999"), Refused),
         (12, host("example.com:http"), Refused),
-        (12, host("example.com:"), Refused),
+        (12, host("example.com:"), NAMED),
+        (12, host("EXAMPLE.com.:"), NAMED),
+        (12, host("example.com::"), Refused),
+        (12, host(":"), Refused),
         (12, host("example.com:-80"), Refused),
         (12, host("example.com:80x"), Refused),
         (12, host("example.com:80:80"), Refused),
         (13, host("[2001:db8::1]"), Route("address")),
         (13, host("[2001:db8::1]:80"), Route("address")),
+        (13, host("[2001:db8::1]:"), Route("address")),
         (13, host("[2001:db8::2]"), NoRoute),
         (13, host("[2001:db8::1"), Refused),
         (13, host("[example.com]"), Refused),
@@ -130,6 +134,22 @@ fn http1_cases() -> Vec<(u8, String, Outcome)> {
         (17, target("http://example.com/", "example.com"), NAMED),
         (17, target("http://example.com", "example.com"), NAMED),
         (17, target("HTTP://example.com/", "example.com"), NAMED),
+        (17, target("http://EXAMPLE.com/", "example.com"), NAMED),
+        (17, target("http://example.com/", "Example.Com."), NAMED),
+        (17, target("http://example.com:80/", "example.com"), NAMED),
+        (17, target("http://example.com/", "example.com:80"), NAMED),
+        (17, target("http://example.com:/", "example.com:"), NAMED),
+        (
+            17,
+            target("http://example.com:81/", "EXAMPLE.com:81"),
+            NAMED,
+        ),
+        (
+            17,
+            target("http://example.com:443/", "example.com"),
+            Refused,
+        ),
+        (17, target("http:///", "example.com"), Refused),
         (17, target("http://evil.com/", "example.com"), Refused),
         (17, target("http://example.com/", "evil.com"), Refused),
         (17, target("http://example.com:81/", "example.com"), Refused),
@@ -189,6 +209,7 @@ fn http2_cases() -> Vec<(u8, Option<&'static str>, Option<&'static str>, Outcome
         (10, Some("example.com:4711"), None, NAMED),
         (11, Some("example.com:65536"), None, Refused),
         (12, Some("example.com:http"), None, Refused),
+        (12, None, Some("example.com:"), NAMED),
         (13, Some("[2001:db8::1]"), None, Route("address")),
         (13, Some("[2001:db8::1"), None, Refused),
         (14, Some("2001:db8::1"), None, Refused),
@@ -250,7 +271,8 @@ async fn thirty_cases() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert_eq!(seen, (1..=30).collect(), "all thirty were tried");
     for request in named.requests() {
-        assert!(request.head.one("host").is_some());
+        let host = request.head.one("host").expect("a host");
+        assert!(!host.ends_with(':'), "{host}");
     }
 }
 
@@ -328,10 +350,15 @@ async fn tls_cases(seen: &mut BTreeSet<u8>, wrong: &mut Vec<String>) {
             ));
         }
     }
-    let mut client = gateway
-        .tls_client(&authority.client(&[]), "example.com")
-        .await;
-    for (target, status) in [("https://example.com/", 200), ("http://example.com/", 400)] {
+    for (target, status) in [
+        ("https://example.com/", 200),
+        ("https://EXAMPLE.com:443/", 200),
+        ("https://example.com:80/", 400),
+        ("http://example.com/", 400),
+    ] {
+        let mut client = gateway
+            .tls_client(&authority.client(&[]), "example.com")
+            .await;
         let request = format!("GET {target} HTTP/1.1\r\nHost: example.com\r\n\r\n");
         assert_eq!(client.exchange(request).await.status, status, "{target}");
     }
@@ -350,6 +377,12 @@ async fn http_1_0_may_do_without_a_host() {
         ("GET / HTTP/1.0\r\n\r\n", 200),
         ("GET / HTTP/1.0\r\nHost:\r\n\r\n", 200),
         ("GET / HTTP/1.0\r\nHost: example.com\r\n\r\n", 500),
+        // In absolute form it names one all the same.
+        ("GET http://other.com/x HTTP/1.0\r\n\r\n", 200),
+        ("GET http://other.com:81/x HTTP/1.0\r\nHost:\r\n\r\n", 200),
+        ("GET http://example.com/ HTTP/1.0\r\n\r\n", 500),
+        ("GET http://u@example.com/ HTTP/1.0\r\n\r\n", 400),
+        ("GET http:///x HTTP/1.0\r\n\r\n", 400),
         ("GET / HTTP/1.0\r\nHost: exam ple.com\r\n\r\n", 400),
         (
             "GET / HTTP/1.0\r\nHost: example.com\r\nHost: example.com\r\n\r\n",
@@ -363,4 +396,12 @@ async fn http_1_0_may_do_without_a_host() {
             "{request:?}"
         );
     }
+    let hosts: Vec<_> = (backend.requests().iter())
+        .filter(|request| request.target() == "/x")
+        .map(|request| request.head.one("host").map(str::to_owned))
+        .collect();
+    assert_eq!(
+        hosts,
+        [Some("other.com".into()), Some("other.com:81".into())]
+    );
 }

@@ -118,6 +118,11 @@ impl RequestHead {
         self.target = self.fields.add_text(target);
     }
 
+    /// How many bytes [`RequestHead::write`] writes, where no text was replaced.
+    pub fn size(&self) -> usize {
+        self.method.as_str().len() + "  HTTP/1.1\r\n\r\n".len() + self.fields.size()
+    }
+
     /// Writes it in HTTP/1.1.
     pub fn write(&self, out: &mut BytesMut) {
         out.reserve(self.fields.size() + 32);

@@ -7,9 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use ferrix_http1::{Framing, Piece, RequestHead, ResponseHead, keeps_alive, response_framing};
+use ferrix_http1::{
+    Framing, Oddity, Piece, RequestHead, ResponseHead, content_length, keeps_alive,
+    response_framing,
+};
 use h2::{RecvStream, client::ResponseFuture};
-use http::{HeaderMap, Method, Request, Uri, Version};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 
 use crate::{
     failure::Failure,
@@ -18,7 +21,7 @@ use crate::{
     outlet::Outlet,
     pool::{Connection, Lease},
     stream::StreamWriter,
-    wire::Wire,
+    wire::{Wire, WireError},
 };
 
 /// The longest header section of a response.
@@ -135,14 +138,20 @@ impl Backend {
     }
 
     /// A piece of the request body.
-    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Broken> {
-        self.out().data(data).map_err(Broken::new)
+    ///
+    /// # Errors
+    /// The client lied about its length.
+    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Failure> {
+        self.out().data(data).map_err(clients_fault)
     }
 
     /// The end of the request body.
-    pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// See [`Backend::data`].
+    pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Failure> {
         let trailers = trailers.map(headers::prepare_trailers);
-        self.out().finish(trailers).map_err(Broken::new)
+        self.out().finish(trailers).map_err(clients_fault)
     }
 
     /// The client left or the exchange failed: the backend need not go on.
@@ -192,6 +201,10 @@ impl Backend {
     }
 }
 
+fn clients_fault(error: WireError) -> Failure {
+    Failure::BadRequest(error.to_string().into())
+}
+
 impl Http1 {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
         if self.header_read {
@@ -207,8 +220,10 @@ impl Http1 {
         }
         self.header_read = true;
         let framing = response_framing(&head, &self.method).map_err(Broken::new)?;
-        self.wire.expect(framing);
-        self.keep_alive = framing != Framing::UntilClose && keeps_alive(head.version, &head.fields);
+        self.wire.expect_response(framing);
+        self.keep_alive = framing != Framing::UntilClose
+            && keeps_alive(head.version, &head.fields)
+            && !announces_impossible_body(&head);
         Poll::Ready(Ok(FromBackend::Header(head, framing == Framing::Empty)))
     }
 
@@ -265,9 +280,26 @@ impl Http2 {
     }
 }
 
+/// Whether a response that has no body names the length of one: it may come all the same, before
+/// the next response.
+fn announces_impossible_body(head: &ResponseHead) -> bool {
+    head.status == StatusCode::NO_CONTENT
+        && !matches!(content_length(&head.fields), Ok(None | Some(0)))
+}
+
+/// HTTP/2 has names and values that HTTP/1 has not (RFC 9113, section 8.2.1; the `h2` crate takes
+/// quotation marks in names, and blanks around values).
 fn response_head(parts: &http::response::Parts) -> ResponseHead {
     let mut head = ResponseHead::new(parts.status);
-    head.fields.extend(&parts.headers);
+    for (name, value) in &parts.headers {
+        match name.as_str().contains('"') {
+            true => head.oddities.push(Oddity::Name(name.as_str().into())),
+            false => {
+                let value = value.as_bytes().trim_ascii();
+                head.fields.append(name.as_str(), value);
+            }
+        }
+    }
     head
 }
 

@@ -2,8 +2,8 @@
 
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use ferrix_http1::{Framing, Piece, RequestHead, ResponseHead, keeps_alive};
+use bytes::{Buf, Bytes, BytesMut};
+use ferrix_http1::{BodyError, Framing, Piece, RequestHead, ResponseHead, keeps_alive};
 use ferrix_table::table::EntryPointIndex;
 use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, Method, Response, StatusCode, Version};
@@ -12,10 +12,11 @@ use pingora_core::server::ShutdownWatch;
 use crate::{
     address::Address,
     drain,
+    failure::Failure,
     headers::{self, Forwarding},
     outlet::Outlet,
     stream::StreamWriter,
-    wire::Wire,
+    wire::{Wire, WireError},
 };
 
 /// What all requests of a connection share.
@@ -58,6 +59,7 @@ struct Http1<'c> {
     wants_trailers: bool,
     /// Whether the connection goes on after this request.
     keep_alive: bool,
+    /// Whether the client waits for permission to send its body.
     expects_continue: bool,
     upgraded: bool,
 }
@@ -143,17 +145,25 @@ impl<'c> Client<'c> {
     }
 
     /// A piece of the response body.
-    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Gone> {
-        self.sent += data.len() as u64;
-        self.out().data(data).map_err(|_| Gone)
+    ///
+    /// # Errors
+    /// The backend lied about its length.
+    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Failure> {
+        let length = data.len() as u64;
+        self.out().data(data).map_err(backends_fault)?;
+        self.sent += length;
+        Ok(())
     }
 
     /// The end of the response.
-    pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Gone> {
+    ///
+    /// # Errors
+    /// See [`Client::data`].
+    pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Failure> {
         let trailers = trailers
             .filter(|_| self.wants_trailers())
             .map(headers::prepare_trailers);
-        self.out().finish(trailers).map_err(|_| Gone)
+        self.out().finish(trailers).map_err(backends_fault)
     }
 
     fn wants_trailers(&self) -> bool {
@@ -170,13 +180,10 @@ impl<'c> Client<'c> {
         }
     }
 
-    /// Whether the connection may carry another request after this one. Where the client waited for
-    /// permission to send a body, it is not known whether the body will come.
+    /// Whether the connection may carry another request after this one.
     pub(crate) fn keeps_alive(&self) -> bool {
         match &self.side {
-            Side::Http1(http1) => {
-                http1.keep_alive && (!http1.expects_continue || http1.wire.is_done())
-            }
+            Side::Http1(http1) => http1.keep_alive && http1.knows_next_request(),
             Side::Http2(_) => false,
         }
     }
@@ -195,7 +202,7 @@ impl<'c> Client<'c> {
     pub(crate) fn upgrade(&mut self) {
         if let Side::Http1(http1) = &mut self.side {
             http1.upgraded = true;
-            http1.wire.expect(Framing::UntilClose);
+            http1.wire.expect_request(Framing::UntilClose);
             http1.wire.begin(Framing::UntilClose);
         }
     }
@@ -207,15 +214,20 @@ impl<'c> Client<'c> {
 
     /// The next piece of the request body. Once the body is done, it only resolves when the client
     /// leaves.
+    ///
+    /// # Errors
+    /// The client left, or its body is malformed.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         body_done: bool,
-    ) -> Poll<Result<Piece, Gone>> {
+    ) -> Poll<Result<Piece, Failure>> {
         match &mut self.side {
-            Side::Http1(Http1 { wire, .. }) if !body_done => wire.poll_piece(cx).map_err(|_| Gone),
-            Side::Http1(Http1 { wire, .. }) => poll_leave(wire, cx).map(Err),
-            Side::Http2(http2) => http2.poll_read(cx),
+            Side::Http1(Http1 { wire, .. }) if !body_done => {
+                wire.poll_piece(cx).map_err(unreadable_body)
+            }
+            Side::Http1(Http1 { wire, .. }) => poll_leave(wire, cx).map(|gone| Err(gone.into())),
+            Side::Http2(http2) => http2.poll_read(cx).map_err(Failure::from),
         }
     }
 
@@ -228,23 +240,60 @@ impl<'c> Client<'c> {
     }
 }
 
+impl From<Gone> for Failure {
+    fn from(_: Gone) -> Self {
+        Self::ClientGone
+    }
+}
+
+fn backends_fault(error: WireError) -> Failure {
+    Failure::Upstream(error.to_string())
+}
+
+fn unreadable_body(error: WireError) -> Failure {
+    match error {
+        WireError::Io(_) | WireError::Body(BodyError::Truncated) => Failure::ClientGone,
+        error => Failure::BadRequest(error.to_string().into()),
+    }
+}
+
 /// Resolves when the client closes its side. What it sends meanwhile is its next request, and is
 /// kept; then nothing more is read.
 fn poll_leave(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Gone> {
-    if wire.io.read.is_empty() {
+    loop {
+        // An empty line behind a body is no request.
+        skip_empty_lines(&mut wire.io.read);
+        if !wire.io.read.is_empty() {
+            return Poll::Pending;
+        }
         match ready!(wire.io.poll_read_head(cx)) {
             Ok(0) | Err(_) => return Poll::Ready(Gone),
             Ok(_) => {}
         }
     }
-    Poll::Pending
+}
+
+/// Takes out empty lines before a request: old clients send one behind a body (RFC 9112, section
+/// 2.2).
+pub(crate) fn skip_empty_lines(read: &mut BytesMut) {
+    while read.starts_with(b"\r\n") {
+        read.advance(2);
+    }
 }
 
 impl Http1<'_> {
+    /// Whether it is known where the next request begins: a client that waits for permission may
+    /// send its body or not.
+    fn knows_next_request(&self) -> bool {
+        !self.expects_continue || self.wire.is_done()
+    }
+
     fn interim(&mut self, head: &ResponseHead) {
         let unexpected = head.status == StatusCode::CONTINUE && !self.expects_continue;
         if self.version == Version::HTTP_11 && !unexpected {
             self.wire.io.write(|out| head.write(out));
+            // A client that may send its body does.
+            self.expects_continue &= head.status != StatusCode::CONTINUE;
         }
     }
 
@@ -254,7 +303,9 @@ impl Http1<'_> {
         if framing == Framing::Chunked {
             head.fields.append("Transfer-Encoding", b"chunked");
         }
-        self.keep_alive &= framing != Framing::UntilClose && !drain::has_begun(self.shutdown);
+        self.keep_alive &= framing != Framing::UntilClose
+            && !drain::has_begun(self.shutdown)
+            && self.knows_next_request();
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             match self.keep_alive {
                 false => head.fields.append("Connection", b"close"),

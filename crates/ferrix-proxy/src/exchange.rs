@@ -2,7 +2,7 @@
 //! protocols.
 //!
 //! ```text
-//!  check ─► route ─► prepare headers ─► connect ─► send ─► relay both ways ─► finish
+//!  check ─► prepare headers ─► route ─► connect ─► send ─► relay both ways ─► finish
 //!                                          ▲          │
 //!                                          └──────────┘  only what may be sent again
 //! ```
@@ -170,21 +170,20 @@ impl LoggedTarget {
 impl Exchange<'_, '_> {
     async fn run(&mut self, incoming: &mut Incoming) -> Result<(), Failure> {
         let table = self.engine.table.load();
-        let service = self.find_service(&table, incoming)?;
+        let websocket = self.prepare(incoming)?;
+        let Incoming { head, body, .. } = incoming;
+        let service = self.find_service(&table, head)?;
         self.served.service = Some(Arc::clone(service));
 
-        let Incoming { head, body, .. } = incoming;
         let limit = self.engine.settings.limits.body_bytes.as_u64();
         if limit > 0 && matches!(body, Framing::Length(length) if *length > limit) {
             return Err(Failure::BodyTooLarge);
         }
-        let upgrade = *body == Framing::Empty
-            && service.protocol != Protocol::Http2
-            && headers::wants_websocket(head);
-        self.served.request_id =
-            headers::prepare_request(head, &self.connection.forwarding, *body, upgrade)?;
+        let upgrade = websocket && *body == Framing::Empty && service.protocol != Protocol::Http2;
+        headers::settle_connection(&mut head.fields, upgrade);
         let relay = Relay {
             engine: self.engine,
+            service,
             method: head.method.clone(),
             body: *body,
             upgrade,
@@ -192,27 +191,39 @@ impl Exchange<'_, '_> {
         self.attempt(service, head, &relay).await
     }
 
-    /// Checks the request, finds its rule and that rule's service, and leaves the canonical target
-    /// in the header section.
+    /// Checks the request and makes its header section what will be sent, so that rules match
+    /// exactly that. Returns whether it is a handshake for WebSocket.
+    fn prepare(&mut self, incoming: &mut Incoming) -> Result<bool, Failure> {
+        let settings = &self.engine.settings;
+        let Incoming {
+            head,
+            authority,
+            body,
+        } = incoming;
+        match head.version {
+            Version::HTTP_2 => {
+                let authority = authority.as_ref().map(Authority::as_str);
+                request::check_http2(head, authority, settings)?;
+            }
+            _ => request::check_http1(head, settings)?,
+        }
+        let websocket = headers::wants_websocket(head);
+        let (forwarding, underscores) = (&self.connection.forwarding, settings.headers.underscores);
+        self.served.request_id = headers::prepare_request(head, forwarding, *body, underscores)?;
+        Ok(websocket)
+    }
+
+    /// Finds the rule of a prepared request and that rule's service, and leaves the canonical
+    /// target in the header section.
     fn find_service<'t>(
         &mut self,
         table: &'t Arc<Table>,
-        incoming: &mut Incoming,
+        head: &mut RequestHead,
     ) -> Result<&'t Arc<Service>, Failure> {
         let Self {
             engine, connection, ..
         } = *self;
-        let settings = &engine.settings;
-        let Incoming {
-            head, authority, ..
-        } = incoming;
-        let checked = match head.version {
-            Version::HTTP_2 => {
-                let authority = authority.as_ref().map(Authority::as_str);
-                request::check_http2(head, authority, settings)?
-            }
-            _ => request::check_http1(head, connection.secure, settings)?,
-        };
+        let checked = request::target(head, connection.secure, &engine.settings)?;
         if let Some(log) = &mut self.served.log {
             log.host = checked.host.clone().into_owned();
             log.path = checked.target.path_and_query.clone().into_owned();
@@ -234,9 +245,6 @@ impl Exchange<'_, '_> {
         if head.target() != checked.target.path_and_query.as_bytes() {
             let target = checked.target.path_and_query.into_owned();
             head.set_target(target.as_bytes());
-        }
-        if head.version == Version::HTTP_2 {
-            like_http1(&mut head.fields, authority.as_ref());
         }
         Ok(service)
     }
@@ -353,6 +361,7 @@ impl Exchange<'_, '_> {
         }
         let sent = client
             .header(answer.head, &head.method, bodiless)
+            .map_err(Failure::from)
             .and_then(|()| match bodiless {
                 true => Ok(()),
                 false => client.data(answer.body),
@@ -450,21 +459,6 @@ impl Served {
 /// (RFC 9110, section 9.2.2).
 fn may_repeat(relay: &Relay<'_>, connection: &Connection) -> bool {
     connection.is_reused() && relay.body == Framing::Empty && relay.method.is_idempotent()
-}
-
-/// HTTP/2 names the host in `:authority`, and may split `Cookie` for compression; to rules and
-/// backends both are fields as in HTTP/1 (RFC 9113, sections 8.2.3 and 8.3.1).
-fn like_http1(fields: &mut Fields, authority: Option<&Authority>) {
-    if let Some(authority) = authority {
-        fields.set("Host", authority.as_str().as_bytes());
-    }
-    if fields.get_all("cookie").nth(1).is_some() {
-        let joined = fields
-            .get_all("cookie")
-            .collect::<Vec<_>>()
-            .join(&b"; "[..]);
-        fields.set("Cookie", &joined);
-    }
 }
 
 /// The fields of a request as rules see them.

@@ -6,11 +6,11 @@
 use std::net::IpAddr;
 
 use ferrix_http1::{Fields, Framing, RequestHead, ResponseHead, tokens};
-use http::{HeaderMap, HeaderName, Method, Version};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, settings::Underscores};
 
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
@@ -56,31 +56,53 @@ impl Forwarding {
 /// The value of `X-Request-Id`.
 pub(crate) type RequestId = SmallVec<[u8; 32]>;
 
-/// Makes a received header section one that can be sent to a backend. Returns the value of
+/// Makes a received header section one that can be sent to a backend, but for `Connection` and
+/// `Upgrade`: [`settle_connection`] sees to these once the service is known. Returns the value of
 /// `X-Request-Id`.
-///
-/// `upgrade` keeps the request for WebSocket; [`wants_websocket`] said that it is one.
 pub(crate) fn prepare_request(
     head: &mut RequestHead,
     forwarding: &Forwarding,
     body: Framing,
-    upgrade: bool,
+    underscores: Underscores,
 ) -> Result<RequestId, Failure> {
     let fields = &mut head.fields;
     let wants_trailers = wants_trailers(fields);
     remove_nominated(fields)?;
-    let trusted = forwarding.trusted;
-    fields.retain(|name, _| !is_unwanted(name, trusted));
-    frame(fields, body);
-    if upgrade {
-        fields.append("Connection", b"upgrade");
-        fields.append("Upgrade", b"websocket");
+    let http2 = head.version == Version::HTTP_2;
+    let mut refused = None;
+    fields.retain(|name, value| {
+        if http2 && has_blank_around(value) {
+            // RFC 9113, section 8.2.1. HTTP/1 takes them off before anything is compared.
+            refused = Some("a field value begins or ends with a blank");
+        }
+        match judge(name, forwarding.trusted, underscores) {
+            Fate::Stay => true,
+            Fate::Drop => false,
+            Fate::Refuse(reason) => {
+                refused = Some(reason);
+                false
+            }
+        }
+    });
+    if let Some(reason) = refused {
+        return Err(Failure::BadRequest(reason.into()));
     }
+    frame(fields, body);
     if wants_trailers {
         fields.append("TE", b"trailers");
     }
     forward(fields, forwarding);
     Ok(request_id(fields))
+}
+
+/// Leaves `Connection` and `Upgrade` as the backend gets them. `upgrade` keeps the request for
+/// WebSocket; [`wants_websocket`] said that it is one.
+pub(crate) fn settle_connection(fields: &mut Fields, upgrade: bool) {
+    fields.retain(|name, _| !is_of_connection(name));
+    if upgrade {
+        fields.append("Connection", b"upgrade");
+        fields.append("Upgrade", b"websocket");
+    }
 }
 
 /// A length may be said several times if all are equal; it is passed on once, or not at all where
@@ -160,15 +182,51 @@ fn nominated(fields: &Fields) -> Result<Vec<Box<[u8]>>, Failure> {
     Ok(names)
 }
 
-/// Hop-by-hop fields, forwarding fields of peers that are not trusted, and spellings with
-/// underscores that many backends read as the same (CVE-2026-39858 in Traefik).
-fn is_unwanted(name: &[u8], trusted: bool) -> bool {
-    known(name, |name| {
-        is_hop_by_hop(name)
-            || name == b"http2-settings"
-            || is_alias(name)
-            || (!trusted && is_forwarding(name))
-    })
+/// What becomes of a field of a request.
+enum Fate {
+    Stay,
+    Drop,
+    Refuse(&'static str),
+}
+
+/// Drops hop-by-hop fields, forwarding fields of peers that are not trusted, and spellings that
+/// many backends read as the same (CVE-2026-39858 in Traefik).
+fn judge(name: &[u8], trusted: bool, underscores: Underscores) -> Fate {
+    if is_of_connection(name) {
+        return Fate::Stay;
+    }
+    let plain = name
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    if !plain {
+        // The `h2` crate takes it for a character of names.
+        if name.contains(&b'"') {
+            return Fate::Refuse("invalid field name");
+        }
+        match (name.contains(&b'_'), underscores) {
+            (true, Underscores::Refuse) => return Fate::Refuse("a field name has an underscore"),
+            (true, Underscores::Allow) => return Fate::Stay,
+            _ if known(name, is_alias) => return Fate::Drop,
+            _ => {}
+        }
+    }
+    let unwanted = known(name, |name| {
+        is_hop_by_hop(name) || is_never_passed_on(name) || (!trusted && is_forwarding(name))
+    });
+    match unwanted {
+        true => Fate::Drop,
+        false => Fate::Stay,
+    }
+}
+
+/// Whether a field is one of those that depend on the service.
+fn is_of_connection(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"upgrade")
+}
+
+fn has_blank_around(value: &[u8]) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    blank(value.first()) || blank(value.last())
 }
 
 /// Whether `test` knows a name, which it gets in lower case.
@@ -204,19 +262,41 @@ fn is_hop_by_hop(name: &[u8]) -> bool {
     )
 }
 
+/// An offer of another protocol; and what CGI makes the address of a proxy of (CVE-2016-5385).
+fn is_never_passed_on(name: &[u8]) -> bool {
+    matches!(name, b"http2-settings" | b"proxy")
+}
+
+/// Also fields that replace the target for some frameworks.
 fn is_forwarding(name: &[u8]) -> bool {
     name.starts_with(b"x-forwarded-")
         || name.starts_with(b"x-original-")
         || matches!(
             name,
-            b"forwarded" | b"x-real-ip" | b"x-request-id" | b"x-client-ip" | b"true-client-ip"
+            b"forwarded"
+                | b"x-real-ip"
+                | b"x-request-id"
+                | b"x-client-ip"
+                | b"true-client-ip"
+                | b"x-rewrite-url"
         )
 }
 
-/// Whether a name with underscores is a forwarding header for a backend that cannot tell.
+/// Whether a name is that of a field of framing, of one hop or of forwarding for a backend that
+/// takes all but letters and digits for one character, as CGI does, or leaves it away at the ends.
 fn is_alias(name: &[u8]) -> bool {
-    let dash = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
-    name.contains(&b'_') && is_forwarding(&name.iter().map(dash).collect::<SmallVec<[u8; 32]>>())
+    let plain = |byte: &u8| match byte.is_ascii_alphanumeric() {
+        true => *byte,
+        false => b'-',
+    };
+    let plain: SmallVec<[u8; LONGEST_KNOWN]> = name.iter().map(plain).collect();
+    let start = plain.iter().take_while(|byte| **byte == b'-').count();
+    let end = plain.iter().rposition(|byte| *byte != b'-');
+    let name = &plain[start..end.map_or(start, |end| end + 1)];
+    matches!(name, b"content-length" | b"host")
+        || is_hop_by_hop(name)
+        || is_never_passed_on(name)
+        || is_forwarding(name)
 }
 
 /// Whether the client asks for trailers (RFC 9110, section 10.1.4).
@@ -251,36 +331,47 @@ pub(crate) fn prepare_response(head: &mut ResponseHead, upgraded: bool) {
         fields.append("Connection", b"upgrade");
         fields.append("Upgrade", b"websocket");
     }
-    match chunked {
+    // RFC 9110, section 8.6.
+    let bodiless = head.status.is_informational() || head.status == StatusCode::NO_CONTENT;
+    match chunked || bodiless {
         true => fields.remove("content-length"),
         false => single_content_length(fields),
     }
 }
 
-/// A length that is said several times, all equal, is said once.
+/// A length that is said several times, all equal, is said once, and without leading zeros, which
+/// some readers take for the sign of an octal number.
 fn single_content_length(fields: &mut Fields) {
     let mut lengths = fields.get_all("content-length").flat_map(tokens);
-    let (Some(first), Some(_)) = (lengths.next(), lengths.next()) else {
-        return;
+    let first = match (lengths.next(), lengths.next()) {
+        (Some(first @ [b'0', _, ..]), _) | (Some(first), Some(_)) => first,
+        (None, _) | (Some(_), None) => return,
     };
+    let zeros = first.iter().take_while(|digit| **digit == b'0').count();
+    let first = &first[zeros.min(first.len().saturating_sub(1))..];
     let first = SmallVec::<[u8; 32]>::from_slice(first);
     drop(lengths);
     fields.set("Content-Length", &first);
 }
 
 /// Trailers as they may be passed on: without framing, routing or authentication (RFC 9110,
-/// section 6.5.1).
+/// section 6.5.1), and without what only HTTP/2 can carry.
 pub(crate) fn prepare_trailers(trailers: HeaderMap) -> HeaderMap {
     let forbidden = |name: &HeaderName| {
-        let name = name.as_str().as_bytes();
-        is_hop_by_hop(name) || is_protected(name) || is_alias(name)
+        let text = name.as_str().as_bytes();
+        is_hop_by_hop(text)
+            || is_protected(text)
+            || is_never_passed_on(text)
+            || is_alias(text)
+            || text.contains(&b'"')
+            || (trailers.get_all(name).iter()).any(|value| has_blank_around(value.as_bytes()))
     };
-    let mut trailers = trailers;
     let unwanted: Vec<_> = trailers
         .keys()
         .filter(|name| forbidden(name))
         .cloned()
         .collect();
+    let mut trailers = trailers;
     for name in unwanted {
         trailers.remove(name);
     }

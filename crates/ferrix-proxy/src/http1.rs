@@ -2,12 +2,12 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
 use ferrix_http1::{HeadError, Piece, RequestHead, keeps_alive, request_framing};
 
 use crate::{
     Engine,
-    client::{Client, ClientConnection},
+    client::{Client, ClientConnection, skip_empty_lines},
     deadline::Deadline,
     drain::{self, LINGER},
     exchange::{self, Ending, Incoming},
@@ -28,7 +28,7 @@ pub(crate) async fn serve(engine: &Engine, connection: &ClientConnection, io: Io
     let mut deadline = Deadline::never();
     let mut draining = pin!(drain::begins(connection.shutdown.clone()));
     for request in 1.. {
-        if wire.io.read.is_empty() {
+        if !begins_request(&mut wire.io.read) {
             wire.io.shrink();
             let drained = drain::has_begun(&connection.shutdown);
             let draining = draining.as_mut();
@@ -79,7 +79,11 @@ async fn next_request(
     loop {
         tokio::select! {
             biased;
-            read = io.read_head() => return read.ok(),
+            read = io.read_head() => match read.ok()? {
+                0 => return Some(0),
+                read if begins_request(&mut io.read) => return Some(read),
+                _ => {}
+            },
             () = deadline.passed() => return None,
             () = &mut draining, if !drained => {
                 drained = true;
@@ -87,6 +91,12 @@ async fn next_request(
             }
         }
     }
+}
+
+/// Whether there is more than empty lines, which are taken out.
+fn begins_request(read: &mut BytesMut) -> bool {
+    skip_empty_lines(read);
+    !read.is_empty() && read[..] != *b"\r"
 }
 
 async fn serve_request(
@@ -111,7 +121,7 @@ async fn serve_request(
             return Next::Close;
         }
     };
-    wire.expect(body);
+    wire.expect_request(body);
     let last_of_client = !keeps_alive(head.version, &head.fields);
     let mut client = Client::http1(wire, Some(&head), &connection.shutdown);
     if last {

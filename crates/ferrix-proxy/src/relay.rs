@@ -12,7 +12,7 @@ use std::{
 };
 
 use ferrix_http1::{Framing, Piece, ResponseHead};
-use ferrix_table::services::Endpoint;
+use ferrix_table::services::{Endpoint, Service};
 use http::{Method, StatusCode};
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     failure::Failure,
     headers,
     io::HIGH_WATER,
-    settings::Timeouts,
+    settings::{OddResponses, Timeouts},
 };
 
 /// A client that takes less than this many bytes in `timeouts.write` has stalled.
@@ -32,6 +32,7 @@ const LEAST_TAKEN: u64 = 4096;
 /// What a relay has to know of its request.
 pub(crate) struct Relay<'r> {
     pub(crate) engine: &'r Engine,
+    pub(crate) service: &'r Service,
     pub(crate) method: Method,
     pub(crate) body: Framing,
     pub(crate) upgrade: bool,
@@ -81,7 +82,7 @@ struct Progress {
 /// What happens next in an exchange.
 enum Event {
     Response(Result<FromBackend, Broken>),
-    Request(Result<Piece, Gone>),
+    Request(Result<Piece, Failure>),
     ClientDrained(io::Result<()>),
     BackendDrained(io::Result<()>),
     DeadlinePassed,
@@ -155,6 +156,7 @@ fn on_response(
 ) -> Result<bool, Broken> {
     match part {
         FromBackend::Interim(mut head) => {
+            check_oddities(relay, &head)?;
             headers::prepare_response(&mut head, false);
             client.interim(head)?;
         }
@@ -163,6 +165,7 @@ fn on_response(
             if upgraded && !relay.upgrade {
                 return Err(Failure::Upstream("it switched protocols unasked".into()).into());
             }
+            check_oddities(relay, &head)?;
             headers::prepare_response(&mut head, upgraded);
             // A gRPC client takes an error without a message only from a header section that ends
             // the stream.
@@ -181,6 +184,35 @@ fn on_response(
     Ok(false)
 }
 
+/// Counts and names what no response may have, or refuses it.
+fn check_oddities(relay: &Relay<'_>, head: &ResponseHead) -> Result<(), Failure> {
+    if head.oddities.is_empty() {
+        return Ok(());
+    }
+    let Relay {
+        engine, service, ..
+    } = relay;
+    let refused = engine.settings.headers.odd_responses == OddResponses::Refuse;
+    let odd = &service.state.odd_responses;
+    odd.add(1);
+    // A backend that does so once does so always: the log has the first, and ever fewer.
+    if odd.get().is_power_of_two() {
+        let (service, fields) = (&service.id, &head.oddities);
+        tracing::warn!(
+            ?service,
+            ?fields,
+            refused,
+            "a response has impossible fields"
+        );
+    }
+    match refused {
+        true => Err(Failure::Upstream(
+            "its response has impossible fields".into(),
+        )),
+        false => Ok(()),
+    }
+}
+
 fn on_request(
     relay: &Relay<'_>,
     backend: &mut Backend,
@@ -189,20 +221,19 @@ fn on_request(
     received: &mut u64,
 ) -> Result<(), Broken> {
     let limit = relay.engine.settings.limits.body_bytes.as_u64();
-    let sent = match part {
+    match part {
         Piece::Data(data) => {
             *received += data.len() as u64;
             if limit > 0 && *received > limit && !relay.upgrade {
                 return Err(Failure::BodyTooLarge.into());
             }
-            backend.data(data)
+            backend.data(data)?;
         }
         Piece::End(trailers) => {
             progress.request_done = true;
-            backend.finish(trailers)
+            backend.finish(trailers)?;
         }
-    };
-    progress.deaf |= sent.is_err();
+    }
     Ok(())
 }
 

@@ -61,6 +61,8 @@ pub struct Settings {
     pub tls: Tls,
     /// Request targets.
     pub paths: Paths,
+    /// Header fields with a doubtful name or value.
+    pub headers: Headers,
     /// Forwarding headers.
     pub forwarded: Forwarded,
     /// Connections to backends.
@@ -100,9 +102,10 @@ impl Default for Server {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of a request's header section, request line included: 431 above.
+    /// Bytes of a request's header section, request line included: 431 above. Over HTTP/2, as it
+    /// would be in HTTP/1.
     pub header_bytes: ByteSize,
-    /// Fields of a request's header section: 431 above.
+    /// Fields of a request's header section: 431 above. All pieces of a cookie count as one.
     pub header_count: usize,
     /// Bytes of the request target: 414 above.
     pub uri_bytes: ByteSize,
@@ -120,8 +123,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            header_bytes: ByteSize::kib(64),
-            header_count: 100,
+            header_bytes: ByteSize::kib(32),
+            header_count: 200,
             uri_bytes: ByteSize::kib(16),
             body_bytes: ByteSize(0),
             connections: 50_000,
@@ -187,7 +190,8 @@ pub struct Http2 {
     pub stream_window: ByteSize,
     /// Flow control window of a connection, for request bodies.
     pub connection_window: ByteSize,
-    /// `SETTINGS_MAX_HEADER_LIST_SIZE`: decoded header section of a request.
+    /// `SETTINGS_MAX_HEADER_LIST_SIZE`: decoded header section of a request, in the way of HTTP/2,
+    /// which counts 32 bytes more for each field. `limits.header_bytes` is obeyed besides.
     pub header_list: ByteSize,
     /// A connection that starts so many streams within a second and resets most of them is
     /// closed. 0: never.
@@ -200,11 +204,31 @@ impl Default for Http2 {
             streams: 100,
             stream_window: ByteSize::kib(64),
             connection_window: ByteSize::mib(1),
-            header_list: ByteSize::kib(32),
+            header_list: ByteSize::kib(40),
             reset_streams: 500,
         }
     }
 }
+
+impl Http2 {
+    /// The same for these limits: where `header_list` is the default, a header section that HTTP/1
+    /// may have fits.
+    pub fn for_limits(self, limits: &Limits) -> Self {
+        let default = Self::default().header_list;
+        let fields = limits.header_count.min(ferrix_http1::MAX_FIELDS) as u64;
+        let fitting = ByteSize(limits.header_bytes.as_u64() + FIELD_OVERHEAD * fields);
+        match self.header_list == default {
+            true => Self {
+                header_list: default.max(fitting),
+                ..self
+            },
+            false => self,
+        }
+    }
+}
+
+/// What each field of a header list counts beside its text (RFC 9113, section 6.5.2).
+const FIELD_OVERHEAD: u64 = 32;
 
 /// TLS towards clients.
 #[derive(Clone, Debug, Deserialize)]
@@ -255,12 +279,49 @@ impl Default for Paths {
     }
 }
 
+/// Header fields with a doubtful name or value.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Headers {
+    /// Names with underscores in requests.
+    pub underscores: Underscores,
+    /// Responses with a control character in a value, or an impossible name.
+    pub odd_responses: OddResponses,
+}
+
+/// What becomes of request fields with underscores in their names, which many servers cannot tell
+/// from dashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Underscores {
+    /// Those are dropped that a server could take for a field of framing, of one hop, or of
+    /// forwarding.
+    #[default]
+    DropAliases,
+    /// All are passed on.
+    Allow,
+    /// The request is answered with 400.
+    Refuse,
+}
+
+/// What becomes of responses with fields that no response may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OddResponses {
+    /// A control character in a value is passed on over HTTP/1; over HTTP/2, which cannot carry
+    /// it, the field is dropped. A field with an impossible name is dropped.
+    #[default]
+    Mend,
+    /// 502.
+    Refuse,
+}
+
 /// Forwarding headers.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Forwarded {
-    /// Peers whose `X-Forwarded-*`, `Forwarded`, `X-Real-IP` and `X-Request-Id` are believed and
-    /// extended. From all others these headers are removed.
+    /// Peers whose `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `X-Request-Id`, `X-Original-*` and
+    /// `X-Rewrite-Url` are believed and extended. From all others these headers are removed.
     pub trusted: Vec<IpNet>,
 }
 

@@ -51,8 +51,13 @@ impl Wire {
         }
     }
 
-    /// A message with this body comes in from here.
-    pub(crate) fn expect(&mut self, body: Framing) {
+    /// A request with this body comes in from here.
+    pub(crate) fn expect_request(&mut self, body: Framing) {
+        self.decoder = Decoder::strict(body);
+    }
+
+    /// A response with this body comes in from here.
+    pub(crate) fn expect_response(&mut self, body: Framing) {
         self.decoder = Decoder::new(body);
     }
 

@@ -126,6 +126,8 @@ pub struct ServiceState {
     pub retries: Counter,
     /// Connections that could not be made.
     pub connect_failures: Counter,
+    /// Responses with fields that no response may have.
+    pub odd_responses: Counter,
     /// Where the round robin stands.
     pub rotation: Sequence,
 }

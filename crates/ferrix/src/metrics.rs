@@ -290,6 +290,11 @@ fn services(page: &mut Page<'_>, table: &Table) -> fmt::Result {
         "Connections to endpoints that could not be made",
         busy().map(|(labels, service)| (labels, service.state.connect_failures.get() as f64)),
     )?;
+    page.counters(
+        "ferrix_service_odd_responses",
+        "Responses with a control character in a field, or an impossible name",
+        busy().map(|(labels, service)| (labels, service.state.odd_responses.get() as f64)),
+    )?;
     page.gauges(
         "ferrix_service_requests_in_flight",
         "Requests that endpoints are working on",

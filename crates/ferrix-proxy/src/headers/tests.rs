@@ -26,11 +26,20 @@ fn forwarding(trusted: &str) -> Forwarding {
     Forwarding::new(&[trusted.parse().unwrap()], client, client, 8443, true)
 }
 
+fn prepare_with(
+    head: &mut RequestHead,
+    trusted: &str,
+    underscores: Underscores,
+) -> Result<RequestId, Failure> {
+    prepare_request(head, &forwarding(trusted), Framing::Empty, underscores)
+}
+
 /// What a backend gets of `fields`, without `X-Request-Id`.
 fn prepared(fields: &[(&'static str, &str)], trusted: &str) -> Result<Vec<String>, Failure> {
     let mut head = request(fields);
     head.fields.append("Host", b"example.com");
-    let id = prepare_request(&mut head, &forwarding(trusted), Framing::Empty, false)?;
+    let id = prepare_with(&mut head, trusted, Underscores::default())?;
+    settle_connection(&mut head.fields, false);
     assert_eq!(head.fields.get("x-request-id"), Some(&id[..]));
     head.fields.remove("host");
     head.fields.remove("x-request-id");
@@ -96,15 +105,173 @@ fn connection_may_not_name_end_to_end_fields() {
     }
 }
 
+/// Names that a backend could take for others, and whether they are dropped.
+const ALIASES: [(&str, bool); 34] = [
+    ("Transfer_Encoding", true),
+    ("TRANSFER_ENCODING", true),
+    ("Content_Length", true),
+    ("Content-Length_", true),
+    ("_Content-Length", true),
+    ("Host_", true),
+    ("_Host", true),
+    ("Proxy_", true),
+    ("Keep_Alive", true),
+    ("Proxy_Connection", true),
+    ("Proxy_Authorization", true),
+    ("Connection_", true),
+    ("Upgrade_", true),
+    ("TE_", true),
+    ("HTTP2_Settings", true),
+    ("X_Forwarded_For", true),
+    ("X-Forwarded_For", true),
+    ("X_Forwarded_Anything", true),
+    ("X_Real_IP", true),
+    ("X_Original_URL", true),
+    ("X_Rewrite_URL", true),
+    ("True_Client-IP", true),
+    ("Forwarded_", true),
+    // Some servers take all such characters for one.
+    ("Transfer.Encoding", true),
+    ("X.Forwarded.For", true),
+    ("Content~Length", true),
+    // Names of their own.
+    ("X_Api_Key", false),
+    ("my_host", false),
+    ("hosts_", false),
+    ("content_length_hint", false),
+    ("_", false),
+    ("_-_", false),
+    ("a.b", false),
+    ("a_name_of_more_than_thirty_two_characters", false),
+];
+
 #[test]
-fn equal_lengths_become_one() {
-    for lengths in [&["5", "5"][..], &["5, 5"], &["5"]] {
+fn names_that_look_like_others_are_dropped() {
+    for (name, dropped) in ALIASES {
+        for trusted in ["10.0.0.0/8", "192.0.2.0/24"] {
+            let sent = prepared(&[(name, "1")], trusted).unwrap();
+            let expected = format!("{}: 1", name.to_lowercase());
+            assert_eq!(sent.contains(&expected), !dropped, "{name}");
+        }
+        let mut trailers = HeaderMap::new();
+        let key: HeaderName = name.parse().unwrap();
+        trailers.append(key, "1".parse().unwrap());
+        assert_eq!(prepare_trailers(trailers).is_empty(), dropped, "{name}");
+    }
+}
+
+#[test]
+fn underscores_can_be_allowed_or_refused() {
+    for (name, dropped) in ALIASES {
+        let with = |underscores| {
+            let mut head = request(&[(name, "1")]);
+            let prepared = prepare_with(&mut head, "10.0.0.0/8", underscores);
+            prepared.map(|_| head.fields.contains(name)).ok()
+        };
+        let underscore = name.contains('_');
+        let allowed = underscore || !dropped;
+        assert_eq!(with(Underscores::Allow), Some(allowed), "{name}");
+        let refused = (!underscore).then_some(!dropped);
+        assert_eq!(with(Underscores::Refuse), refused, "{name}");
+    }
+}
+
+#[test]
+fn targets_and_proxies_of_strangers_are_removed() {
+    for (name, believed) in [
+        ("X-Rewrite-Url", true),
+        ("X-Original-Url", true),
+        ("x-original-uri", true),
+        ("Proxy", false),
+        ("proxy", false),
+    ] {
+        let line = format!("{}: 1", name.to_lowercase());
+        let sent = prepared(&[(name, "1")], "10.0.0.0/8").unwrap();
+        assert!(!sent.contains(&line), "{name}");
+        let sent = prepared(&[(name, "1")], "192.0.2.0/24").unwrap();
+        assert_eq!(sent.contains(&line), believed, "{name}");
+    }
+}
+
+/// RFC 9113, section 8.2.1; the `h2` crate takes them.
+#[test]
+fn fields_that_are_malformed_in_http2_are_refused() {
+    let cases: [(&str, &[u8], bool); 8] = [
+        ("x-role", b"guest", true),
+        ("x-role", b"a b", true),
+        ("x-role", b"", true),
+        ("x-role", b" guest", false),
+        ("x-role", b"guest\t", false),
+        ("x-role", b" ", false),
+        ("te", b" trailers", false),
+        ("x\"a", b"1", false),
+    ];
+    for (name, value, fits) in cases {
+        let mut map = HeaderMap::new();
+        let key = HeaderName::from_lowercase(name.as_bytes()).unwrap();
+        map.append(key, http::HeaderValue::from_bytes(value).unwrap());
+        let mut head = RequestHead::new(Method::GET, b"/", Version::HTTP_2);
+        head.fields.extend(&map);
+        let prepared = prepare_with(&mut head, "10.0.0.0/8", Underscores::default());
+        assert_eq!(prepared.is_ok(), fits, "{name}: {value:?}");
+        assert_eq!(prepare_trailers(map).is_empty(), !fits || name == "te");
+    }
+}
+
+#[test]
+fn rules_see_connection_and_upgrade_as_they_came() {
+    let sent = [("Connection", "Upgrade"), ("UPGRADE", "websocket")];
+    for upgrade in [true, false] {
+        let mut head = request(&sent);
+        prepare_with(&mut head, "10.0.0.0/8", Underscores::default()).unwrap();
+        assert_eq!(head.fields.get("connection"), Some(&b"Upgrade"[..]));
+        assert_eq!(head.fields.get("upgrade"), Some(&b"websocket"[..]));
+        settle_connection(&mut head.fields, upgrade);
+        let expected = upgrade.then_some(&b"upgrade"[..]);
+        assert_eq!(head.fields.get("connection"), expected);
+        assert_eq!(head.fields.contains("upgrade"), upgrade);
+    }
+}
+
+#[test]
+fn lengths_are_said_once_and_plainly() {
+    let cases: [(&[&str], &str); 9] = [
+        (&["5"], "5"),
+        (&["5", "5"], "5"),
+        (&["5, 5"], "5"),
+        (&["010"], "10"),
+        (&["0000000000000000000000005"], "5"),
+        (&["05", "5"], "5"),
+        (&["0"], "0"),
+        (&["00"], "0"),
+        (&["0", "0"], "0"),
+    ];
+    for (lengths, expected) in cases {
         let mut fields = Fields::default();
         for length in lengths {
             fields.append("content-length", length.as_bytes());
         }
         single_content_length(&mut fields);
-        assert_eq!(lines(&fields), ["content-length: 5"]);
+        assert_eq!(lines(&fields), [format!("content-length: {expected}")]);
+    }
+}
+
+#[test]
+fn responses_without_a_body_have_no_length() {
+    for (status, expected) in [
+        (100, None),
+        (101, None),
+        (103, None),
+        (200, Some("10")),
+        (204, None),
+        (205, Some("10")),
+        (304, Some("10")),
+    ] {
+        let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
+        head.fields.append("Content-Length", b"010");
+        prepare_response(&mut head, false);
+        let length = head.fields.get("content-length");
+        assert_eq!(length, expected.map(str::as_bytes), "{status}");
     }
 }
 

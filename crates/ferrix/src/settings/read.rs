@@ -30,6 +30,7 @@ pub(super) struct Sections {
     http2: proxy::Http2,
     tls: Tls,
     paths: proxy::Paths,
+    headers: proxy::Headers,
     forwarded: proxy::Forwarded,
     upstream: proxy::Upstream,
 }
@@ -203,6 +204,7 @@ pub(super) fn found(value: &Value, path: &[Step]) -> String {
 fn assemble(sections: Sections) -> Result<Settings, Fault> {
     let defaults = Settings::default();
     let tls = defaults.proxy.tls;
+    let limits = sections.limits;
     Ok(Settings {
         entry_points: sections.entry_points.unwrap_or(defaults.entry_points),
         source: sections.source,
@@ -216,14 +218,15 @@ fn assemble(sections: Sections) -> Result<Settings, Fault> {
             .transpose()?,
         proxy: proxy::Settings {
             server: sections.server,
-            limits: sections.limits,
             timeouts: sections.timeouts,
-            http2: sections.http2,
+            http2: sections.http2.for_limits(&limits),
+            limits,
             tls: proxy::Tls {
                 minimum_version: sections.tls.minimum_version.unwrap_or(tls.minimum_version),
                 tickets: sections.tls.tickets.unwrap_or(tls.tickets),
             },
             paths: sections.paths,
+            headers: sections.headers,
             forwarded: sections.forwarded,
             upstream: sections.upstream,
         },

@@ -61,6 +61,28 @@ fn nothing_means_defaults() {
 }
 
 #[test]
+fn the_header_list_of_http2_follows_the_limits() {
+    let cases = [
+        ("{}", 40 * 1024),
+        ("limits: {header_bytes: 16KiB}", 40 * 1024),
+        ("limits: {header_bytes: 64KiB}", 64 * 1024 + 200 * 32),
+        ("limits: {header_count: 256}", 32 * 1024 + 256 * 32),
+        (
+            "{limits: {header_bytes: 64KiB}, http2: {header_list: 16KiB}}",
+            16 * 1024,
+        ),
+    ];
+    for (text, expected) in cases {
+        let settings = Settings::parse("ferrix.yaml", text).unwrap();
+        assert_eq!(
+            settings.proxy.http2.header_list.as_u64(),
+            expected,
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn every_key_is_read() {
     let settings = Settings::parse("ferrix.yaml", EVERY_KEY).unwrap();
     assert_eq!(
@@ -127,6 +149,7 @@ tls:
   tickets: false
   default_certificate: {certificate_file: tls.crt, key_file: tls.key}
 paths: {merge_slashes: false, refuse_encoded_slashes: true}
+headers: {underscores: refuse, odd_responses: refuse}
 forwarded: {trusted: ["10.0.0.0/8", "::1/128"]}
 upstream:
   connections: 0
@@ -188,6 +211,7 @@ fn keys_are_those_that_serde_knows() {
             "tls: {default_certificate: {zzz: 1}}",
         ),
         ("paths", "paths: {zzz: 1}"),
+        ("headers", "headers: {zzz: 1}"),
         ("forwarded", "forwarded: {zzz: 1}"),
         ("upstream", "upstream: {zzz: 1}"),
         ("upstream.tls", "upstream: {tls: {zzz: 1}}"),
