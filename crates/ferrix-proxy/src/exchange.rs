@@ -170,7 +170,7 @@ impl LoggedTarget {
 impl Exchange<'_, '_> {
     async fn run(&mut self, incoming: &mut Incoming) -> Result<(), Failure> {
         let table = self.engine.table.load();
-        let websocket = self.prepare(incoming)?;
+        let of_connection = self.prepare(incoming)?;
         let Incoming { head, body, .. } = incoming;
         let service = self.find_service(&table, head)?;
         self.served.service = Some(Arc::clone(service));
@@ -179,8 +179,13 @@ impl Exchange<'_, '_> {
         if limit > 0 && matches!(body, Framing::Length(length) if *length > limit) {
             return Err(Failure::BodyTooLarge);
         }
-        let upgrade = websocket && *body == Framing::Empty && service.protocol != Protocol::Http2;
-        headers::settle_connection(&mut head.fields, upgrade);
+        let upgrade = of_connection
+            && *body == Framing::Empty
+            && service.protocol != Protocol::Http2
+            && headers::wants_websocket(head);
+        if of_connection {
+            headers::settle_connection(&mut head.fields, upgrade);
+        }
         let relay = Relay {
             engine: self.engine,
             service,
@@ -192,7 +197,7 @@ impl Exchange<'_, '_> {
     }
 
     /// Checks the request and makes its header section what will be sent, so that rules match
-    /// exactly that. Returns whether it is a handshake for WebSocket.
+    /// exactly that. Returns whether `Connection` or `Upgrade` have to be settled.
     fn prepare(&mut self, incoming: &mut Incoming) -> Result<bool, Failure> {
         let settings = &self.engine.settings;
         let Incoming {
@@ -207,10 +212,10 @@ impl Exchange<'_, '_> {
             }
             _ => request::check_http1(head, settings)?,
         }
-        let websocket = headers::wants_websocket(head);
         let (forwarding, underscores) = (&self.connection.forwarding, settings.headers.underscores);
-        self.served.request_id = headers::prepare_request(head, forwarding, *body, underscores)?;
-        Ok(websocket)
+        let prepared = headers::prepare_request(head, forwarding, *body, underscores)?;
+        self.served.request_id = prepared.request_id;
+        Ok(prepared.of_connection)
     }
 
     /// Finds the rule of a prepared request and that rule's service, and leaves the canonical

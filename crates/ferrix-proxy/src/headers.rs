@@ -56,20 +56,27 @@ impl Forwarding {
 /// The value of `X-Request-Id`.
 pub(crate) type RequestId = SmallVec<[u8; 32]>;
 
+/// What is known of a header section once it is prepared.
+pub(crate) struct Prepared {
+    pub(crate) request_id: RequestId,
+    /// Whether there are `Connection` or `Upgrade` to settle.
+    pub(crate) of_connection: bool,
+}
+
 /// Makes a received header section one that can be sent to a backend, but for `Connection` and
-/// `Upgrade`: [`settle_connection`] sees to these once the service is known. Returns the value of
-/// `X-Request-Id`.
+/// `Upgrade`: [`settle_connection`] sees to these once the service is known.
 pub(crate) fn prepare_request(
     head: &mut RequestHead,
     forwarding: &Forwarding,
     body: Framing,
     underscores: Underscores,
-) -> Result<RequestId, Failure> {
+) -> Result<Prepared, Failure> {
     let fields = &mut head.fields;
     let wants_trailers = wants_trailers(fields);
     remove_nominated(fields)?;
     let http2 = head.version == Version::HTTP_2;
     let mut refused = None;
+    let mut of_connection = false;
     fields.retain(|name, value| {
         if http2 && has_blank_around(value) {
             // RFC 9113, section 8.2.1. HTTP/1 takes them off before anything is compared.
@@ -78,6 +85,10 @@ pub(crate) fn prepare_request(
         match judge(name, forwarding.trusted, underscores) {
             Fate::Stay => true,
             Fate::Drop => false,
+            Fate::Settle => {
+                of_connection = true;
+                true
+            }
             Fate::Refuse(reason) => {
                 refused = Some(reason);
                 false
@@ -92,7 +103,10 @@ pub(crate) fn prepare_request(
         fields.append("TE", b"trailers");
     }
     forward(fields, forwarding);
-    Ok(request_id(fields))
+    Ok(Prepared {
+        request_id: request_id(fields),
+        of_connection,
+    })
 }
 
 /// Leaves `Connection` and `Upgrade` as the backend gets them. `upgrade` keeps the request for
@@ -186,6 +200,8 @@ fn nominated(fields: &Fields) -> Result<Vec<Box<[u8]>>, Failure> {
 enum Fate {
     Stay,
     Drop,
+    /// It stays until the service is known.
+    Settle,
     Refuse(&'static str),
 }
 
@@ -193,7 +209,7 @@ enum Fate {
 /// many backends read as the same (CVE-2026-39858 in Traefik).
 fn judge(name: &[u8], trusted: bool, underscores: Underscores) -> Fate {
     if is_of_connection(name) {
-        return Fate::Stay;
+        return Fate::Settle;
     }
     let plain = name
         .iter()

@@ -30,7 +30,7 @@ fn prepare_with(
     head: &mut RequestHead,
     trusted: &str,
     underscores: Underscores,
-) -> Result<RequestId, Failure> {
+) -> Result<Prepared, Failure> {
     prepare_request(head, &forwarding(trusted), Framing::Empty, underscores)
 }
 
@@ -38,8 +38,11 @@ fn prepare_with(
 fn prepared(fields: &[(&'static str, &str)], trusted: &str) -> Result<Vec<String>, Failure> {
     let mut head = request(fields);
     head.fields.append("Host", b"example.com");
-    let id = prepare_with(&mut head, trusted, Underscores::default())?;
-    settle_connection(&mut head.fields, false);
+    let prepared = prepare_with(&mut head, trusted, Underscores::default())?;
+    if prepared.of_connection {
+        settle_connection(&mut head.fields, false);
+    }
+    let id = prepared.request_id;
     assert_eq!(head.fields.get("x-request-id"), Some(&id[..]));
     head.fields.remove("host");
     head.fields.remove("x-request-id");
@@ -223,7 +226,8 @@ fn rules_see_connection_and_upgrade_as_they_came() {
     let sent = [("Connection", "Upgrade"), ("UPGRADE", "websocket")];
     for upgrade in [true, false] {
         let mut head = request(&sent);
-        prepare_with(&mut head, "10.0.0.0/8", Underscores::default()).unwrap();
+        let prepared = prepare_with(&mut head, "10.0.0.0/8", Underscores::default()).unwrap();
+        assert!(prepared.of_connection);
         assert_eq!(head.fields.get("connection"), Some(&b"Upgrade"[..]));
         assert_eq!(head.fields.get("upgrade"), Some(&b"websocket"[..]));
         settle_connection(&mut head.fields, upgrade);
