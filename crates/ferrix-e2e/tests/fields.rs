@@ -271,6 +271,8 @@ async fn fields_that_are_malformed_in_http2_are_refused() {
         let status = raw_http2(&gateway, &[(name, value)]).await;
         assert_eq!(status, expected, "{name}: {value:?}");
     }
+    let crumbs = [("cookie", "a=1"), ("cookie", " b=2")];
+    assert_eq!(raw_http2(&gateway, &crumbs).await, Some(400));
     assert_eq!(admin.requests().len(), 1);
     assert_eq!(public.requests().len(), 2);
 }

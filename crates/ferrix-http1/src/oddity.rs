@@ -12,9 +12,13 @@ pub enum Oddity {
     /// A control character in the value of this field, which is kept: a recipient may do so
     /// within a value (RFC 9110, section 5.5). Never CR, LF or NUL.
     ControlCharacter(Box<str>),
-    /// A name that is no token (RFC 9110, section 5.6.2), escaped. The field was dropped.
+    /// A name that is no token (RFC 9110, section 5.6.2), escaped, or its beginning. The field was
+    /// dropped.
     Name(Box<str>),
 }
+
+/// Names are told up to this many bytes.
+const LONGEST_NAME: usize = 64;
 
 /// A header section that can be parsed.
 pub(crate) struct Mended {
@@ -119,5 +123,6 @@ fn looks_like_framing(name: &[u8]) -> bool {
 }
 
 fn escaped(name: &[u8]) -> Box<str> {
+    let name = &name[..name.len().min(LONGEST_NAME)];
     name.escape_ascii().to_string().into()
 }

@@ -22,6 +22,9 @@ const X_REQUEST_ID: &str = "X-Request-Id";
 /// More fields than this named by `Connection` are an attack.
 const MAX_NOMINATED: usize = 10;
 
+/// Why HTTP/2 fields are refused that RFC 9113, section 8.2.1, calls malformed.
+pub(crate) const BLANK_AROUND: &str = "a field value begins or ends with a blank";
+
 /// Longer names than this are no names that a proxy knows.
 const LONGEST_KNOWN: usize = 32;
 
@@ -80,7 +83,7 @@ pub(crate) fn prepare_request(
     fields.retain(|name, value| {
         if http2 && has_blank_around(value) {
             // RFC 9113, section 8.2.1. HTTP/1 takes them off before anything is compared.
-            refused = Some("a field value begins or ends with a blank");
+            refused = Some(BLANK_AROUND);
         }
         match judge(name, forwarding.trusted, underscores) {
             Fate::Stay => true,
@@ -240,7 +243,7 @@ fn is_of_connection(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"upgrade")
 }
 
-fn has_blank_around(value: &[u8]) -> bool {
+pub(crate) fn has_blank_around(value: &[u8]) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     blank(value.first()) || blank(value.last())
 }

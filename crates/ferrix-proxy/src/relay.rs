@@ -29,6 +29,9 @@ use crate::{
 /// A client that takes less than this many bytes in `timeouts.write` has stalled.
 const LEAST_TAKEN: u64 = 4096;
 
+/// The log names no more impossible fields of a response than this.
+const LOGGED_ODDITIES: usize = 8;
+
 /// What a relay has to know of its request.
 pub(crate) struct Relay<'r> {
     pub(crate) engine: &'r Engine,
@@ -197,7 +200,8 @@ fn check_oddities(relay: &Relay<'_>, head: &ResponseHead) -> Result<(), Failure>
     odd.add(1);
     // A backend that does so once does so always: the log has the first, and ever fewer.
     if odd.get().is_power_of_two() {
-        let (service, fields) = (&service.id, &head.oddities);
+        let few = head.oddities.len().min(LOGGED_ODDITIES);
+        let (service, fields) = (&service.id, &head.oddities[..few]);
         tracing::warn!(
             ?service,
             ?fields,

@@ -14,7 +14,7 @@ use ferrix_table::{
 use http::{Method, Version};
 use smallvec::SmallVec;
 
-use crate::{failure::Failure, settings::Settings};
+use crate::{failure::Failure, headers, settings::Settings};
 
 /// What a request asks for.
 #[derive(Debug)]
@@ -73,18 +73,22 @@ pub(crate) fn check_http2(
     if let Some(host) = host {
         head.fields.set("Host", &host);
     }
-    join_cookie(head);
-    Ok(())
+    join_cookie(head)
 }
 
 /// HTTP/2 may split a cookie for compression (RFC 9113, section 8.2.3).
-fn join_cookie(head: &mut RequestHead) {
+fn join_cookie(head: &mut RequestHead) -> Result<(), Failure> {
     let fields = &mut head.fields;
     if fields.get_all("cookie").nth(1).is_some() {
         let crumbs: Vec<_> = fields.get_all("cookie").collect();
+        // What stands around one is within the whole, where it is no fault any more.
+        if crumbs.iter().any(|crumb| headers::has_blank_around(crumb)) {
+            return Err(bad_request(headers::BLANK_AROUND));
+        }
         let joined = crumbs.join(&b"; "[..]);
         fields.set("Cookie", &joined);
     }
+    Ok(())
 }
 
 /// What a checked request asks for.
