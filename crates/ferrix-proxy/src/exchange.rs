@@ -208,7 +208,7 @@ impl Exchange<'_, '_> {
         match head.version {
             Version::HTTP_2 => {
                 let authority = authority.as_ref().map(Authority::as_str);
-                request::check_http2(head, authority, settings)?;
+                request::check_http2(head, authority, self.connection.secure, settings)?;
             }
             _ => request::check_http1(head, settings)?,
         }

@@ -48,6 +48,7 @@ pub(crate) fn check_http1(head: &mut RequestHead, settings: &Settings) -> Result
 pub(crate) fn check_http2(
     head: &mut RequestHead,
     authority: Option<&str>,
+    secure: bool,
     settings: &Settings,
 ) -> Result<(), Failure> {
     let fields = head.fields.len();
@@ -61,7 +62,10 @@ pub(crate) fn check_http2(
     }
     check_content_length(head)?;
     let host = match (authority, single_host(head)?) {
-        (Some(authority), Some(host)) if host != authority.as_bytes() => {
+        (Some(authority), Some(host))
+            if host != authority.as_bytes()
+                && !is_same_authority(authority.as_bytes(), host, default_port(secure)) =>
+        {
             return Err(bad_request("Host differs from :authority"));
         }
         (Some(authority), _) => Some(
@@ -173,14 +177,11 @@ fn origin_form<'a>(target: &'a [u8], host: &str, secure: bool) -> Result<&'a [u8
         return Ok(target);
     }
     let absolute = Absolute::split(target).ok_or(bad_request("invalid request target"))?;
-    let (scheme, port): (&[u8], _) = match secure {
-        true => (b"https", 443),
-        false => (b"http", 80),
-    };
+    let scheme: &[u8] = if secure { b"https" } else { b"http" };
     if !absolute.scheme.eq_ignore_ascii_case(scheme) {
         return Err(bad_request("the target's scheme is not that of this port"));
     }
-    if !is_same_authority(absolute.authority, host.as_bytes(), port) {
+    if !is_same_authority(absolute.authority, host.as_bytes(), default_port(secure)) {
         return Err(bad_request("the target's authority differs from Host"));
     }
     match absolute.path {
@@ -220,12 +221,20 @@ fn authority_of(target: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// The port that goes without saying.
+fn default_port(secure: bool) -> u16 {
+    if secure { 443 } else { 80 }
+}
+
 /// Whether two spellings name one host and port (RFC 3986, section 6.2.3).
 fn is_same_authority(one: &[u8], other: &[u8], default_port: u16) -> bool {
-    let one = one.strip_suffix(b":").unwrap_or(one);
-    let canonical = |authority| {
+    let canonical = |authority: &[u8]| {
+        let authority = authority.strip_suffix(b":").unwrap_or(authority);
         let canonical = host::canonical(authority).ok()?;
-        Some((canonical.host, canonical.port.unwrap_or(default_port)))
+        Some((
+            canonical.host.into_owned(),
+            canonical.port.unwrap_or(default_port),
+        ))
     };
     canonical(one).is_some_and(|one| canonical(other) == Some(one))
 }
@@ -332,11 +341,16 @@ mod tests {
             (&["cookie", "cookie", "cookie", "cookie"], true),
         ];
         for (fields, fits) in cases {
-            let checked = check_http2(&mut head(fields), Some("h"), &settings);
+            let checked = check_http2(&mut head(fields), Some("h"), false, &settings);
             assert_eq!(checked.is_ok(), fits, "{fields:?}");
         }
         settings.limits.header_count = 10_000;
-        let checked = check_http2(&mut head(&["a"; MAX_FIELDS + 1]), Some("h"), &settings);
+        let checked = check_http2(
+            &mut head(&["a"; MAX_FIELDS + 1]),
+            Some("h"),
+            false,
+            &settings,
+        );
         assert_eq!(checked, Err(Failure::HeaderTooLarge));
         let written = {
             let mut out = bytes::BytesMut::new();
@@ -345,7 +359,7 @@ mod tests {
         };
         for (limit, fits) in [(written, true), (written - 1, false)] {
             settings.limits.header_bytes = bytesize::ByteSize(limit);
-            let checked = check_http2(&mut head(&["a", "b"]), Some("h"), &settings);
+            let checked = check_http2(&mut head(&["a", "b"]), Some("h"), false, &settings);
             assert_eq!(checked.is_ok(), fits);
         }
     }
