@@ -424,6 +424,14 @@ async fn responses_without_a_body_have_no_length() {
         assert_eq!(response.head.one("content-length"), Some("5"));
         assert_eq!(client.get("/x").await.text(), "other");
     }
+    // A body that was announced may still come: before another response, on the same connection.
+    let connections = backend.log().connections;
+    client.get("/0").await;
+    assert_eq!(client.get("/x").await.text(), "other");
+    assert_eq!(backend.log().connections, connections);
+    client.get("/1").await;
+    assert_eq!(client.get("/x").await.text(), "other");
+    assert_eq!(backend.log().connections, connections + 1);
 }
 
 /// A coding that does not go on must not be needed to read the body.
