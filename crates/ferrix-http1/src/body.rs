@@ -89,7 +89,8 @@ impl Decoder {
         }
     }
 
-    /// Whether the end has been reached, and told where there was a [`Piece::End`] to tell.
+    /// Whether the body is over: `decode` has returned its last byte or, where it is chunked, its
+    /// [`Piece::End`], or the connection's end was that of the body.
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
     }

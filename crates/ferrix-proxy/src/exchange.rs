@@ -37,10 +37,10 @@ use crate::{
     request, route,
 };
 
-/// A request as the codec of its connection gave it.
+/// A request as it was read from its connection, HTTP/1 or HTTP/2.
 pub(crate) struct Incoming {
     pub(crate) head: RequestHead,
-    /// What HTTP/2 has beside the fields.
+    /// The pseudo-header `:authority` of HTTP/2, which is not among the fields.
     pub(crate) authority: Option<Authority>,
     pub(crate) body: Framing,
 }

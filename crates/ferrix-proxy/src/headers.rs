@@ -338,12 +338,13 @@ pub(crate) fn wants_websocket(head: &RequestHead) -> bool {
         && has_token(&head.fields, "connection", b"upgrade")
 }
 
-/// Makes a received response header section one that can be sent to a client. `upgraded` keeps
-/// the answer to a WebSocket handshake.
+/// Removes from a received response header section what must not be sent on to a client. With
+/// `upgraded`, it is the answer to a WebSocket handshake, and says so again.
 pub(crate) fn prepare_response(head: &mut ResponseHead, upgraded: bool) {
     let fields = &mut head.fields;
     let chunked = fields.contains("transfer-encoding");
-    // What cannot be nominated stays.
+    // An error means that Connection lists a field that it must not. Then nothing that it lists is
+    // removed, and the response is passed on all the same.
     let _ = remove_nominated(fields);
     fields.retain(|name, _| !known(name, is_hop_by_hop));
     if upgraded {

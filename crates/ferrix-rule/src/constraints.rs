@@ -10,9 +10,9 @@ use crate::{
 
 /// The hosts and the paths of the requests that a rule can match.
 ///
-/// `None` restricts nothing. With `Some(list)`, every request that matches satisfies at least one
-/// of the list; an empty list can never match, and then both lists are empty. None of a list
-/// is covered by another, and equal rules have equal lists.
+/// `None`: any. With `Some(list)`, every request that matches has a host (or a path) that is in at
+/// least one set of the list. If the rule can never match, both lists are empty. No set of a list
+/// lies within another, and equal rules have equal lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Constraints {
     /// The hosts.
@@ -129,16 +129,17 @@ impl Constraints {
     }
 }
 
-/// A set of which two never overlap in part: one covers the other, or they share nothing.
+/// A set of hosts or paths. Two of them never overlap in part: one lies within the other, or they
+/// have nothing in common.
 ///
-/// So in a suitable order every set stands right before all it covers, and one pass over a sorted
-/// list finds them: a rule may name a thousand hosts.
+/// Sorted by [`Set::key`], every set stands right before all that lie within it. One pass over a
+/// sorted list is then enough to find these, which matters as a rule may name a thousand hosts.
 trait Set: Clone {
     type Key<'k>: Ord
     where
         Self: 'k;
 
-    /// Orders sets so that what covers others stands before them, and nothing else between.
+    /// What sets are sorted by: first a set, then at once all sets that lie within it.
     fn key(&self) -> Self::Key<'_>;
 
     /// Whether all of the other set is in this one.
@@ -146,7 +147,8 @@ trait Set: Clone {
 }
 
 impl Set for HostConstraint {
-    /// The parent domain, its wildcard before its hosts. A host that no wildcard can cover has none.
+    /// The parent domain (`None` for a host that no wildcard can cover), then the host: so the
+    /// wildcard of a domain stands before the hosts of that domain.
     type Key<'k> = (Option<&'k str>, Option<&'k str>);
 
     fn key(&self) -> Self::Key<'_> {
@@ -165,7 +167,7 @@ impl Set for HostConstraint {
 }
 
 impl Set for PathConstraint {
-    /// The text, then whether it is the whole path.
+    /// The text, then whether the set is only that path: so a prefix stands before longer paths.
     type Key<'k> = (&'k str, bool);
 
     fn key(&self) -> Self::Key<'_> {
@@ -184,7 +186,8 @@ impl Set for PathConstraint {
     }
 }
 
-/// What is in any of the lists; everything, if one of them restricts nothing.
+/// The sets of all lists, without those that lie within another. `None`, which is any, if one of
+/// the lists is.
 fn union<T: Set>(lists: Vec<Option<Vec<T>>>) -> Option<Vec<T>> {
     let lists: Option<Vec<Vec<T>>> = lists.into_iter().collect();
     let mut all = lists?.concat();
@@ -193,7 +196,7 @@ fn union<T: Set>(lists: Vec<Option<Vec<T>>>) -> Option<Vec<T>> {
     Some(all)
 }
 
-/// What is in both lists, of which each has nothing that another of it covers.
+/// What both lists have in common. Within one list, no set may lie within another.
 fn intersection<T: Set>(left: Option<Vec<T>>, right: Option<Vec<T>>) -> Option<Vec<T>> {
     let (left, right) = match (left, right) {
         (Some(left), Some(right)) => (left, right),
@@ -203,8 +206,8 @@ fn intersection<T: Set>(left: Option<Vec<T>>, right: Option<Vec<T>>) -> Option<V
     let mut all: Vec<(T, usize)> = of(left, 0).chain(of(right, 1)).collect();
     all.sort_by(|(a, _), (b, _)| a.key().cmp(&b.key()));
 
-    // Of two sets that overlap, the smaller is what they share: so what stays of a list is what
-    // the other list covers.
+    // Of two sets that overlap, the smaller one is what they have in common. So the result is
+    // every set of one list that lies within a set of the other.
     let mut both = Vec::new();
     let mut last: [Option<&T>; 2] = [None, None];
     for (set, side) in &all {

@@ -12,8 +12,8 @@ use crate::{
 const MOST_ALTERNATIVES: usize = 8;
 const MOST_CHARACTERS: usize = 200;
 
-/// The sentence about the matchers that failed: the first of several that must all hold, each of
-/// several of which one would do.
+/// A sentence about the matchers that failed. Of conditions joined by `&&` it names the first that
+/// failed, of those joined by `||` every one.
 pub(crate) fn mismatch(expression: &Expression, request: &Request<'_>) -> Option<String> {
     match expression {
         Expression::Leaf(leaf) if leaf.matches(request) => None,

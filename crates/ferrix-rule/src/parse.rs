@@ -180,7 +180,7 @@ impl<'t> Parser<'t> {
                     Error::Unclosed(self.next.kind.to_string()),
                 ));
             }
-            // What stands there is the fault; the parenthesis may well be closed further on.
+            // The fault is this token: the parenthesis may well be closed further on.
             found => {
                 let found = found.to_string();
                 return Err(self.unexpected(Error::NoOperator { end: "`)`", found }));

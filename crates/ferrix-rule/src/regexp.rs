@@ -11,10 +11,11 @@ use std::borrow::Cow;
 
 use regex::{Regex, RegexBuilder};
 
-/// The sizes of compiled expressions that are told apart, in bytes. The last is the limit of one.
+/// Classes of size for compiled expressions, in bytes: the engine does not tell the size, only
+/// whether an expression fits. The largest class is the limit of one expression.
 const SIZES: [usize; 3] = [4 << 10, 64 << 10, 1 << 20];
 
-/// What the expressions of one rule may take together, in those sizes.
+/// What the expressions of one rule may take together, in bytes, each counted as its class.
 const RULE_LIMIT: usize = 4 << 20;
 
 /// What a Unicode property takes before anything is compiled.
@@ -23,7 +24,8 @@ const PROPERTY_SIZE: usize = 8 << 10;
 /// The cache of automaton states that a thread may fill for an expression, in bytes.
 const CACHE_LIMIT: usize = 1 << 20;
 
-/// How deep the translated expression may nest: groups, with what the translation wraps in them.
+/// How deep the translated expression may nest. The translation adds groups of its own to those
+/// that were written.
 const NEST_LIMIT: u32 = 250;
 
 /// An expression that is looked for anywhere in a text.

@@ -1,9 +1,9 @@
-//! All rules that requests for one host, on one entry point, can meet.
+//! The rules for one host on one entry point.
 //!
-//! A radix tree over paths: each rule hangs on the paths without which it cannot match, and a
-//! look-up walks down along the path of its request. So its work is in proportion to the rules
-//! that it meets there and to the branches on its way, not to the rules of the host. Rules that
-//! say nothing beyond host and path need not even be asked.
+//! They stand in a radix tree of paths, each at the paths that it can match. A look-up walks down
+//! the tree along the path of the request and tries the rules that it finds on its way, not all of
+//! the host. A rule that asks for nothing beyond host and path is not even tried: to be found is to
+//! match.
 //!
 //! A bucket never changes. It knows nothing of other buckets, so that rule sets can share it.
 
@@ -30,24 +30,24 @@ pub(crate) struct Filing {
     /// Whether it takes longer paths, too.
     pub(crate) prefix: bool,
     pub(crate) rule: Arc<Rule>,
-    /// Whether to have this host and this path is all that the rule asks of a request.
+    /// Whether the rule asks for nothing beyond this host and this path.
     pub(crate) certain: bool,
-    /// Where the rule stood in the bucket that this comes from.
+    /// The rule's place in the total order of its bucket, where it comes from one.
     rank: Option<u32>,
 }
 
-/// The paths that begin in one way.
+/// The paths that share a beginning. Its last part is the label; the rest is told by the way here.
 #[derive(Debug)]
 struct Node {
-    /// What follows the byte that led here.
+    /// In the text: what all these paths have after the byte by which the parent chose this node.
     label: Span,
-    /// The next bytes of its children follow the label.
+    /// In the text, after the label: one byte for each child, by which it is chosen. They end here.
     children_text_end: u32,
-    /// The first of the children.
+    /// The index of the first child; the others follow it.
     children: u32,
-    /// Those that end here and take longer paths.
+    /// Entries of `PathPrefix` whose path ends at this node.
     prefix: Span,
-    /// Those that end here and do not follow.
+    /// After those: entries of `Path` whose path ends at this node, up to here.
     exact_end: u32,
 }
 
@@ -77,7 +77,7 @@ impl Filing {
         }
     }
 
-    /// The total order of rules, by what is known already where it is.
+    /// The total order of rules. Ranks spare the comparison of two that come from one bucket.
     fn precedence(&self, other: &Filing) -> Ordering {
         match (self.rank, other.rank) {
             (Some(rank), Some(other)) => rank.cmp(&other),
@@ -85,7 +85,7 @@ impl Filing {
         }
     }
 
-    /// Where it stands among the entries of its bucket, once it has its rank.
+    /// The key that entries are sorted by. Needs the rank.
     fn place(&self) -> (&[u8], bool, Option<u32>) {
         (&self.path, !self.prefix, self.rank)
     }
@@ -98,7 +98,7 @@ impl Bucket {
             return None;
         }
         rank(&mut filings);
-        // What comes from a bucket is in order already, and so the sort is quick.
+        // Most come from a bucket and are in order already, which makes the sort quick.
         filings.sort_by(|one, other| one.place().cmp(&other.place()));
         filings.dedup_by(|one, other| one.place() == other.place());
         let mut builder = Builder {
@@ -119,13 +119,14 @@ impl Bucket {
         })
     }
 
-    /// The host in the form that requests have it in; the suffix of a wildcard.
+    /// The host as requests name it; of a wildcard, what follows the `*.`.
     pub(crate) fn host(&self) -> &[u8] {
         &self.text[..self.host_length as usize]
     }
 
-    /// The first of its rules that takes a request with this host, on this entry point; `None`
-    /// also where the `rival` comes before it.
+    /// The first rule, in the total order, that takes the request, whose host and entry point are
+    /// those of the bucket. `None` where none does, or where the `rival`, which another bucket
+    /// found, comes before it.
     pub(crate) fn lookup<'r>(
         &'r self,
         request: &Request<'_>,
@@ -157,7 +158,7 @@ impl Bucket {
         search.best.map(|best| &*best.rule)
     }
 
-    /// All that it was made of, but for what comes from some rules.
+    /// What a bucket like this one can be made of, but without some of its rules.
     pub(crate) fn filings(&self, without: &HashSet<*const Rule>) -> Vec<Filing> {
         let mut filings = Vec::with_capacity(self.entries.len() + 1);
         // From the first path to the last, as the entries stand.
@@ -182,7 +183,7 @@ impl Bucket {
     }
 }
 
-/// Gives rules their places among those of the bucket.
+/// Numbers the rules in their total order. All filings of one rule get its number.
 fn rank(filings: &mut [Filing]) {
     let mut ordered: Vec<&mut Filing> = filings.iter_mut().collect();
     ordered.sort_by(|one, other| one.precedence(other));
@@ -201,7 +202,7 @@ struct Search<'r, 'q> {
 }
 
 impl<'r> Search<'r, '_> {
-    /// Asks the rules of one place, the first of them first, until no better one is left.
+    /// Tries rules in their order, as long as they come before the best that was found so far.
     fn entries(&mut self, entries: &'r [Entry]) {
         for entry in entries {
             let outranked = self.best.is_some_and(|best| best.rank <= entry.rank)
@@ -222,7 +223,8 @@ struct Builder {
     text: Vec<u8>,
 }
 
-/// Paths that are equal up to `end`; what is before `start` is known from the nodes above.
+/// A node to be made: filings whose paths are equal up to `end`. Nodes above have what is before
+/// `start`.
 #[derive(Clone, Copy)]
 struct Branch<'f> {
     first: usize,
@@ -281,7 +283,8 @@ impl Builder {
     }
 }
 
-/// How much all paths have in common: what the first of them in order has with the last.
+/// The length of what all paths begin with. They are sorted: it is enough to compare the first and
+/// the last.
 fn common_length(filings: &[Filing]) -> usize {
     let (first, last) = (&filings[0].path, &filings[filings.len() - 1].path);
     let pairs = first.iter().zip(last);
@@ -311,8 +314,8 @@ impl Span {
     }
 }
 
-/// A position in an array of a bucket. Its rules would fill the memory of any machine before the
-/// arrays had 2^32 elements.
+/// A position in an array of a bucket, in half the space. 2^32 elements would need more memory than
+/// a machine has.
 fn position(position: usize) -> u32 {
     u32::try_from(position).expect("the arrays of a bucket are short")
 }

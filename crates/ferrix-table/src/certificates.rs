@@ -50,8 +50,8 @@ impl Certificates {
             .or(self.default.as_ref())
     }
 
-    /// Whether two canonical hosts may share a connection there: the same route presents the
-    /// certificate for both, or no route does for either.
+    /// Whether requests for two canonical hosts may come on one connection: one route has the
+    /// certificate for both hosts, or no route has one for either.
     pub fn share_connection(&self, entry_point: EntryPointIndex, one: &str, other: &str) -> bool {
         let names = self.entry_points.get(usize::from(entry_point));
         names.is_none_or(|names| names.claim(one) == names.claim(other))

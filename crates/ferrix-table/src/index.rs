@@ -1,11 +1,11 @@
 //! From a request to its rule.
 //!
-//! Each rule is filed, for each of its entry points, in the buckets of the hosts without which it
-//! cannot match. A look-up asks three of them (that of the exact host, of the wildcard above it,
-//! and of any host) and the first of their answers in the total order wins.
+//! Every entry point has a bucket of rules for each host, and a rule is in the buckets of all hosts
+//! that it can match. A look-up asks at most three buckets: that of the exact host, that of the
+//! wildcard above it, and that for any host. Of their answers, the first in the total order wins.
 //!
-//! An index is derived from an earlier one, with which it shares every bucket that the rules which
-//! come and go are not filed in.
+//! A new index is made from an earlier one. Only the buckets of rules that come or go are built
+//! again; both share the others.
 
 use std::{
     borrow::Borrow,
@@ -37,8 +37,8 @@ struct Hosts {
     any: Option<Arc<Bucket>>,
 }
 
-/// Requests look up what they like here, but cannot insert: a fast hash with a random seed is
-/// safe enough.
+/// Clients choose which hosts are looked up, but cannot add any, so they cannot make entries
+/// collide: a fast hash with a random seed is safe enough.
 type Buckets = HashSet<ByHost, foldhash::fast::RandomState>;
 
 /// A bucket, found by its host.
@@ -149,7 +149,7 @@ impl Hosts {
         }
     }
 
-    /// Files all that there is for a host.
+    /// Gives a host a bucket of these filings, in place of any that it had.
     fn put(&mut self, host: &HostPattern, filings: Vec<Filing>) {
         let (buckets, host) = match host {
             HostPattern::Exact(name) => (&mut self.exact, name.as_bytes()),

@@ -158,8 +158,8 @@ fn canonical_path<'a>(path: &'a [u8], options: &PathOptions) -> Result<Cow<'a, s
     })
 }
 
-/// One pass over what nearly every client sends. `false` means only that the path needs a closer
-/// look.
+/// Whether the path is certainly canonical, as nearly all are. `false` means only that it takes a
+/// closer look to know.
 fn is_canonical_path(path: &[u8], options: &PathOptions) -> bool {
     let mut rest = path;
     if rest.first() != Some(&b'/') {
@@ -181,7 +181,7 @@ fn is_canonical_path(path: &[u8], options: &PathOptions) -> bool {
     true
 }
 
-/// Whether a segment, given with all that follows it, may vanish or be refused.
+/// Whether the segment that `rest` begins with could vanish or be refused.
 fn needs_a_look(rest: &[u8], options: &PathOptions) -> bool {
     let dots = rest.iter().take_while(|byte| **byte == b'.').count();
     match (dots, rest.get(dots)) {
@@ -193,7 +193,7 @@ fn needs_a_look(rest: &[u8], options: &PathOptions) -> bool {
     }
 }
 
-/// Whether the escape of this byte stays in a path and cannot affect its segments.
+/// Whether `%XX` for this byte stays as it is in a path, and is no slash in disguise.
 fn is_settled(byte: u8) -> bool {
     !is_unreserved(byte) && !byte.is_ascii_control() && byte != b'/' && byte != b'\\'
 }

@@ -94,8 +94,8 @@ impl Reader {
     }
 }
 
-/// Lets the rules of a set take over from those of the earlier one that they replace. Those that
-/// both share, and those that have done so when they were made, cost nothing.
+/// Hands the states of the earlier rules to the rules that replace them. Nothing is done for rules
+/// that are in both sets, or that got their state when they were made.
 fn adopt_rules(rules: &mut Arc<RuleSet>, earlier: &RuleSet) {
     let (gone, fresh) = differences(earlier.shared(), rules.shared());
     if succession::is_due(&gone, &fresh) {
@@ -104,7 +104,8 @@ fn adopt_rules(rules: &mut Arc<RuleSet>, earlier: &RuleSet) {
     }
 }
 
-/// The rules that are only in the first of two lists in total order, and only in the second.
+/// The rules that are only in the first list, and those that are only in the second. Both lists are
+/// in the total order.
 fn differences(
     mut before: &[Arc<Rule>],
     mut after: &[Arc<Rule>],

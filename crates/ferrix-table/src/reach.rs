@@ -1,4 +1,4 @@
-//! What a rule can match at most, known without a request.
+//! The hosts and paths that a rule can match at most, which are known without a request.
 
 use ferrix_rule::{Constraints, HostConstraint, PathConstraint};
 
@@ -7,7 +7,8 @@ use crate::rules::{HostPattern, Rule};
 /// The hosts and paths outside which a rule never matches.
 #[derive(Debug)]
 pub(crate) struct Reach {
-    /// Those hosts of the route that the expression leaves. Sorted.
+    /// The hosts of the route, narrowed to those that the expression allows. Sorted. Empty: it
+    /// never matches.
     pub(crate) hosts: Vec<HostPattern>,
     /// `None`: every path.
     pub(crate) paths: Option<Vec<PathConstraint>>,
@@ -34,8 +35,8 @@ impl Reach {
     }
 }
 
-/// Constraints tell what a rule needs; the text in canonical spelling tells whether it needs
-/// nothing else. Seen where that is one host, one path, or both.
+/// Whether an expression asks for nothing beyond its constraints. Noticed only where these are one
+/// host, one path, or both: then the expression in canonical spelling is just those matchers.
 fn is_whole(matches: &ferrix_rule::Rule, constraints: &Constraints) -> bool {
     let host = match constraints.hosts.as_deref() {
         None => None,

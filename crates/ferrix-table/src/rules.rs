@@ -212,8 +212,8 @@ impl Rule {
 
     /// The total order: `Less` comes first and wins.
     ///
-    /// What follows the position tells apart the rules that one entry of one object became. They
-    /// never take the same request; the order is the same on every replica all the same.
+    /// One entry of an object can become several rules, with the same position. They never take the
+    /// same request, so any order would do; the last keys make it the same on every replica.
     pub fn precedence(&self, other: &Rule) -> Ordering {
         let age = |rule: &Rule| (rule.route.created.is_none(), rule.route.created);
         (self.host.class().cmp(&other.host.class()))
@@ -300,9 +300,8 @@ impl RuleSet {
         RuleSet::default().with(&[], &rules)
     }
 
-    /// The same set without some of its rules, known by their place in the order, and with others.
-    /// The work is in proportion to the rules of the hosts that they are for, but for copies of
-    /// pointers.
+    /// A set with some rules removed, which are found by their place in the total order, and others
+    /// added. Only the rules of their hosts are indexed again; of all others pointers are copied.
     #[must_use]
     pub fn with(&self, gone: &[Arc<Rule>], fresh: &[Arc<Rule>]) -> RuleSet {
         let find = |rule: &Arc<Rule>| self.rules.binary_search_by(|it| it.precedence(rule));
@@ -316,8 +315,8 @@ impl RuleSet {
 
     /// The rule that serves a request: of all that take it, the first in the total order.
     ///
-    /// Takes no lock and allocates nothing. The work is in proportion to the rules that the host
-    /// and the path leave, not to the number of rules.
+    /// Takes no lock and allocates nothing. Only rules for this host and this path are tried,
+    /// however many there are in all.
     pub fn lookup(&self, entry_point: EntryPointIndex, request: &Request<'_>) -> Option<&Rule> {
         self.index.lookup(entry_point, request)
     }

@@ -82,7 +82,7 @@ impl Services {
         self.places.get(index)?.as_ref()
     }
 
-    /// Puts a service at an index, or leaves the index without one.
+    /// Puts a service at an index, or empties that place.
     pub fn put(&mut self, index: ServiceIndex, service: Option<Arc<Service>>) {
         let index = index as usize;
         if self.places.len() <= index {
@@ -106,8 +106,9 @@ impl Services {
         self.iter().next().is_none()
     }
 
-    /// Lets the services that an earlier table does not share take over from those of the same
-    /// identity that this one does not share.
+    /// Hands the states of an earlier table (counters, rotation, idle connections) to the services
+    /// of the same identity here. A service that both tables hold, as one `Arc`, has its state
+    /// already and is skipped.
     pub(crate) fn adopt(&mut self, earlier: &Services) {
         let shared = |here: &[Option<Arc<Service>>], index: usize| {
             let (here, there) = (here.get(index).and_then(Option::as_ref), earlier.get(index));

@@ -1,6 +1,7 @@
-//! Rules that no request can reach, or not everywhere that they are served.
+//! Which rules lose all their requests to other rules, or lose them on some of their entry points.
 //!
-//! Kept up to date as rules come and go: a change looks only at the hosts that it is about.
+//! The answer follows changes of the rules: only the hosts of rules that come or go are judged
+//! again.
 
 use std::sync::Arc;
 
@@ -17,18 +18,22 @@ mod winners;
 
 use winners::{Winners, WinnersOfHost};
 
-/// What other rules leave to one.
+/// What one rule loses to others.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
-    /// It never serves: the first of those rules that take every request that it could.
+    /// The rule that gets every request that this one could match; if several do, the first in
+    /// the total order. This one then never serves.
     ///
-    /// Set only where that is certain: the winner is served on every entry point of the loser and
-    /// takes all its hosts, and has no expression, an equal one, or one that consists of `Host`,
-    /// `Path` or `PathPrefix`, or of `Host` and one of the others, and that the loser cannot match
-    /// without. That two rules together leave nothing to a third is not seen.
+    /// Set only where it is certain, which needs three things of the winner:
+    /// * it is served on every entry point of the loser;
+    /// * its host includes every host of the loser;
+    /// * it has no expression, or the same one as the loser, or one made of at most one `Host` and
+    ///   one `Path` or `PathPrefix`, such that every request of the loser fulfils it.
+    ///
+    /// Two winners that take one half each are not noticed.
     pub shadowed: Option<Arc<Rule>>,
-    /// Otherwise: rules with the same host and the same text that come first on these of its
-    /// entry points.
+    /// Where nothing is `shadowed`: rules with the same host and the same text that come before
+    /// this one, each with the entry points that both are served on.
     pub conflicts: Vec<(Arc<Rule>, Vec<EntryPointIndex>)>,
 }
 
@@ -36,12 +41,13 @@ pub struct Verdict {
 #[derive(Debug, Default)]
 pub struct Shadows {
     winners: Winners,
-    /// Every rule, under the first host that it can match. Each list is in the total order.
+    /// Every rule, listed under the first of the hosts that it can match. Lists are in the total
+    /// order.
     candidates: HashMap<HostPattern, Vec<Candidate>>,
 }
 
 impl Verdict {
-    /// Whether the rule does not serve all that it was written for.
+    /// Whether the rule loses anything.
     pub fn loses(&self) -> bool {
         self.shadowed.is_some() || !self.conflicts.is_empty()
     }
@@ -61,19 +67,19 @@ impl Verdict {
 }
 
 impl Shadows {
-    /// Follows a change of the rules. Returns the rules on which the verdict is another than
-    /// before, in no order; of those that are new, only the ones that lose something.
+    /// Replaces rules. Returns, in no order, the rules whose verdict is not what it was before. A
+    /// new rule counts as one that lost nothing before.
     pub fn replace(
         &mut self,
         gone: &[Arc<Rule>],
         fresh: &[Arc<Rule>],
     ) -> Vec<(Arc<Rule>, Verdict)> {
         let gone: Vec<_> = gone.iter().map(Candidate::new).collect();
-        // In their order, so that most only need to be appended.
+        // Added in the total order, most of them go to the end of their list.
         let mut fresh: Vec<&Arc<Rule>> = fresh.iter().collect();
         fresh.sort_by(|one, other| one.precedence(other));
         let fresh: Vec<_> = fresh.into_iter().map(Candidate::new).collect();
-        // Where nothing was before, everything is new.
+        // In an empty set every rule is new and must be judged: no need to find out which.
         let changes = (!self.candidates.is_empty()).then(|| Changes::new(&gone, &fresh));
         for candidate in &gone {
             self.remove(candidate);
@@ -95,7 +101,7 @@ impl Shadows {
 
     fn add(&mut self, candidate: Candidate) {
         self.winners.add(&candidate);
-        // Nearly all hosts have few rules.
+        // Nearly all hosts have one rule, and the default capacity is four.
         let candidates = (self.candidates.entry(candidate.host().clone()))
             .or_insert_with(|| Vec::with_capacity(1));
         let rule = &candidate.rule;
@@ -115,7 +121,7 @@ impl Shadows {
         }
     }
 
-    /// The hosts that have candidates and that one of these patterns takes whole.
+    /// The hosts with rules that are one of these patterns, or lie wholly within one.
     fn below(&self, patterns: &HashSet<HostPattern>) -> Vec<HostPattern> {
         let exact = |host: &HostPattern| matches!(host, HostPattern::Exact(_));
         if patterns.iter().all(exact) {
@@ -127,7 +133,8 @@ impl Shadows {
         self.candidates.keys().filter(is_below).cloned().collect()
     }
 
-    /// Judges anew what is filed under one host and meets a rule that came or went. `None`: all.
+    /// Judges the rules listed under one host again: those that could lose to one of `changes`,
+    /// or all where that is `None`.
     fn judge(
         &mut self,
         host: &HostPattern,
@@ -138,7 +145,8 @@ impl Shadows {
             return;
         };
         let changes = changes.map(|changes| changes.of(host));
-        // Rules with one host and one text meet the same rules: conflicts are among suspects.
+        // Two rules of the same host and text could lose to the same rules. So either both are
+        // judged here or neither is, and no conflict between them is missed.
         let mut suspects: Vec<&mut Candidate> = (candidates.iter_mut())
             .filter(|it| changes.as_ref().is_none_or(|changes| changes.meet(it)))
             .collect();
@@ -152,7 +160,7 @@ impl Shadows {
     }
 }
 
-/// Rules that come or go, and the hosts that they are about.
+/// Rules that come or go, and the hosts that they can match.
 struct Changes {
     hosts: HashSet<HostPattern>,
     winners: Winners,
@@ -172,10 +180,10 @@ impl Changes {
     }
 }
 
-/// The verdicts on candidates that are in their order.
+/// The verdict on each of these candidates, which are in the total order.
 fn verdicts(winners: &WinnersOfHost<'_>, candidates: &[&mut Candidate]) -> Vec<Verdict> {
-    // Where two rules are the same but share only some entry points, one of them never serves on
-    // those, and serves on the others.
+    // Of two equal rules that share only some of their entry points, the later one loses on those
+    // and still serves on its others: a conflict, and not shadowed.
     let mut first: HashMap<(EntryPointIndex, &HostPattern, Option<&str>), &Arc<Rule>> =
         HashMap::default();
     let mut verdicts = Vec::with_capacity(candidates.len());
@@ -210,7 +218,7 @@ impl Verdict {
     }
 }
 
-/// A rule, what it can match at most, and what becomes of it.
+/// A rule with what is known of it without a request, and the verdict on it.
 #[derive(Debug)]
 struct Candidate {
     rule: Arc<Rule>,
@@ -220,7 +228,7 @@ struct Candidate {
     verdict: Verdict,
 }
 
-/// What is left of the requests of a host where a rule takes them all.
+/// Which requests of a host a rule takes, all of them: nothing of these is left to later rules.
 #[derive(Clone, Copy)]
 enum Taken<'c> {
     Everything,
@@ -238,17 +246,17 @@ impl Candidate {
         }
     }
 
-    /// Where it is filed.
+    /// The host that it is listed under.
     fn host(&self) -> &HostPattern {
         self.reach.hosts.first().unwrap_or(&self.rule.host)
     }
 
-    /// All hosts that it is about.
+    /// Every host that it can match, and the one that it is listed under.
     fn hosts(&self) -> impl Iterator<Item = &HostPattern> {
         self.reach.hosts.iter().chain([self.host()])
     }
 
-    /// What it is certain to take, and of which hosts.
+    /// The hosts of which it takes all requests, or all with some path or expression.
     fn takes(&self) -> impl Iterator<Item = (&HostPattern, Taken<'_>)> {
         let whole = match (&self.reach.hosts[..], self.reach.paths.as_deref()) {
             _ if !self.reach.whole => None,
@@ -258,14 +266,14 @@ impl Candidate {
         };
         let expression = self.expression.as_deref();
         let expression = expression.map(|it| (&self.rule.host, Taken::Expression(it)));
-        // What has an equal expression then has the same path, too.
+        // The expression would only repeat this: a rule with an equal one has the same path.
         let told = |(host, _): &(&HostPattern, Taken<'_>)| **host == self.rule.host;
         let expression = expression.filter(|_| !whole.as_ref().is_some_and(told));
         whole.into_iter().chain(expression)
     }
 }
 
-/// The host itself and every pattern that takes all its hosts.
+/// The pattern itself and every wider one: those that match all hosts that it matches.
 fn wider_hosts(host: &HostPattern) -> impl Iterator<Item = HostPattern> {
     let parent = match host {
         HostPattern::Exact(name) => parent_domain(name),

@@ -154,14 +154,14 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // An error means that the thread has ended already; so does one of the next.
+            // Errors of both mean that the thread has ended already, or that it takes too long.
             let _ = stop.send(());
             let _ = self.stopped.recv_timeout(PATIENCE);
         }
     }
 }
 
-/// Records that were counted instead of written.
+/// How many records were not written.
 #[derive(Clone, Debug)]
 pub(crate) struct Losses {
     sender: Sender,
@@ -304,7 +304,7 @@ fn moved(path: &Path, _file: &File) -> bool {
     !path.exists()
 }
 
-/// The combined format of nginx and Apache, and after it in the same manner: host, route, service,
+/// The combined format of nginx and Apache, with more fields behind it: host, route, service,
 /// endpoint, attempts, seconds, request id, error.
 fn text_line(line: &mut Vec<u8>, record: &Record, _entry_point: &str) {
     let mut text = String::with_capacity(256);

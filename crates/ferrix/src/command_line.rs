@@ -379,7 +379,7 @@ fn demonstrate(args: Demo) -> Result<ExitCode, Error> {
     })
 }
 
-/// For waiting only; the program has threads of its own.
+/// A runtime to wait in. The work is done by threads of the program.
 fn single_threaded() -> io::Result<runtime::Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
 }

@@ -119,8 +119,9 @@ fn lines() -> io::Result<Lines> {
     Ok(lines)
 }
 
-/// Libraries talk of single connections, at levels that ours keeps for what an operator must know:
-/// each client that leaves early would be an error. They are heard one level later.
+/// Libraries log events of single connections as errors and warnings, which Ferrix keeps for what an
+/// operator must know: every client that leaves early would be an error. So they are logged only at
+/// `debug` and `trace`, and there at one level more severe than ours.
 fn directives(level: LogLevel) -> String {
     let (ours, libraries) = match level {
         LogLevel::Error => ("error", "off"),

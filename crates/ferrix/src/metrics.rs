@@ -323,12 +323,12 @@ fn active(requests: &RequestCounts) -> bool {
     requests.classes().iter().any(|count| *count > 0)
 }
 
-/// What every process of a machine is measured by, under the names that all exporters use.
+/// Numbers of the process, under the names that all exporters use for them.
 #[cfg(target_os = "linux")]
 fn system(page: &mut Page<'_>) -> fmt::Result {
     use procfs::{WithCurrentSystemInfo as _, process::Process};
 
-    // A number that the system keeps for itself is left out.
+    // A number that this process may not read is left out.
     let Ok(process) = Process::myself() else {
         return Ok(());
     };
@@ -381,7 +381,7 @@ fn with<'a>(labels: &Labels<'a>, key: &'static str, value: &'a str) -> Labels<'a
     labels
 }
 
-/// Writes one family after another, each with all its series.
+/// The page that is being written, one family of metrics after another.
 struct Page<'p>(DescriptorEncoder<'p>);
 
 impl Page<'_> {

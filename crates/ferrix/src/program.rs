@@ -75,7 +75,7 @@ pub enum StartError {
     SourceEnded,
 }
 
-/// Where objects come from, under way.
+/// The running source of objects.
 enum Source {
     Files(Files),
     Kubernetes(Kubernetes),
@@ -96,7 +96,7 @@ impl Source {
         }
     }
 
-    /// Others need not wait for this instance any more.
+    /// Tells the other replicas not to wait for this one: it takes no part in statuses any more.
     async fn leave(&self) {
         if let Self::Kubernetes(kubernetes) = self {
             kubernetes.leave().await;
@@ -425,7 +425,7 @@ impl Control {
         }
     }
 
-    /// Waits for a future to end there, from any thread.
+    /// Runs a future on that runtime, and waits for its result from any other.
     async fn wait<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
@@ -442,7 +442,7 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // Waiting for its threads is forbidden inside another runtime, and nothing is lost.
+        // This may run inside another runtime, where waiting for threads panics. Nothing is lost.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }

@@ -180,7 +180,8 @@ fn property(text: &str, negated: bool) -> Result<(String, usize), Error> {
         .ok_or_else(unknown)
 }
 
-/// Whether the engine knows a class. It has no room to compile it, and so stops when it does.
+/// Whether the engine knows a class. The trial has no room to compile it: a class that is known
+/// fails for its size, which costs little, and one that is not fails for its name.
 fn is_known(class: &str) -> bool {
     let trial = RegexBuilder::new(class).size_limit(0).build();
     matches!(trial, Ok(_) | Err(regex::Error::CompiledTooBig(_)))

@@ -68,11 +68,11 @@ struct Group {
 /// What a repetition would apply to.
 #[derive(Clone, Copy)]
 struct Atom {
-    /// Where it begins in the output; it is the end of it.
+    /// Where it begins in the output. It reaches to the output's end.
     start: usize,
     repeated: bool,
-    /// Whether a repetition right here would repeat a repetition, which Go refuses. It takes
-    /// `a*(?i)*`.
+    /// Whether the next character, if it is a repetition, would directly follow another one. Go
+    /// refuses `a**`, but takes `a*(?i)*`.
     closed: bool,
 }
 
@@ -216,7 +216,8 @@ impl Translator<'_> {
         }
     }
 
-    /// After something that is no atom, the last atom can be repeated, and repeated again.
+    /// Notes that something other than an atom was read, such as `(?i)`: the last atom may then be
+    /// repeated, even if it was before.
     fn between_atoms(&mut self) {
         if let Some(atom) = &mut self.last {
             atom.closed = false;
@@ -292,7 +293,8 @@ impl Translator<'_> {
         self.atom(text);
     }
 
-    /// What follows `\`, up to `\E` or the end: literals. A repetition after it takes the last.
+    /// Reads `\Q…`, whose text up to `\E` or the end is literal. A repetition after it applies to the
+    /// last character.
     fn quotation(&mut self) {
         self.at += "Q".len();
         let rest = self.rest();

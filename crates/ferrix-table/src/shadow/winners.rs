@@ -1,4 +1,8 @@
-//! Which rules leave nothing to others, found by what they are certain to take.
+//! Finds, for a rule, the rules that take every request that it could match.
+//!
+//! Rules are filed under what they take for certain: a host, and there everything, all of a path, or
+//! all that an expression matches. What could beat a rule is then found by look-ups instead of by
+//! comparing it with every other.
 
 use std::{slice, sync::Arc};
 
@@ -8,13 +12,13 @@ use foldhash::HashMap;
 use super::{Candidate, Taken, wider_hosts};
 use crate::rules::{HostPattern, Rule};
 
-/// What rules are certain to take, by host.
+/// The rules that take something for certain, by host.
 #[derive(Debug, Default)]
 pub(super) struct Winners {
     hosts: HashMap<HostPattern, Takers>,
 }
 
-/// The winners over what is filed under one host.
+/// The part of [`Winners`] that rules listed under one host can lose to.
 pub(super) struct WinnersOfHost<'w> {
     wider: Vec<(HostPattern, &'w Takers)>,
 }
@@ -49,9 +53,10 @@ impl Winners {
 }
 
 impl<'w> WinnersOfHost<'w> {
-    /// The first of the rules that come before a candidate and leave nothing to it.
+    /// The rule that a candidate loses all its requests to: the first in the total order of those
+    /// that come before it and take all that it could match.
     pub(super) fn first(&self, candidate: &Candidate) -> Option<&'w Arc<Rule>> {
-        // What covers all hosts covers the first: where there is none, nothing needs to.
+        // A rule that matches no host at all gets no requests, and so it loses none.
         candidate.reach.hosts.first()?;
         let rule = &candidate.rule;
         (self.lists(candidate))
@@ -60,13 +65,13 @@ impl<'w> WinnersOfHost<'w> {
             .min_by(|one, other| one.precedence(other))
     }
 
-    /// Whether any of the rules would leave nothing to a candidate if it came first and were
-    /// served everywhere, or is the same.
+    /// Whether any of these rules takes all that a candidate could match, in whatever order they
+    /// stand and on whatever entry points they are served. The candidate itself may be among them.
     pub(super) fn meet(&self, candidate: &Candidate) -> bool {
         self.lists(candidate).any(|rules| !rules.is_empty())
     }
 
-    /// Lists of rules that take all requests that the candidate can, somewhere.
+    /// The rules that take all that a candidate could match, each on its own entry points.
     fn lists<'a>(&'a self, candidate: &'a Candidate) -> impl Iterator<Item = &'w [Arc<Rule>]> {
         let hosts = &candidate.reach.hosts;
         (self.wider.iter())
@@ -75,16 +80,16 @@ impl<'w> WinnersOfHost<'w> {
     }
 }
 
-/// Rules that take all requests of a host, or all that a path or an expression leaves of them.
+/// The rules of one host that take all its requests, or all with some path or expression.
 ///
-/// Nearly all hosts have one, and then no maps are made for it.
+/// Nearly all hosts have only one such rule, which is kept without maps.
 #[derive(Debug)]
 enum Takers {
     One(OwnTaken, Arc<Rule>),
     Many(Box<Maps>),
 }
 
-/// What the only rule of a host is certain to take.
+/// As [`Taken`], for the only rule of a host, which owns it.
 #[derive(Debug)]
 enum OwnTaken {
     Everything,
@@ -109,7 +114,7 @@ impl OwnTaken {
         }
     }
 
-    /// Whether that is all that a candidate can match.
+    /// Whether this includes every request that a candidate can match.
     fn covers(&self, candidate: &Candidate) -> bool {
         let within = |prefix: &str, path: &PathConstraint| path_text(path).starts_with(prefix);
         let paths = candidate.reach.paths.as_deref().unwrap_or_default();
@@ -136,7 +141,7 @@ impl Takers {
         }
     }
 
-    /// Tells whether any are left.
+    /// Returns whether any rules are left.
     fn remove(&mut self, taken: Taken<'_>, rule: &Rule) -> bool {
         match self {
             Self::One(_, one) => one.precedence(rule).is_ne(),
@@ -158,7 +163,7 @@ impl Takers {
     }
 }
 
-/// Each list is in the total order.
+/// The rules of one host by what they take. Lists are in the total order.
 #[derive(Debug, Default)]
 struct Maps {
     everything: Vec<Arc<Rule>>,
@@ -217,14 +222,14 @@ impl Maps {
             .map(Vec::as_slice)
     }
 
-    /// The rules of each path that covers all paths of the candidate.
+    /// The rules filed under a path that includes all paths of the candidate, list by list.
     fn covering<'w>(&'w self, candidate: &Candidate) -> impl Iterator<Item = &'w Vec<Arc<Rule>>> {
         let paths = candidate.reach.paths.as_deref().unwrap_or_default();
         let exact = match paths {
             [PathConstraint::Exact(path)] => self.path.get(&**path),
             _ => None,
         };
-        // What covers all paths covers the first.
+        // A prefix of all paths is one of the first: try those, and compare with the others.
         let (text, others) = match paths {
             [first, others @ ..] => (Some(path_text(first)), others),
             [] => (None, paths),

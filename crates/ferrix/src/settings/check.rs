@@ -1,4 +1,4 @@
-//! What holds between keys, and what a type cannot say.
+//! Checks that no type makes: bounds of numbers, and what two keys together cannot be.
 
 use std::net::{IpAddr, SocketAddr};
 

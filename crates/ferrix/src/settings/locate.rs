@@ -11,12 +11,12 @@ pub(super) fn locate(text: &str, path: &[Step]) -> Option<usize> {
     (0..=path.len()).rev().find_map(|length| {
         let found =
             Locate(&path[..length]).deserialize(serde_yaml_ng::Deserializer::from_str(text));
-        // A walk that arrives stops there with an error, which carries the place.
+        // Arriving is an error, too: only errors of the YAML reader carry a line.
         found.err()?.location().map(|location| location.line())
     })
 }
 
-/// Walks to a place in a document and fails there.
+/// Follows a path in a document, and fails where it arrives, so that the error has that place.
 struct Locate<'a>(&'a [Step]);
 
 impl<'de> DeserializeSeed<'de> for Locate<'_> {
@@ -64,7 +64,7 @@ impl<'de> Visitor<'de> for Locate<'_> {
     }
 }
 
-/// Says whether a key is the wanted one; fails on it where it is the end of the path.
+/// Says whether a key is the wanted one. Fails on it, as above, if it ends the path.
 struct LocateKey<'a> {
     wanted: &'a str,
     last: bool,

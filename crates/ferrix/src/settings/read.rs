@@ -15,7 +15,8 @@ use super::{
     locate::locate,
 };
 
-/// The file as serde sees it: every section by itself, because a flattened one loses its paths.
+/// The file as serde sees it. The sections of the proxy are fields here, and not one flattened
+/// struct: serde's errors within a flattened one do not name the path.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Sections {
@@ -72,7 +73,7 @@ pub(super) fn parse(text: &str) -> Result<Settings, Error> {
 
 fn not_yaml(error: serde_yaml_ng::Error) -> Error {
     let mut message = error.to_string();
-    // The place has a field of its own.
+    // The error has a field of its own for the line.
     if let Some(start) = message.find(" at line ") {
         message.truncate(start);
     }
