@@ -283,8 +283,18 @@ impl Sink {
     }
 }
 
+/// Opens a file to append to. A pipe that nobody reads is an error: opening it would wait for a
+/// reader, and with it the start.
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    options.open(path)
 }
 
 /// Whether `path` names another file now than the open one: a rotation took it away.

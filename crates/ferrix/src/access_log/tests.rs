@@ -182,6 +182,24 @@ fn a_stuck_sink_does_not_hold_the_end() {
 }
 
 #[test]
+fn a_pipe_without_a_reader_does_not_hold_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo")
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let settings = AccessLog {
+        format: AccessLogFormat::Text,
+        path: Some(path),
+        buffer: 10,
+    };
+    let error = Writer::start(&settings, Vec::new()).unwrap_err();
+    assert!(matches!(error, Error::Open { .. }), "{error}");
+}
+
+#[test]
 fn a_broken_sink_is_counted() {
     let settings = AccessLog {
         format: AccessLogFormat::Text,
