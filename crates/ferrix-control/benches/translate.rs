@@ -220,7 +220,7 @@ fn removal(number: usize) -> Change {
     Change::Remove(Key::new(
         Kind::IngressRoute,
         "default",
-        &format!("route-{number}"),
+        format!("route-{number}"),
     ))
 }
 

@@ -1,19 +1,20 @@
 //! Which certificate is presented for which name, and who loses where two routes claim one.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use ferrix_table::{
     certificates::{Certificate, Certificates},
+    ids::EntryPointIndex,
     rules::{HostPattern, Route},
-    table::EntryPointIndex,
 };
 
 use crate::{
     ingressroute::Draft,
-    objects::ObjectName,
+    objects::{Key, ObjectName},
     referencegrant::{self, Referrer, Refused},
     report::{Finding, Reason},
     secret::Parsed,
@@ -63,7 +64,23 @@ struct Seniority {
     any_host: bool,
     ageless: bool,
     created: Option<i64>,
-    route: ObjectName,
+    route: Ranked,
+}
+
+/// A route by its key, in the order in which rules of equal age stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ranked(Key);
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.rank().cmp(&other.0.rank())
+    }
+}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -79,7 +96,7 @@ impl Seniority {
             any_host: *draft.host() == HostPattern::Any,
             ageless: created.is_none(),
             created,
-            route: draft.name.clone(),
+            route: Ranked(draft.key.clone()),
         }
     }
 }
@@ -133,7 +150,7 @@ impl Claims {
 
     /// Settles who has the names that are claimed otherwise than before: in `certificates`, and in
     /// the answer, which is the routes about which there may be something else to say.
-    pub(crate) fn settle(&mut self, certificates: &mut Arc<Certificates>) -> BTreeSet<ObjectName> {
+    pub(crate) fn settle(&mut self, certificates: &mut Arc<Certificates>) -> BTreeSet<Key> {
         let mut told = BTreeSet::new();
         for (place, before) in std::mem::take(&mut self.touched) {
             let claims = self.places.get(&place);
@@ -157,7 +174,7 @@ impl Claims {
                     let id = Some(&claim.certificate.id);
                     id != before.as_ref() || id != after.as_ref()
                 });
-                told.extend(losers.map(|(seniority, _)| seniority.route.clone()));
+                told.extend(losers.map(|(seniority, _)| seniority.route.0.clone()));
             }
             if claims.is_some_and(BTreeMap::is_empty) {
                 self.places.remove(&place);
@@ -189,7 +206,7 @@ impl Claims {
                 };
                 let same = holder.certificate.id == parsed.certificate.id;
                 let known = |(it, other): &(HostPattern, &Claim)| {
-                    *it == name && other.route.key() == holder.route.key()
+                    *it == name && other.route.key == holder.route.key
                 };
                 if !same && !lost.iter().any(known) {
                     lost.push((name.clone(), holder));

@@ -13,7 +13,7 @@ use ferrix_table::{
 
 use crate::{
     ingressroute::{self, Draft},
-    objects::ObjectName,
+    objects::Key,
     settings::Settings,
 };
 
@@ -21,17 +21,13 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Conflicts {
     shadows: Shadows,
-    losers: HashMap<ObjectName, Vec<(Arc<Rule>, Verdict)>>,
+    losers: HashMap<Key, Vec<(Arc<Rule>, Verdict)>>,
 }
 
 impl Conflicts {
     /// Follows a change of the rules. Returns the routes about which there is something else to
     /// say.
-    pub(crate) fn replace(
-        &mut self,
-        gone: &[Arc<Rule>],
-        fresh: &[Arc<Rule>],
-    ) -> BTreeSet<ObjectName> {
+    pub(crate) fn replace(&mut self, gone: &[Arc<Rule>], fresh: &[Arc<Rule>]) -> BTreeSet<Key> {
         let mut touched = BTreeSet::new();
         let gone_ones = gone.iter().map(|rule| (rule, Verdict::default()));
         let changed = self.shadows.replace(gone, fresh);
@@ -39,31 +35,28 @@ impl Conflicts {
             .iter()
             .map(|(rule, verdict)| (rule, verdict.clone()));
         for (rule, verdict) in gone_ones.chain(changed_ones) {
-            let route = ObjectName {
-                namespace: Arc::clone(&rule.route.namespace),
-                name: Arc::clone(&rule.route.name),
-            };
+            let route = &rule.route.key;
             let losers = self.losers.entry(route.clone()).or_default();
             losers.retain(|(loser, _)| !Arc::ptr_eq(loser, rule));
             if verdict.loses() {
                 losers.push((Arc::clone(rule), verdict));
             }
             if losers.is_empty() {
-                self.losers.remove(&route);
+                self.losers.remove(route);
             }
-            touched.insert(route);
+            touched.insert(route.clone());
         }
         touched
     }
 
     /// Whether there is anything to tell a route.
-    pub(crate) fn concern(&self, route: &ObjectName) -> bool {
+    pub(crate) fn concern(&self, route: &Key) -> bool {
         self.losers.contains_key(route)
     }
 
     /// Tells a route which of its rules never serve, and which rule is the reason.
     pub(crate) fn tell(&self, draft: &mut Draft, settings: &Settings) {
-        let mut losers: Vec<_> = self.losers.get(&draft.name).into_iter().flatten().collect();
+        let mut losers: Vec<_> = self.losers.get(&draft.key).into_iter().flatten().collect();
         losers.sort_by(|(one, _), (other, _)| one.precedence(other));
         for (loser, verdict) in &losers {
             if let Some(winner) = &verdict.shadowed {
@@ -118,5 +111,39 @@ fn because(winner: &Rule, loser: &Rule) -> String {
             "and comes first by the name of its route, as neither is older".to_owned()
         }
         Criterion::Position => "and comes first in the list".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrix_table::rules::{Action, HostPattern, Route};
+
+    use super::*;
+    use crate::objects::{self, Kind};
+
+    #[test]
+    fn objects_of_one_name_and_different_kinds_are_told_apart() {
+        let rule = |kind, position| {
+            Arc::new(Rule {
+                route: Arc::new(Route {
+                    key: objects::key(kind, "default", "r"),
+                    generation: 1,
+                    created: None,
+                    state: Arc::default(),
+                }),
+                position,
+                host: HostPattern::Any,
+                matches: None,
+                priority: 0,
+                entry_points: [0].into(),
+                action: Action::Unavailable,
+            })
+        };
+        let winner = rule(Kind::IngressRoute, 0);
+        let loser = rule(Kind::Service, 0);
+        let mut conflicts = Conflicts::default();
+        conflicts.replace(&[], &[Arc::clone(&winner), Arc::clone(&loser)]);
+        assert!(conflicts.concern(&loser.route.key));
+        assert!(!conflicts.concern(&winner.route.key));
     }
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    objects::{Key, Kind, Object},
+    objects::{self, Key, Kind, Object},
     report::{Finding, Reason},
 };
 
@@ -181,11 +181,11 @@ fn kind(value: &Value) -> Result<Result<Kind, String>, DecodeError> {
     let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
     let watched = Kind::ALL
         .into_iter()
-        .find(|it| it.as_str() == kind && it.group() == group);
+        .find(|it| it.as_str() == kind && objects::group(*it) == group);
     match watched {
         Some(kind) => Ok(Ok(kind)),
         // Nothing else is in our group: this can only be a mistake.
-        None if group == Kind::IngressRoute.group() => Err(refuse(
+        None if group == objects::group(Kind::IngressRoute) => Err(refuse(
             "kind",
             &format!("`{kind}` is not a kind of {group}; expected `IngressRoute`"),
         )),
@@ -200,13 +200,11 @@ fn kind(value: &Value) -> Result<Result<Kind, String>, DecodeError> {
 fn version(kind: Kind, value: &Value) -> Result<(), Fault> {
     let api_version = value["apiVersion"].as_str().unwrap_or_default();
     let version = api_version.rsplit('/').next().unwrap_or_default();
-    if kind.versions().contains(&version) {
+    let versions = objects::versions(kind);
+    if versions.contains(&version) {
         return Ok(());
     }
-    let expected = match kind.group() {
-        "" => kind.versions()[0].to_owned(),
-        group => format!("{group}/{}", kind.versions()[0]),
-    };
+    let expected = objects::api_version(kind, versions[0]);
     Err(Fault {
         field: "apiVersion".to_owned(),
         message: format!("is `{api_version}`; expected `{expected}`"),
@@ -251,7 +249,7 @@ fn key(kind: Kind, value: &Value) -> Result<Key, Fault> {
             ),
         });
     }
-    Ok(Key::new(kind, namespace, name))
+    Ok(objects::key(kind, namespace, name))
 }
 
 fn is_subdomain(name: &str) -> bool {

@@ -13,13 +13,13 @@
 use std::sync::Arc;
 
 use ferrix_table::{
+    ids::EntryPointIndex,
     rules::{Action, HostPattern, Route, Rule, Split},
-    table::EntryPointIndex,
 };
 
 use crate::{
     decode::DecodeError,
-    objects::{Kind, ObjectName, Origin},
+    objects::{Key, Kind, ObjectName, Origin},
     referencegrant::{self, Referrer, Refused},
     report::{Entry, Finding, Reason, Serving},
     secret::Parsed,
@@ -60,7 +60,7 @@ pub(crate) enum DraftAction {
 /// are in the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
-    pub(crate) name: ObjectName,
+    pub(crate) key: Key,
     /// The version that serves.
     version: Arc<Version>,
     /// How many rules it has in the table.
@@ -91,10 +91,10 @@ impl Draft {
     /// could not even be decoded.
     pub(crate) fn new(
         context: &Context<'_>,
-        name: &ObjectName,
+        key: &Key,
         versions: &Versions,
     ) -> (Self, Vec<DraftRule>) {
-        let rejected = context.world.rejection(Kind::IngressRoute, name);
+        let rejected = context.world.rejection(key);
         let newest = &versions.newest;
         let version = versions.serving();
         let (origin, observed_generation, faults) = match rejected {
@@ -116,10 +116,10 @@ impl Draft {
             observed_generation,
             serving,
             faults,
-            ..Self::empty(name, Arc::clone(version))
+            ..Self::empty(key, Arc::clone(version))
         };
         let mut rules = Vec::new();
-        if let Some(finding) = version.finding_if_not_ours(context.settings, name) {
+        if let Some(finding) = version.finding_if_not_ours(context.settings) {
             draft.not_ours = true;
             draft.remark(finding);
         } else if version.host.is_some() {
@@ -129,9 +129,9 @@ impl Draft {
     }
 
     /// Nothing of a version is served, and nothing is wrong.
-    fn empty(name: &ObjectName, version: Arc<Version>) -> Self {
+    fn empty(key: &Key, version: Arc<Version>) -> Self {
         Self {
-            name: name.clone(),
+            key: key.clone(),
             origin: version.origin.clone(),
             observed_generation: version.generation,
             version,
@@ -150,12 +150,12 @@ impl Draft {
     }
 
     /// A route that was never decoded: nothing of it is served.
-    pub(crate) fn undecodable(name: &ObjectName, origin: &Origin, error: &DecodeError) -> Entry {
-        let version = Arc::new(Version::undecodable(name, origin.clone()));
+    pub(crate) fn undecodable(key: &Key, origin: &Origin, error: &DecodeError) -> Entry {
+        let version = Arc::new(Version::undecodable(key, origin.clone()));
         let draft = Self {
             observed_generation: error.generation,
             faults: rejections(origin, error),
-            ..Self::empty(name, version)
+            ..Self::empty(key, version)
         };
         draft.entry(&Settings::default())
     }
@@ -194,7 +194,7 @@ impl Draft {
         let all = chosen.all();
         let mut rules = Vec::with_capacity(version.rules.len());
         for rule in &version.rules {
-            let resolved = resolve(context, &self.name, rule, &mut findings);
+            let resolved = resolve(context, &self.key, rule, &mut findings);
             let mut add = |entry_points: &[EntryPointIndex], resolved: Result<Vec<_>, String>| {
                 if entry_points.is_empty() {
                     return;
@@ -241,7 +241,7 @@ impl Draft {
     /// The Secret that it names.
     pub(crate) fn secret(&self) -> Option<ObjectName> {
         Some(ObjectName {
-            namespace: Arc::clone(&self.name.namespace),
+            namespace: Arc::clone(&self.key.namespace),
             name: self.version.tls.clone()?,
         })
     }
@@ -264,7 +264,7 @@ impl Draft {
             world, settings, ..
         } = *context;
         let from = Referrer::IngressRoute {
-            namespace: &self.name.namespace,
+            namespace: &self.key.namespace,
         };
         let refuse = |reason, message| Finding::problem(reason, "spec.tls", message);
         match referencegrant::secret(world, settings, from, name) {
@@ -293,7 +293,7 @@ impl Draft {
             }
             Err(Refused::Missing | Refused::Unwatched | Refused::Forbidden) => {
                 let withheld = world.withheld(&name.namespace);
-                let message = match (world.rejection(Kind::Secret, name), withheld) {
+                let message = match (world.rejection(&name.key(Kind::Secret)), withheld) {
                     (Some(_), _) => format!("Secret {name} cannot be read"),
                     (None, Some(reason)) => format!("Secret {name} cannot be seen: {reason}"),
                     (None, None) => format!("Secret {name} does not exist"),
@@ -383,7 +383,7 @@ fn rejections(origin: &Origin, error: &DecodeError) -> Box<[Finding]> {
 /// Finds the services of a rule, or says why one cannot be found.
 fn resolve(
     context: &Context<'_>,
-    route: &ObjectName,
+    route: &Key,
     rule: &GoodRule,
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<(Arc<Backend>, u32)>, String> {

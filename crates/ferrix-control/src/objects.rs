@@ -3,6 +3,7 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use ferrix_api::{IngressRoute, ReferenceGrant};
+pub use ferrix_table::object::{Key, Kind};
 use k8s_openapi::{
     api::{
         core::v1::{Namespace, Secret, Service},
@@ -14,35 +15,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{names::shared, yaml::Lines};
 
-/// The kinds that are watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum Kind {
-    /// `discovery.k8s.io/v1`.
-    EndpointSlice,
-    /// `ferrix.com/v1`.
-    IngressRoute,
-    /// `v1`.
-    Namespace,
-    /// `gateway.networking.k8s.io/v1` and `v1beta1`.
-    ReferenceGrant,
-    /// `v1`; only those of type `kubernetes.io/tls` are of use.
-    Secret,
-    /// `v1`.
-    Service,
-}
-
-/// What identifies an object. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its namespace; empty for a [`Kind::Namespace`].
-    pub namespace: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
-}
-
-/// The name of a namespaced object whose kind is known. Cheap to clone.
+/// The name of a namespaced object whose kind goes without saying. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
     /// Its namespace.
@@ -83,80 +56,35 @@ pub enum Origin {
     },
 }
 
-impl Kind {
-    /// Every kind, in order.
-    pub const ALL: [Self; 6] = [
-        Self::EndpointSlice,
-        Self::IngressRoute,
-        Self::Namespace,
-        Self::ReferenceGrant,
-        Self::Secret,
-        Self::Service,
-    ];
-
-    /// As manifests write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::EndpointSlice => "EndpointSlice",
-            Self::IngressRoute => "IngressRoute",
-            Self::Namespace => "Namespace",
-            Self::ReferenceGrant => "ReferenceGrant",
-            Self::Secret => "Secret",
-            Self::Service => "Service",
-        }
-    }
-
-    /// The API group; empty for the core group.
-    pub fn group(self) -> &'static str {
-        match self {
-            Self::EndpointSlice => "discovery.k8s.io",
-            Self::IngressRoute => "ferrix.com",
-            Self::ReferenceGrant => ferrix_api::referencegrant::GROUP,
-            Self::Namespace | Self::Secret | Self::Service => "",
-        }
-    }
-
-    /// The versions that are understood, the newest first.
-    pub fn versions(self) -> &'static [&'static str] {
-        match self {
-            Self::ReferenceGrant => &ferrix_api::referencegrant::VERSIONS,
-            _ => &["v1"],
-        }
+/// The API group of a kind; empty for the core group.
+pub fn group(kind: Kind) -> &'static str {
+    match kind {
+        Kind::EndpointSlice => "discovery.k8s.io",
+        Kind::IngressRoute => "ferrix.com",
+        Kind::ReferenceGrant => ferrix_api::referencegrant::GROUP,
+        Kind::Namespace | Kind::Secret | Kind::Service => "",
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+/// The versions of a kind that are understood, the newest first.
+pub fn versions(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::ReferenceGrant => &ferrix_api::referencegrant::VERSIONS,
+        _ => &["v1"],
     }
 }
 
-impl Key {
-    /// The key of an object of this kind.
-    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
-        Self {
-            kind,
-            namespace: shared(namespace),
-            name: shared(name),
-        }
-    }
-
-    /// Its name, without the kind.
-    pub fn object_name(&self) -> ObjectName {
-        ObjectName {
-            namespace: Arc::clone(&self.namespace),
-            name: Arc::clone(&self.name),
-        }
+/// `apiVersion` of a kind, as manifests write it.
+pub fn api_version(kind: Kind, version: &str) -> String {
+    match group(kind) {
+        "" => version.to_owned(),
+        group => format!("{group}/{version}"),
     }
 }
 
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.namespace.is_empty() {
-            true => write!(f, "{} {}", self.kind, self.name),
-            false => write!(f, "{} {}/{}", self.kind, self.namespace, self.name),
-        }
-    }
+/// The key of an object of this kind.
+pub(crate) fn key(kind: Kind, namespace: &str, name: &str) -> Key {
+    Key::new(kind, shared(namespace), shared(name))
 }
 
 impl ObjectName {
@@ -165,6 +93,14 @@ impl ObjectName {
         Self {
             namespace: shared(namespace),
             name: shared(name),
+        }
+    }
+
+    /// The name in a key, without the kind.
+    pub fn of(key: &Key) -> Self {
+        Self {
+            namespace: Arc::clone(&key.namespace),
+            name: Arc::clone(&key.name),
         }
     }
 
@@ -217,7 +153,7 @@ impl Object {
             Kind::Namespace => "",
             _ => metadata.namespace.as_deref().unwrap_or("default"),
         };
-        Key::new(
+        key(
             kind,
             namespace,
             metadata.name.as_deref().unwrap_or_default(),

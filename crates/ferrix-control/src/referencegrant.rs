@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ferrix_api::{ReferenceGrant, referencegrant::ReferenceGrantSpec};
 
 use crate::{
-    objects::{Kind, ObjectName},
+    objects::{Kind, ObjectName, group},
     secret::SecretState,
     service::ServiceSpec,
     settings::Settings,
@@ -95,13 +95,11 @@ fn grants(grant: &ReferenceGrantSpec, from: &str, kind: Kind, name: &str) -> boo
     grant
         .from
         .iter()
-        .any(|it| it.group == ours.group() && it.kind == ours.as_str() && it.namespace == from)
+        .any(|it| it.group == group(ours) && it.kind == ours.as_str() && it.namespace == from)
         && grant.to.iter().any(|it| {
             // An empty name is no name: the schema of the Gateway API leaves it out.
             let named = it.name.as_deref().filter(|name| !name.is_empty());
-            it.group == kind.group()
-                && it.kind == kind.as_str()
-                && named.is_none_or(|it| it == name)
+            it.group == group(kind) && it.kind == kind.as_str() && named.is_none_or(|it| it == name)
         })
 }
 

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, path::Path, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
-use crate::objects::{Key, Kind, ObjectName, Origin};
+use crate::objects::{Key, Origin};
 
 /// What came of every object: of every IngressRoute, and of other objects that need a word.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -285,9 +285,9 @@ impl Report {
 
     /// Puts entries in the place of those of the same objects, or takes them out. Tells whether
     /// that changes anything.
-    pub(crate) fn update(&mut self, news: Vec<(Kind, ObjectName, Option<Arc<Entry>>)>) -> bool {
+    pub(crate) fn update(&mut self, news: Vec<(Key, Option<Arc<Entry>>)>) -> bool {
         if self.entries.is_empty() {
-            self.entries = news.into_iter().filter_map(|(.., entry)| entry).collect();
+            self.entries = news.into_iter().filter_map(|(_, entry)| entry).collect();
             self.entries.sort_by(|one, other| one.key.cmp(&other.key));
             self.entries.dedup();
             // Collecting has reused the room of what is larger.
@@ -295,18 +295,15 @@ impl Report {
             return !self.entries.is_empty();
         }
         let mut changed = false;
-        for (kind, name, entry) in news {
-            changed |= self.replace((kind, &name.namespace, &name.name), entry);
+        for (key, entry) in news {
+            changed |= self.replace(&key, entry);
         }
         changed
     }
 
-    fn replace(&mut self, key: (Kind, &str, &str), entry: Option<Arc<Entry>>) -> bool {
-        let order = |entry: &Arc<Entry>| {
-            let it = &entry.key;
-            (it.kind, &*it.namespace, &*it.name).cmp(&key)
-        };
-        match (self.entries.binary_search_by(order), entry) {
+    fn replace(&mut self, key: &Key, entry: Option<Arc<Entry>>) -> bool {
+        let place = self.entries.binary_search_by(|entry| entry.key.cmp(key));
+        match (place, entry) {
             (Ok(place), Some(entry)) if self.entries[place] == entry => return false,
             (Ok(place), Some(entry)) => self.entries[place] = entry,
             (Ok(place), None) => drop(self.entries.remove(place)),
@@ -505,30 +502,6 @@ impl Entry {
     /// One of its conditions.
     pub fn condition(&self, condition: ConditionType) -> Option<&Condition> {
         self.conditions.iter().find(|it| it.condition == condition)
-    }
-}
-
-impl Serialize for Key {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Fields<'k> {
-            kind: &'static str,
-            #[serde(skip_serializing_if = "str::is_empty")]
-            namespace: &'k str,
-            name: &'k str,
-        }
-        let Key {
-            kind,
-            namespace,
-            name,
-        } = self;
-        let kind = kind.as_str();
-        Fields {
-            kind,
-            namespace,
-            name,
-        }
-        .serialize(serializer)
     }
 }
 

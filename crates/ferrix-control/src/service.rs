@@ -12,8 +12,8 @@ use std::{
 
 use ferrix_api::ingressroute::{Port, Scheme as RouteScheme, ServiceRef};
 use ferrix_table::{
+    ids::ServiceIndex,
     services::{Endpoint, Protocol, Scheme, Service, ServiceId, Services},
-    table::ServiceIndex,
 };
 use k8s_openapi::api::core::v1 as core;
 use rustls_pki_types::ServerName;
@@ -209,7 +209,7 @@ pub(crate) fn resolve(
         let (reason, message) = match refused {
             Refused::Missing => (
                 Reason::ServiceNotFound,
-                match world.rejection(Kind::Service, name) {
+                match world.rejection(&name.key(Kind::Service)) {
                     Some(_) => format!("Service {name} cannot be read"),
                     None => format!("Service {name} does not exist"),
                 },

@@ -22,17 +22,18 @@ use std::{
 use ferrix_table::{
     Table,
     certificates::{Certificate, Certificates, ServerNames},
-    rules::{Action, Rule, RuleSet},
+    ids::ServiceIndex,
+    rule_set::RuleSet,
+    rules::{Action, Rule},
     services::Services,
     succession::succeed,
-    table::ServiceIndex,
 };
 
 use crate::{
     certificates::{self, Claims},
     conflict::Conflicts,
     ingressroute::Draft,
-    objects::{Kind, ObjectName},
+    objects::{self, Key, Kind, ObjectName},
     report::{Entry, Report},
     service::{self, Backends},
     settings::Settings,
@@ -54,7 +55,7 @@ pub(crate) struct Translation {
     pub(crate) report: Report,
     /// The entry of some route, which others are likely to have much in common with.
     usual: Option<Arc<Entry>>,
-    routes: HashMap<ObjectName, Translated>,
+    routes: HashMap<Key, Translated>,
     /// The routes that name each Service, and each Secret, whether it exists or not.
     users_of_service: Users,
     users_of_secret: Users,
@@ -65,7 +66,7 @@ pub(crate) struct Translation {
 }
 
 /// What is named, and who names it.
-type Users = BTreeSet<(ObjectName, ObjectName)>;
+type Users = BTreeSet<(ObjectName, Key)>;
 
 /// A route, and what became of it.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ pub(crate) struct Context<'w> {
 #[derive(Debug, Default)]
 struct Concerned {
     /// Routes about which there may be something else to say.
-    routes: BTreeSet<ObjectName>,
+    routes: BTreeSet<Key>,
     /// Services with other backends or other endpoints.
     services: HashSet<ObjectName>,
     /// Indices that lost their backend.
@@ -127,8 +128,8 @@ impl Translation {
             vacated: Vec::new(),
         };
         let changed = effect.objects.iter();
-        let changed = changed.filter(|(kind, _)| *kind == Kind::Service);
-        (concerned.services).extend(changed.map(|(_, name)| name.clone()));
+        let changed = changed.filter(|key| key.kind == Kind::Service);
+        concerned.services.extend(changed.map(ObjectName::of));
         self.has_default_certificate = context.has_default_certificate;
 
         let rules = self.rules(&context, &mut concerned, &current.rules);
@@ -171,24 +172,25 @@ impl Translation {
     }
 
     /// The routes that changed, or name what changed.
-    fn routes_to_draft(&self, context: &Context<'_>, effect: &Effect) -> BTreeSet<ObjectName> {
+    fn routes_to_draft(&self, context: &Context<'_>, effect: &Effect) -> BTreeSet<Key> {
         let mut routes = BTreeSet::new();
         if context.has_default_certificate != self.has_default_certificate {
             routes.extend(self.routes.keys().cloned());
         }
-        for (kind, name) in &effect.objects {
-            match kind {
-                Kind::IngressRoute => routes.extend([name.clone()]),
-                Kind::Service => routes.extend(users(&self.users_of_service, name)),
-                Kind::Secret => routes.extend(users(&self.users_of_secret, name)),
+        for key in &effect.objects {
+            let name = ObjectName::of(key);
+            match key.kind {
+                Kind::IngressRoute => routes.extend([key.clone()]),
+                Kind::Service => routes.extend(users(&self.users_of_service, &name).cloned()),
+                Kind::Secret => routes.extend(users(&self.users_of_secret, &name).cloned()),
                 // Only Services are named from another namespace.
                 Kind::ReferenceGrant => {
-                    let named = users_in(&self.users_of_service, &name.namespace);
-                    routes.extend(named.filter(|it| it.namespace != name.namespace).cloned());
+                    let named = users_in(&self.users_of_service, &key.namespace);
+                    routes.extend(named.filter(|it| it.namespace != key.namespace).cloned());
                 }
                 // Its Secrets can be seen now, or no longer.
                 Kind::Namespace => {
-                    let named = users_in(&self.users_of_secret, &name.name);
+                    let named = users_in(&self.users_of_secret, &key.name);
                     routes.extend(named.cloned());
                 }
                 Kind::EndpointSlice => {}
@@ -209,11 +211,11 @@ impl Translation {
         // How many of the fresh rules each draft has.
         let mut changed: Vec<(Box<Draft>, usize)> = Vec::new();
         let routes = std::mem::take(&mut concerned.routes);
-        for name in &routes {
-            let draft = context.world.route(name);
-            let draft = draft.map(|versions| Draft::new(context, name, versions));
+        for key in &routes {
+            let draft = context.world.route(key);
+            let draft = draft.map(|versions| Draft::new(context, key, versions));
             let (draft, rules) = draft.unzip();
-            let before = self.routes.remove(name);
+            let before = self.routes.remove(key);
             self.refer(
                 before.as_ref().map(|it| &*it.draft),
                 draft.as_ref(),
@@ -229,8 +231,7 @@ impl Translation {
                 Some(draft) if same_rules(&before, &fresh[known..]) => {
                     fresh.truncate(known);
                     let rules = before;
-                    self.routes
-                        .insert(name.clone(), Translated { draft, rules });
+                    self.routes.insert(key.clone(), Translated { draft, rules });
                 }
                 draft => {
                     gone.extend(before);
@@ -246,7 +247,7 @@ impl Translation {
             let (rules, further) = rest.split_at(count);
             rest = further;
             let rules = rules.into();
-            (self.routes).insert(draft.name.clone(), Translated { draft, rules });
+            (self.routes).insert(draft.key.clone(), Translated { draft, rules });
         }
         if gone.is_empty() && fresh.is_empty() {
             return Arc::clone(current);
@@ -274,7 +275,7 @@ impl Translation {
             }
         }
         if let Some(draft) = before {
-            let user = |named: &ObjectName| (named.clone(), draft.name.clone());
+            let user = |named: &ObjectName| (named.clone(), draft.key.clone());
             for service in draft.services() {
                 self.users_of_service.remove(&user(service));
             }
@@ -284,7 +285,7 @@ impl Translation {
             self.claims.remove(draft);
         }
         if let Some(draft) = after {
-            let user = |named: &ObjectName| (named.clone(), draft.name.clone());
+            let user = |named: &ObjectName| (named.clone(), draft.key.clone());
             (self.users_of_service).extend(draft.services().map(user));
             (self.users_of_secret).extend(draft.secret().iter().map(user));
             self.claims.add(draft);
@@ -343,18 +344,23 @@ impl Translation {
 }
 
 /// Who names an object.
-fn users(users: &Users, named: &ObjectName) -> impl Iterator<Item = ObjectName> {
-    let users = users.range((named.clone(), ObjectName::new("", ""))..);
+fn users<'u>(users: &'u Users, named: &'u ObjectName) -> impl Iterator<Item = &'u Key> {
+    let users = users.range((named.clone(), first_key())..);
     let users = users.take_while(move |(it, _)| it == named);
-    users.map(|(_, user)| user.clone())
+    users.map(|(_, user)| user)
 }
 
 /// Who names any object of a namespace.
-fn users_in<'u>(users: &'u Users, namespace: &'u str) -> impl Iterator<Item = &'u ObjectName> {
+fn users_in<'u>(users: &'u Users, namespace: &'u str) -> impl Iterator<Item = &'u Key> {
     let first = ObjectName::new(namespace, "");
-    let users = users.range((first, ObjectName::new("", ""))..);
+    let users = users.range((first, first_key())..);
     let users = users.take_while(move |(it, _)| *it.namespace == *namespace);
     users.map(|(_, user)| user)
+}
+
+/// No key comes before it.
+fn first_key() -> Key {
+    objects::key(Kind::ALL[0], "", "")
 }
 
 fn same_rules(one: &[Arc<Rule>], other: &[Rule]) -> bool {

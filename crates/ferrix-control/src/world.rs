@@ -15,7 +15,7 @@ use crate::{
     decode::DecodeError,
     endpointslice::{self, Slice},
     ingressroute::{Version, Versions},
-    objects::{Key, Kind, Object, ObjectName, Origin},
+    objects::{self, Key, Kind, Object, ObjectName, Origin},
     referencegrant::{self, Grants, Pass},
     report::Finding,
     secret::{self, SecretState},
@@ -25,7 +25,8 @@ use crate::{
 /// The objects that there are now.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    routes: BTreeMap<ObjectName, Versions>,
+    /// Objects that make rules, of whatever kind.
+    routes: BTreeMap<Key, Versions>,
     /// Boxed, like slices: a third of a large map is empty, and a half while it grows.
     services: HashMap<ObjectName, Box<Stored<ServiceSpec>>>,
     slices: HashMap<ObjectName, Box<Stored<Slice>>>,
@@ -97,7 +98,7 @@ pub enum Change {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
     /// Objects, in what they say or in what is to be said of them.
-    pub(crate) objects: BTreeSet<(Kind, ObjectName)>,
+    pub(crate) objects: BTreeSet<Key>,
     /// Services of which slices are among those.
     pub(crate) endpoints: BTreeSet<ObjectName>,
     /// Whether files are, of which something was found.
@@ -105,16 +106,16 @@ pub struct Effect {
 }
 
 impl Effect {
-    fn on(kind: Kind, name: &ObjectName) -> Self {
+    fn on(key: Key) -> Self {
         Self {
-            objects: [(kind, name.clone())].into(),
+            objects: [key].into(),
             ..Self::default()
         }
     }
 
-    fn on_if(changed: bool, kind: Kind, name: &ObjectName) -> Self {
+    fn on_if(changed: bool, key: Key) -> Self {
         match changed {
-            true => Self::on(kind, name),
+            true => Self::on(key),
             false => Self::default(),
         }
     }
@@ -151,9 +152,7 @@ impl World {
         let differs = |state: &SecretState| state.findings(before) != state.findings(now);
         let objects = states().filter(|(_, state)| differs(state));
         let effect = Effect {
-            objects: objects
-                .map(|(name, _)| (Kind::Secret, name.clone()))
-                .collect(),
+            objects: objects.map(|(name, _)| name.key(Kind::Secret)).collect(),
             ..Effect::default()
         };
         self.turn = turn;
@@ -162,18 +161,12 @@ impl World {
 
     /// All that there is to be made from, as if all were new.
     pub(crate) fn everything(&self) -> Effect {
-        fn of<'n>(
-            kind: Kind,
-            names: impl Iterator<Item = &'n ObjectName>,
-        ) -> impl Iterator<Item = (Kind, ObjectName)> {
-            names.map(move |name| (kind, name.clone()))
-        }
         let told = self.rejected.keys().chain(self.notes.keys());
         Effect {
-            objects: of(Kind::IngressRoute, self.routes.keys())
-                .chain(of(Kind::Secret, self.secrets.keys()))
-                .chain(of(Kind::EndpointSlice, self.strays()))
-                .chain(told.map(|key| (key.kind, key.object_name())))
+            objects: (self.routes.keys().cloned())
+                .chain(self.secrets.keys().map(|name| name.key(Kind::Secret)))
+                .chain(self.strays().map(|name| name.key(Kind::EndpointSlice)))
+                .chain(told.cloned())
                 .collect(),
             // The others follow from what routes name.
             endpoints: BTreeSet::new(),
@@ -199,14 +192,14 @@ impl World {
     /// Takes the newest version of an object.
     pub fn apply(&mut self, object: Object, origin: Origin, notes: Vec<Finding>) -> Effect {
         let key = object.key();
-        let (kind, name) = (key.kind, key.object_name());
-        let told = self.rejected.remove(&key).is_some() | self.note(key, &origin, notes);
-        let effect = Effect::on_if(told, kind, &name);
+        let name = ObjectName::of(&key);
+        let told = self.rejected.remove(&key).is_some() | self.note(&key, &origin, notes);
+        let effect = Effect::on_if(told, key.clone());
         let changed = match object {
-            Object::IngressRoute(route) => self.apply_route(name.clone(), &route, origin),
+            Object::IngressRoute(route) => self.apply_route(key.clone(), &route, origin),
             Object::Service(service) => {
                 let service = service::compile(&service);
-                store(&mut self.services, name.clone(), service, origin)
+                store(&mut self.services, name, service, origin)
             }
             Object::EndpointSlice(slice) => {
                 let slice = endpointslice::compile(&slice);
@@ -214,7 +207,7 @@ impl World {
             }
             Object::Secret(secret) => {
                 let newest = secret::compile(&name.to_string(), &secret);
-                self.apply_secret(name.clone(), newest, origin)
+                self.apply_secret(name, newest, origin)
             }
             Object::ReferenceGrant(grant) => {
                 let grant = referencegrant::compile(&grant);
@@ -226,16 +219,16 @@ impl World {
                 false
             }
         };
-        effect.and(Effect::on_if(changed, kind, &name))
+        effect.and(Effect::on_if(changed, key))
     }
 
     /// Forgets an object: a deletion is a deletion.
     pub fn remove(&mut self, key: &Key) -> Effect {
-        let name = key.object_name();
+        let name = ObjectName::of(key);
         let told = self.rejected.remove(key).is_some() | self.notes.remove(key).is_some();
-        let effect = Effect::on_if(told, key.kind, &name);
+        let effect = Effect::on_if(told, key.clone());
         let gone = match key.kind {
-            Kind::IngressRoute => self.routes.remove(&name).is_some(),
+            Kind::IngressRoute => self.routes.remove(key).is_some(),
             Kind::Service => self.services.remove(&name).is_some(),
             Kind::EndpointSlice => return effect.and(self.remove_slice(&name)),
             Kind::Secret => self.secrets.remove(&name).is_some(),
@@ -248,26 +241,25 @@ impl World {
                 false
             }
         };
-        effect.and(Effect::on_if(gone, key.kind, &name))
+        effect.and(Effect::on_if(gone, key.clone()))
     }
 
     /// Takes note that the newest version of an object cannot be decoded. What was there before
     /// stays.
     pub fn reject(&mut self, key: Key, origin: Origin, error: DecodeError) -> Effect {
         let rejection = (origin, error);
-        let (kind, name) = (key.kind, key.object_name());
-        let before = self.rejected.insert(key, rejection.clone());
-        Effect::on_if(before != Some(rejection), kind, &name)
+        let before = self.rejected.insert(key.clone(), rejection.clone());
+        Effect::on_if(before != Some(rejection), key)
     }
 
     /// Takes note of why the Secrets of a namespace cannot be seen. Those that were seen stay.
     pub fn withhold(&mut self, namespace: Arc<str>, reason: Option<String>) -> Effect {
-        let name = ObjectName::new("", &namespace);
+        let key = objects::key(Kind::Namespace, "", &namespace);
         let before = match reason.clone() {
             None => self.withheld.remove(&namespace),
             Some(reason) => self.withheld.insert(namespace, reason),
         };
-        Effect::on_if(before != reason, Kind::Namespace, &name)
+        Effect::on_if(before != reason, key)
     }
 
     /// Why the Secrets of a namespace cannot be seen, where they cannot.
@@ -288,23 +280,18 @@ impl World {
     }
 
     /// Tells whether that changes anything.
-    fn note(&mut self, key: Key, origin: &Origin, notes: Vec<Finding>) -> bool {
+    fn note(&mut self, key: &Key, origin: &Origin, notes: Vec<Finding>) -> bool {
         if notes.is_empty() {
-            return self.notes.remove(&key).is_some();
+            return self.notes.remove(key).is_some();
         }
         let note = (origin.clone(), notes);
-        self.notes.insert(key, note.clone()) != Some(note)
+        self.notes.insert(key.clone(), note.clone()) != Some(note)
     }
 
     /// Tells whether that changes anything.
-    fn apply_route(
-        &mut self,
-        name: ObjectName,
-        route: &ferrix_api::IngressRoute,
-        origin: Origin,
-    ) -> bool {
+    fn apply_route(&mut self, key: Key, route: &ferrix_api::IngressRoute, origin: Origin) -> bool {
         let newest = Version::compile(route, origin);
-        match self.routes.entry(name) {
+        match self.routes.entry(key) {
             btree_map::Entry::Occupied(mut known) => known.get_mut().update(newest),
             btree_map::Entry::Vacant(unknown) => {
                 unknown.insert(Versions::first(newest));
@@ -318,7 +305,7 @@ impl World {
         if before.is_some_and(|known| known.value == slice && known.origin == origin) {
             return Effect::default();
         }
-        let mut effect = Effect::on(Kind::EndpointSlice, &name);
+        let mut effect = Effect::on(name.key(Kind::EndpointSlice));
         let service = slice.service_name(&name);
         if before.is_some_and(|before| before.value.service != slice.service) {
             effect = effect.and(self.remove_slice(&name));
@@ -338,7 +325,7 @@ impl World {
         let Some(slice) = self.slices.remove(name) else {
             return Effect::default();
         };
-        let mut effect = Effect::on(Kind::EndpointSlice, name);
+        let mut effect = Effect::on(name.key(Kind::EndpointSlice));
         if let Some(service) = slice.value.service_name(name) {
             effect.endpoints.insert(service.clone());
             self.slices_of.remove(&(service, Arc::clone(&name.name)));
@@ -384,9 +371,9 @@ impl World {
         strays.map(|(name, _)| name)
     }
 
-    /// An IngressRoute that could be decoded at least once.
-    pub(crate) fn route(&self, name: &ObjectName) -> Option<&Versions> {
-        self.routes.get(name)
+    /// An object that makes rules and that could be decoded at least once.
+    pub(crate) fn route(&self, key: &Key) -> Option<&Versions> {
+        self.routes.get(key)
     }
 
     /// A Service, for who has a pass for it.
@@ -461,48 +448,49 @@ impl World {
     }
 
     /// Why the newest version of an object could not be decoded, where it could not.
-    pub(crate) fn rejection(
-        &self,
-        kind: Kind,
-        name: &ObjectName,
-    ) -> Option<(&Origin, &DecodeError)> {
-        // There are none as a rule, and then no key is made.
-        let rejected = (!self.rejected.is_empty()).then(|| self.rejected.get(&name.key(kind)));
-        rejected.flatten().map(|(origin, error)| (origin, error))
+    pub(crate) fn rejection(&self, key: &Key) -> Option<(&Origin, &DecodeError)> {
+        let rejected = self.rejected.get(key);
+        rejected.map(|(origin, error)| (origin, error))
     }
 
     /// Every object of a kind that there is, good or not.
-    pub(crate) fn names(&self, kind: Kind) -> BTreeSet<ObjectName> {
-        let rejected = (self.rejected.keys())
+    pub(crate) fn keys(&self, kind: Kind) -> BTreeSet<Key> {
+        let mut keys: BTreeSet<Key> = (self.rejected.keys())
             .filter(|key| key.kind == kind)
-            .map(Key::object_name);
-        let known: Vec<ObjectName> = match kind {
-            Kind::EndpointSlice => self.slices.keys().cloned().collect(),
-            Kind::IngressRoute => self.routes.keys().cloned().collect(),
-            Kind::Namespace => (self.namespaces.iter())
-                .map(|name| ObjectName::new("", name))
-                .collect(),
-            Kind::ReferenceGrant => (self.grants.iter())
-                .flat_map(|(namespace, grants)| {
-                    grants.keys().map(|name| ObjectName::new(namespace, name))
-                })
-                .collect(),
-            Kind::Secret => self.secrets.keys().cloned().collect(),
-            Kind::Service => self.services.keys().cloned().collect(),
-        };
-        rejected.chain(known).collect()
+            .cloned()
+            .collect();
+        let key = |name: &ObjectName| name.key(kind);
+        match kind {
+            Kind::EndpointSlice => keys.extend(self.slices.keys().map(key)),
+            Kind::IngressRoute => {
+                let routes = self.routes.keys().filter(|key| key.kind == kind);
+                keys.extend(routes.cloned());
+            }
+            Kind::Namespace => {
+                let namespaces = self.namespaces.iter();
+                keys.extend(namespaces.map(|name| objects::key(kind, "", name)));
+            }
+            Kind::ReferenceGrant => {
+                for (namespace, grants) in &self.grants {
+                    let names = grants.keys();
+                    keys.extend(names.map(|name| objects::key(kind, namespace, name)));
+                }
+            }
+            Kind::Secret => keys.extend(self.secrets.keys().map(key)),
+            Kind::Service => keys.extend(self.services.keys().map(key)),
+        }
+        keys
     }
 
     /// Every namespace with a route that names a Secret, some of them more than once.
     pub(crate) fn namespaces_with_tls(&self) -> impl Iterator<Item = Arc<str>> {
         let routes = (self.routes.iter()).filter(|(_, versions)| versions.use_tls());
-        routes.map(|(name, _)| Arc::clone(&name.namespace))
+        routes.map(|(key, _)| Arc::clone(&key.namespace))
     }
 
     /// What decoding found about an object, where it found anything.
-    pub(crate) fn notes_of(&self, kind: Kind, name: &ObjectName) -> Option<&[Finding]> {
-        let noted = (!self.notes.is_empty()).then(|| self.notes.get(&name.key(kind)));
-        noted.flatten().map(|(_, findings)| &**findings)
+    pub(crate) fn notes_of(&self, key: &Key) -> Option<&[Finding]> {
+        self.notes.get(key).map(|(_, findings)| &**findings)
     }
 
     /// What was found about files.
@@ -514,15 +502,12 @@ impl World {
 
     /// Where an object comes from.
     pub(crate) fn origin(&self, key: &Key) -> Origin {
-        let name = key.object_name();
+        let name = ObjectName::of(key);
         let origin = match key.kind {
             Kind::EndpointSlice => self.slices.get(&name).map(|stored| &stored.origin),
             Kind::Secret => self.secrets.get(&name).map(|stored| &stored.origin),
             Kind::Service => self.services.get(&name).map(|stored| &stored.origin),
-            Kind::IngressRoute => self
-                .routes
-                .get(&name)
-                .map(|versions| &versions.newest.origin),
+            Kind::IngressRoute => self.routes.get(key).map(|versions| &versions.newest.origin),
             // Nothing of these is located.
             Kind::Namespace | Kind::ReferenceGrant => None,
         };

@@ -394,10 +394,10 @@ fn step() -> impl Strategy<Value = Step> {
 /// What outlives tables: of routes and services that both have, and of their endpoints.
 fn assert_states_stay(before: &Table, after: &Table) {
     let routes: HashMap<_, _> = (before.rules.iter())
-        .map(|rule| (rule.route.key(), &rule.route.state))
+        .map(|rule| (&rule.route.key, &rule.route.state))
         .collect();
     for rule in &*after.rules {
-        if let Some(state) = routes.get(&rule.route.key()) {
+        if let Some(state) = routes.get(&rule.route.key) {
             assert!(Arc::ptr_eq(state, &rule.route.state), "{rule}");
         }
     }

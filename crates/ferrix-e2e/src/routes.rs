@@ -5,7 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use ferrix_table::{
     Table,
     certificates::{Certificates, ServerNames},
-    rules::{Action, HostPattern, Route, Rule, RuleSet, Split},
+    object::{Key, Kind},
+    rule_set::RuleSet,
+    rules::{Action, HostPattern, Route, Rule, Split},
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
     table::EntryPoint,
 };
@@ -103,9 +105,7 @@ impl Routes {
         let position = u32::try_from(self.rules.len()).unwrap();
         self.rules.push(Rule {
             route: Arc::new(Route {
-                kind: "IngressRoute",
-                namespace: "default".into(),
-                name: format!("route-{position}").into(),
+                key: Key::new(Kind::IngressRoute, "default", format!("route-{position}")),
                 generation: 1,
                 created: Some(0),
                 state: Arc::default(),

@@ -5,8 +5,10 @@ use std::{hint::black_box, net::Ipv4Addr, sync::Arc};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ferrix_table::{
     Request,
+    object::{Key, Kind},
     path::{self, PathOptions},
-    rules::{Action, HostPattern, Route, Rule, RuleSet, Split},
+    rule_set::RuleSet,
+    rules::{Action, HostPattern, Route, Rule, Split},
 };
 use http::{HeaderMap, Method};
 
@@ -118,9 +120,7 @@ fn rule(number: usize, host: &str, matches: &str) -> Rule {
     let matches = ferrix_rule::Rule::parse(matches).expect("the rule is valid");
     Rule {
         route: Arc::new(Route {
-            kind: "IngressRoute",
-            namespace: "default".into(),
-            name: format!("route-{number}").into(),
+            key: Key::new(Kind::IngressRoute, "default", format!("route-{number}")),
             generation: 1,
             created: Some(0),
             state: Arc::default(),

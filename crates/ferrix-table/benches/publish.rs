@@ -8,8 +8,11 @@ use std::{
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ferrix_table::{
-    Table, publish,
-    rules::{Action, HostPattern, Route, Rule, RuleSet, Split},
+    Table,
+    object::{Key, Kind},
+    publish,
+    rule_set::RuleSet,
+    rules::{Action, HostPattern, Route, Rule, Split},
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
     shadow::Shadows,
 };
@@ -125,9 +128,7 @@ fn rule(number: u32) -> Rule {
     let matches = ferrix_rule::Rule::parse("PathPrefix(`/api`)").expect("the rule is valid");
     Rule {
         route: Arc::new(Route {
-            kind: "IngressRoute",
-            namespace: "default".into(),
-            name: format!("route-{number}").into(),
+            key: Key::new(Kind::IngressRoute, "default", format!("route-{number}")),
             generation: 1,
             created: Some(0),
             state: Arc::default(),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use rustls::sign::CertifiedKey;
 
-use crate::{rules::parent_domain, table::EntryPointIndex};
+use crate::{ids::EntryPointIndex, rules::parent_domain};
 
 /// A certificate with its key, from one Secret or from the settings.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Certificate {
 /// What each secure entry point presents.
 #[derive(Clone, Debug, Default)]
 pub struct Certificates {
-    /// By [`crate::table::EntryPointIndex`].
+    /// By [`crate::ids::EntryPointIndex`].
     pub entry_points: Vec<ServerNames>,
     /// For names that no route claims, and clients that send none.
     pub default: Option<Arc<Certificate>>,

@@ -10,9 +10,10 @@ use serde::Serialize;
 use crate::{
     Table,
     certificates::{Certificate, ServerNames},
+    ids::ServiceIndex,
     rules::{Action, HostPattern, Rule},
     services::{Protocol, Service},
-    table::{EntryPoint, ServiceIndex},
+    table::EntryPoint,
 };
 
 /// A whole table.

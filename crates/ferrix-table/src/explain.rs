@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::{
     Request, Table,
+    ids::EntryPointIndex,
     rules::{Criterion, Rule},
-    table::EntryPointIndex,
 };
 
 /// The answer for one request. Its text is for people.
@@ -34,7 +34,7 @@ pub enum Lost<'t> {
 }
 
 impl Table {
-    /// Explains what [`crate::rules::RuleSet::lookup`] answers for a request.
+    /// Explains what [`crate::rule_set::RuleSet::lookup`] answers for a request.
     pub fn explain(&self, entry_point: EntryPointIndex, request: &Request<'_>) -> Explanation<'_> {
         let winner = self.rules.lookup(entry_point, request);
         let others = (self.rules.iter())

@@ -19,9 +19,9 @@ use ferrix_rule::PathConstraint;
 use crate::{
     Request,
     bucket::{Bucket, Filing},
+    ids::EntryPointIndex,
     reach::Reach,
     rules::{HostPattern, Rule, parent_domain},
-    table::EntryPointIndex,
 };
 
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,8 @@ use arc_swap::ArcSwap;
 
 use crate::{
     Table,
-    rules::{Rule, RuleSet},
+    rule_set::RuleSet,
+    rules::Rule,
     succession::{self, succeed},
 };
 

@@ -5,20 +5,16 @@ use std::{cmp::Ordering, fmt, sync::Arc};
 use crate::{
     Request,
     host::{self, HostError},
-    index::Index,
+    ids::{EntryPointIndex, ServiceIndex},
+    object::Key,
     state::{RouteState, Sequence},
-    table::{EntryPointIndex, ServiceIndex},
 };
 
-/// The object that a rule comes from. Equal `kind`, `namespace` and `name` are one route.
+/// The object that a rule comes from.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// `IngressRoute`.
-    pub kind: &'static str,
-    /// Namespace of the object.
-    pub namespace: Arc<str>,
-    /// Name of the object.
-    pub name: Arc<str>,
+    /// What identifies it: equal keys are one route.
+    pub key: Key,
     /// `metadata.generation` of the version that serves; 0 where the source has none.
     pub generation: i64,
     /// `metadata.creationTimestamp` in seconds since 1970. Routes without one come last.
@@ -83,14 +79,6 @@ pub struct Split {
     pub sequence: Sequence,
 }
 
-/// All rules in their total order, with the index that finds them. Immutable: a changed set is
-/// derived from an earlier one and shares with it all that the change does not touch.
-#[derive(Debug, Default)]
-pub struct RuleSet {
-    rules: Vec<Arc<Rule>>,
-    index: Index,
-}
-
 /// The key of the total order that put one rule before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Criterion {
@@ -106,19 +94,10 @@ pub enum Criterion {
     Position,
 }
 
-impl Route {
-    /// What tells it from other routes.
-    pub fn key(&self) -> RouteKey<'_> {
-        (&self.namespace, &self.name, self.kind)
-    }
-}
-
-/// Namespace, name and kind of a route, in the order that they sort in.
-pub type RouteKey<'a> = (&'a str, &'a str, &'static str);
-
+/// Its key.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        self.key.fmt(f)
     }
 }
 
@@ -219,7 +198,7 @@ impl Rule {
         (self.host.class().cmp(&other.host.class()))
             .then_with(|| other.priority.cmp(&self.priority))
             .then_with(|| age(self).cmp(&age(other)))
-            .then_with(|| self.route.key().cmp(&other.route.key()))
+            .then_with(|| self.route.key.rank().cmp(&other.route.key.rank()))
             .then_with(|| self.position.cmp(&other.position))
             .then_with(|| self.host.cmp(&other.host))
             .then_with(|| self.entry_points.cmp(&other.entry_points))
@@ -234,7 +213,7 @@ impl Rule {
             Criterion::Priority
         } else if self.route.created != other.route.created {
             Criterion::Age
-        } else if self.route.key() != other.route.key() {
+        } else if self.route.key != other.route.key {
             Criterion::Name
         } else {
             Criterion::Position
@@ -290,89 +269,6 @@ impl Split {
             *before = *sum;
             Some((*service, weight))
         })
-    }
-}
-
-impl RuleSet {
-    /// Sorts and indexes rules. Any permutation of them gives the same set.
-    pub fn new(rules: Vec<Rule>) -> RuleSet {
-        let rules: Vec<_> = rules.into_iter().map(Arc::new).collect();
-        RuleSet::default().with(&[], &rules)
-    }
-
-    /// A set with some rules removed, which are found by their place in the total order, and others
-    /// added. Only the rules of their hosts are indexed again; of all others pointers are copied.
-    #[must_use]
-    pub fn with(&self, gone: &[Arc<Rule>], fresh: &[Arc<Rule>]) -> RuleSet {
-        let find = |rule: &Arc<Rule>| self.rules.binary_search_by(|it| it.precedence(rule));
-        let gone = gone.iter().filter_map(|rule| find(rule).ok());
-        let gone: Vec<_> = gone.map(|place| Arc::clone(&self.rules[place])).collect();
-        RuleSet {
-            rules: merged(&self.rules, &gone, fresh),
-            index: self.index.with(&gone, fresh),
-        }
-    }
-
-    /// The rule that serves a request: of all that take it, the first in the total order.
-    ///
-    /// Takes no lock and allocates nothing. Only rules for this host and this path are tried,
-    /// however many there are in all.
-    pub fn lookup(&self, entry_point: EntryPointIndex, request: &Request<'_>) -> Option<&Rule> {
-        self.index.lookup(entry_point, request)
-    }
-
-    /// All rules, the first to win first.
-    pub fn iter(&self) -> Rules<'_> {
-        let rule: fn(&Arc<Rule>) -> &Rule = |rule| rule;
-        self.rules.iter().map(rule)
-    }
-
-    /// The same, as sets share them.
-    pub fn shared(&self) -> &[Arc<Rule>] {
-        &self.rules
-    }
-
-    /// How many rules there are.
-    pub fn len(&self) -> usize {
-        self.rules.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
-    }
-}
-
-/// Rules in their order, without those that go and with those that come.
-fn merged(rules: &[Arc<Rule>], gone: &[Arc<Rule>], fresh: &[Arc<Rule>]) -> Vec<Arc<Rule>> {
-    let mut edits: Vec<_> = (gone.iter().map(|rule| (rule, false)))
-        .chain(fresh.iter().map(|rule| (rule, true)))
-        .collect();
-    edits.sort_by(|(one, _), (other, _)| one.precedence(other));
-    let mut merged = Vec::with_capacity(rules.len() + fresh.len());
-    let mut rest = rules;
-    for (rule, comes) in edits {
-        let (before, after) = rest.split_at(rest.partition_point(|it| it.precedence(rule).is_lt()));
-        merged.extend_from_slice(before);
-        rest = after;
-        match comes {
-            true => merged.push(Arc::clone(rule)),
-            false => rest = rest.get(1..).unwrap_or_default(),
-        }
-    }
-    merged.extend_from_slice(rest);
-    merged
-}
-
-/// Rules in their total order.
-pub type Rules<'a> = std::iter::Map<std::slice::Iter<'a, Arc<Rule>>, fn(&'a Arc<Rule>) -> &'a Rule>;
-
-impl<'a> IntoIterator for &'a RuleSet {
-    type Item = &'a Rule;
-    type IntoIter = Rules<'a>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
     }
 }
 

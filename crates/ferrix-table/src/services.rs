@@ -3,8 +3,8 @@
 use std::{cell::OnceCell, collections::HashMap, fmt, net::SocketAddr, ops::Index, sync::Arc};
 
 use crate::{
+    ids::ServiceIndex,
     state::{EndpointState, ServiceState},
-    table::ServiceIndex,
 };
 
 /// The services of a table, each at the index that rules know it by.

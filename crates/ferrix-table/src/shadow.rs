@@ -9,9 +9,9 @@ use ferrix_rule::PathConstraint;
 use foldhash::{HashMap, HashSet};
 
 use crate::{
+    ids::EntryPointIndex,
     reach::Reach,
     rules::{HostPattern, Rule, parent_domain},
-    table::EntryPointIndex,
 };
 
 mod winners;

@@ -4,17 +4,18 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    rules::{Action, HostPattern, Route, RouteKey, Rule, Split},
+    object::Key,
+    rules::{Action, HostPattern, Route, Rule, Split},
     state::{RouteState, Sequence},
 };
 
 /// Lets rules take over from those that they replace. All rules of a route come and go together.
 pub fn succeed(gone: &[Arc<Rule>], mut fresh: Vec<Rule>) -> Vec<Arc<Rule>> {
     let mut routes: Vec<Predecessor<'_>> = Vec::new();
-    let mut route_of: HashMap<RouteKey<'_>, usize> = HashMap::new();
+    let mut route_of: HashMap<&Key, usize> = HashMap::new();
     let mut position_of: HashMap<SplitKey<'_>, u64> = HashMap::new();
     for rule in gone {
-        route_of.entry(rule.route.key()).or_insert_with(|| {
+        route_of.entry(&rule.route.key).or_insert_with(|| {
             routes.push(Predecessor::new(&rule.route));
             routes.len() - 1
         });
@@ -27,7 +28,7 @@ pub fn succeed(gone: &[Arc<Rule>], mut fresh: Vec<Rule>) -> Vec<Arc<Rule>> {
             let position = position_of.get(&split_key(rule)).copied();
             adopt_position(&mut rule.action, position);
         }
-        if let Some(route) = route_of.get(&rule.route.key()) {
+        if let Some(route) = route_of.get(&rule.route.key) {
             routes[*route].bequeath(&mut rule.route);
         }
     }
@@ -36,19 +37,19 @@ pub fn succeed(gone: &[Arc<Rule>], mut fresh: Vec<Rule>) -> Vec<Arc<Rule>> {
 
 /// Whether rules that take the place of others have not taken over from them yet.
 pub(crate) fn is_due(gone: &[Arc<Rule>], fresh: &[Arc<Rule>]) -> bool {
-    let states: HashMap<RouteKey<'_>, &Arc<RouteState>> = (gone.iter())
-        .map(|rule| (rule.route.key(), &rule.route.state))
+    let states: HashMap<&Key, &Arc<RouteState>> = (gone.iter())
+        .map(|rule| (&rule.route.key, &rule.route.state))
         .collect();
     fresh.iter().any(|rule| {
-        let before = states.get(&rule.route.key());
+        let before = states.get(&rule.route.key);
         before.is_some_and(|before| !Arc::ptr_eq(before, &rule.route.state))
     })
 }
 
-type SplitKey<'a> = (RouteKey<'a>, u32, &'a HostPattern);
+type SplitKey<'a> = (&'a Key, u32, &'a HostPattern);
 
 fn split_key(rule: &Rule) -> SplitKey<'_> {
-    (rule.route.key(), rule.position, &rule.host)
+    (&rule.route.key, rule.position, &rule.host)
 }
 
 /// The split of an action that has a choice to make.

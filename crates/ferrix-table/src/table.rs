@@ -2,17 +2,12 @@
 
 use std::sync::Arc;
 
+pub use crate::ids::{EntryPointIndex, ServiceIndex};
 use crate::{
     certificates::Certificates,
-    rules::RuleSet,
+    rule_set::RuleSet,
     services::{Service, Services},
 };
-
-/// Position of an entry point in [`Table::entry_points`], the same for the life of the process.
-pub type EntryPointIndex = u16;
-
-/// Position of a service in [`Table::services`].
-pub type ServiceIndex = u32;
 
 /// One generation of the configuration.
 ///

@@ -14,7 +14,9 @@ use rustls::{
 use crate::{
     Request, Table,
     certificates::Certificate,
-    rules::{Action, HostPattern, Route, Rule, RuleSet, Split},
+    object::{Key, Kind},
+    rule_set::RuleSet,
+    rules::{Action, HostPattern, Route, Rule, Split},
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
     table::EntryPoint,
 };
@@ -41,9 +43,7 @@ pub(crate) fn rule(name: &str, host: &str, matches: &str) -> Rule {
 
 pub(crate) fn route(name: &str) -> Arc<Route> {
     Arc::new(Route {
-        kind: "IngressRoute",
-        namespace: "default".into(),
-        name: name.into(),
+        key: Key::new(Kind::IngressRoute, "default", name),
         generation: 1,
         created: Some(0),
         state: Arc::default(),

@@ -11,7 +11,8 @@ use ferrix_table::{
     host,
     path::{self, PathOptions},
     publish,
-    rules::{RuleSet, Split},
+    rule_set::RuleSet,
+    rules::Split,
 };
 use support::{Model, OwnedRequest, Random};
 

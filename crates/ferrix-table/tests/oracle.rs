@@ -4,11 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use ferrix_table::{
-    rules::{Rule, RuleSet},
-    shadow::Shadows,
-    table::Table,
-};
+use ferrix_table::{rule_set::RuleSet, rules::Rule, shadow::Shadows, table::Table};
 use support::{Model, OwnedRequest, Random};
 
 const TABLES: usize = 1_500;

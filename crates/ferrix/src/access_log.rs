@@ -19,7 +19,7 @@ use std::{
 };
 
 use ferrix_proxy::access_log::{Record, Sender};
-use ferrix_table::state::Counter;
+use ferrix_table::{object::Key, state::Counter};
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc::Receiver, oneshot};
 
@@ -320,10 +320,12 @@ fn text_line(line: &mut Vec<u8>, record: &Record, _entry_point: &str) {
     let mut text = String::with_capacity(256);
     let time = Time::from(record.time);
     let route = record.route.as_ref().map(|route| {
-        format!(
-            "{}:{}/{}:{}",
-            route.kind, route.namespace, route.name, record.rule
-        )
+        let Key {
+            kind,
+            namespace,
+            name,
+        } = &route.key;
+        format!("{kind}:{namespace}/{name}:{}", record.rule)
     });
     let service = record
         .service
@@ -382,7 +384,7 @@ fn escaped(value: &str) -> String {
 }
 
 fn json_line(line: &mut Vec<u8>, record: &Record, entry_point: &str) {
-    let route = record.route.as_ref();
+    let key = record.route.as_ref().map(|route| &route.key);
     let service = record.service.as_ref();
     let json = Line {
         time: Time::from(record.time).rfc3339(),
@@ -397,10 +399,10 @@ fn json_line(line: &mut Vec<u8>, record: &Record, entry_point: &str) {
         received_bytes: record.received_bytes,
         sent_bytes: record.sent_bytes,
         seconds: record.duration.as_micros() as f64 / 1e6,
-        route_kind: route.map(|route| route.kind),
-        route_namespace: route.map(|route| &*route.namespace),
-        route_name: route.map(|route| &*route.name),
-        rule: route.map(|_| record.rule),
+        route_kind: key.map(|key| key.kind.as_str()),
+        route_namespace: key.map(|key| &*key.namespace),
+        route_name: key.map(|key| &*key.name),
+        rule: key.map(|_| record.rule),
         service_namespace: service.map(|service| &*service.namespace),
         service_name: service.map(|service| &*service.name),
         service_port: service.map(|service| service.port),

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, io, net::SocketAddr};
 use ferrix_rule::{HostConstraint, PathConstraint};
 use ferrix_table::{
     Request, Table,
+    ids::EntryPointIndex,
     rules::{HostPattern, Rule},
     services::Protocol,
-    table::EntryPointIndex,
 };
 use http::{HeaderMap, Method};
 

@@ -10,10 +10,10 @@ use ferrix_proxy::settings::EntryPoint;
 use ferrix_table::{
     Request, Table,
     host::{self, HostError},
+    ids::EntryPointIndex,
     path::{self, CanonicalTarget, PathError, PathOptions},
     rules::{Action, Split},
     services::Service,
-    table::EntryPointIndex,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 

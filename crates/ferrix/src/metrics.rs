@@ -246,7 +246,7 @@ fn routes(page: &mut Page<'_>, table: &Table) -> fmt::Result {
     let mut seen = HashSet::new();
     let routes: Vec<&Route> = (table.rules.iter())
         .map(|rule| &*rule.route)
-        .filter(|route| seen.insert(route.key()))
+        .filter(|route| seen.insert(&route.key))
         .filter(|route| active(&route.state.requests))
         .collect();
     page.requests(
@@ -254,9 +254,9 @@ fn routes(page: &mut Page<'_>, table: &Table) -> fmt::Result {
         "by the route that took them",
         routes.iter().map(|route| {
             let labels = vec![
-                label("kind", route.kind),
-                label("namespace", &route.namespace),
-                label("name", &route.name),
+                label("kind", route.key.kind.as_str()),
+                label("namespace", &route.key.namespace),
+                label("name", &route.key.name),
             ];
             (labels, &route.state.requests)
         }),

@@ -4,7 +4,6 @@ use std::{borrow::Cow, fmt::Write, sync::Arc};
 
 use super::{Draft, entry_points};
 use crate::{
-    objects::Kind,
     report::{Condition, ConditionType, Entry, Finding, Reason, Serving, Severity},
     settings::Settings,
 };
@@ -27,7 +26,7 @@ impl Draft {
             false => self.serving,
         };
         Entry {
-            key: self.name.key(Kind::IngressRoute),
+            key: self.key.clone(),
             origin: self.origin.clone(),
             observed_generation: self.observed_generation,
             serving,

@@ -1,6 +1,6 @@
 //! Where a route is served.
 
-use ferrix_table::table::EntryPointIndex;
+use ferrix_table::ids::EntryPointIndex;
 
 use super::version::Version;
 use crate::{

@@ -10,7 +10,7 @@ use ferrix_table::rules::{HostPattern, Route};
 
 use crate::{
     names::shared,
-    objects::{Kind, ObjectName, Origin},
+    objects::{self, Key, Kind, ObjectName, Origin},
     report::{Finding, Reason},
     service::{self, Reference},
     settings::Settings,
@@ -107,13 +107,12 @@ impl Version {
             .into_iter()
             .map(|fault| fault.located(&origin))
             .collect();
+        let name = route.metadata.name.as_deref().unwrap_or_default();
         let created = route.metadata.creation_timestamp.as_ref();
         let generation = route.metadata.generation;
         Self {
             route: Arc::new(Route {
-                kind: Kind::IngressRoute.as_str(),
-                namespace: shared(namespace),
-                name: shared(route.metadata.name.as_deref().unwrap_or_default()),
+                key: objects::key(Kind::IngressRoute, namespace, name),
                 generation: generation.unwrap_or_default(),
                 created: created.map(|time| time.0.as_second()),
                 state: Arc::default(),
@@ -130,12 +129,10 @@ impl Version {
     }
 
     /// A version of an object that was never decoded.
-    pub(super) fn undecodable(name: &ObjectName, origin: Origin) -> Self {
+    pub(super) fn undecodable(key: &Key, origin: Origin) -> Self {
         Self {
             route: Arc::new(Route {
-                kind: Kind::IngressRoute.as_str(),
-                namespace: Arc::clone(&name.namespace),
-                name: Arc::clone(&name.name),
+                key: key.clone(),
                 generation: 0,
                 created: None,
                 state: Arc::default(),
@@ -177,13 +174,10 @@ impl Version {
     }
 
     /// Whether the route is for this installation.
-    pub(super) fn finding_if_not_ours(
-        &self,
-        settings: &Settings,
-        name: &ObjectName,
-    ) -> Option<Finding> {
-        if !settings.watches(&name.namespace) {
-            let message = format!("ignored: namespace {} is not watched", name.namespace);
+    pub(super) fn finding_if_not_ours(&self, settings: &Settings) -> Option<Finding> {
+        let namespace = &self.route.key.namespace;
+        if !settings.watches(namespace) {
+            let message = format!("ignored: namespace {namespace} is not watched");
             return Some(Finding::info(
                 Reason::NotOurs,
                 "metadata.namespace",

@@ -20,7 +20,7 @@ use kube::api::DynamicObject;
 
 use super::source::Progress;
 use crate::{
-    objects::{Kind, ObjectName},
+    objects::Key,
     report::{ConditionType, Entry, Reason, Report},
 };
 
@@ -43,7 +43,7 @@ pub(super) struct Seen {
 /// A status to write.
 #[derive(Clone, Debug)]
 pub(super) struct Write {
-    pub(super) name: ObjectName,
+    pub(super) key: Key,
     pub(super) uid: Box<str>,
     pub(super) status: IngressRouteStatus,
     /// What went wrong and has not been told yet: reason and message.
@@ -62,16 +62,16 @@ pub(super) enum Written {
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    routes: HashMap<ObjectName, Route>,
+    routes: HashMap<Key, Route>,
     report: Arc<Report>,
     replicas: BTreeMap<Box<str>, Progress>,
     /// Routes to look at.
-    due: HashMap<ObjectName, Due>,
+    due: HashMap<Key, Due>,
     /// The same, by the time to do so.
-    queue: BTreeSet<(Instant, ObjectName)>,
+    queue: BTreeSet<(Instant, Key)>,
     /// Routes that some replica has not confirmed.
-    unconfirmed: BTreeSet<ObjectName>,
-    in_flight: HashSet<ObjectName>,
+    unconfirmed: BTreeSet<Key>,
+    in_flight: HashSet<Key>,
     leading: bool,
 }
 
@@ -119,14 +119,14 @@ const TYPES: [&str; 3] = ["Accepted", "ResolvedRefs", "Programmed"];
 
 impl Ledger {
     /// A route as the API server has it now; `None`: it is gone.
-    pub(super) fn see(&mut self, name: ObjectName, seen: Option<Seen>, now: Instant) {
+    pub(super) fn see(&mut self, key: Key, seen: Option<Seen>, now: Instant) {
         let Some(seen) = seen else {
-            self.routes.remove(&name);
-            self.forget(&name);
-            self.unconfirmed.remove(&name);
+            self.routes.remove(&key);
+            self.forget(&key);
+            self.unconfirmed.remove(&key);
             return;
         };
-        match self.routes.get_mut(&name) {
+        match self.routes.get_mut(&key) {
             Some(route) if route.seen.uid == seen.uid => {
                 if route.seen.generation != seen.generation {
                     route.since = seen.version;
@@ -136,11 +136,10 @@ impl Ledger {
             _ => {
                 let since = seen.version;
                 let told = None;
-                self.routes
-                    .insert(name.clone(), Route { seen, since, told });
+                self.routes.insert(key.clone(), Route { seen, since, told });
             }
         }
-        self.look_at(name, now);
+        self.look_at(key, now);
     }
 
     /// What came of every object.
@@ -149,11 +148,12 @@ impl Ledger {
         if !self.leading {
             return;
         }
-        let changed: Vec<ObjectName> = changed_routes(&before, &self.report)
-            .map(|entry| entry.key.object_name())
+        let changed: Vec<Key> = changed_entries(&before, &self.report)
+            .filter(|entry| self.routes.contains_key(&entry.key))
+            .map(|entry| entry.key.clone())
             .collect();
-        for name in changed {
-            self.look_at(name, now);
+        for key in changed {
+            self.look_at(key, now);
         }
     }
 
@@ -163,8 +163,8 @@ impl Ledger {
             return;
         }
         self.replicas = replicas;
-        for name in std::mem::take(&mut self.unconfirmed) {
-            self.look_at(name, now);
+        for key in std::mem::take(&mut self.unconfirmed) {
+            self.look_at(key, now);
         }
     }
 
@@ -175,16 +175,16 @@ impl Ledger {
         self.queue.clear();
         self.unconfirmed.clear();
         if leading {
-            let names: Vec<_> = self.routes.keys().cloned().collect();
-            for name in names {
-                self.look_at(name, now);
+            let keys: Vec<_> = self.routes.keys().cloned().collect();
+            for key in keys {
+                self.look_at(key, now);
             }
         }
     }
 
     /// What came of a write.
     pub(super) fn written(&mut self, write: &Write, outcome: Written, now: Instant) {
-        self.in_flight.remove(&write.name);
+        self.in_flight.remove(&write.key);
         match outcome {
             // If it is there at all, the watch has more to tell.
             Written::Obsolete | Written::Failed => {
@@ -192,16 +192,16 @@ impl Ledger {
                     since: now,
                     at: now + PATIENCE,
                 };
-                self.plan(write.name.clone(), due);
+                self.plan(write.key.clone(), due);
             }
             Written::Done => {
-                if let Some(route) = self.routes.get_mut(&write.name)
+                if let Some(route) = self.routes.get_mut(&write.key)
                     && route.seen.uid == write.uid
                 {
                     route.seen.remember(&write.status);
                 }
                 // What has changed meanwhile.
-                self.look_at(write.name.clone(), now);
+                self.look_at(write.key.clone(), now);
             }
         }
     }
@@ -210,20 +210,20 @@ impl Ledger {
     pub(super) fn writes(&mut self, limit: usize, now: Instant) -> Vec<Write> {
         let mut writes = Vec::new();
         while writes.len() < limit
-            && let Some((at, name)) = self.queue.pop_first()
+            && let Some((at, key)) = self.queue.pop_first()
         {
             if at > now {
-                self.queue.insert((at, name));
+                self.queue.insert((at, key));
                 break;
             }
-            let Some(due) = self.due.remove(&name) else {
+            let Some(due) = self.due.remove(&key) else {
                 continue;
             };
-            match self.write(&name, due, now) {
+            match self.write(&key, due, now) {
                 Step::Nothing => {}
-                Step::Wait(until) => self.plan(name, Due { at: until, ..due }),
+                Step::Wait(until) => self.plan(key, Due { at: until, ..due }),
                 Step::Write(write) => {
-                    self.in_flight.insert(name);
+                    self.in_flight.insert(key);
                     writes.push(*write);
                 }
             }
@@ -236,19 +236,19 @@ impl Ledger {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    fn write(&mut self, name: &ObjectName, due: Due, now: Instant) -> Step {
-        let entry = self.report.get(&name.key(Kind::IngressRoute));
-        let (Some(route), Some(entry)) = (self.routes.get_mut(name), entry) else {
+    fn write(&mut self, key: &Key, due: Due, now: Instant) -> Step {
+        let entry = self.report.get(key);
+        let (Some(route), Some(entry)) = (self.routes.get_mut(key), entry) else {
             return Step::Nothing;
         };
         // Somebody else's, or the report is about another version: it will come.
         if entry.conditions.is_empty() || entry.observed_generation != route.seen.generation {
             return Step::Nothing;
         }
-        let count = Count::of(&self.replicas, name, route.since);
+        let count = Count::of(&self.replicas, key, route.since);
         let programmed = is_programmed(entry);
         if !count.is_whole() {
-            self.unconfirmed.insert(name.clone());
+            self.unconfirmed.insert(key.clone());
             let until = due.since + PATIENCE;
             if programmed && now < until {
                 return Step::Wait(until);
@@ -263,32 +263,32 @@ impl Ledger {
         let news = route.told != Some(hash);
         route.told = Some(hash);
         Step::Write(Box::new(Write {
-            name: name.clone(),
+            key: key.clone(),
             uid: route.seen.uid.clone(),
             status,
             events: if news { events } else { Vec::new() },
         }))
     }
 
-    fn look_at(&mut self, name: ObjectName, now: Instant) {
+    fn look_at(&mut self, key: Key, now: Instant) {
         // The end of a write looks at its route again.
-        if !self.in_flight.contains(&name) {
-            let since = self.due.get(&name).map_or(now, |due| due.since);
-            self.plan(name, Due { since, at: now });
+        if !self.in_flight.contains(&key) {
+            let since = self.due.get(&key).map_or(now, |due| due.since);
+            self.plan(key, Due { since, at: now });
         }
     }
 
-    fn plan(&mut self, name: ObjectName, due: Due) {
-        self.forget(&name);
+    fn plan(&mut self, key: Key, due: Due) {
+        self.forget(&key);
         if self.leading {
-            self.queue.insert((due.at, name.clone()));
-            self.due.insert(name, due);
+            self.queue.insert((due.at, key.clone()));
+            self.due.insert(key, due);
         }
     }
 
-    fn forget(&mut self, name: &ObjectName) {
-        if let Some(due) = self.due.remove(name) {
-            self.queue.remove(&(due.at, name.clone()));
+    fn forget(&mut self, key: &Key) {
+        if let Some(due) = self.due.remove(key) {
+            self.queue.remove(&(due.at, key.clone()));
         }
     }
 }
@@ -309,11 +309,10 @@ impl Seen {
     }
 }
 
-/// Routes that differ between two reports, as of the second. Both are sorted by key.
-fn changed_routes<'r>(before: &'r Report, after: &'r Report) -> impl Iterator<Item = &'r Entry> {
+/// Entries that differ between two reports, as of the second. Both are sorted by key.
+fn changed_entries<'r>(before: &'r Report, after: &'r Report) -> impl Iterator<Item = &'r Entry> {
     let mut rest = before.entries();
-    let routes = (after.entries().iter()).filter(|entry| entry.key.kind == Kind::IngressRoute);
-    routes.filter_map(move |entry| {
+    after.entries().iter().filter_map(move |entry| {
         let behind = rest.iter().take_while(|it| it.key < entry.key).count();
         rest = &rest[behind..];
         let same = rest
@@ -332,9 +331,9 @@ struct Count {
 }
 
 impl Count {
-    fn of(replicas: &BTreeMap<Box<str>, Progress>, name: &ObjectName, since: u64) -> Self {
+    fn of(replicas: &BTreeMap<Box<str>, Progress>, key: &Key, since: u64) -> Self {
         let serves = |progress: &Progress| {
-            let version = progress.get("").or_else(|| progress.get(&*name.namespace));
+            let version = progress.get("").or_else(|| progress.get(&*key.namespace));
             version.is_some_and(|version| *version >= since)
         };
         let mut missing = replicas.iter().filter(|(_, progress)| !serves(progress));

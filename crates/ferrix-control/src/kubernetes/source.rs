@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     compiler::{Compiler, Published},
-    objects::{Kind, ObjectName},
+    objects::{Key, Kind},
     settings::{DefaultCertificate, Settings},
     world::Change,
 };
@@ -42,7 +42,7 @@ const REFRESH: Duration = Duration::from_secs(3600);
 pub(super) type Progress = BTreeMap<Box<str>, u64>;
 
 /// An IngressRoute as the API server has it; `None`: it is gone.
-pub(super) type RouteSeen = (ObjectName, Option<Seen>);
+pub(super) type RouteSeen = (Key, Option<Seen>);
 
 pub(super) struct Source {
     client: Client,
@@ -216,12 +216,12 @@ impl Source {
                         });
                     }
                     let version = items.iter().map(|item| item.version).max().unwrap_or(0);
-                    let keys = items.iter().map(|item| item.key.object_name()).collect();
+                    let keys = items.iter().map(|item| item.key.clone()).collect();
                     for gone in self.known(&scope, &keys) {
                         if let Change::Remove(key) = &gone
                             && scope.kind == Kind::IngressRoute
                         {
-                            seen.push((key.object_name(), None));
+                            seen.push((key.clone(), None));
                         }
                         changes.push(gone);
                     }
@@ -237,7 +237,7 @@ impl Source {
                 }
                 Message::Deleted(scope, key, version) => {
                     if scope.kind == Kind::IngressRoute {
-                        seen.push((key.object_name(), None));
+                        seen.push((key.clone(), None));
                     }
                     changes.push(Change::Remove(key));
                     (scope, version)
@@ -297,15 +297,15 @@ impl Source {
     }
 
     /// Removals of all that the world has of a scope, but for `kept`.
-    fn known(&self, scope: &Scope, kept: &HashSet<ObjectName>) -> Vec<Change> {
+    fn known(&self, scope: &Scope, kept: &HashSet<Key>) -> Vec<Change> {
         let world = self.compiler.world();
-        let inside = |name: &ObjectName| {
+        let inside = |key: &Key| {
             let namespace = scope.namespace.as_ref();
-            namespace.is_none_or(|namespace| *namespace == name.namespace)
+            namespace.is_none_or(|namespace| *namespace == key.namespace)
         };
-        (world.names(scope.kind).into_iter())
-            .filter(|name| inside(name) && !kept.contains(name))
-            .map(|name| Change::Remove(name.key(scope.kind)))
+        (world.keys(scope.kind).into_iter())
+            .filter(|key| inside(key) && !kept.contains(key))
+            .map(Change::Remove)
             .collect()
     }
 
@@ -346,7 +346,7 @@ impl Source {
 
 fn take_item(item: Item, changes: &mut Vec<Change>, routes: &mut Vec<RouteSeen>) {
     if let Some(seen) = item.seen {
-        routes.push((item.key.object_name(), Some(seen)));
+        routes.push((item.key, Some(seen)));
     }
     changes.push(item.change);
 }

@@ -25,10 +25,7 @@ use super::{
     replica::FIELD_MANAGER,
     source::RouteSeen,
 };
-use crate::{
-    objects::Kind,
-    report::{Reason, Report},
-};
+use crate::report::{Reason, Report};
 
 /// Writes at once. The API server is shared.
 const CONCURRENCY: usize = 16;
@@ -74,8 +71,8 @@ pub(super) async fn run(mut inputs: Inputs) {
         tokio::select! {
             routes = inputs.routes.recv() => match routes {
                 None => return,
-                Some(routes) => for (name, seen) in routes {
-                    ledger.see(name, seen, Instant::now());
+                Some(routes) => for (key, seen) in routes {
+                    ledger.see(key, seen, Instant::now());
                 },
             },
             Ok(()) = inputs.reports.changed() => {
@@ -117,23 +114,23 @@ pub(super) async fn send(
 }
 
 async fn apply(client: &Client, write: &Write) -> Written {
-    let name = &write.name;
-    let routes: Api<IngressRoute> = Api::namespaced(client.clone(), &name.namespace);
+    let key = &write.key;
+    let routes: Api<IngressRoute> = Api::namespaced(client.clone(), &key.namespace);
     // The identifier keeps a status from a route that was deleted and made again.
     let patch = json!({
         "apiVersion": "ferrix.com/v1",
-        "kind": Kind::IngressRoute.as_str(),
-        "metadata": {"name": &*name.name, "namespace": &*name.namespace, "uid": &*write.uid},
+        "kind": key.kind.as_str(),
+        "metadata": {"name": &*key.name, "namespace": &*key.namespace, "uid": &*write.uid},
         "status": write.status,
     });
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&patch);
-    let patch = routes.patch_status(&name.name, &parameters, &patch);
+    let patch = routes.patch_status(&key.name, &parameters, &patch);
     match timeout(PATIENCE, patch).await {
         Ok(Ok(_)) => Written::Done,
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Written::Obsolete,
         Ok(Err(error)) => {
-            warn!(route = %name, %error, "a status cannot be written; it is tried again");
+            warn!(route = %key, %error, "a status cannot be written; it is tried again");
             Written::Failed
         }
         Err(_) => Written::Failed,
@@ -143,10 +140,10 @@ async fn apply(client: &Client, write: &Write) -> Written {
 /// An Event, which nobody depends on: it is not tried again.
 async fn tell(client: &Client, identity: &Identity, write: &Write, reason: Reason, message: &str) {
     let now = leases::now();
-    let name = &write.name;
+    let key = &write.key;
     let event = Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{:x}", name.name, now.0.as_nanosecond())),
+            name: Some(format!("{}.{:x}", key.name, now.0.as_nanosecond())),
             ..ObjectMeta::default()
         },
         action: Some("Accept".to_owned()),
@@ -155,9 +152,9 @@ async fn tell(client: &Client, identity: &Identity, write: &Write, reason: Reaso
         reason: Some(reason.as_str().to_owned()),
         regarding: Some(ObjectReference {
             api_version: Some("ferrix.com/v1".to_owned()),
-            kind: Some(Kind::IngressRoute.as_str().to_owned()),
-            name: Some(name.name.to_string()),
-            namespace: Some(name.namespace.to_string()),
+            kind: Some(key.kind.as_str().to_owned()),
+            name: Some(key.name.to_string()),
+            namespace: Some(key.namespace.to_string()),
             uid: Some(write.uid.to_string()),
             ..ObjectReference::default()
         }),
@@ -166,11 +163,11 @@ async fn tell(client: &Client, identity: &Identity, write: &Write, reason: Reaso
         type_: Some("Warning".to_owned()),
         ..Event::default()
     };
-    let events: Api<Event> = Api::namespaced(client.clone(), &name.namespace);
+    let events: Api<Event> = Api::namespaced(client.clone(), &key.namespace);
     let parameters = PostParams::default();
     let created = timeout(PATIENCE, events.create(&parameters, &event));
     if let Ok(Err(error)) = created.await {
-        warn!(route = %name, %error, "an Event cannot be written");
+        warn!(route = %key, %error, "an Event cannot be written");
     }
 }
 

@@ -15,7 +15,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::{
-    objects::{Kind, ObjectName},
+    objects::{self, Kind},
     report::Reason,
 };
 
@@ -233,7 +233,7 @@ async fn a_lease_that_another_has_taken_is_given_up() {
 
 fn write(events: Vec<(Reason, String)>) -> ledger::Write {
     ledger::Write {
-        name: ObjectName::new("default", "r"),
+        key: objects::key(Kind::IngressRoute, "default", "r"),
         uid: "u".into(),
         status: IngressRouteStatus {
             entry_points: vec!["web".to_owned()],

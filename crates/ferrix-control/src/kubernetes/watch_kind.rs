@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use super::ledger::Seen;
 use crate::{
     decode::{self, Decoded, Strictness},
-    objects::{Key, Kind, Origin},
+    objects::{self, Key, Kind, Origin},
     world::Change,
 };
 
@@ -83,7 +83,7 @@ pub(super) async fn run(client: Client, scope: Scope, sink: mpsc::Sender<Message
     let mut told: Option<String> = None;
     let mut refusals = 0;
     // Older clusters have older versions of some kinds only.
-    for version in scope.kind.versions().iter().cycle() {
+    for version in objects::versions(scope.kind).iter().cycle() {
         let api = api(&client, &scope, version);
         let stream = watcher(api, config(scope.kind)).backoff(Pauses::default());
         pin_mut!(stream);
@@ -144,7 +144,7 @@ pub(super) async fn run(client: Client, scope: Scope, sink: mpsc::Sender<Message
 
 fn api(client: &Client, scope: &Scope, version: &str) -> Api<DynamicObject> {
     let kind = scope.kind;
-    let kind = GroupVersionKind::gvk(kind.group(), version, kind.as_str());
+    let kind = GroupVersionKind::gvk(objects::group(kind), version, kind.as_str());
     let resource = ApiResource::from_gvk(&kind);
     match &scope.namespace {
         None => Api::all_with(client.clone(), &resource),
@@ -165,17 +165,13 @@ fn item(scope: &Scope, version: &str, object: DynamicObject) -> Option<Item> {
     let kind = scope.kind;
     let metadata = &object.metadata;
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
-    let key = Key::new(kind, namespace, metadata.name.as_deref()?);
+    let key = objects::key(kind, namespace, metadata.name.as_deref()?);
     let seen = (kind == Kind::IngressRoute).then(|| Seen::new(&object));
     let resource_version = metadata.resource_version.as_deref();
     let resource_version = resource_version.and_then(|version| version.parse().ok());
     let mut value = serde_json::to_value(object).ok()?;
     // Objects of a list come without.
-    let api_version = match kind.group() {
-        "" => version.to_owned(),
-        group => format!("{group}/{version}"),
-    };
-    value["apiVersion"] = Value::String(api_version);
+    value["apiVersion"] = Value::String(objects::api_version(kind, version));
     value["kind"] = Value::String(kind.as_str().to_owned());
     let change = match decode::decode(&value, Strictness::Api) {
         Ok(Decoded::Object { object, .. }) => Change::Apply {

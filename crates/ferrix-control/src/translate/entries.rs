@@ -11,7 +11,7 @@ use super::{Concerned, Context, Translation};
 use crate::{
     endpointslice,
     ingressroute::Draft,
-    objects::{Kind, ObjectName},
+    objects::{Key, Kind, ObjectName},
     report::{Entry, Finding, Reason, Remark},
     service,
     world::{Effect, World},
@@ -27,44 +27,45 @@ impl Translation {
         services: &Services,
         default_fault: Option<&(ObjectName, String)>,
     ) -> bool {
-        let mut news: Vec<(Kind, ObjectName, Option<Arc<Entry>>)> = Vec::new();
-        for name in &concerned.routes {
-            let entry = self.route_entry(context, name).map(|mut entry| {
+        let mut news: Vec<(Key, Option<Arc<Entry>>)> = Vec::new();
+        for key in &concerned.routes {
+            let entry = self.route_entry(context, key).map(|mut entry| {
                 if let Some(usual) = &self.usual {
                     entry.share(usual);
                 }
                 Arc::new(entry)
             });
             self.usual = entry.clone().or(self.usual.take());
-            news.push((Kind::IngressRoute, name.clone(), entry));
+            news.push((key.clone(), entry));
         }
-        let mut tell = |kind, name: ObjectName, findings| {
-            let entry = object_entry(context.world, kind, &name, findings);
-            news.push((kind, name, entry.map(Arc::new)));
+        let mut tell = |key: Key, findings| {
+            let entry = object_entry(context.world, &key, findings);
+            news.push((key, entry.map(Arc::new)));
         };
         for service in &concerned.services {
             let backends = self.backends.of_service(service);
             let findings = service::findings(context.world, backends, services);
-            tell(Kind::Service, service.clone(), findings);
+            tell(service.key(Kind::Service), findings);
             for slice in context.world.slice_names(service) {
                 let findings = self.slice_findings(context, &slice);
-                tell(Kind::EndpointSlice, slice, findings);
+                tell(slice.key(Kind::EndpointSlice), findings);
             }
         }
-        for (kind, name) in &effect.objects {
-            let findings = match kind {
+        for key in &effect.objects {
+            let name = ObjectName::of(key);
+            let findings = match key.kind {
                 // There is an entry for each already.
                 Kind::IngressRoute | Kind::Service => continue,
-                Kind::EndpointSlice => self.slice_findings(context, name),
-                Kind::Secret => secret_findings(context.world, name, default_fault),
+                Kind::EndpointSlice => self.slice_findings(context, &name),
+                Kind::Secret => secret_findings(context.world, &name, default_fault),
                 Kind::Namespace | Kind::ReferenceGrant => Vec::new(),
             };
-            tell(*kind, name.clone(), findings);
+            tell(key.clone(), findings);
         }
         // Nothing of it may be there that could change.
         if let Some((secret, _)) = default_fault {
             let findings = secret_findings(context.world, secret, default_fault);
-            tell(Kind::Secret, secret.clone(), findings);
+            tell(secret.key(Kind::Secret), findings);
         }
         let mut told = self.report.update(news);
         if effect.remarks {
@@ -81,21 +82,20 @@ impl Translation {
         told
     }
 
-    fn route_entry(&self, context: &Context<'_>, name: &ObjectName) -> Option<Entry> {
-        let kind = Kind::IngressRoute;
-        let Some(route) = self.routes.get(name) else {
-            let (origin, error) = context.world.rejection(kind, name)?;
-            return Some(Draft::undecodable(name, origin, error));
+    fn route_entry(&self, context: &Context<'_>, key: &Key) -> Option<Entry> {
+        let Some(route) = self.routes.get(key) else {
+            let (origin, error) = context.world.rejection(key)?;
+            return Some(Draft::undecodable(key, origin, error));
         };
         let mut draft = Cow::Borrowed(&*route.draft);
         if draft.certificate.is_some() {
             self.claims.tell(draft.to_mut());
         }
-        if self.conflicts.concern(name) {
+        if self.conflicts.concern(key) {
             self.conflicts.tell(draft.to_mut(), context.settings);
         }
         let mut entry = draft.entry(context.settings);
-        if let Some(notes) = context.world.notes_of(kind, name) {
+        if let Some(notes) = context.world.notes_of(key) {
             let notes = notes.iter().map(|note| note.clone().located(&entry.origin));
             entry.findings.splice(..0, notes);
             entry.findings.sort_by_key(|finding| finding.severity);
@@ -129,14 +129,9 @@ fn secret_findings(
 
 /// The entry of an object that is no route, where there is anything to say about it: what
 /// decoding found, then what translation did.
-fn object_entry(
-    world: &World,
-    kind: Kind,
-    name: &ObjectName,
-    findings: Vec<Finding>,
-) -> Option<Entry> {
-    let rejection = world.rejection(kind, name);
-    let notes = world.notes_of(kind, name);
+fn object_entry(world: &World, key: &Key, findings: Vec<Finding>) -> Option<Entry> {
+    let rejection = world.rejection(key);
+    let notes = world.notes_of(key);
     if findings.is_empty() && rejection.is_none() && notes.is_none() {
         return None;
     }
@@ -145,10 +140,9 @@ fn object_entry(
     all.extend(notes.into_iter().flatten().cloned());
     all.extend(findings);
     all.sort_by_key(|finding| finding.severity);
-    let key = name.key(kind);
     let origin = match rejection {
         Some((origin, _)) => origin.clone(),
-        None => world.origin(&key),
+        None => world.origin(key),
     };
-    Some(Entry::remarks(key, origin, all))
+    Some(Entry::remarks(key.clone(), origin, all))
 }

@@ -36,7 +36,7 @@ fn explanation() {
         vec![],
     );
     let request = get("a.test", "/api/x");
-    let wrong = (table.rules.iter().find(|it| &*it.route.name == "wrong"))
+    let wrong = (table.rules.iter().find(|it| &*it.route.key.name == "wrong"))
         .and_then(|it| it.matches.as_ref()?.mismatch(&request))
         .unwrap();
     let users = wrong_prefix(&table, "users");
@@ -76,7 +76,7 @@ fn wrong_prefix(table: &crate::Table, name: &str) -> String {
     let rule = table
         .rules
         .iter()
-        .find(|it| &*it.route.name == name)
+        .find(|it| &*it.route.key.name == name)
         .unwrap();
     let matches = rule.matches.as_ref().unwrap();
     matches.mismatch(&get("a.test", "/api/x")).unwrap()

@@ -2,9 +2,9 @@ use std::sync::Weak;
 
 use super::*;
 use crate::{
+    ids::ServiceIndex,
     rules::{Action, Split},
     services::Endpoint,
-    table::ServiceIndex,
     testing::{rule, service, table},
 };
 
@@ -26,7 +26,7 @@ fn counts(table: &Table) -> Vec<String> {
         .map(|route| {
             format!(
                 "{}={}",
-                route.name,
+                route.key.name,
                 route.state.requests.received_bytes.get()
             )
         })

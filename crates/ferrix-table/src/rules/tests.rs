@@ -1,7 +1,11 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::testing::{get, route, rule};
+use crate::{
+    object::Kind,
+    rule_set::RuleSet,
+    testing::{get, route, rule},
+};
 
 fn with(mut rule: Rule, change: impl FnOnce(&mut Rule)) -> Rule {
     change(&mut rule);
@@ -76,11 +80,11 @@ fn total_order() {
 
 #[test]
 fn routes_of_different_kinds_have_an_order() {
-    let ingress = Route {
-        kind: "Ingress",
+    let other = Route {
+        key: Key::new(Kind::EndpointSlice, "default", "a"),
         ..Route::clone(&route("a"))
     };
-    let first = with(rule("a", "*", ""), |it| it.route = Arc::new(ingress));
+    let first = with(rule("a", "*", ""), |it| it.route = Arc::new(other));
     let second = rule("a", "*", "");
     assert_eq!(first.precedence(&second), Ordering::Less);
     assert_eq!(first.criterion(&second), Criterion::Name);
@@ -139,7 +143,7 @@ fn lookup() {
         (u16::MAX, "a.test", "/", None),
     ] {
         let found = rules.lookup(entry_point, &get(host, path));
-        let found = found.map(|rule| &*rule.route.name);
+        let found = found.map(|rule| &*rule.route.key.name);
         assert_eq!(found, expected, "{host}{path} on {entry_point}");
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{rules::RuleSet, testing::rule};
+use crate::{rule_set::RuleSet, testing::rule};
 
 /// Losers and winners of a whole set, in the order of the losers.
 fn pairs(rules: Vec<Rule>) -> Vec<(Arc<Rule>, Arc<Rule>)> {
@@ -21,7 +21,7 @@ fn shadows(winner: (&str, &str), loser: (&str, &str)) -> bool {
     let pairs = pairs(vec![first, second]);
     for (loser, winner) in &pairs {
         assert_eq!(
-            (&*loser.route.name, &*winner.route.name),
+            (&*loser.route.key.name, &*winner.route.key.name),
             ("loser", "winner")
         );
     }
@@ -114,7 +114,7 @@ fn only_where_the_winner_serves() {
         ..rule(name, "*", "")
     };
     let losers = |rules: Vec<Rule>| {
-        let name = |rule: &Rule| rule.route.name.to_string();
+        let name = |rule: &Rule| rule.route.key.name.to_string();
         (pairs(rules).iter())
             .map(|(loser, winner)| [name(loser), name(winner)].concat())
             .collect::<Vec<_>>()
@@ -146,7 +146,7 @@ fn equal_rules_that_share_some_entry_points() {
     let changed = Shadows::default().replace(&[], rules.shared());
     let mut conflicts: Vec<_> = (changed.iter())
         .map(|(loser, verdict)| {
-            let name = |rule: &Rule| rule.route.name.to_string();
+            let name = |rule: &Rule| rule.route.key.name.to_string();
             let conflicts = (verdict.conflicts.iter())
                 .map(|(winner, entry_points)| (name(winner), entry_points.clone()));
             (name(loser), conflicts.collect::<Vec<_>>())

@@ -4,6 +4,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use ferrix_table::{
     Request,
+    object::{Key, Kind},
     rules::{Action, HostPattern, Route, Rule, Split},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -208,9 +209,7 @@ impl Model {
         let exact = |host: &str| HostPattern::Exact(host.into());
         Rule {
             route: Arc::new(Route {
-                kind: "IngressRoute",
-                namespace: "default".into(),
-                name: (*self.name).into(),
+                key: Key::new(Kind::IngressRoute, "default", self.name.as_str()),
                 generation: number as i64,
                 created: self.created,
                 state: Arc::default(),

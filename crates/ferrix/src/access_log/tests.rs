@@ -1,6 +1,7 @@
 use std::{fs, sync::Arc};
 
 use ferrix_table::{
+    object::{Key, Kind},
     rules::Route,
     services::{Scheme, ServiceId},
 };
@@ -21,9 +22,7 @@ fn record() -> Record {
         received_bytes: 0,
         sent_bytes: 100,
         route: Some(Arc::new(Route {
-            kind: "IngressRoute",
-            namespace: "default".into(),
-            name: "example-route".into(),
+            key: Key::new(Kind::IngressRoute, "default", "example-route"),
             generation: 1,
             created: None,
             state: Arc::default(),

@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use ferrix_table::{
     certificates::Certificates,
-    rules::{HostPattern, Route, Rule, RuleSet},
+    object::{Key, Kind},
+    rule_set::RuleSet,
+    rules::{HostPattern, Route, Rule},
     services::{Endpoint, Protocol, Scheme, ServiceId},
     table,
 };
@@ -13,9 +15,7 @@ fn rule(name: &str, host: &str, matches: &str, action: Action) -> Rule {
     let matches = ferrix_rule::Rule::parse(matches).unwrap();
     Rule {
         route: Arc::new(Route {
-            kind: "IngressRoute",
-            namespace: "default".into(),
-            name: name.into(),
+            key: Key::new(Kind::IngressRoute, "default", name),
             generation: 1,
             created: None,
             state: Arc::default(),

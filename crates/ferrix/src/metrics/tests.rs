@@ -5,8 +5,10 @@ use std::{
 
 use ferrix_proxy::counters::EntryPointCounters;
 use ferrix_table::{
+    object::{Key, Kind},
     publish,
-    rules::{Action, HostPattern, Rule, RuleSet},
+    rule_set::RuleSet,
+    rules::{Action, HostPattern, Rule},
     services::{Endpoint, Protocol, Scheme, Service},
     state::{Counter, RouteState, ServiceState},
     table,
@@ -17,15 +19,13 @@ use super::*;
 /// One route to one service, with requests on both.
 fn sources() -> Sources {
     let route = Arc::new(Route {
-        kind: "IngressRoute",
-        namespace: "default".into(),
-        name: "a\"b\\c".into(),
+        key: Key::new(Kind::IngressRoute, "default", "a\"b\\c"),
         generation: 1,
         created: None,
         state: Arc::new(RouteState::default()),
     });
     let quiet = Arc::new(Route {
-        name: "quiet".into(),
+        key: Key::new(Kind::IngressRoute, "default", "quiet"),
         state: Arc::default(),
         ..(*route).clone()
     });

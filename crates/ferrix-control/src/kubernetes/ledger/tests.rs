@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    objects::Origin,
+    objects::{self, Kind, Origin},
     report::{self, Serving},
 };
 
@@ -58,8 +58,8 @@ impl Desk {
 
     fn see(&mut self, name: &str) {
         let seen = self.objects.get(name).map(Seen::new);
-        let name = ObjectName::new("default", name);
-        self.ledger.see(name, seen, self.now);
+        let key = objects::key(Kind::IngressRoute, "default", name);
+        self.ledger.see(key, seen, self.now);
     }
 
     /// It is translated, with this problem or none.
@@ -77,7 +77,7 @@ impl Desk {
         };
         let good = problem.is_none();
         let entry = Entry {
-            key: ObjectName::new("default", name).key(Kind::IngressRoute),
+            key: objects::key(Kind::IngressRoute, "default", name),
             origin: Origin::Api,
             observed_generation: Some(generation),
             serving: Serving::Newest,
@@ -137,11 +137,11 @@ impl Desk {
                 .map(|(reason, text)| format!("{reason:?}: {text}"));
             self.events.extend(told);
             self.version += 1;
-            let object = self.objects.get_mut(&*write.name.name).unwrap();
+            let object = self.objects.get_mut(&*write.key.name).unwrap();
             object.data["status"] = serde_json::to_value(&write.status).unwrap();
             object.metadata.resource_version = Some(self.version.to_string());
             self.ledger.written(write, Written::Done, self.now);
-            self.see(&write.name.name);
+            self.see(&write.key.name);
         }
         writes
     }
@@ -324,8 +324,8 @@ fn a_failed_write_is_tried_again_later() {
     let writes = desk.ledger.writes(1, desk.now);
     desk.ledger.written(&writes[0], Written::Obsolete, desk.now);
     // The watch tells what has become of it.
-    let name = ObjectName::new("default", "r");
-    desk.ledger.see(name, None, desk.now);
+    let key = objects::key(Kind::IngressRoute, "default", "r");
+    desk.ledger.see(key, None, desk.now);
     desk.pass(PATIENCE);
     assert!(desk.ledger.writes(1, desk.now).is_empty());
 }
@@ -336,13 +336,44 @@ fn what_is_gone_or_not_ours_is_left_alone() {
     desk.replicas(&[("a", 1000)]);
     desk.route("gone", 1);
     desk.translated("gone", 1, None);
-    desk.ledger
-        .see(ObjectName::new("default", "gone"), None, desk.now);
+    let gone = objects::key(Kind::IngressRoute, "default", "gone");
+    desk.ledger.see(gone, None, desk.now);
     desk.route("theirs", 1);
     desk.translated("theirs", 1, None);
     desk.entries.get_mut("theirs").unwrap().conditions = Arc::default();
     desk.report();
     assert!(desk.write().is_empty());
+}
+
+#[test]
+fn objects_of_one_name_and_different_kinds_never_meet() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    let mut twin = Entry::clone(&desk.entries["r"]);
+    twin.key.kind = Kind::Service;
+    let key = twin.key.clone();
+    desk.entries.insert("the other r".to_owned(), twin);
+    desk.report();
+    let mut object = desk.objects["r"].clone();
+    object.metadata.uid = Some("uid of the other".to_owned());
+    let seen = || Some(Seen::new(&object));
+    desk.ledger.see(key.clone(), seen(), desk.now);
+    let mut writes = desk.ledger.writes(usize::MAX, desk.now);
+    writes.sort_by(|one, other| one.key.cmp(&other.key));
+    let told: Vec<_> = writes.iter().map(|it| (it.key.kind, &*it.uid)).collect();
+    let route = (Kind::IngressRoute, "uid of r");
+    assert_eq!(told, [route, (key.kind, "uid of the other")]);
+    for write in &writes {
+        desk.ledger.written(write, Written::Failed, desk.now);
+    }
+    // One goes, the other stays.
+    desk.ledger.see(key, None, desk.now);
+    desk.pass(PATIENCE);
+    let writes = desk.ledger.writes(usize::MAX, desk.now);
+    let told: Vec<_> = writes.iter().map(|it| (it.key.kind, &*it.uid)).collect();
+    assert_eq!(told, [route]);
 }
 
 #[test]

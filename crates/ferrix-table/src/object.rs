@@ -1,0 +1,140 @@
+//! What tells objects apart.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Serialize, Serializer};
+
+/// The kinds of objects that a configuration is made of, by name alone: what they hold is nothing to
+/// a table. In the order of the alphabet, which is the one that reports list them in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The addresses of a Service.
+    EndpointSlice,
+    /// Rules for a host, in our own form.
+    IngressRoute,
+    /// What other objects are in.
+    Namespace,
+    /// Consent to references from other namespaces.
+    ReferenceGrant,
+    /// A certificate and its key.
+    Secret,
+    /// What rules forward to.
+    Service,
+}
+
+/// What identifies an object: two of one name and of different kinds have nothing to do with each
+/// other. Cheap to clone. In order by kind, then namespace, then name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for a [`Kind::Namespace`].
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl Kind {
+    /// Every kind, in order.
+    pub const ALL: [Self; 6] = [
+        Self::EndpointSlice,
+        Self::IngressRoute,
+        Self::Namespace,
+        Self::ReferenceGrant,
+        Self::Secret,
+        Self::Service,
+    ];
+
+    /// As manifests write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EndpointSlice => "EndpointSlice",
+            Self::IngressRoute => "IngressRoute",
+            Self::Namespace => "Namespace",
+            Self::ReferenceGrant => "ReferenceGrant",
+            Self::Secret => "Secret",
+            Self::Service => "Service",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl Key {
+    /// The key of an object of this kind.
+    pub fn new(kind: Kind, namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// What decides between routes that nothing else tells apart, whatever their kinds: the
+    /// namespace, then the name, and the kind only then. The lesser comes first.
+    pub fn rank(&self) -> (&str, &str, &'static str) {
+        (&self.namespace, &self.name, self.kind.as_str())
+    }
+}
+
+/// `KIND NAMESPACE/NAME`, or `KIND NAME` without a namespace.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.namespace.is_empty() {
+            true => write!(f, "{} {}", self.kind, self.name),
+            false => write!(f, "{} {}/{}", self.kind, self.namespace, self.name),
+        }
+    }
+}
+
+/// Its parts as fields; no namespace where there is none.
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields<'k> {
+            kind: Kind,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            namespace: &'k str,
+            name: &'k str,
+        }
+        Fields {
+            kind: self.kind,
+            namespace: &self.namespace,
+            name: &self.name,
+        }
+        .serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_listed_in_the_order_of_the_alphabet() {
+        let names = Kind::ALL.map(Kind::as_str);
+        assert!(names.is_sorted(), "{names:?}");
+        assert!(Kind::ALL.is_sorted());
+    }
+
+    #[test]
+    fn keys_of_one_name_and_different_kinds_differ() {
+        for kind in Kind::ALL {
+            for other in Kind::ALL {
+                let (one, two) = (Key::new(kind, "a", "b"), Key::new(other, "a", "b"));
+                assert_eq!(one == two, kind == other, "{one}, {two}");
+                assert_eq!(one.rank() == two.rank(), kind == other, "{one}, {two}");
+            }
+        }
+    }
+}
