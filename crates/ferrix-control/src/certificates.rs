@@ -13,11 +13,10 @@ use ferrix_table::{
 };
 
 use crate::{
-    ingressroute::Draft,
     objects::{Key, ObjectName},
-    referencegrant::{self, Referrer, Refused},
+    referencegrant::{Referrer, Refused},
     report::{Finding, Reason},
-    secret::Parsed,
+    resolve::{Presented, Resolved},
     settings::{DefaultCertificate, Settings},
     world::World,
 };
@@ -33,7 +32,7 @@ pub(crate) fn default_certificate(
         Some(DefaultCertificate::Secret { namespace, name }) => (namespace, name),
     };
     let name = ObjectName::new(namespace, name);
-    match referencegrant::secret(world, settings, Referrer::Settings, &name) {
+    match world.secret(settings, Referrer::Settings, &name) {
         Ok(state) => match state.serving() {
             Ok(parsed) => Ok(Some(Arc::clone(&parsed.certificate))),
             Err(fault) => Err((name, fault.to_string())),
@@ -43,13 +42,14 @@ pub(crate) fn default_certificate(
     }
 }
 
-/// Which routes claim which names. Of two routes that claim a name, the older has it, and the
-/// other is told.
+/// Which objects claim which names. Of two that claim a name, the older has it, and the other is
+/// told.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    /// The first of each has the name.
+    /// All claims to each name, the first of which has it.
     places: HashMap<Place, BTreeMap<Seniority, Claim>>,
-    /// Who had the names that are claimed otherwise since [`Claims::settle`].
+    /// Names with claims that came or went since the last [`Claims::settle`], and who had them
+    /// before.
     touched: BTreeMap<Place, Option<(Seniority, Claim)>>,
 }
 
@@ -59,7 +59,7 @@ type Place = (EntryPointIndex, HostPattern);
 /// What decides between claims to one name: the lesser has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Seniority {
-    /// A route that says which host it means comes before one that means what its certificate
+    /// An object that says which host it means comes before one that means what its certificate
     /// happens to hold.
     any_host: bool,
     ageless: bool,
@@ -67,7 +67,7 @@ struct Seniority {
     route: Ranked,
 }
 
-/// A route by its key, in the order in which rules of equal age stand.
+/// An object by its key, in the order in which those of equal age stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Ranked(Key);
 
@@ -90,66 +90,72 @@ struct Claim {
 }
 
 impl Seniority {
-    fn of(draft: &Draft) -> Self {
-        let created = draft.route().created;
+    fn of(route: &Route, any_host: bool) -> Self {
         Self {
-            any_host: *draft.host() == HostPattern::Any,
-            ageless: created.is_none(),
-            created,
-            route: Ranked(draft.key.clone()),
+            any_host,
+            ageless: route.created.is_none(),
+            created: route.created,
+            route: Ranked(route.key.clone()),
         }
     }
 }
 
-/// The names that a route has a certificate for.
-fn names<'d>(draft: &'d Draft, parsed: &'d Parsed) -> &'d [HostPattern] {
-    match draft.host() {
-        HostPattern::Any => &parsed.names,
-        host => std::slice::from_ref(host),
-    }
+/// The names that a certificate is to be presented for, and whether each is only one that the
+/// certificate happens to hold.
+fn names(presented: &Presented) -> impl Iterator<Item = (&HostPattern, bool)> {
+    presented.hosts.iter().flat_map(|host| {
+        let (names, any_host) = match host {
+            HostPattern::Any => (&*presented.parsed.names, true),
+            host => (std::slice::from_ref(host), false),
+        };
+        names.iter().map(move |name| (name, any_host))
+    })
 }
 
 impl Claims {
-    /// Takes the claims of a route.
-    pub(crate) fn add(&mut self, draft: &Draft) {
-        let Some((parsed, _)) = &draft.certificate else {
-            return;
-        };
-        self.each(draft, |claims| {
+    /// Takes the claims of an object.
+    pub(crate) fn add(&mut self, resolved: &Resolved) {
+        self.each(resolved, |claims, seniority, presented| {
             let claim = Claim {
-                route: Arc::clone(draft.route()),
-                certificate: Arc::clone(&parsed.certificate),
+                route: Arc::clone(resolved.route()),
+                certificate: Arc::clone(&presented.parsed.certificate),
             };
-            claims.insert(Seniority::of(draft), claim);
+            claims.insert(seniority, claim);
         });
     }
 
-    /// Forgets the claims of a route.
-    pub(crate) fn remove(&mut self, draft: &Draft) {
-        let seniority = Seniority::of(draft);
-        self.each(draft, |claims| drop(claims.remove(&seniority)));
+    /// Forgets the claims of an object.
+    pub(crate) fn remove(&mut self, resolved: &Resolved) {
+        self.each(resolved, |claims, seniority, _| {
+            claims.remove(&seniority);
+        });
     }
 
-    fn each(&mut self, draft: &Draft, change: impl Fn(&mut BTreeMap<Seniority, Claim>)) {
-        let Some((parsed, entry_points)) = &draft.certificate else {
-            return;
-        };
-        for name in names(draft, parsed) {
-            for entry_point in entry_points {
-                let place = (*entry_point, name.clone());
-                let claims = self.places.entry(place.clone()).or_default();
-                let holder = || claims.first_key_value();
-                let cloned = |(one, other): (&Seniority, &Claim)| (one.clone(), other.clone());
-                self.touched
-                    .entry(place)
-                    .or_insert_with(|| holder().map(cloned));
-                change(claims);
+    fn each(
+        &mut self,
+        resolved: &Resolved,
+        change: impl Fn(&mut BTreeMap<Seniority, Claim>, Seniority, &Presented),
+    ) {
+        for presented in &resolved.certificates {
+            for (name, any_host) in names(presented) {
+                for entry_point in &presented.entry_points {
+                    let place = (*entry_point, name.clone());
+                    let claims = self.places.entry(place.clone()).or_default();
+                    let holder = || claims.first_key_value();
+                    let cloned = |(one, other): (&Seniority, &Claim)| (one.clone(), other.clone());
+                    self.touched
+                        .entry(place)
+                        .or_insert_with(|| holder().map(cloned));
+                    let seniority = Seniority::of(resolved.route(), any_host);
+                    change(claims, seniority, presented);
+                }
             }
         }
     }
 
-    /// Settles who has the names that are claimed otherwise than before: in `certificates`, and in
-    /// the answer, which is the routes about which there may be something else to say.
+    /// Presents, for each name whose claims changed, the certificate of whoever has the name now.
+    /// Returns the objects that have lost a name, or have one again: those of which something else
+    /// is to be said than before.
     pub(crate) fn settle(&mut self, certificates: &mut Arc<Certificates>) -> BTreeSet<Key> {
         let mut told = BTreeSet::new();
         for (place, before) in std::mem::take(&mut self.touched) {
@@ -183,40 +189,53 @@ impl Claims {
         told
     }
 
-    /// Tells a route where the certificate of another is presented.
-    pub(crate) fn tell(&self, draft: &mut Draft) {
-        let Some((parsed, entry_points)) = draft.certificate.clone() else {
-            return;
-        };
-        let names = names(draft, &parsed).to_vec();
-        if names.is_empty() {
-            draft.remark(Finding::warning(
-                Reason::CertificateNotUsed,
-                "spec.tls",
-                "the certificate is never presented: the route has no host, and the certificate \
-                 names none",
-            ));
+    /// Tells an object where the certificate of another is presented.
+    pub(crate) fn tell(&self, resolved: &mut Resolved) {
+        for presented in resolved.certificates.clone() {
+            if names(&presented).next().is_none() {
+                resolved.outcome.remark(Finding::warning(
+                    Reason::CertificateNotUsed,
+                    presented.field.to_string(),
+                    "the certificate is never presented: the route has no host, and the \
+                     certificate names none",
+                ));
+            }
+            for lost in self.lost(&presented) {
+                tell(resolved, &presented, &lost);
+            }
         }
-        let mut lost: Vec<(HostPattern, &Claim)> = Vec::new();
-        for name in names {
-            for entry_point in &entry_points {
+    }
+
+    /// The names for which another certificate is presented, each once for every holder.
+    fn lost<'c>(&'c self, presented: &'c Presented) -> Vec<Lost<'c>> {
+        let mut lost: Vec<Lost<'_>> = Vec::new();
+        for (name, any_host) in names(presented) {
+            for entry_point in &presented.entry_points {
                 let claims = self.places.get(&(*entry_point, name.clone()));
                 let Some((_, holder)) = claims.and_then(BTreeMap::first_key_value) else {
                     continue;
                 };
-                let same = holder.certificate.id == parsed.certificate.id;
-                let known = |(it, other): &(HostPattern, &Claim)| {
-                    *it == name && other.route.key == holder.route.key
-                };
+                let same = holder.certificate.id == presented.parsed.certificate.id;
+                let known =
+                    |it: &Lost<'_>| it.name == name && it.holder.route.key == holder.route.key;
                 if !same && !lost.iter().any(known) {
-                    lost.push((name.clone(), holder));
+                    lost.push(Lost {
+                        name,
+                        any_host,
+                        holder,
+                    });
                 }
             }
         }
-        for (name, holder) in lost {
-            tell(draft, &name, holder);
-        }
+        lost
     }
+}
+
+/// A name that another has.
+struct Lost<'c> {
+    name: &'c HostPattern,
+    any_host: bool,
+    holder: &'c Claim,
 }
 
 /// Presents a certificate, or none, for a name.
@@ -238,16 +257,18 @@ fn present(
     }
 }
 
-fn tell(loser: &mut Draft, name: &HostPattern, holder: &Claim) {
+fn tell(loser: &mut Resolved, presented: &Presented, lost: &Lost<'_>) {
+    let Lost { name, holder, .. } = lost;
+    let field = presented.field.to_string();
     let (route, secret) = (&holder.route, &holder.certificate.id);
     let message = format!(
         "the certificate is not presented for {name}: that of Secret {secret} is, which {route} \
          claims"
     );
-    if *loser.host() == HostPattern::Any {
+    if lost.any_host {
         // Nobody asked for this name.
-        let finding = Finding::info(Reason::CertificateNotUsed, "spec.tls", message);
-        loser.remark(finding);
+        let finding = Finding::info(Reason::CertificateNotUsed, field, message);
+        loser.outcome.remark(finding);
         return;
     }
     let why = match route.created == loser.route().created {
@@ -255,7 +276,7 @@ fn tell(loser: &mut Draft, name: &HostPattern, holder: &Claim) {
         false => "is older",
     };
     let message = format!("{message} and which {why}; use one Secret for the host");
-    loser.conflict("spec.tls".to_owned(), message);
+    loser.conflict(field, message);
 }
 
 /// Whether two are presented as the same.

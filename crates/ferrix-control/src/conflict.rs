@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt,
     sync::Arc,
 };
 
@@ -11,11 +10,7 @@ use ferrix_table::{
     shadow::{Shadows, Verdict},
 };
 
-use crate::{
-    ingressroute::{self, Draft},
-    objects::Key,
-    settings::Settings,
-};
+use crate::{entry_points, objects::Key, resolve::Resolved, settings::Settings};
 
 /// The rules of all routes, and which of them lose something.
 #[derive(Debug, Default)]
@@ -54,20 +49,35 @@ impl Conflicts {
         self.losers.contains_key(route)
     }
 
-    /// Tells a route which of its rules never serve, and which rule is the reason.
-    pub(crate) fn tell(&self, draft: &mut Draft, settings: &Settings) {
-        let mut losers: Vec<_> = self.losers.get(&draft.key).into_iter().flatten().collect();
+    /// Tells an object which of its rules never serve, and which rule is the reason. `of` finds the
+    /// object of a rule.
+    pub(crate) fn tell<'r>(
+        &self,
+        resolved: &mut Resolved,
+        settings: &Settings,
+        of: impl Fn(&Key) -> Option<&'r Resolved>,
+    ) {
+        let losers = self.losers.get(resolved.key());
+        let mut losers: Vec<_> = losers.into_iter().flatten().collect();
         losers.sort_by(|(one, _), (other, _)| one.precedence(other));
+        let name = |rule: &Rule| {
+            let field = of(&rule.route.key).and_then(|resolved| resolved.field_of(rule));
+            field.map_or_else(String::new, |field| field.short().to_string())
+        };
+        let field = |resolved: &Resolved, rule: &Rule| {
+            let field = resolved.field_of(rule);
+            field.map_or_else(String::new, |field| field.to_string())
+        };
         for (loser, verdict) in &losers {
             if let Some(winner) = &verdict.shadowed {
                 let message = format!(
                     "never serves: {} of {} takes every request that it could, {}; change one of \
                      the two",
-                    RuleName(winner),
+                    name(winner),
                     winner.route,
                     because(winner, loser),
                 );
-                draft.shadowed(field(loser), message);
+                resolved.shadowed(field(resolved, loser), message);
             }
         }
         for (loser, verdict) in &losers {
@@ -75,27 +85,14 @@ impl Conflicts {
                 let message = format!(
                     "never serves on {}: {} of {} takes the same requests there, {}; change one \
                      of the two",
-                    ingressroute::names(settings, entry_points),
-                    RuleName(winner),
+                    entry_points::names(settings, entry_points),
+                    name(winner),
                     winner.route,
                     because(winner, loser),
                 );
-                draft.conflict(field(loser), message);
+                resolved.conflict(field(resolved, loser), message);
             }
         }
-    }
-}
-
-fn field(rule: &Rule) -> String {
-    format!("spec.route.{}", RuleName(rule))
-}
-
-/// `rules[0]`.
-struct RuleName<'r>(&'r Rule);
-
-impl fmt::Display for RuleName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rules[{}]", self.0.position)
     }
 }
 

@@ -2,25 +2,15 @@
 
 use std::sync::Arc;
 
-use ferrix_api::schema;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use crate::document::{DecodeError, Fault, Strictness};
 use crate::{
+    document::Read,
+    endpointslice, ingressroute, namespace,
     objects::{self, Key, Kind, Object},
-    report::{Finding, Reason},
+    referencegrant, secret, service,
 };
-
-/// How much a document is held to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strictness {
-    /// A file: nobody else has checked it. Schema and unknown fields are errors in our own kinds;
-    /// in those of Kubernetes, unknown fields are remarks, because Kubernetes may be newer.
-    File,
-    /// The API server: it has checked the schema and dropped unknown fields, perhaps by an older
-    /// or newer CRD than ours.
-    Api,
-}
 
 /// What a document is.
 #[derive(Debug)]
@@ -34,45 +24,6 @@ pub enum Decoded {
     },
     /// A kind that is not watched, by its name.
     Ignored(String),
-}
-
-/// A document of a watched kind that is no object of it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-pub struct DecodeError {
-    /// The object, where that much could be read.
-    pub key: Option<Key>,
-    /// Its `metadata.generation`, where that much could be read.
-    pub generation: Option<i64>,
-    /// What is wrong, at least one.
-    pub faults: Vec<Fault>,
-}
-
-impl DecodeError {
-    /// Its faults as findings.
-    pub(crate) fn findings(&self) -> impl Iterator<Item = Finding> {
-        self.faults
-            .iter()
-            .map(|fault| Finding::problem(Reason::InvalidObject, &*fault.field, &*fault.message))
-    }
-}
-
-/// What is wrong with a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Such as `spec.route.rules[0].matches`; empty for the object itself.
-    pub field: String,
-    /// What is wrong and what was expected.
-    pub message: String,
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.field.is_empty() {
-            true => f.write_str(&self.message),
-            false => write!(f, "{}: {}", self.field, self.message),
-        }
-    }
 }
 
 /// Whether the document is a list of objects, such as `kubectl get -o yaml` prints.
@@ -101,53 +52,30 @@ pub fn decode(value: &Value, strictness: Strictness) -> Result<Decoded, DecodeEr
         faults,
     };
     version(kind, value).map_err(|fault| refuse(vec![fault]))?;
-    let mut unknown_fields = Vec::new();
-    if kind == Kind::IngressRoute && strictness == Strictness::File {
-        let violations = schema::check_ingressroute(value);
-        if !violations.is_empty() {
-            let fault = |violation: schema::Violation| Fault {
-                field: violation.path,
-                message: violation.message,
-            };
-            return Err(refuse(violations.into_iter().map(fault).collect()));
+    let read = match kind {
+        Kind::EndpointSlice => {
+            endpointslice::decode(value, strictness).map(|it| object(it, Object::EndpointSlice))
         }
-    }
-    let unknown = &mut unknown_fields;
-    let object = match kind {
-        Kind::EndpointSlice => typed(value, unknown).map(|it| Object::EndpointSlice(Arc::new(it))),
-        Kind::IngressRoute => typed(value, unknown).map(|it| Object::IngressRoute(Arc::new(it))),
-        Kind::Namespace => typed(value, unknown).map(|it| Object::Namespace(Arc::new(it))),
+        Kind::IngressRoute => {
+            ingressroute::decode(value, strictness).map(|it| object(it, Object::IngressRoute))
+        }
+        Kind::Namespace => {
+            namespace::decode(value, strictness).map(|it| object(it, Object::Namespace))
+        }
         Kind::ReferenceGrant => {
-            typed(value, unknown).map(|it| Object::ReferenceGrant(Arc::new(it)))
+            referencegrant::decode(value, strictness).map(|it| object(it, Object::ReferenceGrant))
         }
-        Kind::Service => typed(value, unknown).map(|it| Object::Service(Arc::new(it))),
-        Kind::Secret => match typed(value, unknown) {
-            Ok(secret) => Ok(Object::Secret(Arc::new(secret))),
-            // What serde found is left out: it may be the key.
-            Err(fault) => Err(Fault {
-                field: fault.field,
-                message: "is not what a Secret has there (the value is not shown)".to_owned(),
-            }),
-        },
+        Kind::Secret => secret::decode(value, strictness).map(|it| object(it, Object::Secret)),
+        Kind::Service => service::decode(value, strictness).map(|it| object(it, Object::Service)),
     };
-    let object = object.map_err(|fault| refuse(vec![fault]))?;
-    if strictness == Strictness::Api {
-        unknown_fields.clear();
+    read.map_err(refuse)
+}
+
+fn object<T>(read: Read<T>, object: fn(Arc<T>) -> Object) -> Decoded {
+    Decoded::Object {
+        object: object(read.object),
+        unknown_fields: read.unknown_fields,
     }
-    // Types whose kind is known do not read it again.
-    unknown_fields.retain(|field| field != "apiVersion" && field != "kind");
-    let ours = matches!(kind, Kind::IngressRoute | Kind::ReferenceGrant);
-    if ours && !unknown_fields.is_empty() {
-        let fault = |field| Fault {
-            field,
-            message: "unknown field".to_owned(),
-        };
-        return Err(refuse(unknown_fields.into_iter().map(fault).collect()));
-    }
-    Ok(Decoded::Object {
-        object,
-        unknown_fields,
-    })
 }
 
 /// The watched kind, or the name of one that is not.
@@ -265,40 +193,6 @@ fn has_the_letters_of_a_label(label: &str) -> bool {
     label.bytes().next().is_some_and(alphanumeric)
         && label.bytes().next_back().is_some_and(alphanumeric)
         && label.bytes().all(|byte| alphanumeric(byte) || byte == b'-')
-}
-
-/// Reads a type, and notes the fields that it did not take.
-fn typed<T: DeserializeOwned>(value: &Value, unknown: &mut Vec<String>) -> Result<T, Fault> {
-    let mut note = |path: serde_ignored::Path<'_>| unknown.push(field_of(&path.to_string()));
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
-    let result = T::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
-    result.map_err(|error| {
-        let field = track.path().to_string();
-        Fault {
-            field: match field.as_str() {
-                "." => String::new(),
-                _ => field,
-            },
-            message: error.to_string(),
-        }
-    })
-}
-
-/// `spec.?.ports.0.name` as people write it: `spec.ports[0].name`.
-fn field_of(path: &str) -> String {
-    let mut field = String::new();
-    for step in path.split('.').filter(|step| *step != "?") {
-        match step.parse::<usize>() {
-            Ok(place) => field.push_str(&format!("[{place}]")),
-            Err(_) if field.is_empty() => field.push_str(step),
-            Err(_) => {
-                field.push('.');
-                field.push_str(step);
-            }
-        }
-    }
-    field
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::discovery::v1 as discovery;
+use serde_json::Value;
 
 use crate::{
+    document::{self, Fault, Read, Strictness},
     names::shared,
     objects::ObjectName,
     report::{Finding, Reason},
@@ -64,6 +66,14 @@ impl Slice {
             name: self.service.clone()?,
         })
     }
+}
+
+/// Reads a document.
+pub(crate) fn decode(
+    value: &Value,
+    strictness: Strictness,
+) -> Result<Read<discovery::EndpointSlice>, Vec<Fault>> {
+    document::read(value, strictness)
 }
 
 /// Keeps what is read of an EndpointSlice.

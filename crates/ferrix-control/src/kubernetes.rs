@@ -6,6 +6,7 @@
 //!  leases    the Leases of this installation, as all replicas see them
 //!  election  which replica writes
 //!  replica   how far this replica has come, for the one that writes
+//!  progress  how far a replica's watches have come, as replicas tell one another
 //!  ledger    which status is due (pure)
 //!  status    writes it, and Events for what went wrong
 //! ```
@@ -30,6 +31,7 @@ use crate::{compiler::Compiler, report::Report, settings::Settings};
 mod election;
 mod leases;
 mod ledger;
+mod progress;
 mod replica;
 mod source;
 mod status;

@@ -6,25 +6,49 @@
 //!  the API server ────► decode ──► Change ─┘    (last good versions)  (pure)   └─► Report ─► status, check
 //! ```
 //!
-//! `translate` does not know where objects come from. What it does with each kind is in the file
-//! of that kind: `ingressroute`, `service`, `endpointslice`, `secret`, `referencegrant`.
-//! `certificates` and `conflict` are about what routes take from each other.
+//! `translate` does not know where objects come from, and knows no kind. What is particular to a kind
+//! is in the file of that kind: how a document is read (`decode`), and what of it is kept. For a kind
+//! that makes rules that is a `draft`, which is the same for all of them, and the file has the form
+//! of its `status` as well. `kinds` finds the file of a kind.
+//!
+//! ```text
+//!  one object      endpointslice, ingressroute, namespace, referencegrant, secret, service
+//!                  draft, outcome       what an object that makes rules asks for, and what it got
+//!  all objects     world
+//!  several         resolve              a draft, with what it names in the world
+//!                  backend              a Service, with its addresses
+//!                  certificates         names that several claim
+//!                  conflict             rules that others leave nothing to
+//!                  translate            all of these
+//! ```
+//!
+//! Imports go up this list, never down: what is made of one object does not know the world.
 
+mod backend;
 mod certificates;
 pub mod compiler;
 mod conflict;
 pub mod decode;
+mod document;
+mod draft;
 mod endpointslice;
+mod entry_points;
+mod field;
 pub mod files;
 mod ingressroute;
+mod kinds;
 pub mod kubernetes;
 mod names;
+mod namespace;
 pub mod objects;
+mod outcome;
 mod referencegrant;
 pub mod report;
+mod resolve;
 pub mod secret;
 mod service;
 pub mod settings;
+mod status;
 pub mod translate;
 pub mod world;
 pub mod yaml;

@@ -1,18 +1,21 @@
-//! Who may use what: the only door to a Service or a Secret.
+//! `ReferenceGrant`: who may use what, and the only door to a Service or a Secret.
 //!
-//! The store gives out neither without a [`Pass`], and only this module makes one. So there is no
-//! second way to reach an object of another namespace, whatever kind of reference comes next.
+//! The store gives out neither without being [`Permitted`] to, and only [`Grants::permit`] says so.
+//! So there is no second way to reach an object of another namespace, whatever kind of reference
+//! comes next.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use ferrix_api::{ReferenceGrant, referencegrant::ReferenceGrantSpec};
+use serde_json::Value;
 
 use crate::{
-    objects::{Kind, ObjectName, group},
-    secret::SecretState,
-    service::ServiceSpec,
+    document::{self, Fault, Read, Strictness},
+    objects::{self, Key, Kind, ObjectName, group},
     settings::Settings,
-    world::World,
 };
 
 /// Whose reference it is.
@@ -20,21 +23,13 @@ use crate::{
 pub(crate) enum Referrer<'a> {
     /// The operator's, who needs nobody's consent.
     Settings,
-    /// An IngressRoute's of this namespace.
-    IngressRoute { namespace: &'a str },
+    /// This object's.
+    Object(&'a Key),
 }
 
-/// Permission to take one object out of the store.
-pub(crate) struct Pass<'a> {
-    name: &'a ObjectName,
-}
-
-impl Pass<'_> {
-    /// The object that it is for.
-    pub(crate) fn name(&self) -> &ObjectName {
-        self.name
-    }
-}
+/// The name of an object that the referrer may use, whether it exists or not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Permitted(ObjectName);
 
 /// Why a reference leads nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,66 +42,91 @@ pub(crate) enum Refused {
     Missing,
 }
 
-/// The Service of this name, if the referrer may use it.
-pub(crate) fn service<'w>(
-    world: &'w World,
-    settings: &Settings,
-    from: Referrer<'_>,
-    name: &ObjectName,
-) -> Result<&'w ServiceSpec, Refused> {
-    let pass = permit(world, settings, from, Kind::Service, name)?;
-    world.service(pass).ok_or(Refused::Missing)
+/// All grants that there are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Grants {
+    /// By namespace, then by name.
+    of_namespace: HashMap<Arc<str>, BTreeMap<Arc<str>, ReferenceGrantSpec>>,
 }
 
-/// The Secret of this name, if the referrer may use it.
-pub(crate) fn secret<'w>(
-    world: &'w World,
-    settings: &Settings,
-    from: Referrer<'_>,
-    name: &ObjectName,
-) -> Result<&'w SecretState, Refused> {
-    let pass = permit(world, settings, from, Kind::Secret, name)?;
-    world.secret(pass).ok_or(Refused::Missing)
+/// Reads a document.
+pub(crate) fn decode(
+    value: &Value,
+    strictness: Strictness,
+) -> Result<Read<ReferenceGrant>, Vec<Fault>> {
+    document::read_known(value, strictness)
 }
 
-fn permit<'a>(
-    world: &World,
-    settings: &Settings,
-    from: Referrer<'_>,
-    kind: Kind,
-    name: &'a ObjectName,
-) -> Result<Pass<'a>, Refused> {
-    if let Referrer::IngressRoute { namespace } = from
-        && *namespace != *name.namespace
-        && !world
-            .grants(&name.namespace)
-            .any(|grant| grants(grant, namespace, kind, &name.name))
-    {
-        return Err(Refused::Forbidden);
-    }
-    match settings.watches(&name.namespace) {
-        true => Ok(Pass { name }),
-        false => Err(Refused::Unwatched),
+/// What of a grant is kept.
+pub(crate) fn compile(grant: &ReferenceGrant) -> ReferenceGrantSpec {
+    grant.spec.clone()
+}
+
+impl Permitted {
+    pub(crate) fn name(&self) -> &ObjectName {
+        &self.0
     }
 }
 
-fn grants(grant: &ReferenceGrantSpec, from: &str, kind: Kind, name: &str) -> bool {
-    let ours = Kind::IngressRoute;
-    grant
-        .from
-        .iter()
-        .any(|it| it.group == group(ours) && it.kind == ours.as_str() && it.namespace == from)
+impl Grants {
+    /// Decides every reference: whether the referrer may use the object of this kind and name.
+    pub(crate) fn permit(
+        &self,
+        settings: &Settings,
+        from: Referrer<'_>,
+        kind: Kind,
+        name: &ObjectName,
+    ) -> Result<Permitted, Refused> {
+        if let Referrer::Object(from) = from
+            && from.namespace != name.namespace
+            && !self
+                .of(&name.namespace)
+                .any(|it| grants(it, from, kind, &name.name))
+        {
+            return Err(Refused::Forbidden);
+        }
+        match settings.watches(&name.namespace) {
+            true => Ok(Permitted(name.clone())),
+            false => Err(Refused::Unwatched),
+        }
+    }
+
+    /// Stores a grant. Tells whether that changes anything.
+    pub(crate) fn store(&mut self, name: &ObjectName, grant: ReferenceGrantSpec) -> bool {
+        let grants = self.of_namespace.entry(name.namespace.clone()).or_default();
+        grants.insert(name.name.clone(), grant.clone()) != Some(grant)
+    }
+
+    /// Forgets a grant. Tells whether there was one.
+    pub(crate) fn remove(&mut self, name: &ObjectName) -> bool {
+        let grants = self.of_namespace.get_mut(&name.namespace);
+        grants.is_some_and(|grants| grants.remove(&name.name).is_some())
+    }
+
+    /// The key of every grant.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.of_namespace.iter().flat_map(|(namespace, grants)| {
+            let names = grants.keys();
+            names.map(|name| objects::key(Kind::ReferenceGrant, namespace, name))
+        })
+    }
+
+    fn of(&self, namespace: &str) -> impl Iterator<Item = &ReferenceGrantSpec> {
+        let grants = self.of_namespace.get(namespace);
+        grants.into_iter().flat_map(BTreeMap::values)
+    }
+}
+
+fn grants(grant: &ReferenceGrantSpec, from: &Key, kind: Kind, name: &str) -> bool {
+    let is_from = grant.from.iter().any(|it| {
+        it.group == group(from.kind)
+            && it.kind == from.kind.as_str()
+            && *it.namespace == *from.namespace
+    });
+    is_from
         && grant.to.iter().any(|it| {
             // An empty name is no name: the schema of the Gateway API leaves it out.
             let named = it.name.as_deref().filter(|name| !name.is_empty());
             it.group == group(kind) && it.kind == kind.as_str() && named.is_none_or(|it| it == name)
         })
-}
-
-/// The grants of one namespace, by name.
-pub(crate) type Grants = BTreeMap<Arc<str>, ReferenceGrantSpec>;
-
-/// What of a grant is kept.
-pub(crate) fn compile(grant: &ReferenceGrant) -> ReferenceGrantSpec {
-    grant.spec.clone()
 }

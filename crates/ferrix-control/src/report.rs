@@ -448,6 +448,9 @@ impl fmt::Display for Finding {
 }
 
 impl ConditionType {
+    /// Every one there is.
+    pub const ALL: [Self; 3] = [Self::Accepted, Self::ResolvedRefs, Self::Programmed];
+
     /// As objects write it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -9,13 +9,17 @@ use ferrix_table::{certificates::Certificate, rules::HostPattern};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use rustls::{InconsistentKeys, crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use serde_json::Value;
 use x509_cert::{
     certificate::{CertificateInner, Raw},
     der::Decode,
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-use crate::report::{Finding, Reason};
+use crate::{
+    document::{self, Fault, Read, Strictness},
+    report::{Finding, Reason},
+};
 
 /// The type of Secrets that hold certificates.
 pub const TLS_TYPE: &str = "kubernetes.io/tls";
@@ -217,7 +221,17 @@ impl Parsed {
     }
 }
 
-/// Reads a Secret.
+/// Reads a document.
+pub(crate) fn decode(value: &Value, strictness: Strictness) -> Result<Read<Secret>, Vec<Fault>> {
+    // What serde found is left out: it may be the key.
+    let hidden = |fault: Fault| Fault {
+        field: fault.field,
+        message: "is not what a Secret has there (the value is not shown)".to_owned(),
+    };
+    document::read(value, strictness).map_err(|faults| faults.into_iter().map(hidden).collect())
+}
+
+/// Keeps what is read of a Secret.
 pub(crate) fn compile(id: &str, secret: &Secret) -> Result<Arc<Parsed>, SecretFault> {
     let kind = secret.type_.as_deref().unwrap_or("Opaque");
     if kind != TLS_TYPE {

@@ -5,7 +5,7 @@
 //! gets wrong becomes a finding about that object.
 //!
 //! ```text
-//!  Effect ─► routes    those that changed, or name what changed, drafted anew
+//!  Effect ─► routes    those that changed, or name what changed, resolved anew
 //!              ├─► rules ─► conflicts        which of them lose against which
 //!              ├─► certificates              who has which name
 //!              └─► backends ─► services      with the endpoints that there are now
@@ -30,12 +30,12 @@ use ferrix_table::{
 };
 
 use crate::{
+    backend::{self, Backends},
     certificates::{self, Claims},
     conflict::Conflicts,
-    ingressroute::Draft,
     objects::{self, Key, Kind, ObjectName},
     report::{Entry, Report},
-    service::{self, Backends},
+    resolve::{Context, Resolved},
     settings::Settings,
     world::{Effect, World},
 };
@@ -71,7 +71,7 @@ type Users = BTreeSet<(ObjectName, Key)>;
 /// A route, and what became of it.
 #[derive(Debug)]
 struct Translated {
-    draft: Box<Draft>,
+    resolved: Box<Resolved>,
     rules: Box<[Arc<Rule>]>,
 }
 
@@ -85,15 +85,6 @@ pub(crate) struct Next {
     pub(crate) services: usize,
     /// Whether the report differs.
     pub(crate) told: bool,
-}
-
-/// What routes are compiled against.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Context<'w> {
-    pub(crate) world: &'w World,
-    pub(crate) settings: &'w Settings,
-    /// Whether secure entry points have something to present without any route.
-    pub(crate) has_default_certificate: bool,
 }
 
 /// What a change has come to concern.
@@ -123,7 +114,7 @@ impl Translation {
             has_default_certificate: matches!(default, Ok(Some(_))),
         };
         let mut concerned = Concerned {
-            routes: self.routes_to_draft(&context, effect),
+            routes: self.routes_to_resolve(&context, effect),
             services: effect.endpoints.iter().cloned().collect(),
             vacated: Vec::new(),
         };
@@ -172,7 +163,7 @@ impl Translation {
     }
 
     /// The routes that changed, or name what changed.
-    fn routes_to_draft(&self, context: &Context<'_>, effect: &Effect) -> BTreeSet<Key> {
+    fn routes_to_resolve(&self, context: &Context<'_>, effect: &Effect) -> BTreeSet<Key> {
         let mut routes = BTreeSet::new();
         if context.has_default_certificate != self.has_default_certificate {
             routes.extend(self.routes.keys().cloned());
@@ -199,7 +190,7 @@ impl Translation {
         routes
     }
 
-    /// Drafts routes anew, and makes the set of rules that follows.
+    /// Resolves routes anew, and makes the set of rules that follows.
     fn rules(
         &mut self,
         context: &Context<'_>,
@@ -208,34 +199,35 @@ impl Translation {
     ) -> Arc<RuleSet> {
         let mut gone: Vec<Arc<Rule>> = Vec::new();
         let mut fresh: Vec<Rule> = Vec::new();
-        // How many of the fresh rules each draft has.
-        let mut changed: Vec<(Box<Draft>, usize)> = Vec::new();
+        // And how many of the fresh rules are of each.
+        let mut changed: Vec<(Box<Resolved>, usize)> = Vec::new();
         let routes = std::mem::take(&mut concerned.routes);
         for key in &routes {
-            let draft = context.world.route(key);
-            let draft = draft.map(|versions| Draft::new(context, key, versions));
-            let (draft, rules) = draft.unzip();
+            let versions = context.world.route(key);
+            let resolved = versions.map(|versions| Resolved::new(context, versions));
+            let (resolved, rules) = resolved.unzip();
             let before = self.routes.remove(key);
             self.refer(
-                before.as_ref().map(|it| &*it.draft),
-                draft.as_ref(),
+                before.as_ref().map(|it| &*it.resolved),
+                resolved.as_ref(),
                 concerned,
             );
             let before = before.map_or_else(Box::default, |before| before.rules);
             let known = fresh.len();
-            if let (Some(draft), Some(rules)) = (&draft, rules) {
+            if let (Some(resolved), Some(rules)) = (&resolved, rules) {
                 let rules = rules.into_iter();
-                fresh.extend(rules.map(|rule| draft.table_rule(rule, &self.backends)));
+                fresh.extend(rules.map(|rule| resolved.table_rule(rule, &self.backends)));
             }
-            match draft.map(Box::new) {
-                Some(draft) if same_rules(&before, &fresh[known..]) => {
+            match resolved.map(Box::new) {
+                Some(resolved) if same_rules(&before, &fresh[known..]) => {
                     fresh.truncate(known);
                     let rules = before;
-                    self.routes.insert(key.clone(), Translated { draft, rules });
+                    self.routes
+                        .insert(key.clone(), Translated { resolved, rules });
                 }
-                draft => {
+                resolved => {
                     gone.extend(before);
-                    changed.extend(draft.map(|draft| (draft, fresh.len() - known)));
+                    changed.extend(resolved.map(|resolved| (resolved, fresh.len() - known)));
                 }
             }
         }
@@ -243,11 +235,12 @@ impl Translation {
         let mut fresh = succeed(&gone, fresh);
         let mut rest = &*fresh;
         self.routes.reserve(changed.len());
-        for (draft, count) in changed {
+        for (resolved, count) in changed {
             let (rules, further) = rest.split_at(count);
             rest = further;
             let rules = rules.into();
-            (self.routes).insert(draft.key.clone(), Translated { draft, rules });
+            let key = resolved.key().clone();
+            self.routes.insert(key, Translated { resolved, rules });
         }
         if gone.is_empty() && fresh.is_empty() {
             return Arc::clone(current);
@@ -260,35 +253,40 @@ impl Translation {
         Arc::new(current.with(&gone, &fresh))
     }
 
-    /// Moves from what one draft of a route names to what the next does.
-    fn refer(&mut self, before: Option<&Draft>, after: Option<&Draft>, concerned: &mut Concerned) {
+    /// Moves from what a route named before to what it names now.
+    fn refer(
+        &mut self,
+        before: Option<&Resolved>,
+        after: Option<&Resolved>,
+        concerned: &mut Concerned,
+    ) {
         // Before the others are forgotten, so that what stays keeps its index.
-        for backend in after.into_iter().flat_map(Draft::backends) {
+        for backend in after.into_iter().flat_map(Resolved::backends) {
             if self.backends.refer(backend) {
                 concerned.services.insert(backend.service().clone());
             }
         }
-        for backend in before.into_iter().flat_map(Draft::backends) {
+        for backend in before.into_iter().flat_map(Resolved::backends) {
             if let Some(index) = self.backends.forget(backend) {
                 concerned.vacated.push(index);
                 concerned.services.insert(backend.service().clone());
             }
         }
-        if let Some(draft) = before {
-            let user = |named: &ObjectName| (named.clone(), draft.key.clone());
-            for service in draft.services() {
+        if let Some(before) = before {
+            let user = |named: &ObjectName| (named.clone(), before.key().clone());
+            for service in before.services() {
                 self.users_of_service.remove(&user(service));
             }
-            if let Some(secret) = &draft.secret() {
+            for secret in before.secrets() {
                 self.users_of_secret.remove(&user(secret));
             }
-            self.claims.remove(draft);
+            self.claims.remove(before);
         }
-        if let Some(draft) = after {
-            let user = |named: &ObjectName| (named.clone(), draft.key.clone());
-            (self.users_of_service).extend(draft.services().map(user));
-            (self.users_of_secret).extend(draft.secret().iter().map(user));
-            self.claims.add(draft);
+        if let Some(after) = after {
+            let user = |named: &ObjectName| (named.clone(), after.key().clone());
+            (self.users_of_service).extend(after.services().map(user));
+            (self.users_of_secret).extend(after.secrets().map(user));
+            self.claims.add(after);
         }
     }
 
@@ -329,10 +327,10 @@ impl Translation {
         }
         for name in &concerned.services {
             let backends = self.backends.of_service(name);
-            let made = service::table_services(context.world, context.settings, backends, services);
+            let made = backend::table_services(context.world, context.settings, backends, services);
             for (placed, service) in backends.iter().zip(made) {
                 match services.get(placed.index as usize) {
-                    Some(before) if service::same(before, &service) => continue,
+                    Some(before) if backend::same(before, &service) => continue,
                     Some(_) => changed += 1,
                     None => moved = true,
                 }

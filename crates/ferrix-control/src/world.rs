@@ -1,7 +1,8 @@
 //! The objects that there are now, and the last good versions of those that were edited badly.
 //!
 //! A plain store: no clock, no I/O. Whether a version is good is decided when it comes, by
-//! compiling it alone; what it names may come and go without making it bad.
+//! compiling it alone; what it names may come and go without making it bad. So each kind's file is
+//! below the store, and whatever looks at several objects is above it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, btree_map},
@@ -9,17 +10,17 @@ use std::{
     sync::Arc,
 };
 
-use ferrix_api::referencegrant::ReferenceGrantSpec;
-
 use crate::{
-    decode::DecodeError,
+    document::DecodeError,
+    draft::{Draft, Versions},
     endpointslice::{self, Slice},
-    ingressroute::{Version, Versions},
+    ingressroute,
     objects::{self, Key, Kind, Object, ObjectName, Origin},
-    referencegrant::{self, Grants, Pass},
+    referencegrant::{self, Grants, Permitted, Referrer, Refused},
     report::Finding,
     secret::{self, SecretState},
-    service::{self, Backend, ServiceSpec},
+    service::{self, ServiceSpec},
+    settings::Settings,
 };
 
 /// The objects that there are now.
@@ -33,7 +34,7 @@ pub struct World {
     /// Each Service that slices name, with the names of those slices.
     slices_of: BTreeSet<(ObjectName, Arc<str>)>,
     secrets: HashMap<ObjectName, Stored<SecretState>>,
-    grants: HashMap<Arc<str>, Grants>,
+    grants: Grants,
     namespaces: BTreeSet<Arc<str>>,
     /// Namespaces of which the Secrets cannot be seen, and why.
     withheld: BTreeMap<Arc<str>, String>,
@@ -45,7 +46,9 @@ pub struct World {
     notes: BTreeMap<Key, (Origin, Vec<Finding>)>,
     /// The time of the newest change, in seconds since 1970.
     now: i64,
-    /// When a certificate next begins or ceases to be valid, or before that.
+    /// No certificate begins or ceases to be valid before this time, in seconds since 1970: until
+    /// then the passing of time changes nothing. It may be too early, if the certificate that it was
+    /// taken from is gone.
     turn: i64,
 }
 
@@ -196,7 +199,9 @@ impl World {
         let told = self.rejected.remove(&key).is_some() | self.note(&key, &origin, notes);
         let effect = Effect::on_if(told, key.clone());
         let changed = match object {
-            Object::IngressRoute(route) => self.apply_route(key.clone(), &route, origin),
+            Object::IngressRoute(route) => {
+                self.apply_draft(key.clone(), ingressroute::draft(&route, origin))
+            }
             Object::Service(service) => {
                 let service = service::compile(&service);
                 store(&mut self.services, name, service, origin)
@@ -211,8 +216,7 @@ impl World {
             }
             Object::ReferenceGrant(grant) => {
                 let grant = referencegrant::compile(&grant);
-                let grants = self.grants.entry(name.namespace.clone()).or_default();
-                grants.insert(name.name.clone(), grant.clone()) != Some(grant)
+                self.grants.store(&name, grant)
             }
             Object::Namespace(_) => {
                 self.namespaces.insert(name.name.clone());
@@ -232,10 +236,7 @@ impl World {
             Kind::Service => self.services.remove(&name).is_some(),
             Kind::EndpointSlice => return effect.and(self.remove_slice(&name)),
             Kind::Secret => self.secrets.remove(&name).is_some(),
-            Kind::ReferenceGrant => {
-                let grants = self.grants.get_mut(&name.namespace);
-                grants.is_some_and(|grants| grants.remove(&name.name).is_some())
-            }
+            Kind::ReferenceGrant => self.grants.remove(&name),
             Kind::Namespace => {
                 self.namespaces.remove(&name.name);
                 false
@@ -289,8 +290,7 @@ impl World {
     }
 
     /// Tells whether that changes anything.
-    fn apply_route(&mut self, key: Key, route: &ferrix_api::IngressRoute, origin: Origin) -> bool {
-        let newest = Version::compile(route, origin);
+    fn apply_draft(&mut self, key: Key, newest: Draft) -> bool {
         match self.routes.entry(key) {
             btree_map::Entry::Occupied(mut known) => known.get_mut().update(newest),
             btree_map::Entry::Vacant(unknown) => {
@@ -376,37 +376,54 @@ impl World {
         self.routes.get(key)
     }
 
-    /// A Service, for who has a pass for it.
-    pub(crate) fn service(&self, pass: Pass<'_>) -> Option<&ServiceSpec> {
-        self.services.get(pass.name()).map(|stored| &stored.value)
+    /// The Service of this name, if the referrer may use it, and the permission.
+    pub(crate) fn service(
+        &self,
+        settings: &Settings,
+        from: Referrer<'_>,
+        name: &ObjectName,
+    ) -> Result<(Permitted, &ServiceSpec), Refused> {
+        let service = self.grants.permit(settings, from, Kind::Service, name)?;
+        let spec = self.spec(&service).ok_or(Refused::Missing)?;
+        Ok((service, spec))
     }
 
-    /// A Secret, for who has a pass for it.
-    pub(crate) fn secret(&self, pass: Pass<'_>) -> Option<&SecretState> {
-        self.secrets.get(pass.name()).map(|stored| &stored.value)
+    /// The Secret of this name, if the referrer may use it.
+    pub(crate) fn secret(
+        &self,
+        settings: &Settings,
+        from: Referrer<'_>,
+        name: &ObjectName,
+    ) -> Result<&SecretState, Refused> {
+        let secret = self.grants.permit(settings, from, Kind::Secret, name)?;
+        let stored = self.secrets.get(secret.name()).ok_or(Refused::Missing)?;
+        Ok(&stored.value)
     }
 
-    /// The Service of a backend. That there is a backend shows that there was a pass.
-    pub(crate) fn spec(&self, backend: &Backend) -> Option<&ServiceSpec> {
-        self.services
-            .get(backend.service())
-            .map(|stored| &stored.value)
+    /// A Service, for who may use it.
+    pub(crate) fn spec(&self, service: &Permitted) -> Option<&ServiceSpec> {
+        let stored = self.services.get(service.name())?;
+        Some(&stored.value)
     }
 
-    /// The slices of a backend's Service, by name.
+    /// The slices of a Service, by name, for who may use it.
     pub(crate) fn slices<'w>(
         &'w self,
-        backend: &'w Backend,
+        service: &'w Permitted,
     ) -> impl Iterator<Item = &'w Slice> + 'w {
-        let names = self.slice_names(backend.service());
+        let names = self.slice_names(service.name());
         names.filter_map(|name| Some(&self.slices.get(&name)?.value))
     }
 
-    /// A slice, for who has a backend of the Service that it names, or where it names none.
-    pub(crate) fn slice_of(&self, backend: Option<&Backend>, slice: &ObjectName) -> Option<&Slice> {
+    /// A slice, for who may use the Service that it names; for everybody where it names none.
+    pub(crate) fn slice_of(
+        &self,
+        service: Option<&Permitted>,
+        slice: &ObjectName,
+    ) -> Option<&Slice> {
         let stored = self.slices.get(slice)?;
-        let service = stored.value.service_name(slice);
-        (service.as_ref() == backend.map(Backend::service)).then_some(&stored.value)
+        let named = stored.value.service_name(slice);
+        (named.as_ref() == service.map(Permitted::name)).then_some(&stored.value)
     }
 
     /// The Service that a slice names.
@@ -439,14 +456,6 @@ impl World {
         self.now
     }
 
-    /// The grants of a namespace.
-    pub(crate) fn grants(&self, namespace: &str) -> impl Iterator<Item = &ReferenceGrantSpec> {
-        self.grants
-            .get(namespace)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-    }
-
     /// Why the newest version of an object could not be decoded, where it could not.
     pub(crate) fn rejection(&self, key: &Key) -> Option<(&Origin, &DecodeError)> {
         let rejected = self.rejected.get(key);
@@ -470,12 +479,7 @@ impl World {
                 let namespaces = self.namespaces.iter();
                 keys.extend(namespaces.map(|name| objects::key(kind, "", name)));
             }
-            Kind::ReferenceGrant => {
-                for (namespace, grants) in &self.grants {
-                    let names = grants.keys();
-                    keys.extend(names.map(|name| objects::key(kind, namespace, name)));
-                }
-            }
+            Kind::ReferenceGrant => keys.extend(self.grants.keys()),
             Kind::Secret => keys.extend(self.secrets.keys().map(key)),
             Kind::Service => keys.extend(self.services.keys().map(key)),
         }
@@ -484,7 +488,7 @@ impl World {
 
     /// Every namespace with a route that names a Secret, some of them more than once.
     pub(crate) fn namespaces_with_tls(&self) -> impl Iterator<Item = Arc<str>> {
-        let routes = (self.routes.iter()).filter(|(_, versions)| versions.use_tls());
+        let routes = (self.routes.iter()).filter(|(_, versions)| versions.want_tls());
         routes.map(|(key, _)| Arc::clone(&key.namespace))
     }
 

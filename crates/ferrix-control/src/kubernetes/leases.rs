@@ -19,7 +19,7 @@ use kube::{
 use tokio::sync::watch::Sender;
 use tracing::warn;
 
-use super::{Identity, source::Progress, watch_kind::Pauses};
+use super::{Identity, progress::Progress, watch_kind::Pauses};
 
 /// On every Lease of an installation: its name.
 pub(super) const INSTALLATION: &str = "ferrix.com/installation";

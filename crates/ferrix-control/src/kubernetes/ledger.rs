@@ -1,6 +1,8 @@
-//! Which status is due: what the API server has of each route, against what came of it.
+//! Which status is due: what the API server has of each object that makes rules, against what came
+//! of it.
 //!
-//! Pure: no client, no clock. A status is due where it would say something else than the API
+//! Pure: no client, no clock; and of no kind: a route is an object of any kind that makes rules. A
+//! status is due where it would say something else than the API
 //! server has, and then once: a route that every replica takes up at once is reported by one write,
 //! not by one for each replica.
 
@@ -11,17 +13,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferrix_api::ingressroute::IngressRouteStatus;
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
 };
 use kube::api::DynamicObject;
 
-use super::source::Progress;
+use super::progress::Progress;
 use crate::{
-    objects::Key,
+    kinds,
+    objects::{Key, Kind},
     report::{ConditionType, Entry, Reason, Report},
+    status::Status,
 };
 
 /// How long replicas may take to confirm a version before the status says that some have not.
@@ -36,8 +39,8 @@ pub(super) struct Seen {
     version: u64,
     /// What its status says: see [`digest`].
     digest: u64,
-    /// Each condition that we write: its state, and since when.
-    transitions: [Option<(bool, Timestamp)>; 3],
+    /// The state of each condition of [`ConditionType::ALL`], and since when it has it.
+    transitions: [Option<(bool, Timestamp)>; ConditionType::ALL.len()],
 }
 
 /// A status to write.
@@ -45,7 +48,7 @@ pub(super) struct Seen {
 pub(super) struct Write {
     pub(super) key: Key,
     pub(super) uid: Box<str>,
-    pub(super) status: IngressRouteStatus,
+    pub(super) status: Status,
     /// What went wrong and has not been told yet: reason and message.
     pub(super) events: Vec<(Reason, String)>,
 }
@@ -93,29 +96,31 @@ struct Due {
 }
 
 impl Seen {
-    pub(super) fn new(object: &DynamicObject) -> Self {
+    /// `None` for an object of a kind that makes no rules.
+    pub(super) fn new(kind: Kind, object: &DynamicObject) -> Option<Self> {
         let metadata = &object.metadata;
-        let status = serde_json::from_value(object.data["status"].clone());
-        // A status that does not fit is replaced by one that does.
-        let status: IngressRouteStatus = status.unwrap_or_default();
+        let status = (kinds::of(kind)?.read_status)(&object.data["status"]);
         let version = metadata.resource_version.as_deref();
-        Self {
+        let mut seen = Self {
             uid: metadata.uid.as_deref().unwrap_or_default().into(),
             generation: metadata.generation,
             version: version
                 .and_then(|version| version.parse().ok())
                 .unwrap_or_default(),
             digest: digest(&status),
-            transitions: TYPES.map(|name| {
-                let condition = status.conditions.iter().find(|it| it.type_ == name)?;
-                Some((condition.status == "True", condition.last_transition_time.0))
-            }),
-        }
+            transitions: Default::default(),
+        };
+        seen.remember(&status);
+        Some(seen)
+    }
+
+    /// Since when a condition has this state, where it has.
+    fn since(&self, condition: ConditionType, state: bool) -> Option<Timestamp> {
+        let mut known = ConditionType::ALL.into_iter().zip(self.transitions);
+        let (_, known) = known.find(|(it, _)| *it == condition)?;
+        known.filter(|(it, _)| *it == state).map(|(_, since)| since)
     }
 }
-
-/// The conditions that we write, in the order of the report.
-const TYPES: [&str; 3] = ["Accepted", "ResolvedRefs", "Programmed"];
 
 impl Ledger {
     /// A route as the API server has it now; `None`: it is gone.
@@ -301,11 +306,12 @@ enum Step {
 
 impl Seen {
     /// The status that the API server has by now.
-    fn remember(&mut self, status: &IngressRouteStatus) {
+    fn remember(&mut self, status: &Status) {
         self.digest = digest(status);
-        for (known, condition) in self.transitions.iter_mut().zip(&status.conditions) {
-            *known = Some((condition.status == "True", condition.last_transition_time.0));
-        }
+        self.transitions = ConditionType::ALL.map(|it| {
+            let condition = condition(status, it)?;
+            Some((condition.status == "True", condition.last_transition_time.0))
+        });
     }
 }
 
@@ -332,11 +338,7 @@ struct Count {
 
 impl Count {
     fn of(replicas: &BTreeMap<Box<str>, Progress>, key: &Key, since: u64) -> Self {
-        let serves = |progress: &Progress| {
-            let version = progress.get("").or_else(|| progress.get(&*key.namespace));
-            version.is_some_and(|version| *version >= since)
-        };
-        let mut missing = replicas.iter().filter(|(_, progress)| !serves(progress));
+        let mut missing = (replicas.iter()).filter(|(_, progress)| !progress.reaches(key, since));
         let first = missing.next().map(|(replica, _)| replica.clone());
         let behind = usize::from(first.is_some()) + missing.count();
         Self {
@@ -352,9 +354,8 @@ impl Count {
 }
 
 /// The status of a route.
-fn status(entry: &Entry, count: &Count, seen: &Seen) -> IngressRouteStatus {
-    let conditions = entry.conditions.iter().zip(seen.transitions);
-    let conditions = conditions.map(|(condition, before)| {
+fn status(entry: &Entry, count: &Count, seen: &Seen) -> Status {
+    let conditions = entry.conditions.iter().map(|condition| {
         let mut status = condition.status;
         let mut reason = condition.reason;
         let mut message = condition.message.to_string();
@@ -363,20 +364,17 @@ fn status(entry: &Entry, count: &Count, seen: &Seen) -> IngressRouteStatus {
             reason = Reason::Pending;
             message = pending(count);
         }
-        let since = match before {
-            Some((before, since)) if before == status => since,
-            _ => Timestamp::now(),
-        };
+        let since = seen.since(condition.condition, status);
         Condition {
             type_: condition.condition.as_str().to_owned(),
             status: if status { "True" } else { "False" }.to_owned(),
             reason: reason.as_str().to_owned(),
             message,
             observed_generation: condition.observed_generation,
-            last_transition_time: Time(since),
+            last_transition_time: Time(since.unwrap_or_else(Timestamp::now)),
         }
     });
-    IngressRouteStatus {
+    Status {
         entry_points: entry.entry_points.to_vec(),
         replicas: is_programmed(entry).then(|| format!("{}/{}", count.serving, count.total)),
         conditions: conditions.collect(),
@@ -401,16 +399,20 @@ fn pending(count: &Count) -> String {
 
 /// What a status says, but for times, and for how many replicas there were: routes are not written
 /// anew because a replica comes or goes.
-fn digest(status: &IngressRouteStatus) -> u64 {
+fn digest(status: &Status) -> u64 {
     let mut hasher = DefaultHasher::new();
     status.entry_points.hash(&mut hasher);
-    for name in TYPES {
-        let condition = status.conditions.iter().find(|it| it.type_ == name);
-        condition
+    for it in ConditionType::ALL {
+        condition(status, it)
             .map(|it| (&it.status, &it.reason, &it.message, it.observed_generation))
             .hash(&mut hasher);
     }
     hasher.finish()
+}
+
+fn condition(status: &Status, condition: ConditionType) -> Option<&Condition> {
+    let mut conditions = status.conditions.iter();
+    conditions.find(|it| it.type_ == condition.as_str())
 }
 
 /// What is wrong with a route, and a hash of it.

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::{
     Identity,
     leases::{self, INSTALLATION, PROGRESS},
-    source::Progress,
+    progress::Progress,
     watch_kind::jittered,
 };
 

@@ -4,7 +4,7 @@
 //! were compiled together. Nothing is published before every kind has been listed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     panic::{self, AssertUnwindSafe},
     sync::Arc,
     time::{Duration, Instant},
@@ -22,10 +22,12 @@ use super::{
     Secrets,
     ledger::Seen,
     namespaces,
+    progress::Progress,
     watch_kind::{self, Item, Message, Refusal, Scope},
 };
 use crate::{
     compiler::{Compiler, Published},
+    kinds,
     objects::{Key, Kind},
     settings::{DefaultCertificate, Settings},
     world::Change,
@@ -37,11 +39,7 @@ const QUEUE: usize = 4096;
 /// How often time alone is reason enough to translate: certificates expire.
 const REFRESH: Duration = Duration::from_secs(3600);
 
-/// How far the watches over IngressRoutes have come, by namespace; one without a name where all
-/// namespaces are watched at once. What is published holds at least that much.
-pub(super) type Progress = BTreeMap<Box<str>, u64>;
-
-/// An IngressRoute as the API server has it; `None`: it is gone.
+/// An object that makes rules, as the API server has it; `None`: it is gone.
 pub(super) type RouteSeen = (Key, Option<Seen>);
 
 pub(super) struct Source {
@@ -92,7 +90,7 @@ impl Source {
             loaded: false,
             sink,
             inbox,
-            listed: Progress::new(),
+            listed: Progress::default(),
             progress,
             routes,
         };
@@ -193,7 +191,7 @@ impl Source {
     fn take(&mut self, messages: Vec<Message>) {
         let mut changes = Vec::new();
         let mut seen = Vec::new();
-        let mut progress = Progress::new();
+        let mut progress = Progress::default();
         let mut follow = false;
         for message in messages {
             let (scope, version) = match message {
@@ -219,7 +217,7 @@ impl Source {
                     let keys = items.iter().map(|item| item.key.clone()).collect();
                     for gone in self.known(&scope, &keys) {
                         if let Change::Remove(key) = &gone
-                            && scope.kind == Kind::IngressRoute
+                            && kinds::makes_rules(scope.kind)
                         {
                             seen.push((key.clone(), None));
                         }
@@ -236,7 +234,7 @@ impl Source {
                     (scope, version)
                 }
                 Message::Deleted(scope, key, version) => {
-                    if scope.kind == Kind::IngressRoute {
+                    if kinds::makes_rules(scope.kind) {
                         seen.push((key.clone(), None));
                     }
                     changes.push(Change::Remove(key));
@@ -247,11 +245,9 @@ impl Source {
                     continue;
                 }
             };
-            if scope.kind == Kind::IngressRoute {
+            if kinds::makes_rules(scope.kind) {
                 follow = true;
-                let namespace = scope.namespace.as_deref().unwrap_or_default();
-                let known = progress.entry(namespace.into()).or_default();
-                *known = version.max(*known);
+                progress.advance(scope.kind, scope.namespace.as_deref(), version);
             }
         }
         log(self.compiler.apply(changes));
@@ -263,10 +259,12 @@ impl Source {
             // Who is told has gone only if the program ends.
             let _ = self.routes.send(seen);
         }
-        self.proceed(progress);
+        self.proceed(&progress);
     }
 
-    /// What cannot be listed is not waited for, where the rest works without it.
+    /// The API server refuses a watch. The first table does not wait for it where routes work
+    /// without what it would show: grants where there are no ReferenceGrants, and Secrets, whose
+    /// absence the routes that name them tell.
     fn refused(&mut self, scope: Scope, refusal: Refusal, changes: &mut Vec<Change>) {
         let news = self.refused.insert(scope.clone(), refusal) != Some(refusal);
         match (scope.kind, refusal) {
@@ -320,11 +318,8 @@ impl Source {
     }
 
     /// Tells how far the watches have come; not before anything is served.
-    fn proceed(&mut self, further: Progress) {
-        for (namespace, version) in &further {
-            let known = self.listed.entry(namespace.clone()).or_default();
-            *known = (*version).max(*known);
-        }
+    fn proceed(&mut self, further: &Progress) {
+        self.listed.merge(further);
         let listed = &self.listed;
         if self.loaded {
             self.progress.send_if_modified(|progress| {

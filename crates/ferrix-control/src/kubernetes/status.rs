@@ -4,11 +4,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use ferrix_api::IngressRoute;
 use k8s_openapi::api::{core::v1::ObjectReference, events::v1::Event};
 use kube::{
     Api, Client,
-    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    api::{DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use tokio::{
@@ -24,8 +23,13 @@ use super::{
     ledger::{Ledger, Write, Written},
     replica::FIELD_MANAGER,
     source::RouteSeen,
+    watch_kind,
 };
-use crate::report::{Reason, Report};
+use crate::{
+    kinds,
+    objects::{self, Kind},
+    report::{Reason, Report},
+};
 
 /// Writes at once. The API server is shared.
 const CONCURRENCY: usize = 16;
@@ -115,17 +119,24 @@ pub(super) async fn send(
 
 async fn apply(client: &Client, write: &Write) -> Written {
     let key = &write.key;
-    let routes: Api<IngressRoute> = Api::namespaced(client.clone(), &key.namespace);
+    // Only objects of such kinds are ever seen by the ledger.
+    let Some(kind) = kinds::of(key.kind) else {
+        return Written::Obsolete;
+    };
+    let api_version = api_version(key.kind);
+    let resource = watch_kind::resource(key.kind, objects::versions(key.kind)[0]);
+    let objects: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &key.namespace, &resource);
     // The identifier keeps a status from a route that was deleted and made again.
     let patch = json!({
-        "apiVersion": "ferrix.com/v1",
+        "apiVersion": api_version,
         "kind": key.kind.as_str(),
         "metadata": {"name": &*key.name, "namespace": &*key.namespace, "uid": &*write.uid},
-        "status": write.status,
+        "status": (kind.write_status)(&write.status),
     });
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&patch);
-    let patch = routes.patch_status(&key.name, &parameters, &patch);
+    let patch = objects.patch_status(&key.name, &parameters, &patch);
     match timeout(PATIENCE, patch).await {
         Ok(Ok(_)) => Written::Done,
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Written::Obsolete,
@@ -151,7 +162,7 @@ async fn tell(client: &Client, identity: &Identity, write: &Write, reason: Reaso
         note: Some(shortened(message)),
         reason: Some(reason.as_str().to_owned()),
         regarding: Some(ObjectReference {
-            api_version: Some("ferrix.com/v1".to_owned()),
+            api_version: Some(api_version(key.kind)),
             kind: Some(key.kind.as_str().to_owned()),
             name: Some(key.name.to_string()),
             namespace: Some(key.namespace.to_string()),
@@ -169,6 +180,11 @@ async fn tell(client: &Client, identity: &Identity, write: &Write, reason: Reaso
     if let Ok(Err(error)) = created.await {
         warn!(route = %key, %error, "an Event cannot be written");
     }
+}
+
+/// The version that statuses are written in: the newest.
+fn api_version(kind: Kind) -> String {
+    objects::api_version(kind, objects::versions(kind)[0])
 }
 
 fn shortened(message: &str) -> String {

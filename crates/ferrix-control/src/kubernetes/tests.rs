@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferrix_api::ingressroute::IngressRouteStatus;
 use http::{Request, Response};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::client::Body;
@@ -17,6 +16,7 @@ use super::*;
 use crate::{
     objects::{self, Kind},
     report::Reason,
+    status::Status,
 };
 
 /// One request that is expected, and its answer.
@@ -235,9 +235,9 @@ fn write(events: Vec<(Reason, String)>) -> ledger::Write {
     ledger::Write {
         key: objects::key(Kind::IngressRoute, "default", "r"),
         uid: "u".into(),
-        status: IngressRouteStatus {
+        status: Status {
             entry_points: vec!["web".to_owned()],
-            ..IngressRouteStatus::default()
+            ..Status::default()
         },
         events,
     }

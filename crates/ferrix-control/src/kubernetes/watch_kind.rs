@@ -65,7 +65,7 @@ pub(super) struct Item {
     /// `metadata.resourceVersion`: later versions of objects of one kind have higher numbers.
     pub(super) version: u64,
     pub(super) change: Change,
-    /// For an IngressRoute: what status writing needs to know.
+    /// For an object that makes rules: what status writing needs to know.
     pub(super) seen: Option<Seen>,
 }
 
@@ -143,13 +143,17 @@ pub(super) async fn run(client: Client, scope: Scope, sink: mpsc::Sender<Message
 }
 
 fn api(client: &Client, scope: &Scope, version: &str) -> Api<DynamicObject> {
-    let kind = scope.kind;
-    let kind = GroupVersionKind::gvk(objects::group(kind), version, kind.as_str());
-    let resource = ApiResource::from_gvk(&kind);
+    let resource = resource(scope.kind, version);
     match &scope.namespace {
         None => Api::all_with(client.clone(), &resource),
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
     }
+}
+
+/// How the API server names a kind in a version.
+pub(super) fn resource(kind: Kind, version: &str) -> ApiResource {
+    let kind = GroupVersionKind::gvk(objects::group(kind), version, kind.as_str());
+    ApiResource::from_gvk(&kind)
 }
 
 fn config(kind: Kind) -> watcher::Config {
@@ -166,7 +170,7 @@ fn item(scope: &Scope, version: &str, object: DynamicObject) -> Option<Item> {
     let metadata = &object.metadata;
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let key = objects::key(kind, namespace, metadata.name.as_deref()?);
-    let seen = (kind == Kind::IngressRoute).then(|| Seen::new(&object));
+    let seen = Seen::new(kind, &object);
     let resource_version = metadata.resource_version.as_deref();
     let resource_version = resource_version.and_then(|version| version.parse().ok());
     let mut value = serde_json::to_value(object).ok()?;

@@ -7,13 +7,13 @@ use std::{borrow::Cow, sync::Arc};
 
 use ferrix_table::services::Services;
 
-use super::{Concerned, Context, Translation};
+use super::{Concerned, Translation};
 use crate::{
-    endpointslice,
-    ingressroute::Draft,
+    backend, endpointslice, kinds,
     objects::{Key, Kind, ObjectName},
+    outcome::Outcome,
     report::{Entry, Finding, Reason, Remark},
-    service,
+    resolve::Context,
     world::{Effect, World},
 };
 
@@ -44,7 +44,7 @@ impl Translation {
         };
         for service in &concerned.services {
             let backends = self.backends.of_service(service);
-            let findings = service::findings(context.world, backends, services);
+            let findings = backend::findings(context.world, backends, services);
             tell(service.key(Kind::Service), findings);
             for slice in context.world.slice_names(service) {
                 let findings = self.slice_findings(context, &slice);
@@ -85,16 +85,18 @@ impl Translation {
     fn route_entry(&self, context: &Context<'_>, key: &Key) -> Option<Entry> {
         let Some(route) = self.routes.get(key) else {
             let (origin, error) = context.world.rejection(key)?;
-            return Some(Draft::undecodable(key, origin, error));
+            let outcome = Outcome::undecodable(key, origin, error);
+            return Some(kinds::entry(&outcome, context.settings));
         };
-        let mut draft = Cow::Borrowed(&*route.draft);
-        if draft.certificate.is_some() {
-            self.claims.tell(draft.to_mut());
+        let mut resolved = Cow::Borrowed(&*route.resolved);
+        if !resolved.certificates.is_empty() {
+            self.claims.tell(resolved.to_mut());
         }
         if self.conflicts.concern(key) {
-            self.conflicts.tell(draft.to_mut(), context.settings);
+            let of = |key: &Key| self.routes.get(key).map(|route| &*route.resolved);
+            self.conflicts.tell(resolved.to_mut(), context.settings, of);
         }
-        let mut entry = draft.entry(context.settings);
+        let mut entry = kinds::entry(&resolved.outcome, context.settings);
         if let Some(notes) = context.world.notes_of(key) {
             let notes = notes.iter().map(|note| note.clone().located(&entry.origin));
             entry.findings.splice(..0, notes);
@@ -109,7 +111,7 @@ impl Translation {
         } = *context;
         let service = world.service_of(name);
         let any = service.and_then(|service| self.backends.of_service(&service).first());
-        let slice = world.slice_of(any.map(|any| &*any.backend), name);
+        let slice = world.slice_of(any.map(|any| any.backend.permitted()), name);
         slice.map_or_else(Vec::new, |it| endpointslice::findings(settings, it))
     }
 }

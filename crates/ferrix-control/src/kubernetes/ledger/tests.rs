@@ -2,9 +2,11 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    objects::{self, Kind, Origin},
+    objects::{self, Origin},
     report::{self, Serving},
 };
+
+const ROUTE: Kind = Kind::IngressRoute;
 
 const FIRST: &str = "2026-01-01T00:00:00Z";
 
@@ -57,8 +59,8 @@ impl Desk {
     }
 
     fn see(&mut self, name: &str) {
-        let seen = self.objects.get(name).map(Seen::new);
-        let key = objects::key(Kind::IngressRoute, "default", name);
+        let seen = self.objects.get(name).and_then(seen);
+        let key = objects::key(ROUTE, "default", name);
         self.ledger.see(key, seen, self.now);
     }
 
@@ -77,7 +79,7 @@ impl Desk {
         };
         let good = problem.is_none();
         let entry = Entry {
-            key: objects::key(Kind::IngressRoute, "default", name),
+            key: objects::key(ROUTE, "default", name),
             origin: Origin::Api,
             observed_generation: Some(generation),
             serving: Serving::Newest,
@@ -119,7 +121,11 @@ impl Desk {
 
     /// Replicas have come so far.
     fn replicas(&mut self, replicas: &[(&str, u64)]) {
-        let progress = |version| Progress::from([("".into(), version)]);
+        let progress = |version| {
+            let mut progress = Progress::default();
+            progress.advance(ROUTE, None, version);
+            progress
+        };
         let replicas = replicas
             .iter()
             .map(|(name, version)| ((*name).into(), progress(*version)));
@@ -138,7 +144,7 @@ impl Desk {
             self.events.extend(told);
             self.version += 1;
             let object = self.objects.get_mut(&*write.key.name).unwrap();
-            object.data["status"] = serde_json::to_value(&write.status).unwrap();
+            object.data["status"] = (kinds::of(ROUTE).unwrap().write_status)(&write.status);
             object.metadata.resource_version = Some(self.version.to_string());
             self.ledger.written(write, Written::Done, self.now);
             self.see(&write.key.name);
@@ -151,7 +157,11 @@ impl Desk {
     }
 }
 
-fn programmed(status: &IngressRouteStatus) -> (&str, &str, Option<&str>) {
+fn seen(object: &DynamicObject) -> Option<Seen> {
+    Seen::new(ROUTE, object)
+}
+
+fn programmed(status: &Status) -> (&str, &str, Option<&str>) {
     let condition = &status.conditions[2];
     (
         &condition.status,
@@ -324,7 +334,7 @@ fn a_failed_write_is_tried_again_later() {
     let writes = desk.ledger.writes(1, desk.now);
     desk.ledger.written(&writes[0], Written::Obsolete, desk.now);
     // The watch tells what has become of it.
-    let key = objects::key(Kind::IngressRoute, "default", "r");
+    let key = objects::key(ROUTE, "default", "r");
     desk.ledger.see(key, None, desk.now);
     desk.pass(PATIENCE);
     assert!(desk.ledger.writes(1, desk.now).is_empty());
@@ -336,7 +346,7 @@ fn what_is_gone_or_not_ours_is_left_alone() {
     desk.replicas(&[("a", 1000)]);
     desk.route("gone", 1);
     desk.translated("gone", 1, None);
-    let gone = objects::key(Kind::IngressRoute, "default", "gone");
+    let gone = objects::key(ROUTE, "default", "gone");
     desk.ledger.see(gone, None, desk.now);
     desk.route("theirs", 1);
     desk.translated("theirs", 1, None);
@@ -358,12 +368,12 @@ fn objects_of_one_name_and_different_kinds_never_meet() {
     desk.report();
     let mut object = desk.objects["r"].clone();
     object.metadata.uid = Some("uid of the other".to_owned());
-    let seen = || Some(Seen::new(&object));
-    desk.ledger.see(key.clone(), seen(), desk.now);
+    desk.ledger.see(key.clone(), seen(&object), desk.now);
+    desk.pass(PATIENCE);
     let mut writes = desk.ledger.writes(usize::MAX, desk.now);
     writes.sort_by(|one, other| one.key.cmp(&other.key));
     let told: Vec<_> = writes.iter().map(|it| (it.key.kind, &*it.uid)).collect();
-    let route = (Kind::IngressRoute, "uid of r");
+    let route = (ROUTE, "uid of r");
     assert_eq!(told, [route, (key.kind, "uid of the other")]);
     for write in &writes {
         desk.ledger.written(write, Written::Failed, desk.now);
@@ -381,7 +391,11 @@ fn progress_by_namespace() {
     let mut desk = Desk::leading();
     desk.route("r", 1);
     desk.translated("r", 1, None);
-    let at = |namespace: &str, version| Progress::from([(namespace.into(), version)]);
+    let at = |namespace: &str, version| {
+        let mut progress = Progress::default();
+        progress.advance(ROUTE, Some(namespace), version);
+        progress
+    };
     for (progress, expected) in [
         (at("other", 1000), "0/1"),
         (at("default", 100), "0/1"),

@@ -1,42 +1,42 @@
-//! Where a route is served.
+//! Where an object is served.
 
 use ferrix_table::ids::EntryPointIndex;
 
-use super::version::Version;
 use crate::{
+    draft::{Draft, EntryPointNames},
     report::{Finding, Reason},
     settings::Settings,
-    translate::Context,
 };
 
-/// Entry points that serve a route.
+/// Entry points that serve an object.
 #[derive(Debug, Default)]
-pub(super) struct EntryPoints {
-    pub(super) plain: Vec<EntryPointIndex>,
-    pub(super) secure: Vec<EntryPointIndex>,
+pub(crate) struct EntryPoints {
+    pub(crate) plain: Vec<EntryPointIndex>,
+    pub(crate) secure: Vec<EntryPointIndex>,
     /// Whether one was named that cannot serve it.
-    pub(super) left_out: bool,
+    pub(crate) left_out: bool,
 }
 
 impl EntryPoints {
-    pub(super) fn all(&self) -> Box<[EntryPointIndex]> {
+    pub(crate) fn all(&self) -> Box<[EntryPointIndex]> {
         let mut all = [&*self.plain, &*self.secure].concat();
         all.sort_unstable();
         all.into()
     }
 }
 
-/// The entry points that serve a version.
-pub(super) fn choose(
-    context: &Context<'_>,
-    version: &Version,
+/// The entry points that serve a draft. `has_default_certificate`: secure ones have something to
+/// present without any route.
+pub(crate) fn choose(
+    settings: &Settings,
+    has_default_certificate: bool,
+    draft: &Draft,
     findings: &mut Vec<Finding>,
 ) -> EntryPoints {
-    let settings = context.settings;
     let mut chosen = EntryPoints::default();
     let indices = || (0..=EntryPointIndex::MAX).zip(&settings.entry_points);
-    let tls = version.tls.is_some();
-    let Some(named) = version.entry_points.each() else {
+    let tls = draft.wants_tls();
+    let EntryPointNames::Named(named) = &draft.entry_points else {
         for (index, entry_point) in indices().filter(|(_, it)| it.secure == tls) {
             match entry_point.secure {
                 true => chosen.secure.push(index),
@@ -58,19 +58,20 @@ pub(super) fn choose(
         return chosen;
     };
     for (field, name) in named {
-        let Some((index, entry_point)) = indices().find(|(_, it)| it.name == name) else {
+        let Some((index, entry_point)) = indices().find(|(_, it)| *it.name == **name) else {
             chosen.left_out = true;
             let known: Vec<_> = settings.entry_points.iter().map(|it| &*it.name).collect();
             let message = format!(
                 "there is no entry point `{name}`; there is {}",
                 list(&known)
             );
-            findings.push(Finding::problem(Reason::UnknownEntryPoint, field, message));
+            let reason = Reason::UnknownEntryPoint;
+            findings.push(Finding::problem(reason, field.to_string(), message));
             continue;
         };
         if !entry_point.secure {
             chosen.plain.push(index);
-        } else if tls || context.has_default_certificate {
+        } else if tls || has_default_certificate {
             chosen.secure.push(index);
         } else {
             chosen.left_out = true;
@@ -78,7 +79,8 @@ pub(super) fn choose(
                 "entry point `{name}` is secure, and there is no certificate to present: set \
                  `tls`, or a default certificate in the settings"
             );
-            findings.push(Finding::problem(Reason::NoCertificate, field, message));
+            let reason = Reason::NoCertificate;
+            findings.push(Finding::problem(reason, field.to_string(), message));
         }
     }
     for indices in [&mut chosen.plain, &mut chosen.secure] {
@@ -89,7 +91,7 @@ pub(super) fn choose(
 }
 
 /// The names of entry points.
-pub(super) fn each_name<'s>(
+pub(crate) fn each_name<'s>(
     settings: &'s Settings,
     indices: &[EntryPointIndex],
 ) -> impl Iterator<Item = &'s str> {

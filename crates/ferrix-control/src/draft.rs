@@ -1,0 +1,246 @@
+//! A draft: what one version of an object that makes rules asks for, whatever its kind.
+//!
+//! Each kind's file makes one from the object alone, once per version. Whether the object is good is
+//! known then; what it names is looked for later, whenever any of that changes: see `resolve`.
+
+use std::sync::Arc;
+
+use ferrix_api::ingressroute::Port;
+use ferrix_table::{
+    rules::{HostPattern, Route},
+    services::Scheme,
+};
+
+use crate::{
+    field::Field,
+    objects::{Key, ObjectName, Origin},
+    report::{Finding, Reason},
+    settings::Settings,
+};
+
+/// One version of an object that makes rules, compiled by itself. Of the object nothing else is kept.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// What the table knows of it. Made once, so that unchanged routes share it.
+    pub(crate) route: Arc<Route>,
+    pub(crate) origin: Origin,
+    /// `metadata.generation`.
+    pub(crate) generation: Option<i64>,
+    /// `spec.ingressClassName`.
+    pub(crate) class: Option<Arc<str>>,
+    pub(crate) entry_points: EntryPointNames,
+    /// Every host that it is for. None where what it says of them is wrong: nothing of this version
+    /// can be served.
+    pub(crate) hosts: Hosts,
+    /// Those of its rules that are good, in its order.
+    pub(crate) rules: Box<[DraftRule]>,
+    /// The certificates that it wants to be presented. Any: it is meant for secure entry points.
+    pub(crate) certificates: Box<[CertificateReference]>,
+    /// What is wrong with it by itself. None: it is good.
+    pub(crate) faults: Box<[Finding]>,
+    /// What else there is to say about it by itself.
+    pub(crate) notes: Box<[Finding]>,
+}
+
+/// Hosts that rules or certificates share.
+pub(crate) type Hosts = Arc<[HostPattern]>;
+
+/// The entry points that an object names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum EntryPointNames {
+    /// None: those that fit.
+    Fitting,
+    /// These; none where it says what contradicts itself, and is not good.
+    Named(Box<[(Field, Arc<str>)]>),
+}
+
+/// A rule of a draft.
+#[derive(Debug)]
+pub(crate) struct DraftRule {
+    pub(crate) field: Field,
+    /// Its place among the rules of the object, good or not. Ascending.
+    pub(crate) position: u32,
+    pub(crate) hosts: Hosts,
+    pub(crate) matches: Option<ferrix_rule::Rule>,
+    pub(crate) priority: i64,
+    /// The Services that share its requests.
+    pub(crate) backends: Box<[BackendReference]>,
+}
+
+/// What a rule says of a Service that it forwards to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BackendReference {
+    pub(crate) field: Field,
+    pub(crate) service: ObjectName,
+    /// `None`: 1.
+    pub(crate) weight: Option<u32>,
+    pub(crate) port: Port,
+    /// `None`: as the Service says.
+    pub(crate) scheme: Option<Scheme>,
+    /// `None`: the name of the Service.
+    pub(crate) server_name: Option<Box<str>>,
+}
+
+/// A certificate, and the hosts that it is to be presented for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CertificateReference {
+    pub(crate) field: Field,
+    pub(crate) secret: ObjectName,
+    pub(crate) hosts: Hosts,
+}
+
+impl Draft {
+    /// The draft of an object that was never decoded: it asks for nothing.
+    pub(crate) fn undecodable(key: &Key, origin: Origin) -> Self {
+        Self {
+            route: Arc::new(Route {
+                key: key.clone(),
+                generation: 0,
+                created: None,
+                state: Arc::default(),
+            }),
+            origin,
+            generation: None,
+            class: None,
+            entry_points: EntryPointNames::Fitting,
+            hosts: Hosts::default(),
+            rules: Box::default(),
+            certificates: Box::default(),
+            faults: Box::default(),
+            notes: Box::default(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.route.key
+    }
+
+    /// Whether it is good by itself.
+    pub(crate) fn is_good(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// Whether it is meant for secure entry points.
+    pub(crate) fn wants_tls(&self) -> bool {
+        !self.certificates.is_empty()
+    }
+
+    /// Every Service that it names, in its order, some perhaps more than once.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectName> {
+        let backends = self.rules.iter().flat_map(|rule| &rule.backends);
+        backends.map(|backend| &backend.service)
+    }
+
+    /// Every Secret that it names, in its order, some perhaps more than once.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &ObjectName> {
+        self.certificates.iter().map(|it| &it.secret)
+    }
+
+    /// The field of the rule at a position.
+    pub(crate) fn field_of(&self, position: u32) -> Option<Field> {
+        let rules = &self.rules;
+        let place = rules.binary_search_by_key(&position, |rule| rule.position);
+        Some(rules[place.ok()?].field)
+    }
+
+    /// Whether another version of the same object says the same.
+    fn same(&self, other: &Draft) -> bool {
+        self.origin == other.origin
+            && self.generation == other.generation
+            && self.route.created == other.route.created
+            && self.class == other.class
+            && self.entry_points == other.entry_points
+            && self.hosts == other.hosts
+            && self.certificates == other.certificates
+            && self.faults == other.faults
+            && self.notes == other.notes
+            && self.rules.len() == other.rules.len()
+            && (self.rules.iter().zip(&other.rules)).all(|(one, other)| one.same(other))
+    }
+
+    /// Why the object is another installation's, where it is.
+    pub(crate) fn finding_if_not_ours(&self, settings: &Settings) -> Option<Finding> {
+        let namespace = &self.key().namespace;
+        if !settings.watches(namespace) {
+            let message = format!("ignored: namespace {namespace} is not watched");
+            return Some(Finding::info(
+                Reason::NotOurs,
+                "metadata.namespace",
+                message,
+            ));
+        }
+        let class = self.class.as_deref();
+        if !settings.serves_class(class) {
+            let message = match class {
+                Some(class) => format!("ignored: class `{class}` is another installation's"),
+                None => "ignored: a route without a class is another installation's".to_owned(),
+            };
+            return Some(Finding::info(
+                Reason::NotOurs,
+                "spec.ingressClassName",
+                message,
+            ));
+        }
+        None
+    }
+}
+
+impl DraftRule {
+    fn same(&self, other: &DraftRule) -> bool {
+        // Rules can be equal that are not written in the same way.
+        let text = |rule: &Self| rule.matches.as_ref().map(|it| it.text().to_owned());
+        self.position == other.position
+            && self.field == other.field
+            && self.priority == other.priority
+            && self.hosts == other.hosts
+            && text(self) == text(other)
+            && self.backends == other.backends
+    }
+}
+
+/// The versions of an object that matter.
+#[derive(Clone, Debug)]
+pub(crate) struct Versions {
+    /// The newest that could be decoded.
+    pub(crate) newest: Arc<Draft>,
+    /// The version that was good before it, where the newest is not.
+    pub(crate) last_good: Option<Arc<Draft>>,
+}
+
+impl Versions {
+    /// The first version that is seen.
+    pub(crate) fn first(newest: Draft) -> Self {
+        Self {
+            newest: Arc::new(newest),
+            last_good: None,
+        }
+    }
+
+    /// The version that serves: the newest, unless it is not good and one before it was.
+    pub(crate) fn serving(&self) -> &Arc<Draft> {
+        match (self.newest.is_good(), &self.last_good) {
+            (false, Some(last_good)) => last_good,
+            _ => &self.newest,
+        }
+    }
+
+    /// Whether any version that may serve names a Secret.
+    pub(crate) fn want_tls(&self) -> bool {
+        let versions = std::iter::once(&self.newest).chain(&self.last_good);
+        versions.into_iter().any(|it| it.wants_tls())
+    }
+
+    /// Moves on to a newer version. Tells whether it says anything else.
+    pub(crate) fn update(&mut self, newest: Draft) -> bool {
+        if self.newest.same(&newest) {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.newest, Arc::new(newest));
+        if self.newest.is_good() {
+            self.last_good = None;
+        } else if before.is_good() {
+            self.last_good = Some(before);
+        }
+        true
+    }
+}

@@ -1,0 +1,222 @@
+//! One version of an IngressRoute by itself: what its fields mean before anything that they name is
+//! looked for.
+
+use std::sync::Arc;
+
+use ferrix_api::{
+    IngressRoute,
+    ingressroute::{self, IngressRouteSpec, RouteRule, ServiceRef},
+};
+use ferrix_table::{
+    rules::{HostPattern, Route},
+    services::Scheme,
+};
+use rustls_pki_types::ServerName;
+
+use crate::{
+    draft::{BackendReference, CertificateReference, Draft, DraftRule, EntryPointNames, Hosts},
+    field::Field,
+    names::shared,
+    objects::{self, Kind, ObjectName, Origin},
+    report::{Finding, Reason},
+};
+
+/// Compiles an IngressRoute by itself.
+pub(crate) fn draft(route: &IngressRoute, origin: Origin) -> Draft {
+    let (spec, metadata) = (&route.spec, &route.metadata);
+    let namespace = metadata.namespace.as_deref().unwrap_or("default");
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let mut found = Found::default();
+    let entry_points = entry_points(spec, &mut found);
+    let hosts = hosts(spec, &mut found);
+    let rules = rules(spec, namespace, &hosts, &mut found);
+    let tls = spec.tls.iter().map(|secret| CertificateReference {
+        field: Field::new("spec.tls", []),
+        secret: ObjectName::new(namespace, secret),
+        hosts: Arc::clone(&hosts),
+    });
+    let faults = found.faults.into_iter();
+    let created = metadata.creation_timestamp.as_ref();
+    Draft {
+        route: Arc::new(Route {
+            key: objects::key(Kind::IngressRoute, namespace, name),
+            generation: metadata.generation.unwrap_or_default(),
+            created: created.map(|time| time.0.as_second()),
+            state: Arc::default(),
+        }),
+        generation: metadata.generation,
+        class: spec.ingress_class_name.as_deref().map(shared),
+        entry_points,
+        certificates: tls.collect(),
+        hosts,
+        rules,
+        faults: faults.map(|fault| fault.located(&origin)).collect(),
+        notes: found.notes.into(),
+        origin,
+    }
+}
+
+/// What there is to say about a version by itself.
+#[derive(Default)]
+struct Found {
+    /// What makes it bad.
+    faults: Vec<Finding>,
+    notes: Vec<Finding>,
+}
+
+impl Found {
+    fn fault(&mut self, reason: Reason, field: impl Into<String>, message: impl Into<String>) {
+        self.faults.push(Finding::problem(reason, field, message));
+    }
+}
+
+fn entry_points(spec: &IngressRouteSpec, found: &mut Found) -> EntryPointNames {
+    match (&spec.entrypoint, &spec.entrypoints) {
+        (Some(_), Some(_)) => {
+            let message = "give `entrypoint` (one name) or `entrypoints` (a list), not both";
+            found.fault(Reason::InvalidSpec, "spec.entrypoints", message);
+            // Which is meant is not for us to guess.
+            EntryPointNames::Named(Box::default())
+        }
+        (Some(name), None) => {
+            let field = Field::new("spec.entrypoint", []);
+            EntryPointNames::Named([(field, shared(name))].into())
+        }
+        (None, Some(names)) if !names.is_empty() => {
+            let field = |place| Field::new("spec.entrypoints[]", [place]);
+            let names = names.iter().enumerate();
+            EntryPointNames::Named(names.map(|(at, name)| (field(at), shared(name))).collect())
+        }
+        (None, _) => EntryPointNames::Fitting,
+    }
+}
+
+fn hosts(spec: &IngressRouteSpec, found: &mut Found) -> Hosts {
+    let Some(host) = spec.route.host.as_deref() else {
+        return [HostPattern::Any].into();
+    };
+    match HostPattern::parse(host) {
+        Ok(host) => [host].into(),
+        Err(error) => {
+            let message = format!(
+                "`{host}` is no host: {error}; expected such as `example.com` or `*.example.com`"
+            );
+            found.fault(Reason::InvalidHost, "spec.route.host", message);
+            Hosts::default()
+        }
+    }
+}
+
+fn rules(
+    spec: &IngressRouteSpec,
+    namespace: &str,
+    hosts: &Hosts,
+    found: &mut Found,
+) -> Box<[DraftRule]> {
+    if spec.route.rules.is_empty() {
+        let message = "expected at least one rule";
+        found.fault(Reason::InvalidSpec, "spec.route.rules", message);
+    }
+    let mut rules = Vec::with_capacity(spec.route.rules.len());
+    for (position, written) in spec.route.rules.iter().enumerate() {
+        match rule(written, position, namespace, hosts) {
+            Ok(rule) => {
+                found.notes.extend(note(written, &rule));
+                rules.push(rule);
+            }
+            Err(fault) => found.faults.push(fault),
+        }
+    }
+    rules.into()
+}
+
+fn rule(
+    rule: &RouteRule,
+    position: usize,
+    namespace: &str,
+    hosts: &Hosts,
+) -> Result<DraftRule, Finding> {
+    let field = Field::new("spec.route.rules[]", [position]);
+    let refuse = |name: &str, message: &str| {
+        let field = format!("{field}{name}");
+        Err(Finding::problem(Reason::InvalidSpec, field, message))
+    };
+    let matches = match rule.matches.as_deref().map(ferrix_rule::Rule::parse) {
+        None => None,
+        Some(Ok(matches)) => Some(matches),
+        Some(Err(error)) => {
+            let (field, message) = (format!("{field}.matches"), error.to_string());
+            return Err(Finding::problem(Reason::InvalidRule, field, message));
+        }
+    };
+    let listed = match (&rule.service, rule.services.as_deref()) {
+        (Some(_), Some(_)) => {
+            return refuse("", "give `service` (one) or `services` (several), not both");
+        }
+        (None, None) => return refuse("", "expected `service` (one) or `services` (several)"),
+        (None, Some([])) => return refuse(".services", "expected at least one service"),
+        (Some(_), None) => false,
+        (None, Some(_)) => true,
+    };
+    let references = rule.service.iter().chain(rule.services.iter().flatten());
+    let references = references.enumerate().map(|(place, reference)| {
+        let field = match listed {
+            false => Field::new("spec.route.rules[].service", [position]),
+            true => Field::new("spec.route.rules[].services[]", [position, place]),
+        };
+        backend(reference, field, namespace)
+    });
+    let default_priority = || {
+        let matches = matches.as_ref();
+        matches.map_or(0, ferrix_rule::Rule::default_priority)
+    };
+    Ok(DraftRule {
+        field,
+        position: u32::try_from(position).unwrap_or(u32::MAX),
+        hosts: Arc::clone(hosts),
+        priority: rule.priority.unwrap_or_else(default_priority),
+        backends: references.collect::<Result<_, _>>()?,
+        matches,
+    })
+}
+
+fn backend(
+    reference: &ServiceRef,
+    field: Field,
+    namespace: &str,
+) -> Result<BackendReference, Finding> {
+    let server_name = reference.server_name.as_deref();
+    if let Some(name) = server_name
+        && ServerName::try_from(name).is_err()
+    {
+        let message = format!("`{name}` is no host name");
+        let field = format!("{field}.serverName");
+        return Err(Finding::problem(Reason::InvalidSpec, field, message));
+    }
+    let namespace = reference.namespace.as_deref().unwrap_or(namespace);
+    Ok(BackendReference {
+        field,
+        service: ObjectName::new(namespace, &reference.name),
+        weight: reference.weight,
+        port: reference.port.clone(),
+        scheme: reference.scheme.map(scheme),
+        server_name: server_name.map(Into::into),
+    })
+}
+
+fn scheme(written: ingressroute::Scheme) -> Scheme {
+    match written {
+        ingressroute::Scheme::Http => Scheme::Http,
+        ingressroute::Scheme::Https => Scheme::Https,
+        ingressroute::Scheme::H2c => Scheme::H2c,
+    }
+}
+
+/// What a rule says that has no effect.
+fn note(written: &RouteRule, rule: &DraftRule) -> Option<Finding> {
+    let only = written.service.as_ref()?;
+    let message = "has no effect: there is no other service to share with";
+    let field = format!("{}.service.weight", rule.field);
+    let note = Finding::warning(Reason::NoEffect, field, message);
+    only.weight.is_some_and(|it| it != 0).then_some(note)
+}

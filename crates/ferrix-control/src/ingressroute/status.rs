@@ -1,0 +1,98 @@
+//! What is told to the author of an IngressRoute.
+
+use std::{borrow::Cow, fmt::Write};
+
+use ferrix_api::ingressroute::IngressRouteStatus;
+use serde_json::Value;
+
+use crate::{
+    outcome::{Outcome, joined},
+    report::{Condition, ConditionType, Reason, Serving, Severity},
+    settings::Settings,
+    status::Status,
+};
+
+/// `Accepted`, `ResolvedRefs` and `Programmed`, in this order.
+pub(crate) fn conditions(outcome: &Outcome, settings: &Settings) -> Vec<Condition> {
+    vec![
+        accepted(outcome, settings),
+        resolved_refs(outcome),
+        programmed(outcome, settings),
+    ]
+}
+
+fn accepted(outcome: &Outcome, settings: &Settings) -> Condition {
+    let mut problems = outcome.problems(ConditionType::Accepted).peekable();
+    let Some(first) = problems.peek() else {
+        let warnings = outcome.findings.iter().filter(|finding| {
+            finding.severity == Severity::Warning && finding.reason.condition().is_none()
+        });
+        let mut message = Cow::Borrowed("The spec is accepted.");
+        for warning in warnings {
+            let _ = write!(message.to_mut(), "\nNote: {warning}");
+        }
+        return Condition::new(Reason::Accepted, true, message);
+    };
+    let reason = first.reason;
+    let mut message = joined(problems);
+    if !outcome.faults.is_empty() {
+        message.push('\n');
+        message.push_str(&outcome.what_serves(settings));
+    }
+    Condition::new(reason, false, message)
+}
+
+fn resolved_refs(outcome: &Outcome) -> Condition {
+    let mut problems = outcome.problems(ConditionType::ResolvedRefs).peekable();
+    let Some(first) = problems.peek() else {
+        let message = "Every object that the spec names was found.";
+        return Condition::new(Reason::ResolvedRefs, true, message);
+    };
+    let reason = first.reason;
+    let mut message = joined(problems);
+    if outcome.unresolved {
+        message.push_str("\nRequests that need it get 500.");
+    }
+    Condition::new(reason, false, message)
+}
+
+fn programmed(outcome: &Outcome, settings: &Settings) -> Condition {
+    let reason = match outcome.serving {
+        _ if outcome.shadowed == outcome.rules => Reason::NotProgrammed,
+        Serving::LastGood { .. } | Serving::Nothing => Reason::LastGoodServed,
+        Serving::Newest if outcome.left_out || !outcome.faults.is_empty() => {
+            Reason::PartlyProgrammed
+        }
+        Serving::Newest => Reason::Programmed,
+    };
+    let message = outcome.what_serves(settings);
+    Condition::new(reason, reason == Reason::Programmed, message)
+}
+
+/// The form that a status has in the object.
+pub(crate) fn write(status: &Status) -> Value {
+    let Status {
+        entry_points,
+        replicas,
+        conditions,
+    } = status.clone();
+    let status = IngressRouteStatus {
+        entry_points,
+        replicas,
+        conditions,
+    };
+    // Texts, lists and maps with texts for keys always have a form in JSON.
+    serde_json::to_value(status).unwrap_or_default()
+}
+
+/// The status that an object has. One that does not fit counts as none, so that it is replaced by
+/// one that does.
+pub(crate) fn read(status: &Value) -> Status {
+    let status = serde_json::from_value(status.clone());
+    let status: IngressRouteStatus = status.unwrap_or_default();
+    Status {
+        entry_points: status.entry_points,
+        replicas: status.replicas,
+        conditions: status.conditions,
+    }
+}

@@ -1,0 +1,49 @@
+//! The kinds that make rules, for those who handle any of them.
+
+use serde_json::Value;
+
+use crate::{
+    ingressroute,
+    objects::Kind,
+    outcome::Outcome,
+    report::{Condition, Entry},
+    settings::Settings,
+    status::Status,
+};
+
+/// What the file of a kind that makes rules offers about statuses.
+pub(crate) struct RuleKind {
+    conditions: fn(&Outcome, &Settings) -> Vec<Condition>,
+    /// The form that a status has in the object.
+    pub(crate) write_status: fn(&Status) -> Value,
+    /// The status that an object has. One that does not fit counts as none.
+    pub(crate) read_status: fn(&Value) -> Status,
+}
+
+/// A kind that makes rules; `None` for one that does not.
+pub(crate) fn of(kind: Kind) -> Option<RuleKind> {
+    match kind {
+        Kind::IngressRoute => Some(RuleKind {
+            conditions: ingressroute::status::conditions,
+            write_status: ingressroute::status::write,
+            read_status: ingressroute::status::read,
+        }),
+        Kind::EndpointSlice
+        | Kind::Namespace
+        | Kind::ReferenceGrant
+        | Kind::Secret
+        | Kind::Service => None,
+    }
+}
+
+/// Whether objects of a kind make rules, and are told in a status what became of them.
+pub(crate) fn makes_rules(kind: Kind) -> bool {
+    of(kind).is_some()
+}
+
+/// What the report says of an object that makes rules.
+pub(crate) fn entry(outcome: &Outcome, settings: &Settings) -> Entry {
+    let kind = of(outcome.key.kind).filter(|_| !outcome.not_ours);
+    let conditions = kind.map(|kind| (kind.conditions)(outcome, settings));
+    outcome.entry(settings, conditions.unwrap_or_default())
+}

@@ -1,0 +1,171 @@
+//! What became of an object that makes rules: the facts that its conditions and its entry in the
+//! report are made from, whatever its kind.
+
+use std::{borrow::Cow, fmt::Write, sync::Arc};
+
+use ferrix_table::ids::EntryPointIndex;
+
+use crate::{
+    document::DecodeError,
+    draft::Draft,
+    entry_points,
+    objects::{Key, Origin},
+    report::{Condition, ConditionType, Entry, Finding, Serving, Severity},
+    settings::Settings,
+};
+
+/// The longest message of a condition, which the API server bounds at 32 KiB.
+const MAX_MESSAGE: usize = 8 * 1024;
+
+/// What became of an object that makes rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) key: Key,
+    /// Where the newest version comes from.
+    pub(crate) origin: Origin,
+    /// The generation of the newest version.
+    pub(crate) observed_generation: Option<i64>,
+    /// Which version serves, if it has any rules.
+    pub(crate) serving: Serving,
+    /// How many rules it has in the table.
+    pub(crate) rules: usize,
+    /// How many of those never serve.
+    pub(crate) shadowed: usize,
+    /// Whether some of them forward nowhere.
+    pub(crate) unresolved: bool,
+    /// Every entry point that some of them are served on.
+    pub(crate) entry_points: Box<[EntryPointIndex]>,
+    /// Whether something was asked for that is not done.
+    pub(crate) left_out: bool,
+    /// Problems of a newest version that does not serve, or serves only in part.
+    pub(crate) faults: Box<[Finding]>,
+    /// What there is to say about the version that serves.
+    pub(crate) findings: Vec<Finding>,
+    /// It is another installation's: nothing of it is served, and it gets no conditions.
+    pub(crate) not_ours: bool,
+}
+
+impl Outcome {
+    /// Nothing of a draft is served, and nothing is wrong.
+    pub(crate) fn nothing(draft: &Draft) -> Self {
+        Self {
+            key: draft.key().clone(),
+            origin: draft.origin.clone(),
+            observed_generation: draft.generation,
+            serving: Serving::Nothing,
+            rules: 0,
+            shadowed: 0,
+            unresolved: false,
+            entry_points: Box::default(),
+            left_out: false,
+            faults: Box::default(),
+            findings: Vec::new(),
+            not_ours: false,
+        }
+    }
+
+    /// The outcome of an object of which no version was ever decoded.
+    pub(crate) fn undecodable(key: &Key, origin: &Origin, error: &DecodeError) -> Self {
+        Self {
+            observed_generation: error.generation,
+            faults: rejections(origin, error),
+            ..Self::nothing(&Draft::undecodable(key, origin.clone()))
+        }
+    }
+
+    /// Adds a finding about the version that serves.
+    pub(crate) fn remark(&mut self, finding: Finding) {
+        self.findings.push(match self.serving {
+            Serving::Newest => finding.located(&self.origin),
+            // The lines are those of another version.
+            Serving::LastGood { .. } | Serving::Nothing => finding,
+        });
+    }
+
+    /// What the report says of it, with the conditions of its kind.
+    pub(crate) fn entry(&self, settings: &Settings, conditions: Vec<Condition>) -> Entry {
+        let mut findings = [&*self.faults, &*self.findings].concat();
+        // Stable: among equals, the order of the spec.
+        findings.sort_by_key(|finding| finding.severity);
+        let observed_generation = self.observed_generation;
+        let conditions = conditions.into_iter().map(|condition| Condition {
+            observed_generation,
+            ..condition
+        });
+        let serves = self.rules > 0;
+        Entry {
+            key: self.key.clone(),
+            origin: self.origin.clone(),
+            observed_generation,
+            serving: match serves {
+                true => self.serving,
+                false => Serving::Nothing,
+            },
+            entry_points: match serves {
+                true => entry_points::each_name(settings, &self.entry_points)
+                    .map(str::to_owned)
+                    .collect(),
+                false => Arc::default(),
+            },
+            conditions: conditions.collect(),
+            findings,
+        }
+    }
+
+    /// The problems that make a condition false, the first first.
+    pub(crate) fn problems(&self, condition: ConditionType) -> impl Iterator<Item = &Finding> {
+        let findings = self.faults.iter().chain(&self.findings);
+        findings.filter(move |finding| {
+            finding.severity == Severity::Problem && finding.reason.condition() == Some(condition)
+        })
+    }
+
+    /// Which version is served, and where, for people.
+    pub(crate) fn what_serves(&self, settings: &Settings) -> Cow<'static, str> {
+        if self.rules == 0 {
+            return "Nothing of it is served.".into();
+        }
+        if self.shadowed == self.rules {
+            return "None of its rules ever serves: others come first.".into();
+        }
+        let names = entry_points::names(settings, &self.entry_points);
+        let message = match self.serving {
+            Serving::LastGood {
+                generation: Some(generation),
+            } => format!("The last good version, generation {generation}, is served on {names}."),
+            Serving::LastGood { generation: None } | Serving::Nothing => {
+                format!("The last good version is served on {names}.")
+            }
+            Serving::Newest if !self.faults.is_empty() => {
+                format!("What is good of it is served on {names}.")
+            }
+            Serving::Newest if self.left_out => format!("Part of it is served on {names}."),
+            Serving::Newest => format!("Served on {names}."),
+        };
+        message.into()
+    }
+}
+
+/// Why a version could not be decoded.
+pub(crate) fn rejections(origin: &Origin, error: &DecodeError) -> Box<[Finding]> {
+    error
+        .findings()
+        .map(|finding| finding.located(origin))
+        .collect()
+}
+
+/// Findings as the message of a condition.
+pub(crate) fn joined<'f>(findings: impl Iterator<Item = &'f Finding>) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        if text.len() > MAX_MESSAGE {
+            text.push_str("\n…");
+            break;
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let _ = write!(text, "{finding}");
+    }
+    text
+}

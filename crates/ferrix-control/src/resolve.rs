@@ -1,0 +1,351 @@
+//! A draft against the world: what it names is looked for, and its rules get their services.
+//!
+//! Done anew whenever anything changes that the draft names. Knows no kind: what is told to an author
+//! is in the file of the kind.
+
+use std::sync::Arc;
+
+use ferrix_table::{
+    ids::EntryPointIndex,
+    rules::{Action, HostPattern, Route, Rule, Split},
+};
+
+use crate::{
+    backend::{self, Backend, Backends},
+    draft::{CertificateReference, Draft, DraftRule, Hosts, Versions},
+    entry_points::{self, EntryPoints},
+    field::Field,
+    objects::{Key, Kind, ObjectName},
+    outcome::{self, Outcome},
+    referencegrant::Referrer,
+    report::{Finding, Reason, Serving},
+    secret::Parsed,
+    settings::Settings,
+    world::World,
+};
+
+/// What drafts are resolved against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'w> {
+    pub(crate) world: &'w World,
+    pub(crate) settings: &'w Settings,
+    /// Whether secure entry points have something to present without any route.
+    pub(crate) has_default_certificate: bool,
+}
+
+/// An object that makes rules, as far as the world has what it names. Its rules themselves are not
+/// kept here, as the table has them: see [`Resolved::new`].
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    /// The version that serves.
+    draft: Arc<Draft>,
+    pub(crate) outcome: Outcome,
+    /// Every reference of its rules to a backend.
+    backends: Box<[Arc<Backend>]>,
+    /// The certificates that it presents.
+    pub(crate) certificates: Box<[Presented]>,
+}
+
+/// A certificate that can be presented, and where that was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Presented {
+    pub(crate) field: Field,
+    pub(crate) hosts: Hosts,
+    pub(crate) parsed: Arc<Parsed>,
+    pub(crate) entry_points: Box<[EntryPointIndex]>,
+}
+
+/// A rule for one host, whose services have no place in the table yet.
+#[derive(Clone, Debug)]
+pub(crate) struct ResolvedRule {
+    position: u32,
+    host: HostPattern,
+    matches: Option<ferrix_rule::Rule>,
+    priority: i64,
+    entry_points: Box<[EntryPointIndex]>,
+    target: Target,
+}
+
+/// Where a rule forwards to: services with their weights, or nowhere, for this reason.
+type Target = Result<Vec<(Arc<Backend>, u32)>, String>;
+
+impl Resolved {
+    /// Resolves the version of an object that serves, and gives its rules. Says why the newest does
+    /// not, where it does not.
+    pub(crate) fn new(context: &Context<'_>, versions: &Versions) -> (Self, Vec<ResolvedRule>) {
+        let (newest, draft) = (&versions.newest, versions.serving());
+        let rejected = context.world.rejection(newest.key());
+        let (origin, observed_generation, faults) = match rejected {
+            Some((origin, error)) => (
+                origin,
+                error.generation.or(newest.generation),
+                outcome::rejections(origin, error),
+            ),
+            None => (&newest.origin, newest.generation, newest.faults.clone()),
+        };
+        let serving = match Arc::ptr_eq(draft, newest) && rejected.is_none() {
+            true => Serving::Newest,
+            false => Serving::LastGood {
+                generation: draft.generation,
+            },
+        };
+        let mut resolved = Self {
+            draft: Arc::clone(draft),
+            outcome: Outcome {
+                origin: origin.clone(),
+                observed_generation,
+                serving,
+                faults,
+                ..Outcome::nothing(draft)
+            },
+            backends: Box::default(),
+            certificates: Box::default(),
+        };
+        let mut rules = Vec::new();
+        if let Some(finding) = draft.finding_if_not_ours(context.settings) {
+            resolved.outcome.not_ours = true;
+            resolved.outcome.remark(finding);
+        } else if !draft.hosts.is_empty() {
+            rules = resolved.resolve(context, draft);
+        }
+        (resolved, rules)
+    }
+
+    fn resolve(&mut self, context: &Context<'_>, draft: &Draft) -> Vec<ResolvedRule> {
+        let mut findings = Vec::new();
+        let default = context.has_default_certificate;
+        let chosen = entry_points::choose(context.settings, default, draft, &mut findings);
+        let (presented, missing) = certificates(context, draft, &chosen, &mut findings);
+        let all = chosen.all();
+        let mut rules = Vec::with_capacity(draft.rules.len());
+        for rule in &draft.rules {
+            let target = target(context, draft.key(), rule, &mut findings);
+            for host in &*rule.hosts {
+                let mut add = |entry_points: &[EntryPointIndex], target: Target| {
+                    if !entry_points.is_empty() {
+                        rules.push(ResolvedRule {
+                            position: rule.position,
+                            host: host.clone(),
+                            matches: rule.matches.clone(),
+                            priority: rule.priority,
+                            entry_points: entry_points.into(),
+                            target,
+                        });
+                    }
+                };
+                match missing.iter().find(|(hosts, _)| hosts.contains(host)) {
+                    // The certificate is no concern of plain entry points.
+                    Some((_, reason)) => {
+                        add(&chosen.plain, target.clone());
+                        add(&chosen.secure, Err(reason.clone()));
+                    }
+                    None => add(&all, target.clone()),
+                }
+            }
+        }
+        findings.extend(draft.notes.iter().cloned());
+        self.backends = rules
+            .iter()
+            .flat_map(ResolvedRule::backends)
+            .cloned()
+            .collect();
+        self.certificates = presented.into();
+        let outcome = &mut self.outcome;
+        outcome.left_out = chosen.left_out;
+        outcome.entry_points = all;
+        outcome.rules = rules.len();
+        outcome.unresolved = rules.iter().any(|rule| rule.target.is_err());
+        for finding in findings {
+            outcome.remark(finding);
+        }
+        rules
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        self.draft.key()
+    }
+
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.draft.route
+    }
+
+    /// The Services that it names, whether they exist or not.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectName> {
+        self.draft.services()
+    }
+
+    /// The Secrets that it names, whether they exist or not.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &ObjectName> {
+        self.draft.secrets()
+    }
+
+    /// Every reference to a backend.
+    pub(crate) fn backends(&self) -> &[Arc<Backend>] {
+        &self.backends
+    }
+
+    /// The field of one of its rules in the table.
+    pub(crate) fn field_of(&self, rule: &Rule) -> Option<Field> {
+        self.draft.field_of(rule.position)
+    }
+
+    /// One of its rules in the table.
+    pub(crate) fn table_rule(&self, rule: ResolvedRule, backends: &Backends) -> Rule {
+        Rule {
+            route: Arc::clone(self.route()),
+            position: rule.position,
+            host: rule.host,
+            matches: rule.matches,
+            priority: rule.priority,
+            entry_points: rule.entry_points,
+            action: action(rule.target, backends),
+        }
+    }
+
+    /// Adds what only the whole table can tell.
+    pub(crate) fn conflict(&mut self, field: String, message: String) {
+        let finding = Finding::problem(Reason::Conflicted, field, message);
+        self.outcome.remark(finding);
+        self.outcome.left_out = true;
+    }
+
+    /// The same for a rule that never serves.
+    pub(crate) fn shadowed(&mut self, field: String, message: String) {
+        self.conflict(field, message);
+        self.outcome.shadowed += 1;
+    }
+}
+
+impl ResolvedRule {
+    fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        let backends = self.target.iter().flatten();
+        backends.map(|(backend, _)| backend)
+    }
+}
+
+fn action(target: Target, backends: &Backends) -> Action {
+    let services = match target {
+        Ok(services) => services,
+        Err(reason) => return Action::Unresolved(reason),
+    };
+    let share = |(backend, weight): &(Arc<Backend>, u32)| Some((backends.index(backend)?, *weight));
+    let shares: Vec<_> = services.iter().filter_map(share).collect();
+    Split::new(&shares).map_or(Action::Unavailable, Action::Forward)
+}
+
+/// The hosts whose certificate cannot be presented, and why.
+type Missing<'d> = (&'d Hosts, String);
+
+/// Looks for the certificates of a draft.
+fn certificates<'d>(
+    context: &Context<'_>,
+    draft: &'d Draft,
+    chosen: &EntryPoints,
+    findings: &mut Vec<Finding>,
+) -> (Vec<Presented>, Vec<Missing<'d>>) {
+    let (mut presented, mut missing) = (Vec::new(), Vec::new());
+    for reference in &draft.certificates {
+        if chosen.secure.is_empty() {
+            if !chosen.plain.is_empty() {
+                let names = entry_points::names(context.settings, &chosen.plain);
+                let message = format!("the certificate is not used: {names} serves plain HTTP");
+                let field = reference.field.to_string();
+                findings.push(Finding::warning(Reason::CertificateNotUsed, field, message));
+            }
+            continue;
+        }
+        match certificate(context, draft.key(), reference, findings) {
+            Ok(parsed) => presented.push(Presented {
+                field: reference.field,
+                hosts: Arc::clone(&reference.hosts),
+                parsed,
+                entry_points: chosen.secure.as_slice().into(),
+            }),
+            Err(finding) => {
+                missing.push((&reference.hosts, finding.message.clone()));
+                findings.push(finding);
+            }
+        }
+    }
+    (presented, missing)
+}
+
+fn certificate(
+    context: &Context<'_>,
+    from: &Key,
+    reference: &CertificateReference,
+    findings: &mut Vec<Finding>,
+) -> Result<Arc<Parsed>, Finding> {
+    let Context {
+        world, settings, ..
+    } = *context;
+    let (name, field) = (&reference.secret, reference.field);
+    let refuse = |reason, message| Finding::problem(reason, field.to_string(), message);
+    let Ok(state) = world.secret(settings, Referrer::Object(from), name) else {
+        let rejected = world.rejection(&name.key(Kind::Secret));
+        let message = match (rejected, world.withheld(&name.namespace)) {
+            (Some(_), _) => format!("Secret {name} cannot be read"),
+            (None, Some(reason)) => format!("Secret {name} cannot be seen: {reason}"),
+            (None, None) => format!("Secret {name} does not exist"),
+        };
+        return Err(refuse(Reason::SecretNotFound, message));
+    };
+    let parsed = state.serving().map_err(|fault| {
+        let message = format!("Secret {name} is of no use: {fault}");
+        refuse(Reason::InvalidCertificate, message)
+    })?;
+    for host in reference.hosts.iter().filter(|host| !parsed.is_for(host)) {
+        let message =
+            format!("the certificate of Secret {name} is not for {host}: clients refuse it");
+        let reason = Reason::CertificateForOtherNames;
+        findings.push(Finding::warning(reason, field.to_string(), message));
+    }
+    for finding in state.findings(world.now()) {
+        let message = format!("Secret {name}: {}", finding.message);
+        findings.push(Finding {
+            field: field.to_string(),
+            message,
+            ..finding
+        });
+    }
+    Ok(Arc::clone(parsed))
+}
+
+/// Finds the services of a rule, or says why one cannot be found.
+fn target(
+    context: &Context<'_>,
+    from: &Key,
+    rule: &DraftRule,
+    findings: &mut Vec<Finding>,
+) -> Target {
+    let mut backends = Vec::with_capacity(rule.backends.len());
+    let mut unresolved: Option<String> = None;
+    for reference in &rule.backends {
+        match backend::resolve(context.world, context.settings, from, reference) {
+            Ok(backend) => {
+                if backend::ignores_server_name(reference, &backend) {
+                    let message = "has no effect: only `https` asks for a name";
+                    let field = format!("{}.serverName", reference.field);
+                    findings.push(Finding::warning(Reason::NoEffect, field, message));
+                }
+                backends.push((Arc::new(backend), reference.weight.unwrap_or(1)));
+            }
+            Err(finding) => {
+                // A service that gets no requests need not be there yet.
+                if reference.weight != Some(0) {
+                    unresolved.get_or_insert_with(|| finding.message.clone());
+                }
+                findings.push(finding);
+            }
+        }
+    }
+    if let Some(reason) = unresolved {
+        return Err(reason);
+    }
+    if backends.iter().all(|(_, weight)| *weight == 0) {
+        let message = "no service has a weight: requests get 503";
+        let field = rule.field.to_string();
+        findings.push(Finding::warning(Reason::NoEndpoints, field, message));
+    }
+    Ok(backends)
+}
