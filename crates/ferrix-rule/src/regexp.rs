@@ -83,6 +83,10 @@ pub(crate) enum ErrorKind {
     Engine(String),
 }
 
+fn error(at: usize, kind: ErrorKind) -> Error {
+    Error { at, kind }
+}
+
 impl ErrorKind {
     pub(crate) fn help(&self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use regex::RegexBuilder;
 
-use super::{Error, ErrorKind, translate::error};
+use super::{Error, ErrorKind, error};
 
 /// The class at the front of a text, which begins with `[`; and its length there.
 pub(super) fn bracketed(text: &str) -> Result<(String, usize), Error> {

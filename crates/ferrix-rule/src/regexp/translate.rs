@@ -9,7 +9,7 @@
 //! repetition, and `{,n}` is none; flags in the middle reach to the end of their group; `\Q…\E`,
 //! `\C`, octal escapes and `\z` exist or not.
 
-use super::{Error, ErrorKind, class};
+use super::{Error, ErrorKind, class, error};
 
 /// How deep groups may nest.
 pub(super) const MAX_DEPTH: usize = 100;
@@ -352,10 +352,6 @@ fn count(digits: &str) -> Option<u32> {
     let number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let canonical = digits.len() == 1 || !digits.starts_with('0');
     (number && canonical).then(|| digits.parse().unwrap_or(u32::MAX))
-}
-
-pub(super) fn error(at: usize, kind: ErrorKind) -> Error {
-    Error { at, kind }
 }
 
 impl Error {
