@@ -162,10 +162,7 @@ fn not_found(world: &World, from: &Key, reference: &BackendReference, refused: R
     let (reason, message) = match refused {
         Refused::Missing => (
             Reason::ServiceNotFound,
-            match world.rejection(&name.key(Kind::Service)) {
-                Some(_) => format!("Service {name} cannot be read"),
-                None => format!("Service {name} does not exist"),
-            },
+            why_missing(world, Kind::Service, name),
         ),
         Refused::Unwatched => (
             Reason::ServiceNotFound,
@@ -175,12 +172,27 @@ fn not_found(world: &World, from: &Key, reference: &BackendReference, refused: R
             Reason::NotPermitted,
             format!(
                 "Service {name} is in another namespace, and no ReferenceGrant there lets {}s of \
-                 namespace {} refer to it",
-                from.kind, from.namespace
+                 namespace {} refer to it{}",
+                from.kind,
+                from.namespace,
+                match world.withheld(Kind::ReferenceGrant, &name.namespace) {
+                    Some(reason) => format!("; ReferenceGrants cannot be seen: {reason}"),
+                    None => String::new(),
+                }
             ),
         ),
     };
     Finding::problem(reason, reference.field.to_string(), message)
+}
+
+/// Why there is no object of this name.
+pub(crate) fn why_missing(world: &World, kind: Kind, name: &ObjectName) -> String {
+    let rejection = world.rejection(&name.key(kind));
+    match (rejection, world.withheld(kind, &name.namespace)) {
+        (Some(_), _) => format!("{kind} {name} cannot be read"),
+        (None, Some(reason)) => format!("{kind} {name} cannot be seen: {reason}"),
+        (None, None) => format!("{kind} {name} does not exist"),
+    }
 }
 
 fn port<'s>(

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  watch     one kind in one namespace, or in all: events to changes, whatever happens to the API server
+//!  health    how long a watch pauses after failures, and what it says of them
 //!  source    all watches into one compiler; which namespaces' Secrets are needed
 //!  leases    the Leases of this installation, as all replicas see them
 //!  election  which replica writes
@@ -29,6 +30,7 @@ use tokio::{
 use crate::{compiler::Compiler, report::Report, settings::Settings};
 
 mod election;
+mod health;
 mod leases;
 mod ledger;
 mod progress;

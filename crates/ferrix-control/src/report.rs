@@ -196,6 +196,8 @@ reasons! {
     UnknownProtocol,
     /// A field that has no effect here.
     NoEffect,
+    /// Objects that are served can no longer be seen: what was seen last serves on.
+    NoLongerSeen,
     /// The object belongs to someone else: another class, or a namespace that is not watched.
     NotOurs,
     /// The same object is in two places.
@@ -228,6 +230,7 @@ impl Reason {
             | UnknownField
             | UnknownProtocol
             | NoEffect
+            | NoLongerSeen
             | NotOurs
             | Duplicate
             | Unreadable

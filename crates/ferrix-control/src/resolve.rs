@@ -3,7 +3,7 @@
 //! Done anew whenever anything changes that the draft names. Knows no kind: what is told to an author
 //! is in the file of the kind.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ferrix_table::{
     ids::EntryPointIndex,
@@ -144,6 +144,7 @@ impl Resolved {
             }
         }
         findings.extend(draft.notes.iter().cloned());
+        findings.extend(all_no_longer_seen(context.world, draft));
         self.backends = rules
             .iter()
             .flat_map(ResolvedRule::backends)
@@ -282,12 +283,7 @@ fn certificate(
     let (name, field) = (&reference.secret, reference.field);
     let refuse = |reason, message| Finding::problem(reason, field.to_string(), message);
     let Ok(state) = world.secret(settings, Referrer::Object(from), name) else {
-        let rejected = world.rejection(&name.key(Kind::Secret));
-        let message = match (rejected, world.withheld(&name.namespace)) {
-            (Some(_), _) => format!("Secret {name} cannot be read"),
-            (None, Some(reason)) => format!("Secret {name} cannot be seen: {reason}"),
-            (None, None) => format!("Secret {name} does not exist"),
-        };
+        let message = backend::why_missing(world, Kind::Secret, name);
         return Err(refuse(Reason::SecretNotFound, message));
     };
     let parsed = state.serving().map_err(|fault| {
@@ -300,6 +296,7 @@ fn certificate(
         let reason = Reason::CertificateForOtherNames;
         findings.push(Finding::warning(reason, field.to_string(), message));
     }
+    findings.extend(no_longer_seen(world, Kind::Secret, &name.namespace));
     for finding in state.findings(world.now()) {
         let message = format!("Secret {name}: {}", finding.message);
         findings.push(Finding {
@@ -309,6 +306,30 @@ fn certificate(
         });
     }
     Ok(Arc::clone(parsed))
+}
+
+/// What of all that serves a draft can no longer be seen, but for Secrets, which may not be there.
+fn all_no_longer_seen(world: &World, draft: &Draft) -> Vec<Finding> {
+    let own = &draft.key().namespace;
+    let mut needed = BTreeSet::from([(draft.key().kind, own)]);
+    for ObjectName { namespace, .. } in draft.services() {
+        needed.extend([(Kind::Service, namespace), (Kind::EndpointSlice, namespace)]);
+        if namespace != own {
+            needed.insert((Kind::ReferenceGrant, namespace));
+        }
+    }
+    let needed = needed.into_iter();
+    let findings = needed.filter_map(|(kind, namespace)| no_longer_seen(world, kind, namespace));
+    findings.collect()
+}
+
+fn no_longer_seen(world: &World, kind: Kind, namespace: &Arc<str>) -> Option<Finding> {
+    let reason = world.withheld(kind, namespace)?;
+    let message = format!(
+        "{kind}s of namespace {namespace} can no longer be seen, and what was seen last serves on: \
+         {reason}"
+    );
+    Some(Finding::warning(Reason::NoLongerSeen, "", message))
 }
 
 /// Finds the services of a rule, or says why one cannot be found.

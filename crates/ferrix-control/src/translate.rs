@@ -165,7 +165,7 @@ impl Translation {
     /// The routes that changed, or name what changed.
     fn routes_to_resolve(&self, context: &Context<'_>, effect: &Effect) -> BTreeSet<Key> {
         let mut routes = BTreeSet::new();
-        if context.has_default_certificate != self.has_default_certificate {
+        if effect.sight || context.has_default_certificate != self.has_default_certificate {
             routes.extend(self.routes.keys().cloned());
         }
         for key in &effect.objects {

@@ -36,8 +36,8 @@ pub struct World {
     secrets: HashMap<ObjectName, Stored<SecretState>>,
     grants: Grants,
     namespaces: BTreeSet<Arc<str>>,
-    /// Namespaces of which the Secrets cannot be seen, and why.
-    withheld: BTreeMap<Arc<str>, String>,
+    /// Kinds that cannot be seen, in a namespace or (`None`) in all, and why.
+    withheld: BTreeMap<(Kind, Option<Arc<str>>), String>,
     /// Objects whose newest version could not be decoded.
     rejected: BTreeMap<Key, (Origin, DecodeError)>,
     /// What was found about files rather than objects.
@@ -88,10 +88,13 @@ pub enum Change {
         /// What there is to say.
         findings: Vec<Finding>,
     },
-    /// The Secrets of a namespace cannot be seen, for this reason; or they can again.
+    /// Objects of a kind cannot be seen, for this reason; or they can again. Those that were seen
+    /// stay.
     Withhold {
-        /// The namespace.
-        namespace: Arc<str>,
+        /// The kind.
+        kind: Kind,
+        /// The namespace; `None`: all.
+        namespace: Option<Arc<str>>,
         /// Why, and what to do.
         reason: Option<String>,
     },
@@ -106,6 +109,8 @@ pub struct Effect {
     pub(crate) endpoints: BTreeSet<ObjectName>,
     /// Whether files are, of which something was found.
     pub(crate) remarks: bool,
+    /// Whether kinds can or cannot be seen that could not or could before.
+    pub(crate) sight: bool,
 }
 
 impl Effect {
@@ -129,6 +134,7 @@ impl Effect {
         self.objects.extend(other.objects);
         self.endpoints.extend(other.endpoints);
         self.remarks |= other.remarks;
+        self.sight |= other.sight;
         self
     }
 }
@@ -174,6 +180,7 @@ impl World {
             // The others follow from what routes name.
             endpoints: BTreeSet::new(),
             remarks: true,
+            sight: true,
         }
     }
 
@@ -188,7 +195,11 @@ impl World {
             Change::Remove(key) => self.remove(&key),
             Change::Reject { key, origin, error } => self.reject(key, origin, error),
             Change::Remark { path, findings } => self.remark(path, findings),
-            Change::Withhold { namespace, reason } => self.withhold(namespace, reason),
+            Change::Withhold {
+                kind,
+                namespace,
+                reason,
+            } => self.withhold(kind, namespace, reason),
         }
     }
 
@@ -253,19 +264,40 @@ impl World {
         Effect::on_if(before != Some(rejection), key)
     }
 
-    /// Takes note of why the Secrets of a namespace cannot be seen. Those that were seen stay.
-    pub fn withhold(&mut self, namespace: Arc<str>, reason: Option<String>) -> Effect {
-        let key = objects::key(Kind::Namespace, "", &namespace);
+    /// Takes note of why objects of a kind cannot be seen, in a namespace or in all. Those that were
+    /// seen stay.
+    pub fn withhold(
+        &mut self,
+        kind: Kind,
+        namespace: Option<Arc<str>>,
+        reason: Option<String>,
+    ) -> Effect {
+        let scope = (kind, namespace);
         let before = match reason.clone() {
-            None => self.withheld.remove(&namespace),
-            Some(reason) => self.withheld.insert(namespace, reason),
+            None => self.withheld.remove(&scope),
+            Some(reason) => self.withheld.insert(scope.clone(), reason),
         };
-        Effect::on_if(before != reason, key)
+        match (scope, before != reason) {
+            (_, false) => Effect::default(),
+            // One such namespace after the other is the rule at the start.
+            ((Kind::Secret, Some(namespace)), true) => {
+                Effect::on(objects::key(Kind::Namespace, "", &namespace))
+            }
+            (_, true) => Effect {
+                sight: true,
+                ..Effect::default()
+            },
+        }
     }
 
-    /// Why the Secrets of a namespace cannot be seen, where they cannot.
-    pub(crate) fn withheld(&self, namespace: &str) -> Option<&str> {
-        self.withheld.get(namespace).map(String::as_str)
+    /// Why objects of a kind cannot be seen in a namespace, where they cannot.
+    pub(crate) fn withheld(&self, kind: Kind, namespace: &Arc<str>) -> Option<&str> {
+        if self.withheld.is_empty() {
+            return None;
+        }
+        let here = self.withheld.get(&(kind, Some(Arc::clone(namespace))));
+        let reason = here.or_else(|| self.withheld.get(&(kind, None)));
+        reason.map(String::as_str)
     }
 
     /// Takes note of what was found about a file; nothing forgets the file.

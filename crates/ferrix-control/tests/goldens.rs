@@ -7,6 +7,7 @@
 //! ---
 //! # Then            (optional, any number of times: what is applied next)
 //! # Delete: KIND NAMESPACE/NAME
+//! # Withhold: KIND [NAMESPACE]
 //! OBJECTS
 //! ---
 //! # Output
@@ -87,6 +88,17 @@ fn run(path: &Path, input: &str) -> String {
             .filter_map(|line| line.strip_prefix("# Delete: "))
         {
             world.take(Change::Remove(parse_key(key)));
+        }
+        for scope in part
+            .lines()
+            .filter_map(|line| line.strip_prefix("# Withhold: "))
+        {
+            let (kind, namespace) = scope.split_once(' ').unwrap_or((scope, ""));
+            world.take(Change::Withhold {
+                kind: parse_kind(kind),
+                namespace: (!namespace.is_empty()).then(|| namespace.into()),
+                reason: Some(format!("Ferrix may not list {kind}s")),
+            });
         }
         // Lines count from the start of the file.
         let blank = "\n".repeat(line);
@@ -200,11 +212,12 @@ fn settings(input: &str) -> Settings {
 fn parse_key(text: &str) -> Key {
     let (kind, name) = text.split_once(' ').expect("KIND NAMESPACE/NAME");
     let (namespace, name) = name.split_once('/').expect("NAMESPACE/NAME");
-    let kind = Kind::ALL
-        .into_iter()
-        .find(|it| it.as_str() == kind)
-        .expect("a kind");
-    Key::new(kind, namespace, name)
+    Key::new(parse_kind(kind), namespace, name)
+}
+
+fn parse_kind(name: &str) -> Kind {
+    let mut kinds = Kind::ALL.into_iter();
+    kinds.find(|it| it.as_str() == name).expect("a kind")
 }
 
 /// Every reason that a condition or a finding can have is shown by some case, or is one that only

@@ -342,6 +342,12 @@ enum Step {
     Reject(Spec),
     /// Something about a file, or nothing any more.
     Remark(bool),
+    /// A kind cannot be seen, or can again; in all namespaces, or in that of the object.
+    Withhold {
+        spec: Spec,
+        everywhere: bool,
+        there: bool,
+    },
 }
 
 impl Step {
@@ -367,6 +373,18 @@ impl Step {
                 path: std::path::Path::new("file").into(),
                 findings: there.then(finding).into_iter().collect(),
             },
+            Self::Withhold {
+                spec,
+                everywhere,
+                there,
+            } => {
+                let key = spec.object().key();
+                Change::Withhold {
+                    kind: key.kind,
+                    namespace: (!everywhere).then_some(key.namespace),
+                    reason: there.then(|| "forbidden".to_owned()),
+                }
+            }
         }
     }
 }
@@ -388,6 +406,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => spec().prop_map(Step::Remove),
         2 => spec().prop_map(Step::Reject),
         1 => any::<bool>().prop_map(Step::Remark),
+        2 => (spec(), any::<bool>(), any::<bool>()).prop_map(|(spec, everywhere, there)| {
+            Step::Withhold { spec, everywhere, there }
+        }),
     ]
 }
 

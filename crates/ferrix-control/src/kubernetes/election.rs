@@ -19,8 +19,8 @@ use tracing::{debug, info, warn};
 
 use super::{
     Identity,
+    health::jittered,
     leases::{self, INSTALLATION, Leases, Observed},
-    watch_kind::jittered,
 };
 
 /// Without a sign of life for so long, a holder is taken for dead.

@@ -11,15 +11,16 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    runtime::{
-        WatchStreamExt,
-        watcher::{Config, Event, watcher},
-    },
+    runtime::watcher::{Config, Event, watcher},
 };
 use tokio::sync::watch::Sender;
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::{Identity, progress::Progress, watch_kind::Pauses};
+use super::{
+    Identity,
+    health::{Health, LONGEST_PAUSE, jittered},
+    progress::Progress,
+};
 
 /// On every Lease of an installation: its name.
 pub(super) const INSTALLATION: &str = "ferrix.com/installation";
@@ -68,17 +69,22 @@ impl Observed {
 pub(super) async fn follow(client: Client, identity: Arc<Identity>, leases: Sender<Arc<Leases>>) {
     let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
     let ours = format!("{INSTALLATION}={}", identity.installation);
-    let stream = watcher(api, Config::default().labels(&ours)).backoff(Pauses::default());
+    let stream = watcher(api, Config::default().labels(&ours));
     pin_mut!(stream);
     let mut listed = BTreeMap::new();
-    let mut told = false;
+    let mut health = Health::default();
     while let Some(event) = stream.next().await {
+        if let Ok(event) = &event {
+            health.came(event);
+        }
+        if health.has_news() {
+            info!("Leases can be watched again");
+        }
         let named = |lease: Lease| (lease.name_any().into(), Observed::new(lease));
         match event {
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(lease)) => listed.extend([named(lease)]),
             Ok(Event::InitDone) => {
-                told = false;
                 let listed = std::mem::take(&mut listed);
                 leases.send_modify(|leases| *leases = Arc::new(Some(listed)));
             }
@@ -91,11 +97,13 @@ pub(super) async fn follow(client: Client, identity: Arc<Identity>, leases: Send
                     leases.remove(&*lease.name_any());
                 }
             }),
-            Err(error) if !told => {
-                told = true;
-                warn!(%error, "Leases cannot be watched: no status is written until they can");
+            Err(error) => {
+                let failed = health.failed(LONGEST_PAUSE);
+                if health.is_new() {
+                    warn!(%error, "Leases cannot be watched: no status is written until they can");
+                }
+                tokio::time::sleep(jittered(failed.pause)).await;
             }
-            Err(_) => {}
         }
     }
 }

@@ -12,9 +12,9 @@ use tracing::warn;
 
 use super::{
     Identity,
+    health::jittered,
     leases::{self, INSTALLATION, PROGRESS},
     progress::Progress,
-    watch_kind::jittered,
 };
 
 /// Progress is told at once, and then no more often than this.

@@ -114,7 +114,7 @@ impl Source {
         }
     }
 
-    fn watch_all(&mut self) {
+    pub(super) fn watch_all(&mut self) {
         let scoped: Vec<Option<Arc<str>>> = match namespaces(&self.settings) {
             None => vec![None],
             Some(namespaces) => {
@@ -177,7 +177,9 @@ impl Source {
                 watch.abort();
             }
             self.pending.remove(&scope);
-            let gone = self.known(&scope, &HashSet::new());
+            self.refused.remove(&scope);
+            let mut gone = self.known(&scope, &HashSet::new());
+            gone.push(scope.withheld(None));
             log(self.compiler.apply(gone));
         }
         for namespace in needed {
@@ -188,7 +190,7 @@ impl Source {
         }
     }
 
-    fn take(&mut self, messages: Vec<Message>) {
+    pub(super) fn take(&mut self, messages: Vec<Message>) {
         let mut changes = Vec::new();
         let mut seen = Vec::new();
         let mut progress = Progress::default();
@@ -206,12 +208,9 @@ impl Source {
                 }
                 Message::Listed(scope, items) => {
                     self.pending.remove(&scope);
-                    self.refused.remove(&scope);
-                    if let (Kind::Secret, Some(namespace)) = (scope.kind, &scope.namespace) {
-                        changes.push(Change::Withhold {
-                            namespace: Arc::clone(namespace),
-                            reason: None,
-                        });
+                    if self.refused.remove(&scope).is_some() {
+                        info!(%scope, "the API server shows it");
+                        changes.push(scope.withheld(None));
                     }
                     let version = items.iter().map(|item| item.version).max().unwrap_or(0);
                     let keys = items.iter().map(|item| item.key.clone()).collect();
@@ -262,36 +261,29 @@ impl Source {
         self.proceed(&progress);
     }
 
-    /// The API server refuses a watch. The first table does not wait for it where routes work
-    /// without what it would show: grants where there are no ReferenceGrants, and Secrets, whose
-    /// absence the routes that name them tell.
+    /// The API server refuses a watch. What it showed stays, and what it serves says so. The first
+    /// table does not wait for it where routes work without what it would show: where there are no
+    /// ReferenceGrants, nothing is granted, and routes tell of Secrets that they miss.
     fn refused(&mut self, scope: Scope, refusal: Refusal, changes: &mut Vec<Change>) {
-        let news = self.refused.insert(scope.clone(), refusal) != Some(refusal);
-        match (scope.kind, refusal) {
-            (Kind::ReferenceGrant, Refusal::NotInstalled) => {
-                if news {
-                    info!("the API server does not know ReferenceGrant: none is granted");
-                }
-                changes.extend(self.known(&scope, &HashSet::new()));
-                self.pending.remove(&scope);
-            }
-            (Kind::IngressRoute, Refusal::NotInstalled) if news => error!(
-                "the API server does not know IngressRoute; install it with: \
-                 ferrix crds | kubectl apply --server-side -f -"
-            ),
-            (_, Refusal::NotInstalled) if news => error!(%scope, "the API server has no such kind"),
-            (_, Refusal::Forbidden) => {
-                if news {
-                    error!(%scope, "this service account may not list and watch it");
-                }
-                // What needs them says so, the rest works.
-                if let (Kind::Secret, Some(namespace)) = (scope.kind, &scope.namespace) {
-                    changes.push(withhold(namespace));
-                    self.pending.remove(&scope);
-                }
-            }
-            (_, Refusal::NotInstalled) => {}
+        let listed = !self.pending.contains(&scope);
+        let optional = match refusal {
+            Refusal::NotInstalled => scope.kind == Kind::ReferenceGrant,
+            Refusal::Forbidden => scope.kind == Kind::Secret && scope.namespace.is_some(),
+        };
+        if optional {
+            self.pending.remove(&scope);
         }
+        let nothing_to_see = optional && refusal == Refusal::NotInstalled && !listed;
+        if self.refused.insert(scope.clone(), refusal) == Some(refusal) {
+            return;
+        }
+        if nothing_to_see {
+            info!("the API server does not know ReferenceGrant: none is granted");
+            return;
+        }
+        let reason = refusal.reason(&scope);
+        error!(%scope, reason, "the API server refuses to show it; what was seen stays");
+        changes.push(scope.withheld(Some(reason)));
     }
 
     /// Removals of all that the world has of a scope, but for `kept`.
@@ -346,16 +338,43 @@ fn take_item(item: Item, changes: &mut Vec<Change>, routes: &mut Vec<RouteSeen>)
     changes.push(item.change);
 }
 
-/// In the words of `deploy/ferrix.yaml`; a chart's release has names of its own.
-fn withhold(namespace: &Arc<str>) -> Change {
-    let reason = format!(
-        "Ferrix may not list the Secrets of namespace {namespace}; allow it with \
-         `kubectl -n {namespace} create rolebinding ferrix-secrets --clusterrole=ferrix-secrets \
-         --serviceaccount=ferrix:ferrix`, or the names of your installation"
-    );
-    Change::Withhold {
-        namespace: Arc::clone(namespace),
-        reason: Some(reason),
+impl Scope {
+    /// That it cannot be seen, for this reason, or that it can.
+    fn withheld(&self, reason: Option<String>) -> Change {
+        Change::Withhold {
+            kind: self.kind,
+            namespace: self.namespace.clone(),
+            reason,
+        }
+    }
+}
+
+impl Refusal {
+    /// Why, and what to do. In the words of `deploy/ferrix.yaml`; a chart's release has names of its
+    /// own.
+    fn reason(self, scope: &Scope) -> String {
+        let Scope { kind, namespace } = scope;
+        match (self, kind, namespace) {
+            (Self::NotInstalled, Kind::IngressRoute, _) => {
+                "the API server does not know IngressRoute; install it with \
+                 `ferrix crds | kubectl apply --server-side -f -`"
+                    .to_owned()
+            }
+            (Self::NotInstalled, ..) => format!("the API server does not know {kind}"),
+            (Self::Forbidden, Kind::Secret, Some(namespace)) => format!(
+                "Ferrix may not list the Secrets of namespace {namespace}; allow it with \
+                 `kubectl -n {namespace} create rolebinding ferrix-secrets \
+                 --clusterrole=ferrix-secrets --serviceaccount=ferrix:ferrix`, or the names of your \
+                 installation"
+            ),
+            (Self::Forbidden, _, None) => {
+                format!("Ferrix may not list and watch {kind}s; its ClusterRole must allow both")
+            }
+            (Self::Forbidden, _, Some(namespace)) => format!(
+                "Ferrix may not list and watch {kind}s of namespace {namespace}; its Role there \
+                 must allow both"
+            ),
+        }
     }
 }
 

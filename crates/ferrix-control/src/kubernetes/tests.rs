@@ -12,7 +12,10 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tower::service_fn;
 
-use super::*;
+use super::{
+    watch_kind::{Message, Refusal, Scope},
+    *,
+};
 use crate::{
     objects::{self, Kind},
     report::Reason,
@@ -289,4 +292,195 @@ async fn what_becomes_of_a_status_that_is_not_taken() {
         assert_eq!(sent.1, expected, "{code}");
         script.bodies().await;
     }
+}
+
+/// Runs a watch over Services against a script until the API server refuses. What was told, and why
+/// it ended.
+async fn refused(script: &Script) -> (Vec<Message>, Option<Refusal>) {
+    let scope = Scope {
+        kind: Kind::Service,
+        namespace: None,
+    };
+    let (sink, mut inbox) = tokio::sync::mpsc::channel(16);
+    let api = watch_kind::api(&script.client(), &scope, "v1");
+    let mut health = health::Health::default();
+    let watch = watch_kind::watch(api, &scope, "v1", &mut health, &sink);
+    let refusal = tokio::time::timeout(Duration::from_secs(15), watch).await;
+    drop(sink);
+    let mut told = Vec::new();
+    while let Some(message) = inbox.recv().await {
+        told.push(message);
+    }
+    (told, refusal.expect("in time"))
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_list_tells_nothing_of_objects() {
+    const SERVICES: &str = "GET /api/v1/services";
+
+    let list = || {
+        let service = json!({"metadata": {"name": "api", "namespace": "default"}});
+        let list = json!({
+            "apiVersion": "v1", "kind": "ServiceList",
+            "metadata": {"resourceVersion": "7"}, "items": [service],
+        });
+        scene(SERVICES, 200, list)
+    };
+    // The watch ends because too much has happened meanwhile.
+    let gone = || {
+        scene(
+            SERVICES,
+            200,
+            json!({"type": "ERROR", "object": failure(410)}),
+        )
+    };
+    let refusals = [(404, Refusal::NotInstalled), (403, Refusal::Forbidden)];
+    for (code, expected) in refusals {
+        let no = || scene(SERVICES, code, failure(code));
+        for script in [vec![list(), gone(), no()], vec![list(), no()]] {
+            let script = Script::new(script);
+            let (told, refusal) = refused(&script).await;
+            assert_eq!(refusal, Some(expected));
+            script.bodies().await;
+            assert!(matches!(&*told, [Message::Listed(_, items)] if items.len() == 1));
+        }
+    }
+}
+
+/// A source whose client is never answered, with all that it needs to serve one route.
+struct Served {
+    source: source::Source,
+    reader: ferrix_table::Reader,
+    reports: Receiver<Arc<Report>>,
+}
+
+impl Served {
+    fn new() -> Self {
+        let client = Client::new(
+            service_fn(|_: Request<Body>| {
+                std::future::pending::<Result<Response<Body>, kube::Error>>()
+            }),
+            "default",
+        );
+        let (publisher, reader) = ferrix_table::publish::channel();
+        let entry_point = ferrix_table::table::EntryPoint {
+            name: "web".to_owned(),
+            secure: false,
+        };
+        let settings = Settings::new(vec![entry_point]);
+        let compiler = Compiler::new(settings.clone(), publisher);
+        let reports = compiler.reports();
+        let (mut source, ..) = source::Source::new(client, Secrets::Namespaces, settings, compiler);
+        source.watch_all();
+        let mut served = Self {
+            source,
+            reader,
+            reports,
+        };
+        for kind in Kind::ALL {
+            if kind != Kind::Secret {
+                served.listed(kind);
+            }
+        }
+        served
+    }
+
+    fn scope(kind: Kind) -> Scope {
+        Scope {
+            kind,
+            namespace: None,
+        }
+    }
+
+    /// A list of all that there is of a kind.
+    fn listed(&mut self, kind: Kind) {
+        let objects = match kind {
+            Kind::IngressRoute => vec![json!({
+                "metadata": {"name": "r", "namespace": "default", "generation": 1},
+                "spec": {"route": {"rules": [
+                    {"service": {"name": "api", "namespace": "other", "port": 80}},
+                ]}},
+            })],
+            Kind::Service => vec![json!({
+                "metadata": {"name": "api", "namespace": "other"},
+                "spec": {"ports": [{"port": 80}]},
+            })],
+            Kind::EndpointSlice => vec![json!({
+                "metadata": {
+                    "name": "api-1", "namespace": "other",
+                    "labels": {"kubernetes.io/service-name": "api"},
+                },
+                "addressType": "IPv4", "ports": [{"port": 8080}],
+                "endpoints": [{"addresses": ["10.0.0.1"]}],
+            })],
+            Kind::ReferenceGrant => vec![json!({
+                "metadata": {"name": "grant", "namespace": "other"},
+                "spec": {
+                    "from": [{
+                        "group": "ferrix.com", "kind": "IngressRoute", "namespace": "default",
+                    }],
+                    "to": [{"group": "", "kind": "Service"}],
+                },
+            })],
+            Kind::Namespace | Kind::Secret => Vec::new(),
+        };
+        let scope = Self::scope(kind);
+        let item = |object| {
+            let object = serde_json::from_value(object).unwrap();
+            watch_kind::item(&scope, objects::versions(kind)[0], object).unwrap()
+        };
+        let items = objects.into_iter().map(item).collect();
+        self.source
+            .take(vec![Message::Listed(scope.clone(), items)]);
+    }
+
+    /// Whether requests are forwarded, and what the route's author is told besides.
+    fn state(&self) -> (bool, String) {
+        let table = self.reader.load();
+        let forwards = table.rules.iter().all(|rule| {
+            let ferrix_table::rules::Action::Forward(split) = &rule.action else {
+                return false;
+            };
+            let service = table.service(split.choose());
+            service.is_some_and(|service| service.endpoints.len() == 1)
+        });
+        let report = self.reports.borrow();
+        let entry = report.get(&objects::key(Kind::IngressRoute, "default", "r"));
+        let conditions = entry.unwrap().conditions.iter();
+        let told =
+            conditions.map(|it| format!("{}={} {}\n", it.reason.as_str(), it.status, it.message));
+        (forwards && table.rules.len() == 1, told.collect())
+    }
+}
+
+#[tokio::test]
+async fn what_an_api_server_refuses_to_show_serves_on_and_the_status_says_so() {
+    let mut cases = 0;
+    let kinds = [
+        Kind::EndpointSlice,
+        Kind::IngressRoute,
+        Kind::ReferenceGrant,
+        Kind::Service,
+    ];
+    for kind in kinds {
+        for refusal in [Refusal::NotInstalled, Refusal::Forbidden] {
+            let mut served = Served::new();
+            let (forwards, before) = served.state();
+            assert!(forwards && !before.contains("no longer"), "{before}");
+            let scope = Served::scope(kind);
+            served.source.take(vec![Message::Refused(scope, refusal)]);
+            let (forwards, told) = served.state();
+            assert!(forwards, "{kind} {refusal:?}: {told}");
+            let expected = format!("{kind}s of namespace ");
+            assert!(
+                told.contains(&expected) && told.contains("no longer be seen"),
+                "{told}"
+            );
+            assert!(told.contains("Programmed=true"), "{told}");
+            served.listed(kind);
+            assert_eq!(served.state(), (true, before));
+            cases += 1;
+        }
+    }
+    assert_eq!(cases, 8);
 }

@@ -2,7 +2,7 @@
 //!
 //! A watch never ends by itself. What goes wrong is told once, and tried again, soon at first and
 //! never less often than every [`LONGEST_PAUSE`]; what has been seen stays until the API server
-//! says otherwise.
+//! says that it is gone, which a refusal does not.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,31 +11,27 @@ use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject},
     core::GroupVersionKind,
-    runtime::{
-        WatchStreamExt,
-        utils::Backoff,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event, watcher},
 };
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::ledger::Seen;
+use super::{
+    health::{Health, LONGEST_PAUSE, jittered},
+    ledger::Seen,
+};
 use crate::{
     decode::{self, Decoded, Strictness},
     objects::{self, Key, Kind, Origin},
     world::Change,
 };
 
-/// The pause after the first failure. It doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-
-/// An API server that comes back is found within this time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
 /// The pause where the kind or the permission is missing: somebody has to act first.
 const LONGEST_PAUSE_WHEN_REFUSED: Duration = Duration::from_secs(15);
+
+/// After so many refusals in a row, which take three seconds, they are believed of what has been seen.
+const REFUSALS_BELIEVED: u32 = 5;
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -80,69 +76,99 @@ pub(super) enum Refusal {
 
 /// Watches until nobody listens.
 pub(super) async fn run(client: Client, scope: Scope, sink: mpsc::Sender<Message>) {
-    let mut told: Option<String> = None;
-    let mut refusals = 0;
+    let mut health = Health::default();
+    let versions = objects::versions(scope.kind);
     // Older clusters have older versions of some kinds only.
-    for version in objects::versions(scope.kind).iter().cycle() {
+    for version in versions.iter().cycle() {
         let api = api(&client, &scope, version);
-        let stream = watcher(api, config(scope.kind)).backoff(Pauses::default());
-        pin_mut!(stream);
-        let mut listed = Vec::new();
-        let refusal = loop {
-            let message = match stream.next().await {
-                None => return,
-                Some(Ok(event)) => {
-                    if told.take().is_some() {
-                        info!(%scope, "the API server answers again");
-                    }
-                    match event {
-                        Event::Init => {
-                            listed.clear();
-                            continue;
-                        }
-                        Event::InitApply(object) => {
-                            listed.extend(item(&scope, version, object));
-                            continue;
-                        }
-                        Event::InitDone => {
-                            refusals = 0;
-                            Some(Message::Listed(scope.clone(), std::mem::take(&mut listed)))
-                        }
-                        Event::Apply(object) => item(&scope, version, object)
-                            .map(|item| Message::Applied(scope.clone(), Box::new(item))),
-                        Event::Delete(object) => item(&scope, version, object)
-                            .map(|item| Message::Deleted(scope.clone(), item.key, item.version)),
-                    }
-                }
-                Some(Err(error)) => {
-                    if let Some(refusal) = refusal(&error) {
-                        break refusal;
-                    }
-                    let text = error.to_string();
-                    if told.as_ref() != Some(&text) {
-                        warn!(%scope, error = text, "watching fails; what was seen stays");
-                        told = Some(text);
-                    }
-                    continue;
-                }
-            };
-            if let Some(message) = message
-                && sink.send(message).await.is_err()
-            {
+        let Some(refusal) = watch(api, &scope, version, &mut health, &sink).await else {
+            return;
+        };
+        let failed = health.failed(LONGEST_PAUSE_WHEN_REFUSED);
+        if is_believed(&health, failed.failures, versions.len()) {
+            let message = Message::Refused(scope.clone(), refusal);
+            if sink.send(message).await.is_err() {
                 return;
             }
-        };
-        let message = Message::Refused(scope.clone(), refusal);
-        if sink.send(message).await.is_err() {
-            return;
         }
-        refusals += 1;
-        let pause = FIRST_PAUSE * 2_u32.pow(refusals.min(10));
-        tokio::time::sleep(jittered(pause.min(LONGEST_PAUSE_WHEN_REFUSED))).await;
+        tokio::time::sleep(jittered(failed.pause)).await;
     }
 }
 
-fn api(client: &Client, scope: &Scope, version: &str) -> Api<DynamicObject> {
+/// Whether a refusal is told. One of a kind that has not been listed yet is, when each of its versions
+/// was refused. What has been listed once is known to be there and permitted: an API server that has
+/// just started may say otherwise for a moment.
+fn is_believed(health: &Health, failures: u32, versions: usize) -> bool {
+    match health.listed() {
+        false => failures as usize >= versions,
+        true => failures >= REFUSALS_BELIEVED,
+    }
+}
+
+/// Watches until the API server refuses; `None`: until nobody listens.
+pub(super) async fn watch(
+    api: Api<DynamicObject>,
+    scope: &Scope,
+    version: &str,
+    health: &mut Health,
+    sink: &mpsc::Sender<Message>,
+) -> Option<Refusal> {
+    let stream = watcher(api, config(scope.kind));
+    pin_mut!(stream);
+    let mut listed = Vec::new();
+    loop {
+        match stream.next().await? {
+            Ok(event) => {
+                health.came(&event);
+                if health.has_news() {
+                    info!(%scope, "the API server answers again");
+                }
+                if let Some(message) = message(scope, version, event, &mut listed)
+                    && sink.send(message).await.is_err()
+                {
+                    return None;
+                }
+            }
+            Err(error) => {
+                if let Some(refusal) = refusal(&error) {
+                    return Some(refusal);
+                }
+                let failed = health.failed(LONGEST_PAUSE);
+                if health.is_new() {
+                    warn!(%scope, %error, "watching fails; what was seen stays");
+                }
+                tokio::time::sleep(jittered(failed.pause)).await;
+            }
+        }
+    }
+}
+
+/// What an event tells. The objects of a list are told together, at its end.
+fn message(
+    scope: &Scope,
+    version: &str,
+    event: Event<DynamicObject>,
+    listed: &mut Vec<Item>,
+) -> Option<Message> {
+    match event {
+        Event::Init => {
+            listed.clear();
+            None
+        }
+        Event::InitApply(object) => {
+            listed.extend(item(scope, version, object));
+            None
+        }
+        Event::InitDone => Some(Message::Listed(scope.clone(), std::mem::take(listed))),
+        Event::Apply(object) => {
+            item(scope, version, object).map(|item| Message::Applied(scope.clone(), Box::new(item)))
+        }
+        Event::Delete(object) => item(scope, version, object)
+            .map(|item| Message::Deleted(scope.clone(), item.key, item.version)),
+    }
+}
+
+pub(super) fn api(client: &Client, scope: &Scope, version: &str) -> Api<DynamicObject> {
     let resource = resource(scope.kind, version);
     match &scope.namespace {
         None => Api::all_with(client.clone(), &resource),
@@ -165,7 +191,7 @@ fn config(kind: Kind) -> watcher::Config {
 }
 
 /// Decodes an object; `None` where not even its name can be read.
-fn item(scope: &Scope, version: &str, object: DynamicObject) -> Option<Item> {
+pub(super) fn item(scope: &Scope, version: &str, object: DynamicObject) -> Option<Item> {
     let kind = scope.kind;
     let metadata = &object.metadata;
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
@@ -199,9 +225,11 @@ fn item(scope: &Scope, version: &str, object: DynamicObject) -> Option<Item> {
 }
 
 fn refusal(error: &watcher::Error) -> Option<Refusal> {
-    // What has been listed once is known to be there and permitted: an API server that has just
-    // started may say otherwise.
-    let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else {
+    use watcher::Error::{InitialListFailed, WatchStartFailed};
+
+    let (InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status))) =
+        error
+    else {
         return None;
     };
     match status.code {
@@ -220,30 +248,29 @@ impl std::fmt::Display for Scope {
     }
 }
 
-/// Pauses between attempts. Replicas that lost the API server together do not come back in step.
-#[derive(Debug, Default)]
-pub(super) struct Pauses(u32);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = FIRST_PAUSE * 2_u32.pow(self.0.min(5));
-        self.0 += 1;
-        Some(jittered(pause.min(LONGEST_PAUSE)))
+    #[test]
+    fn what_was_seen_is_not_given_up_for_one_refusal() {
+        let listed = || {
+            let mut health = Health::default();
+            health.came::<()>(&Event::InitDone);
+            health
+        };
+        let cases = [
+            (Health::default(), 1, 1, true),
+            // The older version may be there.
+            (Health::default(), 1, 2, false),
+            (Health::default(), 2, 2, true),
+            (listed(), 1, 1, false),
+            (listed(), REFUSALS_BELIEVED - 1, 1, false),
+            (listed(), REFUSALS_BELIEVED, 1, true),
+        ];
+        for (health, failures, versions, believed) in cases {
+            let is = is_believed(&health, failures, versions);
+            assert_eq!(is, believed, "{health:?}, {failures} of {versions}");
+        }
     }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.0 = 0;
-    }
-}
-
-/// From three quarters of a time to all of it, at random.
-pub(super) fn jittered(time: Duration) -> Duration {
-    use std::hash::{BuildHasher, RandomState};
-    // Each state has other keys.
-    let random = RandomState::new().hash_one(0) % 256;
-    time.mul_f64(0.75 + random as f64 / 1024.0)
 }
