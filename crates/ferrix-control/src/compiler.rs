@@ -6,12 +6,14 @@
 //! ```
 
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use ferrix_table::Publisher;
 use tokio::sync::watch;
+use tracing::{error, info};
 
 use crate::{
     report::Report,
@@ -48,10 +50,21 @@ pub struct Compiler {
     /// Whether every object that there is has been seen once.
     loaded: bool,
     /// What was translated last, but for its table, which is published. `None` before the first
-    /// time, and where a bug has ended a change half way: the next one then begins with nothing.
+    /// time, and after a failure.
     translation: Option<Translation>,
     generations: watch::Sender<u64>,
     reports: watch::Sender<Arc<Report>>,
+    failures: watch::Sender<Failures>,
+}
+
+/// Translations that ended in a bug of Ferrix, for which no single object could be blamed. What was
+/// published before is served still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// All since the start.
+    pub total: u64,
+    /// Those in a row up to now. Not 0: what is served is not what the objects say.
+    pub in_a_row: u64,
 }
 
 impl Compiler {
@@ -65,6 +78,7 @@ impl Compiler {
             translation: None,
             generations: watch::Sender::new(0),
             reports: watch::Sender::default(),
+            failures: watch::Sender::default(),
         }
     }
 
@@ -76,6 +90,11 @@ impl Compiler {
     /// What came of every object, as of the newest change.
     pub fn reports(&self) -> watch::Receiver<Arc<Report>> {
         self.reports.subscribe()
+    }
+
+    /// How translation fails.
+    pub fn failures(&self) -> watch::Receiver<Failures> {
+        self.failures.subscribe()
     }
 
     /// The objects as they are now.
@@ -99,7 +118,7 @@ impl Compiler {
             }
         }
         match self.loaded {
-            true => self.follow(translation, effect),
+            true => self.follow_or_fail(translation, effect),
             false => Published::Nothing,
         }
     }
@@ -111,7 +130,7 @@ impl Compiler {
             true => Published::Nothing,
             false => {
                 self.loaded = true;
-                self.follow(None, Effect::default())
+                self.follow_or_fail(None, Effect::default())
             }
         }
     }
@@ -121,7 +140,41 @@ impl Compiler {
         self.apply([])
     }
 
+    /// Follows a change; where a bug of ours ends that, once more from nothing. Where that fails as
+    /// well, what was published is served still, and the next change begins with nothing.
+    fn follow_or_fail(&mut self, translation: Option<Translation>, effect: Effect) -> Published {
+        let before = self.failures.borrow().in_a_row;
+        // What is half done is thrown away: `translation` is moved in, and nothing else changes
+        // before the end.
+        let mut attempt = |translation, effect| {
+            panic::catch_unwind(AssertUnwindSafe(|| self.follow(translation, effect)))
+        };
+        let further = translation.is_some();
+        let mut followed = attempt(translation, effect);
+        if followed.is_err() && further {
+            followed = attempt(None, Effect::default());
+        }
+        let failed = followed.is_err();
+        self.failures.send_if_modified(|failures| {
+            failures.total += u64::from(failed);
+            failures.in_a_row = if failed { before + 1 } else { 0 };
+            failures.in_a_row != before
+        });
+        if failed && before == 0 {
+            error!(
+                "a bug keeps changes from being taken in; what was served before is served still, \
+                 and each change is tried anew"
+            );
+        }
+        if !failed && before > 0 {
+            info!(failures = before, "changes are taken in again");
+        }
+        followed.unwrap_or(Published::Nothing)
+    }
+
     fn follow(&mut self, translation: Option<Translation>, effect: Effect) -> Published {
+        #[cfg(test)]
+        crate::guard::failing::all();
         let anew = translation.is_none();
         let (mut translation, effect, current) = match translation {
             Some(translation) => (translation, effect, self.publisher.current()),
@@ -176,3 +229,6 @@ fn now() -> i64 {
         .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

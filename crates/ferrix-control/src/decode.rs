@@ -7,7 +7,9 @@ use serde_json::Value;
 pub use crate::document::{DecodeError, Fault, Strictness};
 use crate::{
     document::Read,
-    endpointslice, ingressroute, namespace,
+    endpointslice,
+    guard::{Bug, Step, guarded},
+    ingressroute, namespace,
     objects::{self, Key, Kind, Object},
     referencegrant, secret, service,
 };
@@ -45,14 +47,26 @@ pub fn decode(value: &Value, strictness: Strictness) -> Result<Decoded, DecodeEr
         key: None,
         generation: None,
         faults: vec![fault],
+        bug: false,
     })?;
     let refuse = |faults| DecodeError {
         key: Some(key.clone()),
         generation: value["metadata"]["generation"].as_i64(),
         faults,
+        bug: false,
     };
     version(kind, value).map_err(|fault| refuse(vec![fault]))?;
-    let read = match kind {
+    match guarded(Step::Decode, &key, || typed(kind, value, strictness)) {
+        Ok(read) => read.map_err(refuse),
+        Err(Bug) => Err(DecodeError::bug(
+            &key,
+            value["metadata"]["generation"].as_i64(),
+        )),
+    }
+}
+
+fn typed(kind: Kind, value: &Value, strictness: Strictness) -> Result<Decoded, Vec<Fault>> {
+    match kind {
         Kind::EndpointSlice => {
             endpointslice::decode(value, strictness).map(|it| object(it, Object::EndpointSlice))
         }
@@ -67,8 +81,7 @@ pub fn decode(value: &Value, strictness: Strictness) -> Result<Decoded, DecodeEr
         }
         Kind::Secret => secret::decode(value, strictness).map(|it| object(it, Object::Secret)),
         Kind::Service => service::decode(value, strictness).map(|it| object(it, Object::Service)),
-    };
-    read.map_err(refuse)
+    }
 }
 
 fn object<T>(read: Read<T>, object: fn(Arc<T>) -> Object) -> Decoded {
@@ -87,6 +100,7 @@ fn kind(value: &Value) -> Result<Result<Kind, String>, DecodeError> {
             field: field.to_owned(),
             message: message.to_owned(),
         }],
+        bug: false,
     };
     if !value.is_object() {
         return Err(refuse(

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
+    guard::Bug,
     objects::Key,
     report::{Finding, Reason},
 };
@@ -40,14 +41,33 @@ pub struct DecodeError {
     pub generation: Option<i64>,
     /// What is wrong, at least one.
     pub faults: Vec<Fault>,
+    /// Whether it is no fault of the object, but a bug of Ferrix.
+    pub bug: bool,
 }
 
 impl DecodeError {
     /// Its faults as findings.
     pub(crate) fn findings(&self) -> impl Iterator<Item = Finding> {
+        let reason = match self.bug {
+            true => Reason::InternalError,
+            false => Reason::InvalidObject,
+        };
         self.faults
             .iter()
-            .map(|fault| Finding::problem(Reason::InvalidObject, &*fault.field, &*fault.message))
+            .map(move |fault| Finding::problem(reason, &*fault.field, &*fault.message))
+    }
+
+    /// A bug of ours came to light.
+    pub(crate) fn bug(key: &Key, generation: Option<i64>) -> Self {
+        Self {
+            key: Some(key.clone()),
+            generation,
+            faults: vec![Fault {
+                field: String::new(),
+                message: Bug::MESSAGE.to_owned(),
+            }],
+            bug: true,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use ferrix_table::{Publisher, Table};
 use tokio::sync::watch::Receiver;
 
-use crate::{report::Report, settings::Settings, translate, world::World};
+use crate::{compiler::Failures, report::Report, settings::Settings, translate, world::World};
 
 mod folder;
 mod watch;
@@ -54,6 +54,7 @@ pub enum FolderError {
 pub struct Files {
     generations: Receiver<u64>,
     reports: Receiver<Arc<Report>>,
+    failures: Receiver<Failures>,
     _watch: watch::Stop,
 }
 
@@ -66,6 +67,11 @@ impl Files {
     /// What came of every object, as of the newest change.
     pub fn reports(&self) -> Receiver<Arc<Report>> {
         self.reports.clone()
+    }
+
+    /// How translation fails.
+    pub fn failures(&self) -> Receiver<Failures> {
+        self.failures.clone()
     }
 }
 

@@ -27,7 +27,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{compiler::Compiler, report::Report, settings::Settings};
+use crate::{
+    compiler::{Compiler, Failures},
+    report::Report,
+    settings::Settings,
+};
 
 mod election;
 mod health;
@@ -107,6 +111,7 @@ pub(crate) struct Identity {
 pub struct Kubernetes {
     generations: Receiver<u64>,
     reports: Receiver<Arc<Report>>,
+    failures: Receiver<Failures>,
     leaving: watch::Sender<bool>,
     /// They end with it.
     _tasks: JoinSet<()>,
@@ -121,6 +126,11 @@ impl Kubernetes {
     /// What came of every object, as of the newest change.
     pub fn reports(&self) -> Receiver<Arc<Report>> {
         self.reports.clone()
+    }
+
+    /// How translation fails.
+    pub fn failures(&self) -> Receiver<Failures> {
+        self.failures.clone()
     }
 
     /// Tells the other replicas that this one is about to end, so that none waits for it, and
@@ -183,6 +193,7 @@ pub async fn run_kubernetes(
     let client = Client::try_from(config)?;
     let compiler = Compiler::new(settings.clone(), publisher);
     let (generations, reports) = (compiler.generations(), compiler.reports());
+    let failures = compiler.failures();
     let (leaving, left) = watch::channel(false);
     let (leases, seen_leases) = watch::channel(Arc::default());
     let (leading, leads) = watch::channel(false);
@@ -219,6 +230,7 @@ pub async fn run_kubernetes(
     Ok(Kubernetes {
         generations,
         reports,
+        failures,
         leaving,
         _tasks: tasks,
     })

@@ -35,6 +35,7 @@ mod endpointslice;
 mod entry_points;
 mod field;
 pub mod files;
+mod guard;
 mod ingressroute;
 mod kinds;
 pub mod kubernetes;
@@ -53,7 +54,7 @@ pub mod translate;
 pub mod world;
 pub mod yaml;
 
-pub use compiler::Compiler;
+pub use compiler::{Compiler, Failures};
 pub use files::run_files;
 pub use kubernetes::run_kubernetes;
 pub use report::Report;

@@ -156,6 +156,8 @@ reasons! {
     NoCertificate,
     /// Another rule, or another route's certificate, comes first.
     Conflicted,
+    /// A bug of Ferrix, which the object brings to light.
+    InternalError,
     /// Every object that the spec names was found and may be used.
     ResolvedRefs,
     /// A Service does not exist.
@@ -214,7 +216,7 @@ impl Reason {
         use Reason::*;
         match self {
             Accepted | InvalidObject | InvalidSpec | InvalidHost | InvalidRule
-            | UnknownEntryPoint | NoEntryPoint | NoCertificate | Conflicted => {
+            | UnknownEntryPoint | NoEntryPoint | NoCertificate | Conflicted | InternalError => {
                 Some(ConditionType::Accepted)
             }
             ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable | NotPermitted

@@ -15,6 +15,7 @@ use crate::{
     draft::{CertificateReference, Draft, DraftRule, Hosts, Versions},
     entry_points::{self, EntryPoints},
     field::Field,
+    guard::Bug,
     objects::{Key, Kind, ObjectName},
     outcome::{self, Outcome},
     referencegrant::Referrer,
@@ -160,6 +161,26 @@ impl Resolved {
             outcome.remark(finding);
         }
         rules
+    }
+
+    /// What is to be said of an object that could not be resolved for a bug of ours. `before`: what it
+    /// was before, and still is.
+    pub(crate) fn failed(before: Option<&Self>, versions: &Versions) -> Outcome {
+        let newest = &versions.newest;
+        let finding = Finding::problem(Reason::InternalError, "", Bug::MESSAGE);
+        let before = before.map(|before| Outcome {
+            serving: Serving::LastGood {
+                generation: before.draft.generation,
+            },
+            findings: Vec::new(),
+            ..before.outcome.clone()
+        });
+        Outcome {
+            origin: newest.origin.clone(),
+            observed_generation: newest.generation,
+            faults: [finding].into(),
+            ..before.unwrap_or_else(|| Outcome::nothing(newest))
+        }
     }
 
     pub(crate) fn key(&self) -> &Key {

@@ -33,6 +33,7 @@ use crate::{
     backend::{self, Backends},
     certificates::{self, Claims},
     conflict::Conflicts,
+    guard::{Step, guarded},
     objects::{self, Key, Kind, ObjectName},
     report::{Entry, Report},
     resolve::{Context, Resolved},
@@ -56,6 +57,8 @@ pub(crate) struct Translation {
     /// The entry of some route, which others are likely to have much in common with.
     usual: Option<Arc<Entry>>,
     routes: HashMap<Key, Translated>,
+    /// Those of them that could not be resolved anew, for a bug of ours: they are as they were before.
+    failed: BTreeSet<Key>,
     /// The routes that name each Service, and each Secret, whether it exists or not.
     users_of_service: Users,
     users_of_secret: Users,
@@ -204,7 +207,14 @@ impl Translation {
         let routes = std::mem::take(&mut concerned.routes);
         for key in &routes {
             let versions = context.world.route(key);
-            let resolved = versions.map(|versions| Resolved::new(context, versions));
+            let resolved = guarded(Step::Resolve, key, || {
+                versions.map(|versions| Resolved::new(context, versions))
+            });
+            let Ok(resolved) = resolved else {
+                self.failed.insert(key.clone());
+                continue;
+            };
+            self.failed.remove(key);
             let (resolved, rules) = resolved.unzip();
             let before = self.routes.remove(key);
             self.refer(

@@ -10,10 +10,13 @@ use std::{
     sync::Arc,
 };
 
+use ferrix_api::referencegrant::ReferenceGrantSpec;
+
 use crate::{
     document::DecodeError,
     draft::{Draft, Versions},
     endpointslice::{self, Slice},
+    guard::{Step, guarded},
     ingressroute,
     objects::{self, Key, Kind, Object, ObjectName, Origin},
     referencegrant::{self, Grants, Permitted, Referrer, Refused},
@@ -56,6 +59,32 @@ pub struct World {
 struct Stored<T> {
     value: T,
     origin: Origin,
+}
+
+/// What is kept of an object.
+enum Compiled {
+    Draft(Draft),
+    EndpointSlice(Slice),
+    Namespace,
+    ReferenceGrant(ReferenceGrantSpec),
+    Secret(Result<Arc<secret::Parsed>, secret::SecretFault>),
+    Service(ServiceSpec),
+}
+
+impl Compiled {
+    fn new(object: &Object, origin: &Origin) -> Self {
+        match object {
+            Object::EndpointSlice(slice) => Self::EndpointSlice(endpointslice::compile(slice)),
+            Object::IngressRoute(route) => Self::Draft(ingressroute::draft(route, origin.clone())),
+            Object::Namespace(_) => Self::Namespace,
+            Object::ReferenceGrant(grant) => Self::ReferenceGrant(referencegrant::compile(grant)),
+            Object::Secret(secret) => {
+                let id = ObjectName::of(&object.key()).to_string();
+                Self::Secret(secret::compile(&id, secret))
+            }
+            Object::Service(service) => Self::Service(service::compile(service)),
+        }
+    }
 }
 
 /// What a source has seen.
@@ -206,30 +235,23 @@ impl World {
     /// Takes the newest version of an object.
     pub fn apply(&mut self, object: Object, origin: Origin, notes: Vec<Finding>) -> Effect {
         let key = object.key();
+        let compiled = guarded(Step::Compile, &key, || Compiled::new(&object, &origin));
+        let Ok(compiled) = compiled else {
+            let error = DecodeError::bug(&key, object.metadata().generation);
+            return self.reject(key, origin, error);
+        };
         let name = ObjectName::of(&key);
         let told = self.rejected.remove(&key).is_some() | self.note(&key, &origin, notes);
         let effect = Effect::on_if(told, key.clone());
-        let changed = match object {
-            Object::IngressRoute(route) => {
-                self.apply_draft(key.clone(), ingressroute::draft(&route, origin))
-            }
-            Object::Service(service) => {
-                let service = service::compile(&service);
-                store(&mut self.services, name, service, origin)
-            }
-            Object::EndpointSlice(slice) => {
-                let slice = endpointslice::compile(&slice);
+        let changed = match compiled {
+            Compiled::Draft(draft) => self.apply_draft(key.clone(), draft),
+            Compiled::Service(service) => store(&mut self.services, name, service, origin),
+            Compiled::EndpointSlice(slice) => {
                 return effect.and(self.apply_slice(name, slice, origin));
             }
-            Object::Secret(secret) => {
-                let newest = secret::compile(&name.to_string(), &secret);
-                self.apply_secret(name, newest, origin)
-            }
-            Object::ReferenceGrant(grant) => {
-                let grant = referencegrant::compile(&grant);
-                self.grants.store(&name, grant)
-            }
-            Object::Namespace(_) => {
+            Compiled::Secret(newest) => self.apply_secret(name, newest, origin),
+            Compiled::ReferenceGrant(grant) => self.grants.store(&name, grant),
+            Compiled::Namespace => {
                 self.namespaces.insert(name.name.clone());
                 false
             }

@@ -236,6 +236,7 @@ fn every_reason_has_a_case() {
         "UnknownKind",
         "UnknownField",
         "Pending",
+        "InternalError",
     ];
     for reason in ferrix_control::report::Reason::ALL {
         let reason = reason.as_str();

@@ -367,6 +367,7 @@ impl Step {
                     key: Some(spec.object().key()),
                     generation: Some(7),
                     faults: Vec::new(),
+                    bug: false,
                 },
             },
             Self::Remark(there) => Change::Remark {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ferrix_control::Report;
+use ferrix_control::{Failures, Report};
 use ferrix_table::Reader;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -59,6 +59,7 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub struct Readiness {
     table: Reader,
+    failures: watch::Receiver<Failures>,
     stage: watch::Sender<Stage>,
 }
 
@@ -70,12 +71,18 @@ enum Stage {
     Draining,
 }
 
+/// What keeps no instance from being ready: all of an installation see the same objects, and were none
+/// of them ready, what they serve would be gone as well.
+const FROZEN: &str = "a bug of ferrix keeps changes from being taken in; what was served before is \
+                      served still, and the log has more";
+
 impl Readiness {
     /// Ready as soon as `table` has had its first publication and [`Readiness::accepting`] was
-    /// called.
-    pub fn new(table: Reader) -> Self {
+    /// called. `failures` are those of whoever publishes.
+    pub fn new(table: Reader, failures: watch::Receiver<Failures>) -> Self {
         Self {
             table,
+            failures,
             stage: watch::Sender::new(Stage::Starting),
         }
     }
@@ -94,15 +101,21 @@ impl Readiness {
         self.stage.send_modify(|it| *it = stage.max(*it));
     }
 
-    /// Why not, if not.
-    pub fn check(&self) -> Result<(), &'static str> {
-        match *self.stage.borrow() {
-            Stage::Draining => Err("draining: this instance is about to end"),
-            _ if self.table.generation() == 0 => {
-                Err("starting: no routing table has been published yet")
+    /// Whether it should, in words, or why not.
+    pub fn check(&self) -> Result<String, String> {
+        let published = self.table.generation() > 0;
+        let frozen = self.failures.borrow().in_a_row > 0;
+        match (*self.stage.borrow(), published, frozen) {
+            (Stage::Draining, ..) => Err("draining: this instance is about to end".to_owned()),
+            (_, false, true) => Err(format!("starting: {FROZEN}")),
+            (_, false, false) => {
+                Err("starting: no routing table has been published yet".to_owned())
             }
-            Stage::Starting => Err("starting: the entry points do not accept connections yet"),
-            Stage::Accepting => Ok(()),
+            (Stage::Starting, true, _) => {
+                Err("starting: the entry points do not accept connections yet".to_owned())
+            }
+            (Stage::Accepting, true, true) => Ok(format!("ready, but {FROZEN}")),
+            (Stage::Accepting, true, false) => Ok("ready".to_owned()),
         }
     }
 }
@@ -241,7 +254,7 @@ fn page(pages: &Pages, path: &str) -> Response<Full<Bytes>> {
         "/" => text(StatusCode::OK, INDEX),
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => match pages.readiness.check() {
-            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Ok(ready) => text(StatusCode::OK, format!("{ready}\n")),
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         },
         "/metrics" => match pages.metrics.encode() {

@@ -16,7 +16,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use ferrix_control::Report;
+use ferrix_control::{Failures, Report};
 use ferrix_proxy::{counters::Counters, failure::Failure};
 use ferrix_table::{
     Reader, Table,
@@ -46,6 +46,7 @@ pub(crate) struct Sources {
     pub(crate) table: Reader,
     pub(crate) counters: Arc<Counters>,
     pub(crate) reports: watch::Receiver<Arc<Report>>,
+    pub(crate) failures: watch::Receiver<Failures>,
     pub(crate) access_log: Option<Losses>,
     pub(crate) published: Arc<Published>,
     pub(crate) connections: ConnectionLimits,
@@ -190,6 +191,17 @@ impl Sources {
             "ferrix_configuration_problems",
             "Problems in objects, as ferrix check lists them",
             self.reports.borrow().problems().count() as f64,
+        )?;
+        let failures = *self.failures.borrow();
+        page.counter(
+            "ferrix_configuration_failures",
+            "Bugs that kept a change from being taken in",
+            failures.total as f64,
+        )?;
+        page.gauge(
+            "ferrix_configuration_frozen",
+            "1 while such a bug keeps what is served from following the objects",
+            f64::from(u8::from(failures.in_a_row > 0)),
         )?;
         let mut seen = HashSet::new();
         let certificates: Vec<_> = (table.certificates.entry_points.iter())

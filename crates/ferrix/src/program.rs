@@ -7,7 +7,7 @@
 use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ferrix_control::{
-    Report,
+    Failures, Report,
     files::{Files, FolderError},
     kubernetes::{self, Kubernetes, KubernetesError},
     secret::{self, CertificateError},
@@ -86,6 +86,13 @@ impl Source {
         match self {
             Self::Files(files) => files.generations(),
             Self::Kubernetes(kubernetes) => kubernetes.generations(),
+        }
+    }
+
+    fn failures(&self) -> watch::Receiver<Failures> {
+        match self {
+            Self::Files(files) => files.failures(),
+            Self::Kubernetes(kubernetes) => kubernetes.failures(),
         }
     }
 
@@ -173,11 +180,12 @@ impl Program {
                 }
             }
         });
-        let readiness = Readiness::new(table.clone());
+        let readiness = Readiness::new(table.clone(), source.failures());
         let metrics = Arc::new(Metrics::new(Sources {
             table: table.clone(),
             counters: bound.counters(),
             reports: source.reports(),
+            failures: source.failures(),
             access_log: access_log.as_ref().map(Writer::losses),
             published,
             connections,

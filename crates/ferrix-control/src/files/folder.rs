@@ -327,6 +327,7 @@ impl Folder {
                     error: DecodeError {
                         key: Some(key.clone()),
                         generation: None,
+                        bug: false,
                         faults: vec![Fault {
                             field: String::new(),
                             message: format!(

@@ -75,6 +75,7 @@ pub(super) async fn start(
     let stop = Stop(messages.clone());
     let compiler = Compiler::new(settings, publisher);
     let (generations, reports) = (compiler.generations(), compiler.reports());
+    let failures = compiler.failures();
     let path = root.clone();
     let work = move || match Folder::open(&root) {
         Err(error) => {
@@ -91,6 +92,7 @@ pub(super) async fn start(
     Ok(Files {
         generations,
         reports,
+        failures,
         _watch: stop,
     })
 }

@@ -14,7 +14,6 @@ use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
-    time::MissedTickBehavior,
 };
 use tracing::{debug, error, info};
 
@@ -38,6 +37,10 @@ const QUEUE: usize = 4096;
 
 /// How often time alone is reason enough to translate: certificates expire.
 const REFRESH: Duration = Duration::from_secs(3600);
+
+/// The same after a bug has kept changes from being taken in: certificates may have expired since, or
+/// whatever it was about may be gone.
+const REFRESH_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 /// An object that makes rules, as the API server has it; `None`: it is gone.
 pub(super) type RouteSeen = (Key, Option<Seen>);
@@ -99,17 +102,21 @@ impl Source {
 
     pub(super) async fn run(mut self) {
         self.watch_all();
-        let mut refresh = tokio::time::interval(REFRESH);
-        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        refresh.reset();
+        let failures = self.compiler.failures();
         let mut messages = Vec::new();
         loop {
+            let refresh = match failures.borrow().in_a_row {
+                0 => REFRESH,
+                _ => REFRESH_AFTER_FAILURE,
+            };
             tokio::select! {
                 _ = self.inbox.recv_many(&mut messages, QUEUE) => {
                     let messages = std::mem::take(&mut messages);
                     self.survive(|source| source.take(messages));
                 }
-                _ = refresh.tick() => self.survive(|source| log(source.compiler.refresh())),
+                () = tokio::time::sleep(refresh) => {
+                    self.survive(|source| log(source.compiler.refresh()));
+                }
             }
         }
     }

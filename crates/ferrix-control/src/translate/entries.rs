@@ -9,11 +9,13 @@ use ferrix_table::services::Services;
 
 use super::{Concerned, Translation};
 use crate::{
-    backend, endpointslice, kinds,
+    backend, endpointslice,
+    guard::{Bug, Step, guarded},
+    kinds,
     objects::{Key, Kind, ObjectName},
     outcome::Outcome,
-    report::{Entry, Finding, Reason, Remark},
-    resolve::Context,
+    report::{Condition, Entry, Finding, Reason, Remark},
+    resolve::{Context, Resolved},
     world::{Effect, World},
 };
 
@@ -29,7 +31,9 @@ impl Translation {
     ) -> bool {
         let mut news: Vec<(Key, Option<Arc<Entry>>)> = Vec::new();
         for key in &concerned.routes {
-            let entry = self.route_entry(context, key).map(|mut entry| {
+            let entry = guarded(Step::Tell, key, || self.route_entry(context, key));
+            let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, key)));
+            let entry = entry.map(|mut entry| {
                 if let Some(usual) = &self.usual {
                     entry.share(usual);
                 }
@@ -83,6 +87,13 @@ impl Translation {
     }
 
     fn route_entry(&self, context: &Context<'_>, key: &Key) -> Option<Entry> {
+        if self.failed.contains(key)
+            && let Some(versions) = context.world.route(key)
+        {
+            let before = self.routes.get(key).map(|route| &*route.resolved);
+            let outcome = Resolved::failed(before, versions);
+            return Some(kinds::entry(&outcome, context.settings));
+        }
         let Some(route) = self.routes.get(key) else {
             let (origin, error) = context.world.rejection(key)?;
             let outcome = Outcome::undecodable(key, origin, error);
@@ -113,6 +124,21 @@ impl Translation {
         let any = service.and_then(|service| self.backends.of_service(&service).first());
         let slice = world.slice_of(any.map(|any| any.backend.permitted()), name);
         slice.map_or_else(Vec::new, |it| endpointslice::findings(settings, it))
+    }
+}
+
+/// The entry of a route of which a bug of ours keeps the rest from being told.
+fn untold(world: &World, key: &Key) -> Entry {
+    let finding = Finding::problem(Reason::InternalError, "", Bug::MESSAGE);
+    let generation = world.route(key).and_then(|it| it.newest.generation);
+    let condition = Condition {
+        observed_generation: generation,
+        ..Condition::new(Reason::InternalError, false, Bug::MESSAGE)
+    };
+    Entry {
+        observed_generation: generation,
+        conditions: [condition].into(),
+        ..Entry::remarks(key.clone(), world.origin(key), vec![finding])
     }
 }
 

@@ -7,9 +7,13 @@ use super::*;
 use crate::metrics::{ConnectionLimits, Published, Sources};
 
 fn start() -> (Admin, Readiness, Publisher) {
+    start_with(watch::channel(Failures::default()).1)
+}
+
+fn start_with(failures: watch::Receiver<Failures>) -> (Admin, Readiness, Publisher) {
     let (publisher, table) = publish::channel();
     let reports = watch::channel(Arc::new(Report::default())).1;
-    let readiness = Readiness::new(table.clone());
+    let readiness = Readiness::new(table.clone(), failures.clone());
     let pages = Pages {
         readiness: readiness.clone(),
         table: table.clone(),
@@ -18,6 +22,7 @@ fn start() -> (Admin, Readiness, Publisher) {
             table,
             counters: Arc::new(Counters::default()),
             reports,
+            failures,
             access_log: None,
             published: Arc::new(Published::default()),
             connections: ConnectionLimits::default(),
@@ -69,6 +74,41 @@ fn ready_from_the_first_accept_to_the_first_signal() {
     readiness.accepting();
     assert_eq!(status(&admin, "GET", "/readyz"), 503);
     assert_eq!(status(&admin, "GET", "/healthz"), 200);
+}
+
+#[test]
+fn who_cannot_take_changes_in_says_so_and_serves_on() {
+    let failing = Failures {
+        total: 3,
+        in_a_row: 3,
+    };
+    let (failures, seen) = watch::channel(failing);
+    let (admin, readiness, mut publisher) = start_with(seen);
+    readiness.accepting();
+    let (head, body) = ask(&admin, "GET", "/readyz");
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(body.starts_with("starting: a bug"), "{body}");
+
+    publisher.publish(Table::default());
+    let (head, body) = ask(&admin, "GET", "/readyz");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(body.starts_with("ready, but a bug"), "{body}");
+    let (_, metrics) = ask(&admin, "GET", "/metrics");
+    for line in [
+        "ferrix_configuration_failures_total 3.0",
+        "ferrix_configuration_frozen 1.0",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+
+    failures.send_modify(|failures| failures.in_a_row = 0);
+    let (_, body) = ask(&admin, "GET", "/readyz");
+    assert_eq!(body, "ready\n");
+    let (_, metrics) = ask(&admin, "GET", "/metrics");
+    assert!(
+        metrics.contains("ferrix_configuration_frozen 0.0"),
+        "{metrics}"
+    );
 }
 
 #[test]

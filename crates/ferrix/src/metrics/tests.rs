@@ -97,6 +97,7 @@ fn sources() -> Sources {
             panics: Counter::default(),
         }),
         reports: watch::channel(Arc::new(Report::default())).1,
+        failures: watch::channel(Failures::default()).1,
         access_log: None,
         published,
         connections: ConnectionLimits {
