@@ -27,6 +27,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
         "description": "The host of the route; empty: any"}"#,
     printcolumn = r#"{"name": "Entry points", "type": "string", "jsonPath": ".status.entryPoints",
         "description": "Where the route is served"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string",
+        "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status",
+        "description": "Whether requests get the answers that the spec asks for: the other conditions in one, and endpoints"}"#,
     printcolumn = r#"{"name": "Accepted", "type": "string",
         "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].status",
         "description": "Whether everything in the spec could be used"}"#,
@@ -177,8 +180,10 @@ pub struct IngressRouteStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<String>,
 
-    /// `Accepted`: everything in the spec could be used. `ResolvedRefs`: every object that it
-    /// names was found and may be used. `Programmed`: every replica serves this generation.
+    /// `Ready`: the others are true, and every service has an endpoint, so that requests get the
+    /// answers that the spec asks for. `Accepted`: everything in the spec could be used.
+    /// `ResolvedRefs`: every object that it names was found and may be used. `Programmed`: every
+    /// replica serves this generation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

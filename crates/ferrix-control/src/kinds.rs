@@ -13,6 +13,7 @@ use crate::{
 
 /// What the file of a kind that makes rules offers about statuses.
 pub(crate) struct RuleKind {
+    /// Those that the one that sums up is made from.
     conditions: fn(&Outcome, &Settings) -> Vec<Condition>,
     /// The form that a status has in the object.
     pub(crate) write_status: fn(&Status) -> Value,
@@ -44,6 +45,10 @@ pub(crate) fn makes_rules(kind: Kind) -> bool {
 /// What the report says of an object that makes rules.
 pub(crate) fn entry(outcome: &Outcome, settings: &Settings) -> Entry {
     let kind = of(outcome.key.kind).filter(|_| !outcome.not_ours);
-    let conditions = kind.map(|kind| (kind.conditions)(outcome, settings));
+    let conditions = kind.map(|kind| {
+        let mut conditions = (kind.conditions)(outcome, settings);
+        conditions.insert(0, outcome.ready(&conditions, settings));
+        conditions
+    });
     outcome.entry(settings, conditions.unwrap_or_default())
 }

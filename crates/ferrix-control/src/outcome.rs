@@ -10,7 +10,7 @@ use crate::{
     draft::Draft,
     entry_points,
     objects::{Key, Origin},
-    report::{Condition, ConditionType, Entry, Finding, Serving, Severity},
+    report::{Condition, ConditionType, Entry, Finding, Reason, Serving, Severity},
     settings::Settings,
 };
 
@@ -31,8 +31,12 @@ pub(crate) struct Outcome {
     pub(crate) rules: usize,
     /// How many of those never serve.
     pub(crate) shadowed: usize,
-    /// Whether some of them forward nowhere.
+    /// Whether some of them forward nowhere, as a Service cannot be used.
     pub(crate) unresolved: bool,
+    /// What clients get on secure entry points whose certificate is missing, in a sentence.
+    pub(crate) without_certificate: Option<String>,
+    /// What of the rules gets 503, as there is no endpoint: each a sentence.
+    pub(crate) without_endpoints: Vec<String>,
     /// Every entry point that some of them are served on.
     pub(crate) entry_points: Box<[EntryPointIndex]>,
     /// Whether something was asked for that is not done.
@@ -56,6 +60,8 @@ impl Outcome {
             rules: 0,
             shadowed: 0,
             unresolved: false,
+            without_certificate: None,
+            without_endpoints: Vec::new(),
             entry_points: Box::default(),
             left_out: false,
             faults: Box::default(),
@@ -110,6 +116,26 @@ impl Outcome {
             conditions: conditions.collect(),
             findings,
         }
+    }
+
+    /// Whether the references of the newest version were looked for, at least of what is good of it.
+    pub(crate) fn is_newest(&self) -> bool {
+        self.serving == Serving::Newest
+    }
+
+    /// The condition that sums up the others.
+    pub(crate) fn ready(&self, conditions: &[Condition], settings: &Settings) -> Condition {
+        let ready = |reason, message| Condition::new(ConditionType::Ready, reason, false, message);
+        if let Some(wrong) = conditions.iter().find(|condition| !condition.status) {
+            let what = wrong.condition.as_str();
+            let why = wrong.message.lines().next().unwrap_or_default();
+            return ready(wrong.reason, format!("{what} is False: {why}"));
+        }
+        if !self.without_endpoints.is_empty() {
+            return ready(Reason::NoEndpoints, self.without_endpoints.join("\n"));
+        }
+        let message = self.what_serves(settings);
+        Condition::new(ConditionType::Ready, Reason::Ready, true, message)
     }
 
     /// The problems that make a condition false, the first first.

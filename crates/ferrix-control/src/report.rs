@@ -32,8 +32,8 @@ pub struct Entry {
     /// The entry points that serve it, in the order of the settings.
     #[serde(serialize_with = "list")]
     pub entry_points: Arc<[String]>,
-    /// `Accepted`, `ResolvedRefs` and `Programmed`, in this order, for an IngressRoute that is
-    /// ours; empty for anything else.
+    /// Those of [`ConditionType::ALL`], in this order, for an IngressRoute that is ours; empty for
+    /// anything else.
     #[serde(serialize_with = "list")]
     pub conditions: Arc<[Condition]>,
     /// All there is to say, the most important first.
@@ -77,6 +77,9 @@ pub struct Condition {
 /// The conditions that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum ConditionType {
+    /// Sums up: everything that the others say is true, and there are endpoints, so that requests get
+    /// the answers that the spec asks for.
+    Ready,
     /// Everything in the spec could be used.
     Accepted,
     /// Every object that the spec names was found and may be used.
@@ -138,6 +141,8 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// Requests get the answers that the spec asks for.
+    Ready,
     /// Everything in the spec could be used.
     Accepted,
     /// The object does not fit its schema.
@@ -215,6 +220,7 @@ impl Reason {
     pub fn condition(self) -> Option<ConditionType> {
         use Reason::*;
         match self {
+            Ready => Some(ConditionType::Ready),
             Accepted | InvalidObject | InvalidSpec | InvalidHost | InvalidRule
             | UnknownEntryPoint | NoEntryPoint | NoCertificate | Conflicted | InternalError => {
                 Some(ConditionType::Accepted)
@@ -454,11 +460,17 @@ impl fmt::Display for Finding {
 
 impl ConditionType {
     /// Every one there is.
-    pub const ALL: [Self; 3] = [Self::Accepted, Self::ResolvedRefs, Self::Programmed];
+    pub const ALL: [Self; 4] = [
+        Self::Ready,
+        Self::Accepted,
+        Self::ResolvedRefs,
+        Self::Programmed,
+    ];
 
     /// As objects write it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Ready => "Ready",
             Self::Accepted => "Accepted",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Programmed => "Programmed",
@@ -467,11 +479,14 @@ impl ConditionType {
 }
 
 impl Condition {
-    pub(crate) fn new(reason: Reason, status: bool, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(
+        condition: ConditionType,
+        reason: Reason,
+        status: bool,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
-            condition: reason
-                .condition()
-                .expect("the reason is one of a condition"),
+            condition,
             status,
             reason,
             message: message.into(),

@@ -117,10 +117,16 @@ impl Resolved {
         let default = context.has_default_certificate;
         let chosen = entry_points::choose(context.settings, default, draft, &mut findings);
         let (presented, missing) = certificates(context, draft, &chosen, &mut findings);
+        if !missing.is_empty() {
+            let sentence = without_certificate(context, &chosen);
+            self.outcome.without_certificate = Some(sentence);
+        }
+        let mut unresolved = false;
         let all = chosen.all();
         let mut rules = Vec::with_capacity(draft.rules.len());
         for rule in &draft.rules {
             let target = target(context, draft.key(), rule, &mut findings);
+            unresolved |= target.is_err();
             for host in &*rule.hosts {
                 let mut add = |entry_points: &[EntryPointIndex], target: Target| {
                     if !entry_points.is_empty() {
@@ -156,7 +162,7 @@ impl Resolved {
         outcome.left_out = chosen.left_out;
         outcome.entry_points = all;
         outcome.rules = rules.len();
-        outcome.unresolved = rules.iter().any(|rule| rule.target.is_err());
+        outcome.unresolved = unresolved;
         for finding in findings {
             outcome.remark(finding);
         }
@@ -290,6 +296,18 @@ fn certificates<'d>(
         }
     }
     (presented, missing)
+}
+
+/// What clients get where a certificate is missing.
+fn without_certificate(context: &Context<'_>, chosen: &EntryPoints) -> String {
+    let names = entry_points::names(context.settings, &chosen.secure);
+    match context.has_default_certificate {
+        true => format!("On {names} clients are presented another certificate, and get 500."),
+        false => format!(
+            "On {names} the TLS handshake fails, unless another route has a certificate for the \
+             name; then requests get 500."
+        ),
+    }
 }
 
 fn certificate(

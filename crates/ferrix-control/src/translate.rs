@@ -134,7 +134,7 @@ impl Translation {
             &current.certificates,
         );
         let mut services = Arc::clone(&current.services);
-        let (changed, moved) = self.services(&context, &concerned, &mut services);
+        let (changed, moved) = self.services(&context, &mut concerned, &mut services);
         let told = self.tell(
             &context,
             effect,
@@ -323,11 +323,12 @@ impl Translation {
     }
 
     /// Makes the services anew that have other backends or other endpoints. Tells how many differ
-    /// behind the same index, and whether any index has come or gone.
+    /// behind the same index, and whether any index has come or gone. Where a service has its first
+    /// endpoint or has lost its last, there is something else to say about the routes that name it.
     fn services(
         &self,
         context: &Context<'_>,
-        concerned: &Concerned,
+        concerned: &mut Concerned,
         services: &mut Arc<Services>,
     ) -> (usize, bool) {
         let (mut changed, mut moved) = (0, false);
@@ -339,6 +340,12 @@ impl Translation {
             let backends = self.backends.of_service(name);
             let made = backend::table_services(context.world, context.settings, backends, services);
             for (placed, service) in backends.iter().zip(made) {
+                let before = services.get(placed.index as usize);
+                let was_empty = before.is_none_or(|before| before.endpoints.is_empty());
+                if was_empty != service.endpoints.is_empty() {
+                    let users = users(&self.users_of_service, name);
+                    concerned.routes.extend(users.cloned());
+                }
                 match services.get(placed.index as usize) {
                     Some(before) if backend::same(before, &service) => continue,
                     Some(_) => changed += 1,

@@ -11,6 +11,7 @@ use std::{
 use ferrix_control::{
     files::{Files, run_files},
     objects::{Key, Kind},
+    report::ConditionType,
     settings::Settings,
 };
 use ferrix_table::{Reader, publish, table::EntryPoint};
@@ -199,7 +200,8 @@ async fn a_bad_edit_keeps_the_last_good_version() {
     let entry = report
         .get(&Key::new(Kind::IngressRoute, "default", "a"))
         .expect("an entry");
-    let programmed = &entry.conditions[2];
+    let programmed = entry.condition(ConditionType::Programmed);
+    let programmed = programmed.expect("a condition");
     assert_eq!(programmed.reason.as_str(), "LastGoodServed");
     assert_eq!(
         programmed.message,

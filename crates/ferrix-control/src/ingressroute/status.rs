@@ -31,7 +31,7 @@ fn accepted(outcome: &Outcome, settings: &Settings) -> Condition {
         for warning in warnings {
             let _ = write!(message.to_mut(), "\nNote: {warning}");
         }
-        return Condition::new(Reason::Accepted, true, message);
+        return Condition::new(ConditionType::Accepted, Reason::Accepted, true, message);
     };
     let reason = first.reason;
     let mut message = joined(problems);
@@ -39,21 +39,40 @@ fn accepted(outcome: &Outcome, settings: &Settings) -> Condition {
         message.push('\n');
         message.push_str(&outcome.what_serves(settings));
     }
-    Condition::new(reason, false, message)
+    Condition::new(ConditionType::Accepted, reason, false, message)
 }
 
 fn resolved_refs(outcome: &Outcome) -> Condition {
+    let condition = |reason, status, message: String| {
+        Condition::new(ConditionType::ResolvedRefs, reason, status, message)
+    };
     let mut problems = outcome.problems(ConditionType::ResolvedRefs).peekable();
     let Some(first) = problems.peek() else {
-        let message = "Every object that the spec names was found.";
-        return Condition::new(Reason::ResolvedRefs, true, message);
+        return match outcome.faults.first() {
+            Some(fault) if !outcome.is_newest() => {
+                let message = "What this version names was not looked for, as it cannot be used.";
+                condition(fault.reason, false, message.to_owned())
+            }
+            Some(_) => {
+                let message = "Every object that the good part of the spec names was found.";
+                condition(Reason::ResolvedRefs, true, message.to_owned())
+            }
+            None => {
+                let message = "Every object that the spec names was found.";
+                condition(Reason::ResolvedRefs, true, message.to_owned())
+            }
+        };
     };
     let reason = first.reason;
     let mut message = joined(problems);
     if outcome.unresolved {
         message.push_str("\nRequests that need it get 500.");
     }
-    Condition::new(reason, false, message)
+    if let Some(sentence) = &outcome.without_certificate {
+        message.push('\n');
+        message.push_str(sentence);
+    }
+    condition(reason, false, message)
 }
 
 fn programmed(outcome: &Outcome, settings: &Settings) -> Condition {
@@ -66,7 +85,8 @@ fn programmed(outcome: &Outcome, settings: &Settings) -> Condition {
         Serving::Newest => Reason::Programmed,
     };
     let message = outcome.what_serves(settings);
-    Condition::new(reason, reason == Reason::Programmed, message)
+    let status = reason == Reason::Programmed;
+    Condition::new(ConditionType::Programmed, reason, status, message)
 }
 
 /// The form that a status has in the object.

@@ -27,7 +27,8 @@ use crate::{
     status::Status,
 };
 
-/// How long replicas may take to confirm a version before the status says that some have not.
+/// How long replicas may take to confirm a version before the status says that some have not, and how
+/// long a service may be without endpoints before it says that.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the API server has of a route: as little as writing its status needs.
@@ -254,10 +255,11 @@ impl Ledger {
         let programmed = is_programmed(entry);
         if !count.is_whole() {
             self.unconfirmed.insert(key.clone());
-            let until = due.since + PATIENCE;
-            if programmed && now < until {
-                return Step::Wait(until);
-            }
+        }
+        let until = due.since + PATIENCE;
+        let may_pass = programmed && !count.is_whole() || lacks_endpoints(entry);
+        if may_pass && now < until {
+            return Step::Wait(until);
         }
         let status = status(entry, &count, &route.seen);
         if digest(&status) == route.seen.digest {
@@ -359,7 +361,11 @@ fn status(entry: &Entry, count: &Count, seen: &Seen) -> Status {
         let mut status = condition.status;
         let mut reason = condition.reason;
         let mut message = condition.message.to_string();
-        if condition.condition == ConditionType::Programmed && status && !count.is_whole() {
+        let waits = matches!(
+            condition.condition,
+            ConditionType::Programmed | ConditionType::Ready
+        );
+        if waits && status && !count.is_whole() {
             status = false;
             reason = Reason::Pending;
             message = pending(count);
@@ -385,6 +391,12 @@ fn status(entry: &Entry, count: &Count, seen: &Seen) -> Status {
 fn is_programmed(entry: &Entry) -> bool {
     let mut conditions = entry.conditions.iter();
     conditions.all(|it| it.condition != ConditionType::Programmed || it.status)
+}
+
+/// Whether endpoints are all that is missing, which passes in a moment where pods are replaced.
+fn lacks_endpoints(entry: &Entry) -> bool {
+    let ready = entry.condition(ConditionType::Ready);
+    ready.is_some_and(|it| it.reason == Reason::NoEndpoints)
 }
 
 fn pending(count: &Count) -> String {
@@ -421,8 +433,11 @@ fn problems(entry: &Entry) -> (u64, Vec<(Reason, String)>) {
         .conditions
         .iter()
         .filter(|condition| !condition.status);
-    // That a route is not programmed follows from what else is wrong.
-    let first = wrong.filter(|condition| condition.condition != ConditionType::Programmed);
+    // That a route is not programmed follows from what else is wrong, and what sums up or is about
+    // another condition repeats it.
+    let first = wrong.filter(|it| {
+        it.condition != ConditionType::Programmed && it.reason.condition() == Some(it.condition)
+    });
     let problems: Vec<_> = first
         .map(|condition| (condition.reason, condition.message.to_string()))
         .collect();

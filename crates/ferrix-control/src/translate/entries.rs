@@ -5,7 +5,10 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use ferrix_table::services::Services;
+use ferrix_table::{
+    rules::{Action, Rule},
+    services::Services,
+};
 
 use super::{Concerned, Translation};
 use crate::{
@@ -14,7 +17,7 @@ use crate::{
     kinds,
     objects::{Key, Kind, ObjectName},
     outcome::Outcome,
-    report::{Condition, Entry, Finding, Reason, Remark},
+    report::{Condition, ConditionType, Entry, Finding, Reason, Remark},
     resolve::{Context, Resolved},
     world::{Effect, World},
 };
@@ -31,7 +34,7 @@ impl Translation {
     ) -> bool {
         let mut news: Vec<(Key, Option<Arc<Entry>>)> = Vec::new();
         for key in &concerned.routes {
-            let entry = guarded(Step::Tell, key, || self.route_entry(context, key));
+            let entry = guarded(Step::Tell, key, || self.route_entry(context, services, key));
             let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, key)));
             let entry = entry.map(|mut entry| {
                 if let Some(usual) = &self.usual {
@@ -86,7 +89,7 @@ impl Translation {
         told
     }
 
-    fn route_entry(&self, context: &Context<'_>, key: &Key) -> Option<Entry> {
+    fn route_entry(&self, context: &Context<'_>, services: &Services, key: &Key) -> Option<Entry> {
         if self.failed.contains(key)
             && let Some(versions) = context.world.route(key)
         {
@@ -106,6 +109,10 @@ impl Translation {
         if self.conflicts.concern(key) {
             let of = |key: &Key| self.routes.get(key).map(|route| &*route.resolved);
             self.conflicts.tell(resolved.to_mut(), context.settings, of);
+        }
+        let without_endpoints = without_endpoints(&route.rules, services);
+        if !without_endpoints.is_empty() {
+            resolved.to_mut().outcome.without_endpoints = without_endpoints;
         }
         let mut entry = kinds::entry(&resolved.outcome, context.settings);
         if let Some(notes) = context.world.notes_of(key) {
@@ -127,17 +134,47 @@ impl Translation {
     }
 }
 
+/// What of some rules gets 503, as there is no endpoint: each a sentence.
+fn without_endpoints(rules: &[Arc<Rule>], services: &Services) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for rule in rules {
+        match &rule.action {
+            Action::Forward(split) => {
+                for (index, _) in split.weights() {
+                    let empty = services.get(index as usize);
+                    let Some(empty) = empty.filter(|service| service.endpoints.is_empty()) else {
+                        continue;
+                    };
+                    sentences.push(format!(
+                        "No endpoint of Service {} takes requests: they get 503.",
+                        empty.id
+                    ));
+                }
+            }
+            Action::Unavailable => {
+                sentences.push("No service of a rule has a weight: its requests get 503.".into());
+            }
+            Action::Unresolved(_) => {}
+        }
+    }
+    sentences.sort();
+    sentences.dedup();
+    sentences
+}
+
 /// The entry of a route of which a bug of ours keeps the rest from being told.
 fn untold(world: &World, key: &Key) -> Entry {
     let finding = Finding::problem(Reason::InternalError, "", Bug::MESSAGE);
     let generation = world.route(key).and_then(|it| it.newest.generation);
-    let condition = Condition {
+    let condition = |condition| Condition {
         observed_generation: generation,
-        ..Condition::new(Reason::InternalError, false, Bug::MESSAGE)
+        ..Condition::new(condition, Reason::InternalError, false, Bug::MESSAGE)
     };
     Entry {
         observed_generation: generation,
-        conditions: [condition].into(),
+        conditions: [ConditionType::Ready, ConditionType::Accepted]
+            .map(condition)
+            .into(),
         ..Entry::remarks(key.clone(), world.origin(key), vec![finding])
     }
 }

@@ -103,6 +103,12 @@ impl Desk {
                     programmed,
                     "Served on web.",
                 ),
+                condition(
+                    ConditionType::Ready,
+                    good,
+                    if good { Reason::Ready } else { accepted },
+                    "Served on web.",
+                ),
             ]
             .into(),
             findings: Vec::new(),
@@ -208,10 +214,17 @@ fn a_replica_that_does_not_follow_is_named() {
         programmed(&writes[0].status),
         ("False", "Pending", Some("1/2"))
     );
-    assert_eq!(
-        writes[0].status.conditions[2].message,
-        "1 of 2 replicas serve this generation; b has not confirmed it."
-    );
+    // What sums up waits as well.
+    for condition in &writes[0].status.conditions[2..] {
+        assert_eq!(
+            (&*condition.status, &*condition.reason),
+            ("False", "Pending")
+        );
+        assert_eq!(
+            condition.message,
+            "1 of 2 replicas serve this generation; b has not confirmed it."
+        );
+    }
     assert!(desk.write().is_empty());
     desk.replicas(&[("a", 102), ("b", 102)]);
     let writes = desk.write();
@@ -221,6 +234,36 @@ fn a_replica_that_does_not_follow_is_named() {
     );
     assert_eq!(desk.writes, 2);
     assert!(desk.events.is_empty(), "waiting is nothing that went wrong");
+}
+
+#[test]
+fn a_moment_without_endpoints_is_not_written() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    assert_eq!(desk.write().len(), 1);
+    let whole = desk.entries["r"].clone();
+    let mut lacking = whole.clone();
+    let mut conditions = lacking.conditions.to_vec();
+    let ready = conditions.last_mut().unwrap();
+    (ready.status, ready.reason) = (false, Reason::NoEndpoints);
+    lacking.conditions = conditions.into();
+    let becomes = |desk: &mut Desk, entry: &Entry| {
+        desk.entries.insert("r".to_owned(), entry.clone());
+        desk.report();
+    };
+    becomes(&mut desk, &lacking);
+    assert!(desk.write().is_empty());
+    becomes(&mut desk, &whole);
+    desk.pass(PATIENCE);
+    assert!(desk.write().is_empty());
+    becomes(&mut desk, &lacking);
+    desk.pass(PATIENCE);
+    let writes = desk.write();
+    let ready = writes[0].status.conditions.last().unwrap();
+    assert_eq!((&*ready.status, &*ready.reason), ("False", "NoEndpoints"));
+    assert!(desk.events.is_empty(), "it is nothing that somebody did");
 }
 
 #[test]
@@ -256,7 +299,7 @@ fn conditions_keep_the_time_of_their_last_change() {
     let since: Vec<bool> = (writes[0].status.conditions.iter())
         .map(|it| it.last_transition_time.0 == FIRST.parse::<Timestamp>().unwrap())
         .collect();
-    assert_eq!(since, [false, true, false]);
+    assert_eq!(since, [false, true, false, false]);
 }
 
 #[test]
