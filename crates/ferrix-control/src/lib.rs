@@ -41,6 +41,7 @@ mod kinds;
 pub mod kubernetes;
 mod names;
 mod namespace;
+mod never;
 pub mod objects;
 mod outcome;
 mod referencegrant;

@@ -197,6 +197,8 @@ reasons! {
     NoEndpoints,
     /// An endpoint is left out.
     EndpointNotUsed,
+    /// A rule, or a part of one, that no request can match.
+    NeverMatches,
     /// A field that nobody reads.
     UnknownField,
     /// An application protocol that is not known.
@@ -235,6 +237,7 @@ impl Reason {
             | CertificateForOtherNames
             | NoEndpoints
             | EndpointNotUsed
+            | NeverMatches
             | UnknownField
             | UnknownProtocol
             | NoEffect

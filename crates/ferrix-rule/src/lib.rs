@@ -5,6 +5,7 @@
 //!                         └─► expression             the conditions joined by && and ||
 //!                                  ├─► matches, mismatch(request)
 //!                                  ├─► constraints    hosts and paths, for an index
+//!                                  ├─► never          what no request meets
 //!                                  └─► print          canonical text
 //! ```
 //!
@@ -20,6 +21,7 @@ mod error;
 mod explain;
 mod expression;
 mod matcher;
+mod never;
 mod parse;
 mod print;
 mod query;
@@ -33,6 +35,7 @@ use expression::Expression;
 
 pub use constraints::{Constraints, HostConstraint, PathConstraint};
 pub use error::ParseError;
+pub use never::Literal;
 pub use request::{Headers, Request};
 
 /// The longest text that is parsed, in bytes.
@@ -92,6 +95,17 @@ impl Rule {
     /// The hosts and the paths outside which the rule cannot match.
     pub fn constraints(&self) -> Constraints {
         Constraints::of(&self.inner.expression)
+    }
+
+    /// What of the rule no request meets, each in a sentence for a person. A rule that parses may still
+    /// contradict itself.
+    pub fn never(&self) -> Vec<String> {
+        never::sentences(&self.inner.expression)
+    }
+
+    /// Hosts and paths that requests are compared with, but for those under a `!`.
+    pub fn literals(&self) -> Vec<Literal<'_>> {
+        never::literals(&self.inner.expression)
     }
 
     /// The rule as its user wrote it.

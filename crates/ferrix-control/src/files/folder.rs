@@ -27,8 +27,9 @@ use crate::{
 /// Larger files are refused.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
-/// After so many bytes the first look has another one read the rest: objects as they are written
-/// take much more memory than what is kept of them.
+/// How many bytes of a large folder the first look reads before what it read is compiled; then it goes
+/// on. Objects as they are written take much more memory than what is kept of them, so that no more than
+/// this is ever held at once.
 const READ_AT_ONCE: u64 = 1024 * 1024;
 
 /// Deeper folders are not looked into: there is a loop, or a mistake.

@@ -17,6 +17,7 @@ use crate::{
     draft::{BackendReference, CertificateReference, Draft, DraftRule, EntryPointNames, Hosts},
     field::Field,
     names::shared,
+    never,
     objects::{self, Kind, ObjectName, Origin},
     report::{Finding, Reason},
 };
@@ -121,6 +122,7 @@ fn rules(
     for (position, written) in spec.route.rules.iter().enumerate() {
         match rule(written, position, namespace, hosts) {
             Ok(rule) => {
+                found.notes.extend(never_matches(&rule));
                 found.notes.extend(note(written, &rule));
                 rules.push(rule);
             }
@@ -210,6 +212,14 @@ fn scheme(written: ingressroute::Scheme) -> Scheme {
         ingressroute::Scheme::Https => Scheme::Https,
         ingressroute::Scheme::H2c => Scheme::H2c,
     }
+}
+
+/// What of a rule no request can match.
+fn never_matches(rule: &DraftRule) -> Vec<Finding> {
+    let Some(matches) = &rule.matches else {
+        return Vec::new();
+    };
+    never::findings(matches, &rule.hosts, &format!("{}.matches", rule.field))
 }
 
 /// What a rule says that has no effect.

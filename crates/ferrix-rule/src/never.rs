@@ -1,0 +1,192 @@
+//! Conditions that no request meets, though they parse.
+//!
+//! Traefik accepts them, and so they are no errors: but nobody writes one on purpose.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    constraints::Constraints,
+    expression::{Expression, Leaf},
+    matcher::{FieldName, HostPattern, Matcher},
+};
+
+/// The argument of a matcher that compares requests with it, byte for byte.
+///
+/// What requests can have is for whoever makes them canonical to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Literal<'r> {
+    /// A whole host, lower case.
+    Host(&'r str),
+    /// What follows the first label of a host, lower case.
+    ParentDomain(&'r str),
+    /// A whole path.
+    Path(&'r str),
+    /// What a path begins with.
+    PathPrefix(&'r str),
+}
+
+/// The literals that requests are to have, in their order.
+pub(crate) fn literals(expression: &Expression) -> Vec<Literal<'_>> {
+    let asked = leaves(expression).into_iter();
+    asked
+        .filter(|leaf| !leaf.negated)
+        .filter_map(|leaf| match &leaf.matcher {
+            Matcher::Host(HostPattern::Exact(host)) => Some(Literal::Host(host)),
+            Matcher::Host(HostPattern::Wildcard(parent)) => Some(Literal::ParentDomain(parent)),
+            Matcher::Path(path) => Some(Literal::Path(path)),
+            Matcher::PathPrefix(prefix) => Some(Literal::PathPrefix(prefix)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn leaves(expression: &Expression) -> Vec<&Leaf> {
+    match expression {
+        Expression::Leaf(leaf) => vec![leaf],
+        Expression::All(parts) | Expression::Any(parts) => parts.iter().flat_map(leaves).collect(),
+    }
+}
+
+/// What no request meets, each in a sentence: the widest part for each reason.
+pub(crate) fn sentences(expression: &Expression) -> Vec<String> {
+    match expression {
+        Expression::Leaf(leaf) => leaf_sentence(leaf).into_iter().collect(),
+        Expression::Any(parts) => parts.iter().flat_map(sentences).collect(),
+        Expression::All(parts) => {
+            let inside: Vec<_> = parts.iter().flat_map(sentences).collect();
+            match inside.is_empty() {
+                true => contradiction(expression, parts).into_iter().collect(),
+                false => inside,
+            }
+        }
+    }
+}
+
+fn leaf_sentence(leaf: &Leaf) -> Option<String> {
+    let why = match &leaf.matcher {
+        Matcher::Host(HostPattern::Any) if leaf.negated => "it excludes every host",
+        _ if leaf.negated => return None,
+        Matcher::Header(FieldName::Never(name), _)
+        | Matcher::HeaderRegexp(FieldName::Never(name), _) => {
+            match name.eq_ignore_ascii_case(b"host") {
+                true => "the host is no header field to rules; write Host(…)",
+                false => "no request has a header field of that name",
+            }
+        }
+        _ => return None,
+    };
+    Some(format!("{leaf} matches no request: {why}"))
+}
+
+/// Why conditions that can each be met cannot be met together.
+fn contradiction(all: &Expression, parts: &[Expression]) -> Option<String> {
+    let constraints = Constraints::of(all);
+    let none = |list: &Option<Vec<_>>| list.as_ref().is_some_and(Vec::is_empty);
+    let never = none(&constraints.hosts) || constraints.paths.as_ref().is_some_and(Vec::is_empty);
+    let why = if methods(all).is_some_and(|methods| methods.is_empty()) {
+        "no request has two methods; join them by ||"
+    } else if never {
+        "no request has two hosts or two paths; join them by ||"
+    } else if opposites(parts) {
+        "one condition is the opposite of another"
+    } else {
+        return None;
+    };
+    Some(format!("{all} matches no request: {why}"))
+}
+
+/// The methods outside which an expression cannot match; `None`: any.
+fn methods(expression: &Expression) -> Option<BTreeSet<&str>> {
+    match expression {
+        Expression::Leaf(Leaf {
+            matcher: Matcher::Method(method),
+            negated: false,
+        }) => Some([&**method].into()),
+        Expression::Leaf(_) => None,
+        Expression::All(parts) => parts
+            .iter()
+            .filter_map(methods)
+            .reduce(|one, other| &one & &other),
+        Expression::Any(parts) => {
+            let all: Option<Vec<_>> = parts.iter().map(methods).collect();
+            Some(all?.into_iter().flatten().collect())
+        }
+    }
+}
+
+fn opposites(parts: &[Expression]) -> bool {
+    let leaf = |part: &'_ Expression, negated| match part {
+        Expression::Leaf(leaf) if leaf.negated == negated => Some(leaf.to_string()),
+        _ => None,
+    };
+    let denied: BTreeSet<_> = parts.iter().filter_map(|part| leaf(part, true)).collect();
+    let mut asked = parts.iter().filter_map(|part| leaf(part, false));
+    asked.any(|asked| denied.contains(&format!("!{asked}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Rule;
+
+    #[test]
+    fn what_no_request_meets() {
+        let cases: [(&str, &[&str]); 20] = [
+            ("Path(`/a`)", &[]),
+            ("Host(`a.test`) && Path(`/a`) && Method(`GET`)", &[]),
+            ("Method(`GET`) || Method(`POST`)", &[]),
+            ("(Method(`GET`) || Method(`POST`)) && Method(`POST`)", &[]),
+            ("!Method(`GET`) && !Method(`POST`)", &[]),
+            ("PathPrefix(`/a`) && Path(`/a/b`)", &[]),
+            ("Header(`a`, `1`) && Header(`a`, `2`)", &[]),
+            ("Path(`/a`) && !Path(`/b`)", &[]),
+            ("Method(`GET`) && Method(`POST`)", &["two methods"]),
+            (
+                "Path(`/a`) && Method(`GET`) && (Method(`PUT`) || Method(`POST`))",
+                &["two methods"],
+            ),
+            ("Path(`/a`) && Path(`/b`)", &["two paths"]),
+            ("PathPrefix(`/a`) && Path(`/b`)", &["two paths"]),
+            ("Host(`a.test`) && Host(`b.test`)", &["two hosts"]),
+            ("Host(`a.test`) && Host(`*.b.test`)", &["two hosts"]),
+            // The rest of the rule may match.
+            (
+                "Path(`/c`) || Path(`/a`) && Path(`/b`)",
+                &["Path(`/a`) && Path(`/b`) matches"],
+            ),
+            ("!Host(`*`)", &["every host"]),
+            ("Header(`Host`, `a.test`)", &["write Host"]),
+            ("Header(`a b`, `c`)", &["of that name"]),
+            (
+                "ClientIP(`10.0.0.1`) && !ClientIP(`10.0.0.1`)",
+                &["opposite"],
+            ),
+            (
+                "Method(`GET`) && Method(`PUT`) || Path(`/a`) && !Path(`/a`)",
+                &["two methods", "opposite"],
+            ),
+        ];
+        for (text, expected) in cases {
+            let sentences = Rule::parse(text).unwrap().never();
+            assert_eq!(sentences.len(), expected.len(), "{text}: {sentences:?}");
+            for (sentence, part) in sentences.iter().zip(expected) {
+                assert!(sentence.contains(part), "{text}: {sentence}");
+            }
+        }
+    }
+
+    #[test]
+    fn literals_that_requests_are_to_have() {
+        use super::Literal::{Host, ParentDomain, Path, PathPrefix};
+
+        let text =
+            "Host(`A.test:80`) && !Path(`/x`) && (Path(`/a`) || PathPrefix(`/b`) && Host(`*.c`))";
+        let rule = Rule::parse(text).unwrap();
+        let expected = [
+            Host("a.test:80"),
+            Path("/a"),
+            PathPrefix("/b"),
+            ParentDomain("c"),
+        ];
+        assert_eq!(rule.literals(), expected);
+    }
+}
