@@ -9,6 +9,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
+use crate::clock;
+
 /// One timer for the life of a connection or a stream.
 ///
 /// Moving it later, which happens at every piece of progress, only stores a number; the timer
@@ -29,7 +31,7 @@ impl Deadline {
 
     /// `limit` from now; zero: never.
     pub(crate) fn set(&mut self, limit: Duration) {
-        self.at = (!limit.is_zero()).then(|| Instant::now() + limit);
+        self.at = (!limit.is_zero()).then(|| clock::recent() + limit);
     }
 
     pub(crate) async fn passed(&mut self) {
@@ -47,7 +49,7 @@ impl Deadline {
             sleep.as_mut().reset(at);
         }
         while sleep.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= at {
+            if clock::read() >= at {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(at);

@@ -29,6 +29,7 @@ use crate::{
     answer::{Answer, Form},
     backend::{Backend, Broken},
     client::{Client, ClientConnection},
+    clock,
     deadline::Deadline,
     failure::Failure,
     headers::{self, RequestId},
@@ -137,7 +138,7 @@ pub(crate) async fn serve(
 impl Served {
     fn new(engine: &Engine, head: &RequestHead) -> Self {
         Self {
-            started: Instant::now(),
+            started: clock::read(),
             route: None,
             service: None,
             endpoint: None,

@@ -16,6 +16,7 @@ mod address;
 mod answer;
 mod backend;
 mod client;
+mod clock;
 mod connection;
 mod connector;
 pub mod counters;

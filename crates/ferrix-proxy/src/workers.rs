@@ -21,7 +21,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::Engine;
+use crate::{Engine, clock};
 
 /// All workers.
 #[derive(Clone)]
@@ -48,7 +48,12 @@ impl Workers {
         let mut stop = Vec::new();
         let mut workers = Vec::new();
         for engine in engines {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .on_thread_unpark(|| {
+                    clock::read();
+                })
+                .build()?;
             let (sender, stopped) = oneshot::channel();
             workers.push(Worker {
                 engine: Arc::new(engine),
