@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -19,6 +19,8 @@ use crate::clock;
 pub(crate) struct Deadline {
     sleep: Option<Pin<Box<Sleep>>>,
     at: Option<Instant>,
+    /// Whom the timer wakes.
+    waker: Option<Waker>,
 }
 
 impl Deadline {
@@ -26,6 +28,7 @@ impl Deadline {
         Self {
             sleep: None,
             at: None,
+            waker: None,
         }
     }
 
@@ -47,6 +50,9 @@ impl Deadline {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         if sleep.deadline() > at {
             sleep.as_mut().reset(at);
+        } else if !sleep.is_elapsed() && is_for(&self.waker, cx) {
+            // A running timer that wakes this task has nothing to tell it.
+            return Poll::Pending;
         }
         while sleep.as_mut().poll(cx).is_ready() {
             if clock::read() >= at {
@@ -54,6 +60,15 @@ impl Deadline {
             }
             sleep.as_mut().reset(at);
         }
+        if !is_for(&self.waker, cx) {
+            self.waker = Some(cx.waker().clone());
+        }
         Poll::Pending
     }
+}
+
+fn is_for(waker: &Option<Waker>, cx: &Context<'_>) -> bool {
+    waker
+        .as_ref()
+        .is_some_and(|waker| waker.will_wake(cx.waker()))
 }

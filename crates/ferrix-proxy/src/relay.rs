@@ -141,6 +141,11 @@ pub(crate) async fn relay(
             Event::BackendDrained(drained) => progress.deaf = drained.is_err(),
             Event::DeadlinePassed => return Err(progress.blame(client, backend).into()),
         }
+        if client.is_upgraded() {
+            // A message leaves at once; elsewhere a header section waits for the body behind it.
+            client.out().drain_now();
+            backend.out().drain_now();
+        }
     }
     if client.is_upgraded() {
         backend.out().drain_now();
