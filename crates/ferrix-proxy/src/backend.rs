@@ -20,6 +20,7 @@ use crate::{
     io::Io,
     outlet::Outlet,
     pool::{Connection, Lease},
+    retry::{Broken, Kept},
     stream::StreamWriter,
     wire::{Wire, WireError},
 };
@@ -39,53 +40,64 @@ pub(crate) enum FromBackend {
     End(Option<HeaderMap>),
 }
 
-/// The backend broke the connection or the protocol.
-#[derive(Debug)]
-pub(crate) struct Broken {
-    pub(crate) failure: Failure,
-    /// The backend says that it has done nothing with the request (RFC 9113, section 8.7).
-    pub(crate) refused: bool,
-}
-
-impl Broken {
-    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
-        Self {
-            failure: Failure::Upstream(error.to_string()),
-            refused: false,
-        }
+/// What `h2` reports before an answer has begun.
+fn unanswered(error: h2::Error) -> Broken {
+    let reason = error.to_string();
+    // A stream above the last one that GOAWAY names was not begun (RFC 9113, section 6.8), and the
+    // crate gives that error to no other.
+    let untouched = error.is_go_away()
+        || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    match () {
+        () if untouched && error.is_remote() => Broken::Untouched(reason),
+        () if error.is_io() => Broken::Unanswered(reason),
+        () => Broken::Answer(reason),
     }
 }
 
-impl From<h2::Error> for Broken {
-    fn from(error: h2::Error) -> Self {
-        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM)
-            || (error.is_go_away()
-                && error.is_remote()
-                && error.reason() == Some(h2::Reason::NO_ERROR));
-        Self {
-            failure: Failure::Upstream(error.to_string()),
-            refused,
-        }
+/// What `h2` reports where a stream could not even be begun.
+fn never_begun(error: h2::Error) -> Broken {
+    let reason = error.to_string();
+    match error.is_io() || error.is_go_away() || error.is_reset() {
+        true => Broken::Untouched(reason),
+        false => Broken::Exchange(Failure::Upstream(reason)),
     }
+}
+
+/// An answer that cannot go on.
+fn broken_answer(error: impl std::fmt::Display) -> Broken {
+    Broken::Answer(error.to_string())
 }
 
 /// One request's backend.
-pub(crate) enum Backend {
+pub(crate) struct Backend {
+    side: Side,
+    /// What was sent of the body, until the first byte of an answer. `None`: it cannot be sent
+    /// again.
+    kept: Option<Kept>,
+    /// Whether the whole request was handed over.
+    whole: bool,
+}
+
+enum Side {
     Http1(Box<Http1>),
     Http2(Box<Http2>),
 }
 
 /// A request over HTTP/1.
-pub(crate) struct Http1 {
+struct Http1 {
     wire: Wire,
     method: Method,
+    /// Whether anything of an answer has come.
+    answered: bool,
     header_read: bool,
     keep_alive: bool,
 }
 
 /// A request over HTTP/2.
-pub(crate) struct Http2 {
+struct Http2 {
     response: ResponseFuture,
+    /// Whether anything of an answer has come.
+    answered: bool,
     body: Option<RecvStream>,
     ended: bool,
     /// Where the request has a body.
@@ -94,8 +106,127 @@ pub(crate) struct Http2 {
 }
 
 impl Backend {
-    /// Sends the header section. It is on its way, not yet with the backend, when this returns.
+    /// Sends the header section, and what was sent of the body before, if this is not the first
+    /// attempt. It is on its way, not yet with the backend, when this returns.
+    ///
+    /// What is `kept` is taken only when that has succeeded; see [`Backend::into_kept`].
     pub(crate) async fn send(
+        connection: Connection,
+        head: &RequestHead,
+        body: Framing,
+        secure: bool,
+        kept: &mut Option<Kept>,
+    ) -> Result<Self, Broken> {
+        let mut backend = Self {
+            side: Side::send(connection, head, body, secure).await?,
+            kept: None,
+            whole: body == Framing::Empty,
+        };
+        if body != Framing::Empty
+            && let Some(kept) = kept
+        {
+            backend.data(kept.bytes())?;
+            if kept.is_whole() {
+                backend.finish(None)?;
+            }
+        }
+        backend.kept = kept.take();
+        Ok(backend)
+    }
+
+    /// Whether the whole request was handed over.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.whole
+    }
+
+    /// What another attempt needs of the body. `None`: it cannot be sent again, for it was too long
+    /// to keep, or an answer has begun.
+    pub(crate) fn into_kept(self) -> Option<Kept> {
+        self.kept
+    }
+
+    /// Where the request's body goes.
+    pub(crate) fn out(&mut self) -> Outlet<'_> {
+        match &mut self.side {
+            Side::Http1(http1) => Outlet::Wire(&mut http1.wire),
+            Side::Http2(http2) => Outlet::of(&mut http2.writer),
+        }
+    }
+
+    /// A piece of the request body.
+    ///
+    /// # Errors
+    /// The client lied about its length.
+    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Failure> {
+        self.kept = self.kept.take().and_then(|kept| kept.with(&data));
+        self.out().data(data).map_err(clients_fault)
+    }
+
+    /// The end of the request body. Trailers are not kept: with them a request is not sent again.
+    ///
+    /// # Errors
+    /// See [`Backend::data`].
+    pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Failure> {
+        self.whole = true;
+        let kept = self.kept.take().filter(|_| trailers.is_none());
+        self.kept = kept.map(Kept::ended);
+        let trailers = trailers.map(headers::prepare_trailers);
+        self.out().finish(trailers).map_err(clients_fault)
+    }
+
+    /// The client left or the exchange failed: the backend need not go on.
+    pub(crate) fn abort(&mut self) {
+        if let Side::Http2(http2) = &mut self.side
+            && let Some(writer) = &mut http2.writer
+        {
+            writer.reset(h2::Reason::CANCEL);
+        }
+    }
+
+    /// The connection is handed to another protocol.
+    pub(crate) fn upgrade(&mut self) {
+        if let Side::Http1(http1) = &mut self.side {
+            http1.wire.begin(Framing::UntilClose);
+        }
+    }
+
+    /// The HTTP/1 connection, if it can carry another request.
+    pub(crate) fn into_reusable(self) -> Option<Io> {
+        match self.side {
+            Side::Http1(http1) if http1.is_reusable() => {
+                let mut io = http1.wire.io;
+                io.shrink();
+                Some(io)
+            }
+            _ => None,
+        }
+    }
+
+    /// The next part of the response.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
+        let (part, answered) = match &mut self.side {
+            Side::Http1(http1) => (http1.poll_read(cx), http1.answered),
+            Side::Http2(http2) => (http2.poll_read(cx), http2.answered),
+        };
+        if answered {
+            self.kept = None;
+        }
+        part
+    }
+
+    /// Whether the response is known to be complete, so that it need not be read once more.
+    pub(crate) fn is_done(&self) -> bool {
+        match &self.side {
+            Side::Http1(http1) => http1.header_read && http1.wire.is_done(),
+            Side::Http2(http2) => {
+                http2.ended || http2.body.as_ref().is_some_and(RecvStream::is_end_stream)
+            }
+        }
+    }
+}
+
+impl Side {
+    async fn send(
         connection: Connection,
         head: &RequestHead,
         body: Framing,
@@ -109,93 +240,25 @@ impl Backend {
                 Ok(Self::Http1(Box::new(Http1 {
                     wire,
                     method: head.method.clone(),
+                    answered: false,
                     header_read: false,
                     keep_alive: false,
                 })))
             }
             Connection::Http2 { send, lease, .. } => {
                 let request = http2_request(head, secure)?;
-                let mut send = send.ready().await?;
+                let mut send = send.ready().await.map_err(never_begun)?;
                 let end = body == Framing::Empty;
-                let (response, stream) = send.send_request(request, end)?;
+                let sent = send.send_request(request, end);
+                let (response, stream) = sent.map_err(never_begun)?;
                 Ok(Self::Http2(Box::new(Http2 {
                     response,
+                    answered: false,
                     body: None,
                     ended: false,
                     writer: (!end).then(|| StreamWriter::new(stream)),
                     _lease: lease,
                 })))
-            }
-        }
-    }
-
-    /// Where the request's body goes.
-    pub(crate) fn out(&mut self) -> Outlet<'_> {
-        match self {
-            Self::Http1(http1) => Outlet::Wire(&mut http1.wire),
-            Self::Http2(http2) => Outlet::of(&mut http2.writer),
-        }
-    }
-
-    /// A piece of the request body.
-    ///
-    /// # Errors
-    /// The client lied about its length.
-    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Failure> {
-        self.out().data(data).map_err(clients_fault)
-    }
-
-    /// The end of the request body.
-    ///
-    /// # Errors
-    /// See [`Backend::data`].
-    pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Failure> {
-        let trailers = trailers.map(headers::prepare_trailers);
-        self.out().finish(trailers).map_err(clients_fault)
-    }
-
-    /// The client left or the exchange failed: the backend need not go on.
-    pub(crate) fn abort(&mut self) {
-        if let Self::Http2(http2) = self
-            && let Some(writer) = &mut http2.writer
-        {
-            writer.reset(h2::Reason::CANCEL);
-        }
-    }
-
-    /// The connection is handed to another protocol.
-    pub(crate) fn upgrade(&mut self) {
-        if let Self::Http1(http1) = self {
-            http1.wire.begin(Framing::UntilClose);
-        }
-    }
-
-    /// The HTTP/1 connection, if it can carry another request.
-    pub(crate) fn into_reusable(self) -> Option<Io> {
-        match self {
-            Self::Http1(http1) if http1.is_reusable() => {
-                let mut io = http1.wire.io;
-                io.shrink();
-                Some(io)
-            }
-            _ => None,
-        }
-    }
-
-    /// The next part of the response.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
-        match self {
-            Self::Http1(http1) => http1.poll_read(cx),
-            Self::Http2(http2) => http2.poll_read(cx),
-        }
-    }
-
-    /// Whether the response is known to be complete, so that it need not be read once more.
-    pub(crate) fn is_done(&self) -> bool {
-        match self {
-            Self::Http1(http1) => http1.header_read && http1.wire.is_done(),
-            Self::Http2(http2) => {
-                http2.ended || http2.body.as_ref().is_some_and(RecvStream::is_end_stream)
             }
         }
     }
@@ -208,7 +271,7 @@ fn clients_fault(error: WireError) -> Failure {
 impl Http1 {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
         if self.header_read {
-            let piece = ready!(self.wire.poll_piece(cx)).map_err(Broken::new)?;
+            let piece = ready!(self.wire.poll_piece(cx)).map_err(broken_answer)?;
             return Poll::Ready(Ok(match piece {
                 Piece::Data(data) => FromBackend::Data(data),
                 Piece::End(trailers) => FromBackend::End(trailers),
@@ -219,7 +282,7 @@ impl Http1 {
             return Poll::Ready(Ok(FromBackend::Interim(head)));
         }
         self.header_read = true;
-        let framing = response_framing(&head, &self.method).map_err(Broken::new)?;
+        let framing = response_framing(&head, &self.method).map_err(broken_answer)?;
         self.wire.expect_response(framing);
         self.keep_alive = framing != Framing::UntilClose
             && keeps_alive(head.version, &head.fields)
@@ -231,17 +294,27 @@ impl Http1 {
         loop {
             let read = &mut self.wire.io.read;
             if !read.is_empty()
-                && let Some((head, length)) = ResponseHead::parse(read).map_err(Broken::new)?
+                && let Some((head, length)) = ResponseHead::parse(read).map_err(broken_answer)?
             {
                 bytes::Buf::advance(read, length);
                 return Poll::Ready(Ok(head));
             }
             if read.len() > MAX_HEAD {
-                return Poll::Ready(Err(Broken::new("its header section is too large")));
+                return Poll::Ready(Err(broken_answer("its header section is too large")));
             }
-            if ready!(self.wire.poll_read(cx)).map_err(Broken::new)? == 0 {
-                return Poll::Ready(Err(Broken::new("it closed the connection")));
+            match ready!(self.wire.poll_read(cx)) {
+                Ok(0) => return Poll::Ready(Err(self.cut("it closed the connection"))),
+                Ok(_) => self.answered = true,
+                Err(error) => return Poll::Ready(Err(self.cut(error))),
             }
+        }
+    }
+
+    /// The connection ended before the header section did.
+    fn cut(&self, reason: impl std::fmt::Display) -> Broken {
+        match self.answered {
+            false => Broken::Unanswered(reason.to_string()),
+            true => broken_answer(reason),
         }
     }
 
@@ -258,25 +331,38 @@ impl Http2 {
             return self.poll_head(cx);
         };
         if let Some(data) = ready!(stream.poll_data(cx)) {
-            let data = data?;
+            let data = data.map_err(broken_answer)?;
             let _ = stream.flow_control().release_capacity(data.len());
             return Poll::Ready(Ok(FromBackend::Data(data)));
         }
-        let trailers = ready!(stream.poll_trailers(cx))?;
+        let trailers = ready!(stream.poll_trailers(cx)).map_err(broken_answer)?;
         self.ended = true;
         Poll::Ready(Ok(FromBackend::End(trailers)))
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
         if let Poll::Ready(Some(interim)) = self.response.poll_informational(cx) {
-            let (parts, ()) = interim?.into_parts();
+            let (parts, ()) = interim.map_err(|error| self.cut(error))?.into_parts();
+            self.answered = true;
             return Poll::Ready(Ok(FromBackend::Interim(response_head(&parts))));
         }
-        let response = ready!(Pin::new(&mut self.response).poll(cx))?;
+        let response = ready!(Pin::new(&mut self.response).poll(cx));
+        let response = response.map_err(|error| self.cut(error))?;
+        self.answered = true;
         let (parts, body) = response.into_parts();
         let end = body.is_end_stream();
         self.body = Some(body);
         Poll::Ready(Ok(FromBackend::Header(response_head(&parts), end)))
+    }
+}
+
+impl Http2 {
+    /// The stream ended before the header section came.
+    fn cut(&self, error: h2::Error) -> Broken {
+        match self.answered {
+            false => unanswered(error),
+            true => broken_answer(error),
+        }
     }
 }
 
@@ -317,7 +403,8 @@ fn http2_request(head: &RequestHead, secure: bool) -> Result<Request<()>, Broken
     }
     let mut request = Request::new(());
     *request.method_mut() = head.method.clone();
-    *request.uri_mut() = uri.build().map_err(Broken::new)?;
+    let unsuitable = |error: http::Error| Failure::Upstream(error.to_string());
+    *request.uri_mut() = uri.build().map_err(unsuitable)?;
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = fields.into_map();
     Ok(request)

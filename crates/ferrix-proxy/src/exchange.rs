@@ -27,7 +27,7 @@ use crate::{
     Engine,
     access_log::Record,
     answer::{Answer, Form},
-    backend::{Backend, Broken},
+    backend::Backend,
     client::{Client, ClientConnection},
     clock,
     deadline::Deadline,
@@ -35,7 +35,9 @@ use crate::{
     headers::{self, RequestId},
     pool::Connection,
     relay::{self, Relay},
-    request, route,
+    request,
+    retry::{self, Attempt, Broken, Kept},
+    route,
 };
 
 /// A request as it was read from its connection, HTTP/1 or HTTP/2.
@@ -264,12 +266,14 @@ impl Exchange<'_, '_> {
     ) -> Result<(), Failure> {
         let engine = self.engine;
         let mut tried = SmallVec::<[SocketAddr; 4]>::new();
-        let mut fresh = false;
+        let mut broke = None;
+        let idempotent = retry::is_idempotent(&relay.method);
+        let (mut begun, mut kept) = (false, None);
         loop {
             // After a connection that broke, the same endpoint may be the only one there is.
             let endpoint = match service.pick(&tried) {
                 Some(endpoint) => endpoint,
-                None if fresh => service.pick(&[]).ok_or(Failure::NoEndpoint)?,
+                None if broke.is_some() => service.pick(&[]).ok_or(Failure::NoEndpoint)?,
                 None => return Err(Failure::NoEndpoint),
             };
             self.served.endpoint = Some(endpoint.address);
@@ -280,14 +284,14 @@ impl Exchange<'_, '_> {
             let more = usize::from(self.served.attempts) < engine.settings.upstream.attempts;
             tried.push(endpoint.address);
             let (upstream, protocol) = (&engine.upstream, &service.protocol);
-            let pooled = match fresh {
-                true => None,
-                false => upstream.pooled(endpoint, protocol, relay.upgrade),
+            let pooled = match broke {
+                Some(_) => None,
+                None => upstream.pooled(endpoint, protocol, relay.upgrade),
             };
             let connected = match pooled {
                 Some(connection) => Ok(connection),
                 // Boxed, because it is large and rare.
-                None => Box::pin(upstream.connect(endpoint, protocol, fresh, relay.upgrade)).await,
+                None => Box::pin(upstream.connect(endpoint, protocol, broke, relay.upgrade)).await,
             };
             let connection = match connected {
                 Ok(connection) => connection,
@@ -304,19 +308,27 @@ impl Exchange<'_, '_> {
                 let host = endpoint.address.to_string();
                 head.fields.append("Host", host.as_bytes());
             }
-            let repeatable = more && may_repeat(relay, &connection);
-            let refusable = more && relay.body == Framing::Empty;
-            let sent = self.send(service, endpoint, connection, head, relay);
-            match sent.await {
-                Ok(()) => return Ok(()),
-                Err(broken)
-                    if self.client.status.is_none()
-                        && (repeatable || (refusable && broken.refused)) =>
-                {
-                    fresh = true;
-                }
-                Err(broken) => return Err(broken.failure),
+            let reused = connection.is_reused();
+            if !begun {
+                begun = true;
+                // Only HTTP/2 can say that a request was not touched.
+                let refusable = matches!(connection, Connection::Http2 { .. });
+                kept = Kept::of(relay.body, idempotent && reused, refusable);
             }
+            let sent = self.send(service, endpoint, connection, head, relay, &mut kept);
+            let Err(broken) = sent.await else {
+                return Ok(());
+            };
+            let attempt = Attempt {
+                more,
+                reused,
+                idempotent,
+                kept: kept.is_some(),
+            };
+            if !broken.is_repeated(attempt) {
+                return Err(broken.into());
+            }
+            broke = Some(Instant::now());
         }
     }
 
@@ -328,6 +340,7 @@ impl Exchange<'_, '_> {
         connection: Connection,
         head: &RequestHead,
         relay: &Relay<'_>,
+        kept: &mut Option<Kept>,
     ) -> Result<(), Broken> {
         let _in_flight = relay::InFlight::new(endpoint);
         let secure = matches!(service.protocol, Protocol::Tls { .. });
@@ -335,7 +348,7 @@ impl Exchange<'_, '_> {
             // HTTP/2 backends rarely send an interim response: without one the client would wait.
             relay::send_continue(self.client)?;
         }
-        let mut backend = Backend::send(connection, head, relay.body, secure).await?;
+        let mut backend = Backend::send(connection, head, relay.body, secure, kept).await?;
         let received = &mut self.served.received;
         match relay::relay(relay, self.client, &mut backend, self.deadline, received).await {
             Ok(complete) => {
@@ -347,6 +360,7 @@ impl Exchange<'_, '_> {
             }
             Err(broken) => {
                 backend.abort();
+                *kept = backend.into_kept();
                 Err(broken)
             }
         }
@@ -458,13 +472,6 @@ impl Served {
             error: failure.map(|failure| failure.to_string()),
         })
     }
-}
-
-/// Whether the request may be sent again should this connection turn out to be dead: it was idle,
-/// so the backend may have closed it just now, and doing it twice is the same as doing it once
-/// (RFC 9110, section 9.2.2).
-fn may_repeat(relay: &Relay<'_>, connection: &Connection) -> bool {
-    connection.is_reused() && relay.body == Framing::Empty && relay.method.is_idempotent()
 }
 
 /// The fields of a request as rules see them.

@@ -34,6 +34,7 @@ mod pool;
 mod proxy_protocol;
 mod relay;
 mod request;
+mod retry;
 mod route;
 pub mod settings;
 mod stream;

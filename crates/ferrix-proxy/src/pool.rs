@@ -77,6 +77,8 @@ struct Idle {
 pub(crate) struct Http2 {
     protocol: Protocol,
     send: SendRequest<Bytes>,
+    /// When it was made: one that broke is older than the attempt after it.
+    made: Instant,
     streams: AtomicUsize,
     closed: AtomicBool,
 }
@@ -96,6 +98,7 @@ impl Http2 {
         Arc::new(Self {
             protocol,
             send,
+            made: Instant::now(),
             streams: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
         })
@@ -179,7 +182,7 @@ impl Pool {
     ) -> Option<Connection> {
         if !upgrade
             && *protocol != Protocol::Http1
-            && let Some(shared) = self.take_http2(protocol)
+            && let Some(shared) = self.take_http2(protocol, None)
         {
             return Some(shared);
         }
@@ -197,12 +200,17 @@ impl Pool {
         None
     }
 
-    /// An HTTP/2 connection that has room for a request.
-    pub(crate) fn take_http2(&self, protocol: &Protocol) -> Option<Connection> {
+    /// An HTTP/2 connection that has room for a request, made after this time.
+    pub(crate) fn take_http2(
+        &self,
+        protocol: &Protocol,
+        after: Option<Instant>,
+    ) -> Option<Connection> {
         let connections = self.http2.lock();
         let usable = connections.iter().rev().find(|shared| {
             shared.protocol == *protocol
                 && !shared.closed.load(Relaxed)
+                && after.is_none_or(|after| shared.made > after)
                 && shared.streams.load(Relaxed) < shared.send.current_max_send_streams()
         })?;
         Some(usable.lease(true))

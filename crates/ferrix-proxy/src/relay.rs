@@ -17,12 +17,13 @@ use http::{Method, StatusCode};
 
 use crate::{
     Engine,
-    backend::{Backend, Broken, FromBackend},
+    backend::{Backend, FromBackend},
     client::{Client, Gone},
     deadline::Deadline,
     failure::Failure,
     headers,
     io::HIGH_WATER,
+    retry::Broken,
     settings::{OddResponses, Timeouts},
 };
 
@@ -63,15 +64,6 @@ impl From<Gone> for Broken {
     }
 }
 
-impl From<Failure> for Broken {
-    fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            refused: false,
-        }
-    }
-}
-
 /// How far the two directions have come.
 struct Progress {
     request_done: bool,
@@ -102,7 +94,7 @@ pub(crate) async fn relay(
 ) -> Result<bool, Broken> {
     let timeouts = &relay.engine.settings.timeouts;
     let mut progress = Progress {
-        request_done: relay.body == Framing::Empty,
+        request_done: backend.is_sent(),
         response_done: false,
         deaf: false,
         taken: None,

@@ -8,7 +8,7 @@ use ferrix_table::{
     services::{Endpoint, Protocol},
 };
 use pingora_core::protocols::ALPN;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     connector::{ConnectError, Connector},
@@ -61,19 +61,19 @@ impl Upstream {
             .take(protocol, self.idle_timeout, upgrade)
     }
 
-    /// A new connection to `endpoint`, or one over HTTP/2 that somebody else made meanwhile; no
-    /// such one, if `fresh`. An upgrade needs HTTP/1.
+    /// A new connection to `endpoint`, or one over HTTP/2 that somebody else made meanwhile: since
+    /// the last attempt `broke`, if one did. An upgrade needs HTTP/1.
     pub(crate) async fn connect(
         &self,
         endpoint: &Endpoint,
         protocol: &Protocol,
-        fresh: bool,
+        broke: Option<Instant>,
         upgrade: bool,
     ) -> Result<Connection, ConnectError> {
         let pool = self.pool(endpoint);
         let connecting = async {
             if *protocol == Protocol::Http2 {
-                return self.connect_http2(endpoint, pool, fresh).await;
+                return self.connect_http2(endpoint, pool, broke).await;
             }
             let address = endpoint.address;
             let stream = self.connector.open(address, protocol, upgrade).await?;
@@ -93,11 +93,11 @@ impl Upstream {
         &self,
         endpoint: &Endpoint,
         pool: &Arc<Pool>,
-        fresh: bool,
+        broke: Option<Instant>,
     ) -> Result<Connection, ConnectError> {
         let protocol = &Protocol::Http2;
         let _turn = pool.connecting.lock().await;
-        if !fresh && let Some(connection) = pool.take_http2(protocol) {
+        if let Some(connection) = pool.take_http2(protocol, broke) {
             return Ok(connection);
         }
         let stream = self

@@ -1,0 +1,275 @@
+//! Whether a request is sent again after an attempt at it has broken, and what is kept for that.
+//!
+//! Decided by what broke, not by who asks: a pure function of both. What the backend may have acted
+//! upon is repeated only where doing it twice is the same as doing it once, and only where the
+//! likeliest reason is that the connection had been closed while it idled.
+
+use bytes::{Bytes, BytesMut};
+use ferrix_http1::Framing;
+use http::Method;
+
+use crate::failure::Failure;
+
+/// As much of a request's body is kept until the first byte of an answer. Documents of WebDAV and
+/// JSON are far smaller; 10,000 requests that wait hold no more than 640 MB.
+pub(crate) const KEPT: usize = 64 * 1024;
+
+/// Why an attempt at a request came to nothing.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The exchange ended it: the client left or lied, something took too long or was too large,
+    /// or the answer is one that must not be relayed.
+    Exchange(Failure),
+    /// The connection to the backend ended before the first byte of an answer.
+    Unanswered(String),
+    /// An answer had begun, and is cut or malformed; a reset stream counts as one.
+    Answer(String),
+    /// The backend has done nothing with the request: it cannot have it, or says so (RFC 9113,
+    /// section 8.7).
+    Untouched(String),
+}
+
+/// An attempt at a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// Whether there may be another.
+    pub(crate) more: bool,
+    /// Whether its connection had carried a request before: the backend may close such a one at any
+    /// time while it idles.
+    pub(crate) reused: bool,
+    /// Whether doing it twice is the same as doing it once: see [`is_idempotent`].
+    pub(crate) idempotent: bool,
+    /// Whether all that was sent of the body can be sent again.
+    pub(crate) kept: bool,
+}
+
+impl Broken {
+    /// Whether the request is to be sent again.
+    pub(crate) fn is_repeated(&self, attempt: Attempt) -> bool {
+        let Attempt {
+            more,
+            reused,
+            idempotent,
+            kept,
+        } = attempt;
+        match self {
+            Self::Exchange(_) | Self::Answer(_) => false,
+            Self::Unanswered(_) => more && kept && reused && idempotent,
+            Self::Untouched(_) => more && kept,
+        }
+    }
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Exchange(failure)
+    }
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Exchange(failure) => failure,
+            Broken::Unanswered(reason) | Broken::Answer(reason) | Broken::Untouched(reason) => {
+                Failure::Upstream(reason)
+            }
+        }
+    }
+}
+
+/// Whether doing it twice is the same as doing it once: RFC 9110, section 9.2.2, and what the IANA
+/// registry of methods says of all others (those of WebDAV and its extensions).
+pub(crate) fn is_idempotent(method: &Method) -> bool {
+    method.is_idempotent()
+        || matches!(
+            method.as_str(),
+            "ACL"
+                | "BASELINE-CONTROL"
+                | "BIND"
+                | "CHECKIN"
+                | "CHECKOUT"
+                | "COPY"
+                | "LABEL"
+                | "LINK"
+                | "MERGE"
+                | "MKACTIVITY"
+                | "MKCALENDAR"
+                | "MKCOL"
+                | "MKREDIRECTREF"
+                | "MKWORKSPACE"
+                | "MOVE"
+                | "ORDERPATCH"
+                | "PROPFIND"
+                | "PROPPATCH"
+                | "QUERY"
+                | "REBIND"
+                | "REPORT"
+                | "SEARCH"
+                | "UNBIND"
+                | "UNCHECKOUT"
+                | "UNLINK"
+                | "UPDATE"
+                | "UPDATEREDIRECTREF"
+                | "VERSION-CONTROL"
+        )
+}
+
+/// The beginning of a request's body, as far as it was sent. Without a body it costs nothing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    bytes: BytesMut,
+    whole: bool,
+}
+
+impl Kept {
+    /// For a request with this body, where something can break so that it is sent again:
+    /// `repeatable` for [`Broken::Unanswered`], `refusable` for [`Broken::Untouched`]. `None` also
+    /// where the body is known to be too long.
+    pub(crate) fn of(body: Framing, repeatable: bool, refusable: bool) -> Option<Self> {
+        match body {
+            Framing::Empty => Some(Self {
+                bytes: BytesMut::new(),
+                whole: true,
+            }),
+            Framing::Length(length) if length > KEPT as u64 => None,
+            _ => (repeatable || refusable).then(Self::default),
+        }
+    }
+
+    /// Adds a piece that is sent. `None` where that is too much to keep. It is copied: a piece may
+    /// hold on to a buffer much larger than itself.
+    pub(crate) fn with(mut self, piece: &[u8]) -> Option<Self> {
+        if self.bytes.len() + piece.len() > KEPT {
+            return None;
+        }
+        self.bytes.extend_from_slice(piece);
+        Some(self)
+    }
+
+    /// The body has ended.
+    pub(crate) fn ended(self) -> Self {
+        Self {
+            whole: true,
+            ..self
+        }
+    }
+
+    /// What was sent.
+    pub(crate) fn bytes(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.bytes)
+    }
+
+    /// Whether that is all of the body.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_broke_decides() {
+        let text = || "it broke".to_owned();
+        let exchange = [
+            Failure::ClientGone,
+            Failure::UpstreamTimeout,
+            Failure::BodyTimeout,
+            Failure::BodyTooLarge,
+            Failure::BadRequest("lied".into()),
+            Failure::Upstream("it switched protocols unasked".into()),
+        ];
+        let mut broken: Vec<_> = exchange.map(Broken::Exchange).into();
+        broken.push(Broken::Answer(text()));
+        let never = broken.len();
+        broken.push(Broken::Unanswered(text()));
+        broken.push(Broken::Untouched(text()));
+        let mut ran = 0;
+        for (index, broken) in broken.iter().enumerate() {
+            for bits in 0..16_u8 {
+                let bit = |place: u8| bits >> place & 1 == 1;
+                let attempt = Attempt {
+                    more: bit(0),
+                    kept: bit(1),
+                    reused: bit(2),
+                    idempotent: bit(3),
+                };
+                let expected = match index.checked_sub(never) {
+                    None => false,
+                    Some(0) => bits == 0b1111,
+                    Some(_) => bits & 0b11 == 0b11,
+                };
+                assert_eq!(
+                    broken.is_repeated(attempt),
+                    expected,
+                    "{broken:?} {attempt:?}"
+                );
+                ran += 1;
+            }
+        }
+        assert_eq!(ran, 9 * 16);
+    }
+
+    #[test]
+    fn methods_by_their_registry() {
+        let cases = [
+            ("GET", true),
+            ("HEAD", true),
+            ("OPTIONS", true),
+            ("PUT", true),
+            ("DELETE", true),
+            ("PROPFIND", true),
+            ("REPORT", true),
+            ("MKCOL", true),
+            ("SEARCH", true),
+            ("POST", false),
+            ("PATCH", false),
+            ("LOCK", false),
+            ("CONNECT", false),
+            ("propfind", false),
+            ("PURGE", false),
+        ];
+        for (method, idempotent) in cases {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(is_idempotent(&method), idempotent, "{method}");
+        }
+        assert_eq!(cases.len(), 15);
+    }
+
+    #[test]
+    fn bodies_are_kept_up_to_a_bound() {
+        let (whole, much) = (
+            Framing::Length(KEPT as u64),
+            Framing::Length(KEPT as u64 + 1),
+        );
+        let cases = [
+            (Framing::Empty, false, false, true),
+            (Framing::Length(3), true, false, true),
+            (Framing::Length(3), false, true, true),
+            (Framing::Length(3), false, false, false),
+            (whole, true, true, true),
+            (much, true, true, false),
+            (Framing::Chunked, true, false, true),
+            (Framing::Chunked, false, false, false),
+        ];
+        for (body, repeatable, refusable, kept) in cases {
+            let case = format!("{body:?} {repeatable} {refusable}");
+            assert_eq!(
+                Kept::of(body, repeatable, refusable).is_some(),
+                kept,
+                "{case}"
+            );
+        }
+        assert_eq!(cases.len(), 8);
+        let empty = Kept::of(Framing::Empty, false, false).unwrap();
+        assert!(empty.is_whole() && empty.bytes.capacity() == 0);
+        let kept = Kept::of(Framing::Chunked, true, true).unwrap();
+        assert!(!kept.is_whole());
+        let kept = kept.with(b"ab").unwrap().with(b"").unwrap();
+        let kept = kept.with(&[b'c'; KEPT - 2]).unwrap().ended();
+        assert!(kept.is_whole() && kept.bytes().starts_with(b"abcc"));
+        assert_eq!(kept.bytes().len(), KEPT);
+        assert_eq!(kept.with(b"d"), None);
+    }
+}
