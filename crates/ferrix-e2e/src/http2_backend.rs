@@ -201,6 +201,14 @@ impl Http2Backend {
         within(what, waiting).await;
     }
 
+    /// Waits until the gateway has closed all connections that were accepted so far.
+    pub async fn ended(&self) {
+        let connections = std::mem::take(&mut *self.shared.connections.lock().unwrap());
+        for connection in connections {
+            let _ = connection.await;
+        }
+    }
+
     /// Cuts all connections, without a word.
     pub fn cut(&self) {
         for connection in self.shared.connections.lock().unwrap().drain(..) {

@@ -175,8 +175,10 @@ impl Exchange<'_, '_> {
         let table = self.engine.table.load();
         let of_connection = self.prepare(incoming)?;
         let Incoming { head, body, .. } = incoming;
-        let service = self.find_service(&table, head)?;
-        self.served.service = Some(Arc::clone(service));
+        let service = Arc::clone(self.find_service(&table, head)?);
+        // A request may last for days; only its service has to.
+        drop(table);
+        self.served.service = Some(Arc::clone(&service));
 
         let limit = self.engine.settings.limits.body_bytes.as_u64();
         if limit > 0 && matches!(body, Framing::Length(length) if *length > limit) {
@@ -191,12 +193,12 @@ impl Exchange<'_, '_> {
         }
         let relay = Relay {
             engine: self.engine,
-            service,
+            service: &service,
             method: head.method.clone(),
             body: *body,
             upgrade,
         };
-        self.attempt(service, head, &relay).await
+        self.attempt(&service, head, &relay).await
     }
 
     /// Checks the request and makes its header section what will be sent, so that rules match

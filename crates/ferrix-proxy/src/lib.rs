@@ -180,8 +180,9 @@ impl Bound {
         );
         let workers = workers(settings.server.threads);
         let settings = Arc::new(settings);
+        let pools = Arc::default();
         let engine = |worker| Engine {
-            upstream: Upstream::new(&settings, connector.clone(), worker, workers),
+            upstream: Upstream::new(&settings, connector.clone(), &pools, worker, workers),
             settings: Arc::clone(&settings),
             table: table.clone(),
             connections: connections.clone(),
@@ -286,11 +287,16 @@ fn cannot_listen(entry_point: &EntryPoint, error: std::io::Error) -> StartError 
     }
 }
 
-/// Closes idle connections to backends that no request asks for any more.
+/// Closes idle connections to backends that no request asks for any more, and frees tables.
 async fn sweep(engine: Arc<Engine>) {
     let mut interval = tokio::time::interval(Duration::from_secs(1));
     loop {
         interval.tick().await;
-        engine.upstream.sweep(&engine.table.load());
+        engine.upstream.sweep();
+        let unread = engine.table.take_unread();
+        if !unread.is_empty() {
+            // This takes milliseconds, and requests are served here.
+            tokio::task::spawn_blocking(move || drop(unread));
+        }
     }
 }

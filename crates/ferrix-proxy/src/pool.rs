@@ -7,17 +7,23 @@
 use std::{
     any::Any,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use ferrix_table::services::{Endpoint, Protocol};
+use ferrix_table::{
+    services::{Endpoint, Protocol},
+    state::EndpointState,
+};
 use h2::client::SendRequest;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use crate::io::Io;
 
@@ -50,6 +56,10 @@ impl Connection {
     }
 }
 
+/// All endpoints that were ever connected to, and still exist: what is swept.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(Mutex<Vec<Weak<EndpointState>>>);
+
 /// The pools of one endpoint, one for each worker. A worker uses only its own: the connections of
 /// others belong to the runtimes of other threads.
 #[derive(Debug)]
@@ -80,7 +90,13 @@ pub(crate) struct Http2 {
     /// When it was made: one that broke is older than the attempt after it.
     made: Instant,
     streams: AtomicUsize,
+    /// When its last stream ended, in milliseconds after it was made.
+    idle_since: AtomicU64,
     closed: AtomicBool,
+    /// Whether its endpoint is gone, so that it closes when its streams have ended.
+    retired: AtomicBool,
+    /// Wakes the task that drives it, to look whether to close.
+    look: Notify,
 }
 
 /// A stream's place on an HTTP/2 connection.
@@ -89,7 +105,15 @@ pub(crate) struct Lease(Arc<Http2>);
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Relaxed);
+        if self.0.streams.fetch_sub(1, Relaxed) > 1 {
+            return;
+        }
+        let age = self.0.made.elapsed().as_millis();
+        let age = u64::try_from(age).unwrap_or(u64::MAX);
+        self.0.idle_since.store(age, Relaxed);
+        if self.0.retired.load(Relaxed) {
+            self.0.look.notify_one();
+        }
     }
 }
 
@@ -100,13 +124,38 @@ impl Http2 {
             send,
             made: Instant::now(),
             streams: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            look: Notify::new(),
         })
     }
 
-    /// Whether no request uses it.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.streams.load(Relaxed) == 0
+    /// How long no request has used it. `None`: one does.
+    fn idle(&self) -> Option<Duration> {
+        let since = Duration::from_millis(self.idle_since.load(Relaxed));
+        let idle = self.made.elapsed().saturating_sub(since);
+        (self.streams.load(Relaxed) == 0).then_some(idle)
+    }
+
+    /// How long it may go on before it has idled for `limit`. `None`: it is to close.
+    pub(crate) fn time_left(&self, limit: Duration) -> Option<Duration> {
+        match self.idle() {
+            None => Some(limit),
+            Some(_) if self.retired.load(Relaxed) => None,
+            Some(idle) => limit.checked_sub(idle).filter(|left| !left.is_zero()),
+        }
+    }
+
+    /// Its endpoint is gone.
+    fn retire(&self) {
+        self.retired.store(true, Relaxed);
+        self.look.notify_one();
+    }
+
+    /// Waits until [`Pool::close_idle`] should be asked, at the latest after this time.
+    pub(crate) async fn wait(&self, limit: Duration) {
+        let _ = timeout(limit, self.look.notified()).await;
     }
 
     /// A place for a request.
@@ -121,9 +170,10 @@ impl Http2 {
 }
 
 impl Pools {
-    fn of(endpoint: &Endpoint, workers: usize) -> &Self {
+    fn of<'e>(endpoint: &'e Endpoint, workers: usize, registry: &Registry) -> &'e Self {
         let slot: &Arc<dyn Any + Send + Sync> = endpoint.state.connections.get_or_init(|| {
             let pools = (0..workers).map(|_| Arc::default()).collect();
+            registry.0.lock().push(Arc::downgrade(&endpoint.state));
             Arc::new(Self(pools))
         });
         let pools = slot.downcast_ref();
@@ -131,22 +181,57 @@ impl Pools {
     }
 }
 
-/// Closes the connections of `endpoint` that have idled for `limit`, those of all workers. Taking a
-/// connection checks its age too: this is for endpoints that get no requests any more.
-pub(crate) fn sweep(endpoint: &Endpoint, limit: Duration) {
-    let slot = endpoint.state.connections.get();
-    let pools: Option<&Pools> = slot.and_then(|slot| slot.downcast_ref());
-    for pool in pools.iter().flat_map(|pools| &pools.0) {
-        let mut idle = pool.http1.lock();
-        idle.retain(|idle| idle.since.elapsed() < limit);
+impl Registry {
+    /// Closes the connections that have idled for `limit`, and all idle ones of endpoints that are
+    /// gone, those of all workers. Taking a connection checks its age too: this is for endpoints
+    /// that get no requests any more.
+    pub(crate) fn sweep(&self, limit: Duration) {
+        self.0.lock().retain(|endpoint| {
+            let Some(endpoint) = endpoint.upgrade() else {
+                return false;
+            };
+            let slot = endpoint.connections.get();
+            let pools: Option<&Pools> = slot.and_then(|slot| slot.downcast_ref());
+            for pool in pools.iter().flat_map(|pools| &pools.0) {
+                match endpoint.is_retired() {
+                    true => pool.retire(),
+                    false => pool.sweep(limit),
+                }
+            }
+            true
+        });
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.retire();
     }
 }
 
 impl Pool {
     /// The pool of one of `workers` for `endpoint`.
-    pub(crate) fn of(endpoint: &Endpoint, worker: usize, workers: usize) -> &Arc<Self> {
-        let pools = Pools::of(endpoint, workers);
+    pub(crate) fn of<'e>(
+        endpoint: &'e Endpoint,
+        worker: usize,
+        workers: usize,
+        registry: &Registry,
+    ) -> &'e Arc<Self> {
+        let pools = Pools::of(endpoint, workers, registry);
         &pools.0[worker % pools.0.len()]
+    }
+
+    fn sweep(&self, limit: Duration) {
+        let mut idle = self.http1.lock();
+        idle.retain(|idle| idle.since.elapsed() < limit);
+    }
+
+    /// The endpoint is gone: closes what idles, and the rest when it does.
+    fn retire(&self) {
+        self.http1.lock().clear();
+        for connection in &*self.http2.lock() {
+            connection.retire();
+        }
     }
 
     /// Keeps an HTTP/1 connection after a whole exchange, unless there are `most` already.
@@ -171,6 +256,19 @@ impl Pool {
         connection.closed.store(true, Relaxed);
         let mut connections = self.http2.lock();
         connections.retain(|other| !Arc::ptr_eq(other, connection));
+    }
+
+    /// Forgets an HTTP/2 connection for good if it has idled for `limit`, or has no stream and its
+    /// endpoint is gone. If not, tells when to ask again. A request takes its place on a connection
+    /// under the same lock, so that none is lost.
+    pub(crate) fn close_idle(&self, connection: &Arc<Http2>, limit: Duration) -> Option<Duration> {
+        let mut connections = self.http2.lock();
+        let left = connection.time_left(limit);
+        if left.is_none() {
+            connection.closed.store(true, Relaxed);
+            connections.retain(|other| !Arc::ptr_eq(other, connection));
+        }
+        left
     }
 
     /// A connection for a request; an upgrade needs HTTP/1.

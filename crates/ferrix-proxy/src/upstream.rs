@@ -1,19 +1,19 @@
 //! A connection to an endpoint for a request: from the worker's pool, or new.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use ferrix_table::{
-    Table,
-    services::{Endpoint, Protocol},
-};
+use ferrix_table::services::{Endpoint, Protocol};
 use pingora_core::protocols::ALPN;
 use tokio::time::{Instant, timeout};
 
 use crate::{
     connector::{ConnectError, Connector},
     io::Io,
-    pool::{self, Connection, Http2, Pool},
+    pool::{Connection, Http2, Pool, Registry},
     settings::Settings,
     transport::Stream,
 };
@@ -23,6 +23,8 @@ pub(crate) struct Upstream {
     worker: usize,
     workers: usize,
     connector: Connector,
+    /// Of all workers.
+    pools: Arc<Registry>,
     connect_timeout: Duration,
     idle_timeout: Duration,
     idle_connections: usize,
@@ -33,6 +35,7 @@ impl Upstream {
     pub(crate) fn new(
         settings: &Settings,
         connector: Connector,
+        pools: &Arc<Registry>,
         worker: usize,
         workers: usize,
     ) -> Self {
@@ -40,6 +43,7 @@ impl Upstream {
             worker,
             workers,
             connector,
+            pools: Arc::clone(pools),
             connect_timeout: settings.timeouts.connect,
             idle_timeout: settings.upstream.idle_timeout,
             idle_connections: settings.upstream.idle_connections.div_ceil(workers),
@@ -47,7 +51,7 @@ impl Upstream {
     }
 
     fn pool<'e>(&self, endpoint: &'e Endpoint) -> &'e Arc<Pool> {
-        Pool::of(endpoint, self.worker, self.workers)
+        Pool::of(endpoint, self.worker, self.workers, &self.pools)
     }
 
     /// A connection to `endpoint` that is there already. An upgrade needs HTTP/1.
@@ -124,39 +128,50 @@ impl Upstream {
             .await?;
         let shared = Http2::new(protocol.clone(), send);
         pool.put_http2(&shared);
-        let (pool, driven) = (Arc::clone(pool), Arc::clone(&shared));
-        let idle_timeout = self.idle_timeout;
-        tokio::spawn(async move {
-            drive_http2(connection, &driven, idle_timeout).await;
-            pool.remove_http2(&driven);
-        });
-        Ok(shared.lease(false))
+        let leased = shared.lease(false);
+        let pool = Arc::downgrade(pool);
+        tokio::spawn(drive_http2(connection, shared, pool, self.idle_timeout));
+        Ok(leased)
     }
 
     /// Gives an HTTP/1 connection back after a whole exchange.
     pub(crate) fn release(&self, endpoint: &Endpoint, protocol: &Protocol, io: Io) {
-        self.pool(endpoint).put(protocol, io, self.idle_connections);
+        if !endpoint.state.is_retired() {
+            self.pool(endpoint).put(protocol, io, self.idle_connections);
+        }
     }
 
-    /// Closes what has idled too long, everywhere.
-    pub(crate) fn sweep(&self, table: &Table) {
-        for endpoint in table.services.iter().flat_map(|service| &service.endpoints) {
-            pool::sweep(endpoint, self.idle_timeout);
-        }
+    /// Closes what has idled too long, and what idles for endpoints that are gone, everywhere.
+    pub(crate) fn sweep(&self) {
+        self.pools.sweep(self.idle_timeout);
     }
 }
 
-/// Runs a connection until it fails, or has been without a stream for the idle timeout.
+/// Runs a connection until it fails, or has been without a stream for the idle timeout, or without
+/// a pool or an endpoint and a stream.
 async fn drive_http2(
     mut connection: h2::client::Connection<Stream, Bytes>,
-    shared: &Http2,
+    shared: Arc<Http2>,
+    pool: Weak<Pool>,
     idle_timeout: Duration,
 ) {
+    let mut left = idle_timeout;
     loop {
-        match timeout(idle_timeout, &mut connection).await {
-            Ok(_ended) => return,
-            Err(_) if shared.is_idle() => return,
-            Err(_) => {}
+        tokio::select! {
+            biased;
+            _ended = &mut connection => break,
+            () = shared.wait(left) => {}
         }
+        let asked = match pool.upgrade() {
+            Some(pool) => pool.close_idle(&shared, idle_timeout),
+            None => shared.time_left(idle_timeout),
+        };
+        match asked {
+            Some(time) => left = time,
+            None => break,
+        }
+    }
+    if let Some(pool) = pool.upgrade() {
+        pool.remove_http2(&shared);
     }
 }

@@ -1,6 +1,6 @@
 //! One writer, many readers, no lock.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -15,28 +15,30 @@ use crate::{
 #[derive(Debug)]
 pub struct Publisher {
     current: Arc<ArcSwap<Table>>,
-    /// Tables that requests may still read. The last owner of a table frees it, which takes
-    /// milliseconds where there are thousands of rules: better here than in a request.
-    retired: Vec<Arc<Table>>,
+    retired: Retired,
 }
+
+/// Tables that requests may still read. The last owner of a table frees it, which takes
+/// milliseconds where there are thousands of rules: better here than in a request.
+#[derive(Clone, Debug, Default)]
+struct Retired(Arc<Mutex<Vec<Arc<Table>>>>);
 
 /// Where requests find the current table. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reader {
     current: Arc<ArcSwap<Table>>,
+    retired: Retired,
 }
 
 /// A publisher and the first of its readers. The table is empty and of generation 0 until the
 /// first publication.
 pub fn channel() -> (Publisher, Reader) {
     let current = Arc::new(ArcSwap::from_pointee(Table::default()));
-    let reader = Reader {
-        current: Arc::clone(&current),
-    };
     let publisher = Publisher {
         current,
-        retired: Vec::new(),
+        retired: Retired::default(),
     };
+    let reader = publisher.reader();
     (publisher, reader)
 }
 
@@ -71,7 +73,7 @@ impl Publisher {
     /// Frees the tables that no request reads any more, as every publication does. Returns how
     /// many are still read.
     pub fn reclaim(&mut self) -> usize {
-        self.retired.retain(|table| Arc::strong_count(table) > 1);
+        drop(self.retired.take_unread());
         self.retired.len()
     }
 
@@ -79,7 +81,28 @@ impl Publisher {
     pub fn reader(&self) -> Reader {
         Reader {
             current: Arc::clone(&self.current),
+            retired: self.retired.clone(),
         }
+    }
+}
+
+impl Retired {
+    fn tables(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Table>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, table: Arc<Table>) {
+        self.tables().push(table);
+    }
+
+    fn len(&self) -> usize {
+        self.tables().len()
+    }
+
+    /// Those that nobody else has.
+    fn take_unread(&self) -> Vec<Arc<Table>> {
+        let unread = |table: &mut Arc<Table>| Arc::strong_count(table) == 1;
+        self.tables().extract_if(.., unread).collect()
     }
 }
 
@@ -87,6 +110,12 @@ impl Reader {
     /// The current table. A request calls this once and keeps what it got.
     pub fn load(&self) -> Arc<Table> {
         self.current.load_full()
+    }
+
+    /// Earlier tables that no request reads any more, for the caller to free where that disturbs
+    /// nobody. Each publication does the same: this is for what was still read then.
+    pub fn take_unread(&self) -> Vec<Arc<Table>> {
+        self.retired.take_unread()
     }
 
     /// The generation of the current table: 0 before the first publication.

@@ -131,6 +131,17 @@ impl Services {
                 Arc::make_mut(service).adopt(predecessor);
             }
         }
+        // In this order: some of the latter are among the former.
+        for service in gone.into_values() {
+            service.set_retired(true);
+        }
+        for (_, service) in
+            (self.places.iter().enumerate()).filter(|(index, _)| !shared(&self.places, *index))
+        {
+            service
+                .iter()
+                .for_each(|service| service.set_retired(false));
+        }
     }
 }
 
@@ -174,6 +185,12 @@ impl Service {
         let turn = (self.state.rotation.next() % count as u64) as usize;
         let (before, after) = self.endpoints.split_at(turn);
         after.iter().chain(before).find(untried)
+    }
+
+    fn set_retired(&self, retired: bool) {
+        for endpoint in &self.endpoints {
+            endpoint.state.set_retired(retired);
+        }
     }
 
     /// Takes over the states of an earlier version of the same service.

@@ -5,7 +5,7 @@
 
 use std::sync::{
     OnceLock,
-    atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
 /// A counter that only rises.
@@ -139,6 +139,20 @@ pub struct EndpointState {
     pub in_flight: Gauge,
     /// The proxy's connections to it; what they are is the proxy's own affair.
     pub connections: std::sync::OnceLock<std::sync::Arc<dyn std::any::Any + Send + Sync>>,
+    retired: AtomicBool,
+}
+
+impl EndpointState {
+    /// Whether the current table has the endpoint no more. Requests that began before may still use
+    /// it; nothing else should be begun or kept for it.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    /// Only a publication knows.
+    pub(crate) fn set_retired(&self, retired: bool) {
+        self.retired.store(retired, Relaxed);
+    }
 }
 
 /// A shared position in a sequence.

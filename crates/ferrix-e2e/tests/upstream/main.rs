@@ -2,7 +2,9 @@
 //! when that connection fails.
 //!
 //! ```text
+//!  lifetimes     how long connections, and what requests hold, live
 //!  repeats       what is sent again, and what never is
 //! ```
 
+mod lifetimes;
 mod repeats;

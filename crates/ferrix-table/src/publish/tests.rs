@@ -239,3 +239,50 @@ fn readers_see_only_whole_tables() {
         }
     });
 }
+
+#[test]
+fn endpoints_that_go_are_retired() {
+    let (mut publisher, _) = channel();
+    let state = |table: &Table, place: usize| Arc::clone(&table.services[0].endpoints[place].state);
+    publisher.publish(table(
+        vec![],
+        vec![service("a", &[1, 2]), service("b", &[5])],
+    ));
+    let first = publisher.current();
+    let (one, two) = (state(&first, 0), state(&first, 1));
+    let other = Arc::clone(&first.services[1].endpoints[0].state);
+
+    publisher.publish(first.with_service(0, service("a", &[2, 3])));
+    let second = publisher.current();
+    let three = state(&second, 1);
+    let retired = || [&one, &two, &three, &other].map(|state| state.is_retired());
+    assert_eq!(retired(), [true, false, false, false]);
+
+    // Its service is at another place now.
+    publisher.publish(table(vec![], vec![service("b", &[5]), service("a", &[2])]));
+    assert_eq!(retired(), [true, false, true, false]);
+
+    // What comes back is another.
+    publisher.publish(table(vec![], vec![service("a", &[1])]));
+    assert_eq!(retired(), [true, true, true, true]);
+    assert!(!state(&publisher.current(), 0).is_retired());
+
+    // Unless it is the very same.
+    publisher.publish(Table::clone(&first));
+    assert_eq!(retired(), [true, false, true, false]);
+}
+
+#[test]
+fn readers_find_what_is_not_read_any_more() {
+    let (mut publisher, reader) = channel();
+    publisher.publish(Table::default());
+    let read = reader.load();
+    let weak = Arc::downgrade(&read);
+    publisher.publish(Table::default());
+    assert!(reader.take_unread().is_empty());
+    drop(read);
+    let unread = reader.take_unread();
+    assert_eq!(unread.len(), 1);
+    drop(unread);
+    assert!(weak.upgrade().is_none());
+}
