@@ -23,6 +23,7 @@ use crate::{
     proxy_protocol,
     settings::EntryPoint,
     transport::{self, L4, Stream, Tls},
+    wire::Wire,
 };
 
 /// What all connections of an entry point share.
@@ -63,8 +64,9 @@ impl ServerApp for Application {
 }
 
 impl Application {
-    /// What needs much memory for a while is boxed: a connection over HTTP/1 should not keep room
-    /// for a handshake and for HTTP/2.
+    /// What needs much memory for a while is boxed, and nothing large is handed over by value, which
+    /// would take its room twice: a connection over HTTP/1 should not keep room for a handshake and
+    /// for HTTP/2.
     async fn serve(&self, stream: Box<L4>, shutdown: &ShutdownWatch) {
         let mut stream = stream;
         let Self {
@@ -87,7 +89,15 @@ impl Application {
             shutdown: shutdown.clone(),
         };
         let Some(acceptor) = &entry.tls else {
-            return serve_plain(engine, connection, stream).await;
+            let Some(read) = first_bytes(engine, &mut stream, shutdown).await else {
+                return;
+            };
+            if read.starts_with(PREFACE) {
+                stream.rewind(&read);
+                return Box::pin(http2::serve(engine, connection, stream)).await;
+            }
+            let mut wire = Wire::new(Io::resumed(stream, read));
+            return http1::serve(engine, &connection, &mut wire).await;
         };
         let Some(stream) = Box::pin(self.handshake(acceptor, stream)).await else {
             return;
@@ -96,7 +106,8 @@ impl Application {
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             Box::pin(http2::serve(engine, connection, stream)).await;
         } else {
-            http1::serve(engine, &connection, Io::new(stream)).await;
+            let mut wire = Wire::new(Io::new(stream));
+            http1::serve(engine, &connection, &mut wire).await;
         }
     }
 
@@ -149,25 +160,21 @@ fn canonical_name(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// On a plain port the first bytes tell HTTP/2 from HTTP/1.
-async fn serve_plain(engine: &Arc<Engine>, connection: ClientConnection, stream: Box<L4>) {
-    let mut stream = stream;
-    let shutdown = connection.shutdown.clone();
+/// The first bytes of a plain connection, which tell HTTP/2 from HTTP/1. `None`: it has ended without
+/// any, or had none when it was to end.
+async fn first_bytes(
+    engine: &Engine,
+    stream: &mut L4,
+    shutdown: &ShutdownWatch,
+) -> Option<BytesMut> {
     let drained = async {
-        drain::begins(shutdown).await;
+        drain::begins(shutdown.clone()).await;
         tokio::time::sleep(LINGER).await;
     };
-    let read = tokio::select! {
+    tokio::select! {
         biased;
-        read = read_first(engine, &mut stream) => read,
-        () = drained => return,
-    };
-    let Ok(read) = read else { return };
-    if read.starts_with(PREFACE) {
-        stream.rewind(&read);
-        Box::pin(http2::serve(engine, connection, stream)).await;
-    } else {
-        http1::serve(engine, &connection, Io::resumed(stream, read)).await;
+        read = read_first(engine, stream) => read.ok(),
+        () = drained => None,
     }
 }
 

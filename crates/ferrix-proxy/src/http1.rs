@@ -23,8 +23,7 @@ const DRAIN_BODY: Duration = Duration::from_secs(5);
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// Serves the connection to its end.
-pub(crate) async fn serve(engine: &Engine, connection: &ClientConnection, io: Io) {
-    let mut wire = Wire::new(io);
+pub(crate) async fn serve(engine: &Engine, connection: &ClientConnection, wire: &mut Wire) {
     let mut deadline = Deadline::never();
     let mut draining = pin!(drain::begins(connection.shutdown.clone()));
     for request in 1.. {
@@ -39,7 +38,7 @@ pub(crate) async fn serve(engine: &Engine, connection: &ClientConnection, io: Io
             }
         }
         let last = request == engine.settings.limits.requests_per_connection;
-        let serving = serve_request(engine, connection, &mut wire, last, &mut deadline);
+        let serving = serve_request(engine, connection, wire, last, &mut deadline);
         // Boxed, because a connection idles most of the time, and should be small then.
         match Box::pin(serving).await {
             Next::Request => {}

@@ -65,7 +65,10 @@ pub(crate) async fn read_hello(stream: &mut L4) -> io::Result<Accepted> {
         if stream.read_buf(&mut read).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        reader.read_tls(&mut &read[..])?;
+        let mut unread = &read[..];
+        while !unread.is_empty() {
+            reader.read_tls(&mut unread)?;
+        }
         match reader.accept() {
             Ok(Some(accepted)) => return Ok(accepted),
             Ok(None) => {}
