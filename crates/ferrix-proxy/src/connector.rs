@@ -28,6 +28,9 @@ pub(crate) enum ConnectError {
     Pingora(Box<pingora_core::Error>),
     #[error("timed out")]
     Timeout,
+    /// Too many connections are open, and none was closed in time.
+    #[error("no connection is free")]
+    Busy,
     #[error("HTTP/2 handshake: {0}")]
     Http2(#[from] h2::Error),
     #[error("invalid TLS server name {0:?}")]

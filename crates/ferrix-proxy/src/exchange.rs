@@ -30,6 +30,7 @@ use crate::{
     backend::Backend,
     client::{Client, ClientConnection},
     clock,
+    connector::ConnectError,
     deadline::Deadline,
     failure::Failure,
     headers::{self, RequestId},
@@ -297,6 +298,7 @@ impl Exchange<'_, '_> {
             };
             let connection = match connected {
                 Ok(connection) => connection,
+                Err(ConnectError::Busy) => return Err(Failure::NoConnection),
                 Err(error) => {
                     service.state.connect_failures.add(1);
                     if more && service.pick(&tried).is_some() {

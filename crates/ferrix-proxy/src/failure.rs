@@ -54,6 +54,9 @@ pub enum Failure {
     /// The service has no ready endpoint.
     #[error("no endpoint is ready")]
     NoEndpoint,
+    /// As many connections to backends are open as there may be.
+    #[error("no connection to a backend is free")]
+    NoConnection,
     /// No endpoint could be connected to.
     #[error("no connection to the backend: {0}")]
     Connect(String),
@@ -70,7 +73,7 @@ pub enum Failure {
 
 impl Failure {
     /// Names for metrics, by [`Failure::index`].
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         "bad_request",
         "method_not_allowed",
         "header_timeout",
@@ -83,6 +86,7 @@ impl Failure {
         "no_route",
         "unresolved",
         "no_endpoint",
+        "no_connection",
         "connect",
         "upstream",
         "upstream_timeout",
@@ -104,10 +108,11 @@ impl Failure {
             Self::NoRoute => 9,
             Self::Unresolved => 10,
             Self::NoEndpoint => 11,
-            Self::Connect(_) => 12,
-            Self::Upstream(_) => 13,
-            Self::UpstreamTimeout => 14,
-            Self::ClientGone => 15,
+            Self::NoConnection => 12,
+            Self::Connect(_) => 13,
+            Self::Upstream(_) => 14,
+            Self::UpstreamTimeout => 15,
+            Self::ClientGone => 16,
         }
     }
 
@@ -124,7 +129,7 @@ impl Failure {
             Self::TransferCoding => 501,
             Self::NoRoute => 404,
             Self::Unresolved => 500,
-            Self::NoEndpoint => 503,
+            Self::NoEndpoint | Self::NoConnection => 503,
             Self::Connect(_) | Self::Upstream(_) => 502,
             Self::UpstreamTimeout => 504,
             Self::ClientGone => 0,

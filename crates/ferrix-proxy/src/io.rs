@@ -20,7 +20,10 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::transport::{self, Stream};
+use crate::{
+    permit::Permit,
+    transport::{self, Stream},
+};
 
 /// Queued output above this means: do not read more for this side.
 pub(crate) const HIGH_WATER: usize = 64 * 1024;
@@ -50,6 +53,8 @@ pub(crate) struct Io {
     /// Whether TLS may still hold records that the socket did not take.
     unflushed: bool,
     needs_flushing: bool,
+    /// Of a connection to a backend. After the stream, and so given back when that is closed.
+    _permit: Option<Permit>,
 }
 
 impl Io {
@@ -65,6 +70,15 @@ impl Io {
             read,
             out: Output::default(),
             unflushed: false,
+            _permit: None,
+        }
+    }
+
+    /// A new connection to a backend.
+    pub(crate) fn to_backend(stream: Stream, permit: Permit) -> Self {
+        Self {
+            _permit: Some(permit),
+            ..Self::new(stream)
         }
     }
 

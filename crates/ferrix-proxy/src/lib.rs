@@ -30,6 +30,7 @@ mod http2;
 mod io;
 mod listener;
 mod outlet;
+mod permit;
 mod pool;
 mod proxy_protocol;
 mod relay;
@@ -56,6 +57,7 @@ use crate::{
     counters::{Counters, EntryPointCounters},
     drain::Drain,
     listener::Connections,
+    pool::Registry,
     settings::{EntryPoint, Settings},
     upstream::Upstream,
     workers::{Threads, Workers},
@@ -180,7 +182,7 @@ impl Bound {
         );
         let workers = workers(settings.server.threads);
         let settings = Arc::new(settings);
-        let pools = Arc::default();
+        let pools = Arc::new(Registry::new(&settings.upstream));
         let engine = |worker| Engine {
             upstream: Upstream::new(&settings, connector.clone(), &pools, worker, workers),
             settings: Arc::clone(&settings),

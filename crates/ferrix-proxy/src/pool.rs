@@ -6,9 +6,13 @@
 
 use std::{
     any::Any,
+    collections::VecDeque,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::Duration,
 };
@@ -21,11 +25,15 @@ use ferrix_table::{
 use h2::client::SendRequest;
 use parking_lot::Mutex;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, oneshot},
     time::{Instant, timeout},
 };
 
-use crate::io::Io;
+use crate::{
+    io::Io,
+    permit::{Limit, Limits},
+    settings,
+};
 
 /// A connection that can carry a request.
 pub(crate) enum Connection {
@@ -57,8 +65,14 @@ impl Connection {
 }
 
 /// All endpoints that were ever connected to, and still exist: what is swept.
-#[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<Vec<Weak<EndpointState>>>);
+#[derive(Debug)]
+pub(crate) struct Registry {
+    endpoints: Mutex<Vec<Weak<EndpointState>>>,
+    /// Of all connections.
+    limit: Arc<Limit>,
+    /// Of those to one endpoint. 0: any number.
+    connections_per_endpoint: usize,
+}
 
 /// The pools of one endpoint, one for each worker. A worker uses only its own: the connections of
 /// others belong to the runtimes of other threads.
@@ -66,13 +80,22 @@ pub(crate) struct Registry(Mutex<Vec<Weak<EndpointState>>>);
 struct Pools(Box<[Arc<Pool>]>);
 
 /// A worker's connections to one endpoint.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pool {
+    pub(crate) limits: Arc<Limits>,
     http1: Mutex<Vec<Idle>>,
     http2: Mutex<Vec<Arc<Http2>>>,
+    waiters: Mutex<VecDeque<Waiter>>,
     /// Held while a connection over HTTP/2 is made, so that requests which arrive together wait for
     /// one instead of making one each.
     pub(crate) connecting: tokio::sync::Mutex<()>,
+}
+
+/// A request that waits until there may be another connection, or one of the pool's is free.
+#[derive(Debug)]
+struct Waiter {
+    protocol: Protocol,
+    connection: oneshot::Sender<Io>,
 }
 
 #[derive(Debug)]
@@ -93,10 +116,12 @@ pub(crate) struct Http2 {
     /// When its last stream ended, in milliseconds after it was made.
     idle_since: AtomicU64,
     closed: AtomicBool,
-    /// Whether its endpoint is gone, so that it closes when its streams have ended.
+    /// Whether it closes when its streams have ended, for its endpoint is gone, or somebody needs
+    /// its place.
     retired: AtomicBool,
     /// Wakes the task that drives it, to look whether to close.
     look: Notify,
+    limits: Arc<Limits>,
 }
 
 /// A stream's place on an HTTP/2 connection.
@@ -105,20 +130,26 @@ pub(crate) struct Lease(Arc<Http2>);
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.0.streams.fetch_sub(1, Relaxed) > 1 {
+        let last = self.0.streams.fetch_sub(1, SeqCst) == 1;
+        let wanted = self.0.limits.is_wanted();
+        if wanted {
+            self.0.limits.room.notify_one();
+        }
+        if !last {
             return;
         }
         let age = self.0.made.elapsed().as_millis();
         let age = u64::try_from(age).unwrap_or(u64::MAX);
         self.0.idle_since.store(age, Relaxed);
-        if self.0.retired.load(Relaxed) {
+        if wanted || self.0.retired.load(Relaxed) {
             self.0.look.notify_one();
         }
     }
 }
 
 impl Http2 {
-    pub(crate) fn new(protocol: Protocol, send: SendRequest<Bytes>) -> Arc<Self> {
+    /// For this pool.
+    pub(crate) fn new(protocol: Protocol, send: SendRequest<Bytes>, pool: &Pool) -> Arc<Self> {
         Arc::new(Self {
             protocol,
             send,
@@ -128,6 +159,7 @@ impl Http2 {
             closed: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             look: Notify::new(),
+            limits: Arc::clone(&pool.limits),
         })
     }
 
@@ -135,19 +167,19 @@ impl Http2 {
     fn idle(&self) -> Option<Duration> {
         let since = Duration::from_millis(self.idle_since.load(Relaxed));
         let idle = self.made.elapsed().saturating_sub(since);
-        (self.streams.load(Relaxed) == 0).then_some(idle)
+        (self.streams.load(SeqCst) == 0).then_some(idle)
     }
 
     /// How long it may go on before it has idled for `limit`. `None`: it is to close.
     pub(crate) fn time_left(&self, limit: Duration) -> Option<Duration> {
         match self.idle() {
             None => Some(limit),
-            Some(_) if self.retired.load(Relaxed) => None,
+            Some(_) if self.retired.load(Relaxed) || self.limits.is_wanted() => None,
             Some(idle) => limit.checked_sub(idle).filter(|left| !left.is_zero()),
         }
     }
 
-    /// Its endpoint is gone.
+    /// It is to close when it has no stream.
     fn retire(&self) {
         self.retired.store(true, Relaxed);
         self.look.notify_one();
@@ -172,26 +204,54 @@ impl Http2 {
 impl Pools {
     fn of<'e>(endpoint: &'e Endpoint, workers: usize, registry: &Registry) -> &'e Self {
         let slot: &Arc<dyn Any + Send + Sync> = endpoint.state.connections.get_or_init(|| {
-            let pools = (0..workers).map(|_| Arc::default()).collect();
-            registry.0.lock().push(Arc::downgrade(&endpoint.state));
+            let limit = Limit::new(registry.connections_per_endpoint);
+            let pool = |_| Arc::new(Pool::new(&limit, &registry.limit));
+            let pools = (0..workers).map(pool).collect();
+            let mut endpoints = registry.endpoints.lock();
+            endpoints.push(Arc::downgrade(&endpoint.state));
             Arc::new(Self(pools))
         });
         let pools = slot.downcast_ref();
         pools.expect("only the proxy fills the slot, with pools")
     }
+
+    /// Those of an endpoint that was connected to.
+    fn existing(endpoint: &EndpointState) -> Option<&Self> {
+        endpoint.connections.get()?.downcast_ref()
+    }
+
+    /// See [`Pool::close_one`].
+    fn close_one(&self) -> bool {
+        self.0.iter().any(|pool| pool.close_one())
+    }
 }
 
 impl Registry {
+    /// Without endpoints.
+    pub(crate) fn new(settings: &settings::Upstream) -> Self {
+        Self {
+            endpoints: Mutex::default(),
+            limit: Limit::new(settings.connections),
+            connections_per_endpoint: settings.connections_per_endpoint,
+        }
+    }
+
+    /// Closes a connection that idles, if there is one, to any endpoint.
+    pub(crate) fn close_one(&self) {
+        let endpoints = self.endpoints.lock();
+        let mut endpoints = endpoints.iter().filter_map(Weak::upgrade);
+        endpoints.any(|endpoint| Pools::existing(&endpoint).is_some_and(Pools::close_one));
+    }
+
     /// Closes the connections that have idled for `limit`, and all idle ones of endpoints that are
     /// gone, those of all workers. Taking a connection checks its age too: this is for endpoints
     /// that get no requests any more.
     pub(crate) fn sweep(&self, limit: Duration) {
-        self.0.lock().retain(|endpoint| {
+        self.endpoints.lock().retain(|endpoint| {
             let Some(endpoint) = endpoint.upgrade() else {
                 return false;
             };
-            let slot = endpoint.connections.get();
-            let pools: Option<&Pools> = slot.and_then(|slot| slot.downcast_ref());
+            let pools = Pools::existing(&endpoint);
             for pool in pools.iter().flat_map(|pools| &pools.0) {
                 match endpoint.is_retired() {
                     true => pool.retire(),
@@ -210,6 +270,21 @@ impl Drop for Pool {
 }
 
 impl Pool {
+    fn new(endpoint: &Arc<Limit>, all: &Arc<Limit>) -> Self {
+        let limits = Limits {
+            endpoint: Arc::clone(endpoint),
+            all: Arc::clone(all),
+            room: Notify::new(),
+        };
+        Self {
+            limits: Arc::new(limits),
+            http1: Mutex::default(),
+            http2: Mutex::default(),
+            waiters: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        }
+    }
+
     /// The pool of one of `workers` for `endpoint`.
     pub(crate) fn of<'e>(
         endpoint: &'e Endpoint,
@@ -219,6 +294,31 @@ impl Pool {
     ) -> &'e Arc<Self> {
         let pools = Pools::of(endpoint, workers, registry);
         &pools.0[worker % pools.0.len()]
+    }
+
+    /// Closes a connection to `endpoint` that idles, if there is one, whichever worker has it.
+    pub(crate) fn close_one_of(endpoint: &Endpoint) {
+        if let Some(pools) = Pools::existing(&endpoint.state) {
+            pools.close_one();
+        }
+    }
+
+    /// Closes a connection that idles. Returns whether there was one.
+    fn close_one(&self) -> bool {
+        let mut idle = self.http1.lock();
+        if !idle.is_empty() {
+            // The one that has idled longest.
+            idle.remove(0);
+            return true;
+        }
+        let mut connections = self.http2.lock();
+        let Some(position) = connections.iter().position(|it| it.idle().is_some()) else {
+            return false;
+        };
+        let connection = connections.remove(position);
+        connection.closed.store(true, Relaxed);
+        connection.retire();
+        true
     }
 
     fn sweep(&self, limit: Duration) {
@@ -234,16 +334,58 @@ impl Pool {
         }
     }
 
-    /// Keeps an HTTP/1 connection after a whole exchange, unless there are `most` already.
+    /// Keeps an HTTP/1 connection after a whole exchange, unless there are `most` already, or
+    /// somebody waits for its place: that is looked at under the lock under which idle connections
+    /// are closed for who waits.
     pub(crate) fn put(&self, protocol: &Protocol, io: Io, most: usize) {
+        let Some(io) = self.hand_over(protocol, io) else {
+            return;
+        };
         let mut idle = self.http1.lock();
-        if idle.len() < most {
+        if idle.len() < most && !self.limits.is_wanted() {
             idle.push(Idle {
                 io,
                 since: Instant::now(),
                 protocol: protocol.clone(),
             });
         }
+    }
+
+    /// Gives an HTTP/1 connection to the request that has waited for one longest, so that not each
+    /// has to open its own. Where some wait elsewhere it is closed instead, and its place is given in
+    /// the order of asking: connections cannot move to other threads, and places can.
+    fn hand_over(&self, protocol: &Protocol, mut io: Io) -> Option<Io> {
+        let waiting = self.limits.waiting();
+        if waiting == 0 {
+            return Some(io);
+        }
+        let mut waiters = self.waiters.lock();
+        waiters.retain(|waiter| !waiter.connection.is_closed());
+        while waiting <= waiters.len()
+            && let Some(position) = waiters.iter().position(|it| it.protocol == *protocol)
+            && let Some(waiter) = waiters.remove(position)
+        {
+            match waiter.connection.send(io) {
+                Ok(()) => return None,
+                Err(unsent) => io = unsent,
+            }
+        }
+        Some(io)
+    }
+
+    /// Waits for an HTTP/1 connection that another request is done with.
+    pub(crate) fn handed_over(&self, protocol: &Protocol) -> oneshot::Receiver<Io> {
+        let (connection, handed_over) = oneshot::channel();
+        let mut waiters = self.waiters.lock();
+        // Those at the front have waited longest, and so are the first to give up.
+        while waiters.front().is_some_and(|it| it.connection.is_closed()) {
+            waiters.pop_front();
+        }
+        waiters.push_back(Waiter {
+            protocol: protocol.clone(),
+            connection,
+        });
+        handed_over
     }
 
     /// Shares an HTTP/2 connection until it is [removed](Self::remove_http2).
@@ -312,5 +454,53 @@ impl Pool {
                 && shared.streams.load(Relaxed) < shared.send.current_max_send_streams()
         })?;
         Some(usable.lease(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// A connection that was made so long ago, and its pool.
+    async fn connection(age: Duration) -> (Pool, Arc<Http2>) {
+        let (stream, _backend) = tokio::io::duplex(1024);
+        let (send, _) = h2::client::handshake(stream).await.unwrap();
+        let pool = Pool::new(&Limit::new(0), &Limit::new(0));
+        let mut connection = Http2::new(Protocol::Http2, send, &pool);
+        Arc::get_mut(&mut connection).unwrap().made -= age;
+        pool.put_http2(&connection);
+        (pool, connection)
+    }
+
+    fn is_kept(pool: &Pool, connection: &Arc<Http2>) -> bool {
+        let kept = pool.close_idle(connection, LIMIT).is_some();
+        assert_eq!(pool.http2.lock().len(), usize::from(kept));
+        kept
+    }
+
+    /// Not since it was made, or since somebody looked last.
+    #[tokio::test]
+    async fn a_connection_idles_since_its_last_stream() {
+        let (pool, connection) = connection(LIMIT * 3).await;
+        let lease = connection.lease(false);
+        assert!(is_kept(&pool, &connection), "it has a stream");
+        drop(lease);
+        assert!(is_kept(&pool, &connection), "it had one just now");
+        connection.idle_since.store(0, Relaxed);
+        assert!(!is_kept(&pool, &connection), "it had none for long");
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_streams_closes_for_who_waits() {
+        let (pool, connection) = connection(Duration::ZERO).await;
+        let lease = connection.lease(false);
+        assert!(!pool.close_one(), "it has a stream");
+        drop(lease);
+        assert!(pool.close_one());
+        assert!(pool.take_http2(&Protocol::Http2, None).is_none());
+        assert!(!is_kept(&pool, &connection));
+        assert!(!pool.close_one());
     }
 }

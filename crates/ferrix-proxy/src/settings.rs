@@ -153,7 +153,8 @@ pub struct Timeouts {
     /// A client that takes nothing of what there is for it.
     #[serde(with = "humantime_serde")]
     pub write: Duration,
-    /// Connecting to an endpoint, TLS included.
+    /// Connecting to an endpoint, TLS included, and before that waiting until there may be another
+    /// connection.
     #[serde(with = "humantime_serde")]
     pub connect: Duration,
     /// Between two pieces of a response, and before its first: 504 after. 0: no limit. Upgraded
@@ -329,10 +330,12 @@ pub struct Forwarded {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
-    /// Open connections to backends, in all. 0: no limit of its own; the program sets what file
+    /// Open connections to backends, in all. Beyond it idle ones are closed, or requests wait for one
+    /// that ends: within `timeouts.connect`, then the answer is 503. 0: no limit of its own; the program sets what file
     /// descriptors allow.
     pub connections: usize,
-    /// Open connections to one endpoint. 0: as above, half of what is allowed in all.
+    /// Open connections to one endpoint, which is one address of one service. 0: as above, half of
+    /// what is allowed in all.
     pub connections_per_endpoint: usize,
     /// Idle connections kept for each endpoint, shared out among the threads.
     pub idle_connections: usize,

@@ -1,6 +1,7 @@
 //! A connection to an endpoint for a request: from the worker's pool, or new.
 
 use std::{
+    pin::pin,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -8,11 +9,15 @@ use std::{
 use bytes::Bytes;
 use ferrix_table::services::{Endpoint, Protocol};
 use pingora_core::protocols::ALPN;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::MutexGuard,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     connector::{ConnectError, Connector},
     io::Io,
+    permit::Permit,
     pool::{Connection, Http2, Pool, Registry},
     settings::Settings,
     transport::Stream,
@@ -75,40 +80,80 @@ impl Upstream {
         upgrade: bool,
     ) -> Result<Connection, ConnectError> {
         let pool = self.pool(endpoint);
-        let connecting = async {
-            if *protocol == Protocol::Http2 {
-                return self.connect_http2(endpoint, pool, broke).await;
-            }
-            let address = endpoint.address;
-            let stream = self.connector.open(address, protocol, upgrade).await?;
-            if stream.selected_alpn_proto() == Some(ALPN::H2) {
-                return self.start_http2(stream, protocol, pool).await;
-            }
-            Ok(Connection::Http1 {
-                io: Io::new(stream),
-                reused: false,
-            })
+        let until = Instant::now() + self.connect_timeout;
+        let _turn = match protocol {
+            Protocol::Http2 => Some(turn(pool, until).await?),
+            Protocol::Http1 | Protocol::Tls { .. } => None,
         };
-        let connected = timeout(self.connect_timeout, connecting).await;
-        connected.map_err(|_| ConnectError::Timeout)?
-    }
-
-    async fn connect_http2(
-        &self,
-        endpoint: &Endpoint,
-        pool: &Arc<Pool>,
-        broke: Option<Instant>,
-    ) -> Result<Connection, ConnectError> {
-        let protocol = &Protocol::Http2;
-        let _turn = pool.connecting.lock().await;
-        if let Some(connection) = pool.take_http2(protocol, broke) {
+        let shared = || match protocol {
+            Protocol::Http1 => None,
+            _ if upgrade => None,
+            _ => pool.take_http2(protocol, broke),
+        };
+        if let Some(connection) = shared() {
             return Ok(connection);
         }
-        let stream = self
-            .connector
-            .open(endpoint.address, protocol, false)
-            .await?;
-        self.start_http2(stream, protocol, pool).await
+        let permit = match pool.limits.try_permit() {
+            Some(permit) => permit,
+            None => {
+                let waiting = self.wait(endpoint, protocol, shared);
+                let waited = timeout_at(until, waiting).await;
+                match waited.map_err(|_| ConnectError::Busy)? {
+                    Waited::Permit(permit) => permit,
+                    Waited::Connection(connection) => return Ok(connection),
+                }
+            }
+        };
+        let opening = self.open(endpoint, protocol, upgrade, permit);
+        let opened = timeout_at(until, opening).await;
+        opened.map_err(|_| ConnectError::Timeout)?
+    }
+
+    /// Waits until there may be another connection, or one is free; `shared` looks for one over
+    /// HTTP/2.
+    async fn wait(
+        &self,
+        endpoint: &Endpoint,
+        protocol: &Protocol,
+        shared: impl Fn() -> Option<Connection>,
+    ) -> Waited {
+        let pool = self.pool(endpoint);
+        let close_of_endpoint = || Pool::close_one_of(endpoint);
+        let close_any = || self.pools.close_one();
+        let mut permit = pin!(pool.limits.permit(close_of_endpoint, close_any));
+        let mut handed_over = pool.handed_over(protocol);
+        loop {
+            tokio::select! {
+                biased;
+                permit = &mut permit => return Waited::Permit(permit),
+                Ok(io) = &mut handed_over => {
+                    return Waited::Connection(Connection::Http1 { io, reused: true });
+                }
+                () = pool.limits.room.notified() => {}
+            }
+            if let Some(connection) = shared() {
+                return Waited::Connection(connection);
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        protocol: &Protocol,
+        upgrade: bool,
+        permit: Permit,
+    ) -> Result<Connection, ConnectError> {
+        let address = endpoint.address;
+        let stream = self.connector.open(address, protocol, upgrade).await?;
+        if *protocol == Protocol::Http2 || stream.selected_alpn_proto() == Some(ALPN::H2) {
+            let pool = self.pool(endpoint);
+            return self.start_http2(stream, protocol, pool, permit).await;
+        }
+        Ok(Connection::Http1 {
+            io: Io::to_backend(stream, permit),
+            reused: false,
+        })
     }
 
     /// The handshake is not Pingora's: what its HTTP/2 connections send requests with is private,
@@ -118,6 +163,7 @@ impl Upstream {
         stream: Stream,
         protocol: &Protocol,
         pool: &Arc<Pool>,
+        permit: Permit,
     ) -> Result<Connection, ConnectError> {
         let (send, connection) = h2::client::Builder::new()
             .initial_window_size(1 << 20)
@@ -126,11 +172,15 @@ impl Upstream {
             .enable_push(false)
             .handshake::<_, Bytes>(stream)
             .await?;
-        let shared = Http2::new(protocol.clone(), send);
-        pool.put_http2(&shared);
+        let shared = Http2::new(protocol.clone(), send, pool);
         let leased = shared.lease(false);
+        pool.put_http2(&shared);
         let pool = Arc::downgrade(pool);
-        tokio::spawn(drive_http2(connection, shared, pool, self.idle_timeout));
+        let idle_timeout = self.idle_timeout;
+        tokio::spawn(async move {
+            drive_http2(connection, shared, pool, idle_timeout).await;
+            drop(permit);
+        });
         Ok(leased)
     }
 
@@ -145,6 +195,23 @@ impl Upstream {
     pub(crate) fn sweep(&self) {
         self.pools.sweep(self.idle_timeout);
     }
+}
+
+/// What a request has waited for.
+enum Waited {
+    /// It may open a connection.
+    Permit(Permit),
+    /// Another request is done with one, or it has room for more.
+    Connection(Connection),
+}
+
+/// The turn to make a connection over HTTP/2, which may wait for one that waits for a permit.
+async fn turn(pool: &Pool, until: Instant) -> Result<MutexGuard<'_, ()>, ConnectError> {
+    let turn = timeout_at(until, pool.connecting.lock()).await;
+    turn.map_err(|_| match pool.limits.is_full() {
+        true => ConnectError::Busy,
+        false => ConnectError::Timeout,
+    })
 }
 
 /// Runs a connection until it fails, or has been without a stream for the idle timeout, or without

@@ -3,8 +3,10 @@
 //!
 //! ```text
 //!  lifetimes     how long connections, and what requests hold, live
+//!  limits        how many connections there are at once
 //!  repeats       what is sent again, and what never is
 //! ```
 
 mod lifetimes;
+mod limits;
 mod repeats;

@@ -1,0 +1,204 @@
+//! Permits to have a connection to a backend: so many in all, and to one endpoint.
+//!
+//! A permit is taken before a connection is opened and goes when its socket is closed. What is
+//! pooled has one; so where somebody waits for a permit, idle connections are closed for it, and
+//! what another request is done with is handed on or closed.
+
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicUsize,
+        Ordering::{Relaxed, SeqCst},
+    },
+};
+
+use tokio::sync::{Notify, Semaphore};
+
+/// How many connections there may be at once.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    free: Semaphore,
+    /// Requests that wait for a place.
+    waiting: AtomicUsize,
+}
+
+/// What the connections of one pool count for.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Of the pool's endpoint, shared with the pools of other workers.
+    pub(crate) endpoint: Arc<Limit>,
+    /// Of all connections to backends.
+    pub(crate) all: Arc<Limit>,
+    /// Told while somebody waits that an HTTP/2 connection of the pool has room.
+    pub(crate) room: Notify,
+}
+
+/// A connection's places, as long as it is open.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    _endpoint: Place,
+    _all: Place,
+}
+
+#[derive(Debug)]
+struct Place(Arc<Limit>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.free.add_permits(1);
+    }
+}
+
+/// Counts a request that waits.
+struct Waiting<'l>(&'l Limit);
+
+impl<'l> Waiting<'l> {
+    fn new(limit: &'l Limit) -> Self {
+        limit.waiting.fetch_add(1, SeqCst);
+        Self(limit)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Limit {
+    /// For so many connections. 0: any number.
+    pub(crate) fn new(connections: usize) -> Arc<Self> {
+        let permits = match connections {
+            0 => Semaphore::MAX_PERMITS,
+            connections => connections.min(Semaphore::MAX_PERMITS),
+        };
+        Arc::new(Self {
+            free: Semaphore::new(permits),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Waits for a place, in the order of asking. Where there is none, `make_room` may close a
+    /// connection that idles; from then on none is kept.
+    async fn place(self: &Arc<Self>, make_room: impl FnOnce()) -> Place {
+        if let Some(place) = self.try_place() {
+            return place;
+        }
+        let _waiting = Waiting::new(self);
+        make_room();
+        let permit = self.free.acquire().await;
+        permit.expect("the semaphore is never closed").forget();
+        Place(Arc::clone(self))
+    }
+
+    fn try_place(self: &Arc<Self>) -> Option<Place> {
+        self.free.try_acquire().ok()?.forget();
+        Some(Place(Arc::clone(self)))
+    }
+}
+
+impl Limits {
+    /// Waits for a permit; the arguments close a connection that idles, to the endpoint or to any.
+    ///
+    /// The endpoint's place comes first: requests that wait for an endpoint that hangs take nothing
+    /// from the others.
+    pub(crate) async fn permit(
+        &self,
+        close_of_endpoint: impl FnOnce(),
+        close_any: impl FnOnce(),
+    ) -> Permit {
+        Permit {
+            _endpoint: self.endpoint.place(close_of_endpoint).await,
+            _all: self.all.place(close_any).await,
+        }
+    }
+
+    /// A permit, if there is one now.
+    pub(crate) fn try_permit(&self) -> Option<Permit> {
+        Some(Permit {
+            _endpoint: self.endpoint.try_place()?,
+            _all: self.all.try_place()?,
+        })
+    }
+
+    /// How many requests wait for what a connection of the pool holds.
+    ///
+    /// Who waits is counted, then looks for connections without a stream; a stream that ends is
+    /// discounted, then looks for who waits. In one order for all threads, one sees the other.
+    pub(crate) fn waiting(&self) -> usize {
+        self.endpoint.waiting.load(SeqCst) + self.all.waiting.load(SeqCst)
+    }
+
+    /// Whether somebody waits for what a connection of the pool holds.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.waiting() > 0
+    }
+
+    /// Whether no further connection may be opened now.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = |limit: &Limit| limit.free.available_permits() == 0;
+        full(&self.endpoint) || full(&self.all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        future::Future,
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    fn limits(endpoint: usize, all: usize) -> Limits {
+        Limits {
+            endpoint: Limit::new(endpoint),
+            all: Limit::new(all),
+            room: Notify::new(),
+        }
+    }
+
+    fn poll<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn permits_up_to_either_limit_then_in_order() {
+        let cases = [(2, 5, 2), (5, 2, 2), (0, 3, 3), (3, 0, 3), (1, 1, 1)];
+        for (endpoint, all, most) in cases {
+            let limits = limits(endpoint, all);
+            let closed = Cell::new(0);
+            let close = || closed.set(closed.get() + 1);
+            let ask = || limits.permit(close, close);
+            let mut held = Vec::new();
+            for _ in 0..most {
+                let Poll::Ready(permit) = poll(pin!(ask())) else {
+                    panic!("{endpoint} {all}: no permit")
+                };
+                held.push(permit);
+            }
+            assert!(limits.is_full() && !limits.is_wanted() && closed.get() == 0);
+            {
+                let (mut first, mut second) = (pin!(ask()), pin!(ask()));
+                assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
+                assert!(limits.is_wanted() && closed.get() >= 1);
+                held.pop();
+                assert!(poll(second.as_mut()).is_pending());
+                assert!(poll(first.as_mut()).is_ready());
+            }
+            held.clear();
+            assert!(!limits.is_wanted(), "who left still waits");
+            for (limit, set) in [(&limits.endpoint, endpoint), (&limits.all, all)] {
+                let set = if set == 0 {
+                    Semaphore::MAX_PERMITS
+                } else {
+                    set
+                };
+                assert_eq!(limit.free.available_permits(), set);
+            }
+        }
+        assert_eq!(cases.len(), 5);
+    }
+}
