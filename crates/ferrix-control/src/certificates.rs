@@ -100,15 +100,15 @@ impl Seniority {
     }
 }
 
-/// The names that a certificate is to be presented for, and whether each is only one that the
-/// certificate happens to hold.
+/// The names that a certificate is to be presented for: the hosts, and where one is any, what the
+/// certificate names besides; and whether each is only one that the certificate happens to hold.
 fn names(presented: &Presented) -> impl Iterator<Item = (&HostPattern, bool)> {
     presented.hosts.iter().flat_map(|host| {
-        let (names, any_host) = match host {
-            HostPattern::Any => (&*presented.parsed.names, true),
-            host => (std::slice::from_ref(host), false),
+        let held: &[HostPattern] = match host {
+            HostPattern::Any => &presented.parsed.names,
+            HostPattern::Exact(_) | HostPattern::Wildcard(_) => &[],
         };
-        names.iter().map(move |name| (name, any_host))
+        std::iter::once((host, false)).chain(held.iter().map(|name| (name, true)))
     })
 }
 
@@ -192,14 +192,6 @@ impl Claims {
     /// Tells an object where the certificate of another is presented.
     pub(crate) fn tell(&self, resolved: &mut Resolved) {
         for presented in resolved.certificates.clone() {
-            if names(&presented).next().is_none() {
-                resolved.outcome.remark(Finding::warning(
-                    Reason::CertificateNotUsed,
-                    presented.field.to_string(),
-                    "the certificate is never presented: the route has no host, and the \
-                     certificate names none",
-                ));
-            }
             for lost in self.lost(&presented) {
                 tell(resolved, &presented, &lost);
             }
@@ -249,7 +241,10 @@ fn present(
     let (names, name) = match name {
         HostPattern::Exact(name) => (&mut names.exact, name),
         HostPattern::Wildcard(suffix) => (&mut names.wildcard, suffix),
-        HostPattern::Any => return,
+        HostPattern::Any => {
+            names.any = certificate.cloned();
+            return;
+        }
     };
     match certificate {
         Some(certificate) => drop(names.insert(name.clone(), Arc::clone(certificate))),
@@ -261,11 +256,17 @@ fn tell(loser: &mut Resolved, presented: &Presented, lost: &Lost<'_>) {
     let Lost { name, holder, .. } = lost;
     let field = presented.field.to_string();
     let (route, secret) = (&holder.route, &holder.certificate.id);
+    let place = match name {
+        HostPattern::Any => "names that have none of their own".to_owned(),
+        name => name.to_string(),
+    };
     let message = format!(
-        "the certificate is not presented for {name}: that of Secret {secret} is, which {route} \
+        "the certificate is not presented for {place}: that of Secret {secret} is, which {route} \
          claims"
     );
-    if lost.any_host {
+    // A route without a host is often for the names in its certificate, and may have those.
+    let has_others = **name == HostPattern::Any && !presented.parsed.names.is_empty();
+    if lost.any_host || has_others {
         // Nobody asked for this name.
         let finding = Finding::info(Reason::CertificateNotUsed, field, message);
         loser.outcome.remark(finding);

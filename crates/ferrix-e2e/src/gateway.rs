@@ -8,13 +8,14 @@ use std::{
 
 use ferrix_proxy::{
     Bound, Proxy,
+    access_log::{self, Record},
     counters::{Counters, EntryPointCounters},
     failure::Failure,
     settings::{EntryPoint, Settings},
 };
 use ferrix_table::{Publisher, Table, publish};
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::mpsc};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{Client, Http2Client, Manifests, Routes, within};
@@ -45,6 +46,26 @@ impl Gateway {
     /// # Panics
     /// Where the settings are not valid.
     pub fn start_behind(proxy_protocol: &str, settings: &str, routes: Routes) -> Self {
+        Self::build(proxy_protocol, settings, routes, None)
+    }
+
+    /// Starts with an access log, which the test reads.
+    pub fn start_logged(routes: Routes) -> (Self, mpsc::Receiver<Record>) {
+        Self::start_logged_with("{}", routes)
+    }
+
+    /// The same with settings of the data plane, in YAML.
+    pub fn start_logged_with(settings: &str, routes: Routes) -> (Self, mpsc::Receiver<Record>) {
+        let (sender, records) = access_log::channel(10_000);
+        (Self::build("[]", settings, routes, Some(sender)), records)
+    }
+
+    fn build(
+        proxy_protocol: &str,
+        settings: &str,
+        routes: Routes,
+        access_log: Option<access_log::Sender>,
+    ) -> Self {
         let mut settings: Settings = serde_yaml_ng::from_str(settings).unwrap();
         if settings.server.threads == 0 {
             // Each worker has connections of its own to backends, and tests count these.
@@ -59,7 +80,7 @@ impl Gateway {
         let entry_points = vec![entry_point("web", false), entry_point("websecure", true)];
         let (mut publisher, reader) = publish::channel();
         publisher.publish(routes.into_table());
-        let proxy = Bound::new(entry_points, settings, reader, None).unwrap();
+        let proxy = Bound::new(entry_points, settings, reader, access_log).unwrap();
         let proxy = proxy.serve().unwrap();
         // As in a cluster: the sockets are for both families of addresses, clients use IPv4.
         let address = |index: usize| {

@@ -125,14 +125,16 @@ impl Routes {
         self
     }
 
-    /// Presents a certificate for these names (`*.example.com` for a wildcard).
+    /// Presents a certificate for these names (`*.example.com` for a wildcard, `*` for
+    /// any host).
     pub fn certificate(mut self, names: &[&str], certified: &Certified) -> Self {
         let certificate = certified.for_table();
         for name in names {
             let certificate = Arc::clone(&certificate);
-            match name.strip_prefix("*.") {
-                Some(suffix) => self.names.wildcard.insert(suffix.into(), certificate),
-                None => self.names.exact.insert((*name).into(), certificate),
+            match (*name, name.strip_prefix("*.")) {
+                ("*", _) => self.names.any.replace(certificate),
+                (_, Some(suffix)) => self.names.wildcard.insert(suffix.into(), certificate),
+                (name, None) => self.names.exact.insert(name.into(), certificate),
             };
         }
         self

@@ -7,7 +7,8 @@ use std::{
     thread,
 };
 
-use ferrix_e2e::{Backend, Client, Gateway, Routes};
+use ferrix_e2e::{Backend, Client, Gateway, Routes, within};
+use ferrix_table::services::Protocol;
 
 /// A claim of `X-Forwarded-Proto` is believed of trusted peers only.
 async fn claimed(proxy_protocol: &str, trusted: &str, header: &str) -> (String, String) {
@@ -52,6 +53,37 @@ async fn load_balancers_may_write_ipv4_as_ipv6() {
     let header = "PROXY TCP6 ::ffff:192.0.2.1 ::1 1234 80\r\n";
     let (_, client) = claimed("[127.0.0.0/8]", "127.0.0.0/8", header).await;
     assert_eq!(client, "192.0.2.1");
+}
+
+/// Rules and the log use what trusted proxies report, request by request; of others, nothing.
+#[tokio::test]
+async fn the_real_client_is_behind_trusted_proxies() {
+    for (trusted, real) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+        let [named, other] = [Backend::hello("named").await, Backend::hello("other").await];
+        let settings = format!("forwarded: {{trusted: [\"{trusted}\"]}}");
+        let routes = Routes::new()
+            .service("named", Protocol::Http1, &[named.address()])
+            .service("other", Protocol::Http1, &[other.address()])
+            .rule("*", "ClientIP(`192.0.2.7`)", &[("named", 1)])
+            .rule("*", "", &[("other", 1)]);
+        let (gateway, mut records) = Gateway::start_logged_with(&settings, routes);
+        let mut client = gateway.client().await;
+        for (header, matches) in [
+            ("X-Forwarded-For: 1.1.1.1, 192.0.2.7", true),
+            ("X-Forwarded-For: 192.0.2.7, 1.1.1.1", false),
+            ("Forwarded: for=192.0.2.7", true),
+        ] {
+            let request = format!(
+                "GET / HTTP/1.1\r\nHost: example.com\r\nReferer: http://a.test/\r\n{header}\r\n\r\n"
+            );
+            let expected = if real && matches { "named" } else { "other" };
+            assert_eq!(client.exchange(request).await.text(), expected, "{header}");
+            let record = within("a record", records.recv()).await.unwrap();
+            let logged = record.client.ip().to_string() == "192.0.2.7";
+            assert_eq!(logged, real && matches, "{header}");
+            assert_eq!(record.referer.as_deref(), Some("http://a.test/"));
+        }
+    }
 }
 
 #[tokio::test]

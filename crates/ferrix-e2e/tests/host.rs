@@ -330,9 +330,10 @@ async fn tls_cases(seen: &mut BTreeSet<u8>, wrong: &mut Vec<String>) {
     let cases = [
         ("example.com", "example.com", 200),
         ("example.com", "EXAMPLE.com.:443", 200),
-        // One certificate, two routes.
-        ("example.com", "www.example.com", 421),
+        // One certificate, whoever names it.
+        ("example.com", "www.example.com", 200),
         ("one.wild.com", "two.wild.com", 200),
+        ("one.wild.com", "other.com", 200),
         ("one.wild.com", "wild.com", 421),
         ("example.com", "other.com", 421),
         ("other.com", "example.com", 421),

@@ -15,7 +15,7 @@ use ferrix_e2e::{
     within,
 };
 use ferrix_table::services::Protocol;
-use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
+use rustls::{AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -255,11 +255,52 @@ async fn without_a_default_unknown_names_are_refused() {
     let config = authority.client(&[]);
     let mut nameless = authority.client(&[]);
     nameless.enable_sni = false;
-    assert!(gateway.tls(&config, "unknown.test").await.is_err());
-    assert!(gateway.tls(&nameless, "example.com").await.is_err());
+    let old = authority.client_of(&[], &[&rustls::version::TLS12]);
+    for (config, name, alert) in [
+        (&config, "unknown.test", AlertDescription::UnrecognisedName),
+        (&old, "unknown.test", AlertDescription::UnrecognisedName),
+        (&nameless, "example.com", AlertDescription::MissingExtension),
+    ] {
+        let error = gateway.tls(config, name).await.unwrap_err();
+        let error = error.get_ref().and_then(|it| it.downcast_ref());
+        assert_eq!(error, Some(&rustls::Error::AlertReceived(alert)), "{name}");
+    }
     assert!(gateway.tls(&config, "example.com").await.is_ok());
-    let failed = gateway.counted_secure("failures", |it| it.tls_failures.get() == 2);
+    let failed = gateway.counted_secure("failures", |it| it.tls_failures.get() == 3);
     failed.await;
+}
+
+/// That of a route without a host comes before the default one, and behind all others.
+#[tokio::test]
+async fn a_certificate_for_any_host_is_for_all_that_have_none() {
+    let house = House::build("{}").await;
+    let any = house.authority.certify(
+        "default/any",
+        &["unknown.test", "example.com", "deep.sub.example.com"],
+    );
+    let routes = House::routes(&house.backend, &house.exact, &house.wildcard);
+    let config = house.authority.client(&[]);
+    let mut nameless = house.authority.client(&[]);
+    nameless.enable_sni = false;
+    for routes in [
+        routes,
+        Routes::all_to(&[house.backend.address()])
+            .certificate(&["example.com"], &house.exact)
+            .certificate(&["*.example.com"], &house.wildcard)
+            .default_certificate(&house.default),
+    ] {
+        house.gateway.publish(routes.certificate(&["*"], &any));
+        for (name, config, certified) in [
+            ("example.com", &config, &house.exact),
+            ("www.example.com", &config, &house.wildcard),
+            ("deep.sub.example.com", &config, &any),
+            ("unknown.test", &config, &any),
+            ("example.com", &nameless, &any),
+        ] {
+            let stream = house.gateway.tls(config, name).await.expect(name);
+            assert!(presented(&stream) == certified.der.as_ref(), "{name}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -186,7 +186,7 @@ async fn a_refused_upgrade_leaves_both_connections_in_use() {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_handshake_is_an_ordinary_request() {
+async fn what_is_no_upgrade_is_an_ordinary_request() {
     let backend = Backend::hello("ordinary").await;
     let gateway = to(&backend);
     let cases = [
@@ -198,7 +198,8 @@ async fn what_is_no_websocket_handshake_is_an_ordinary_request() {
             "h2c beside websocket",
             "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n",
         ),
-        ("unknown", "Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n"),
+        ("h2c in capitals", "Connection: Upgrade\r\nUpgrade: H2C\r\n"),
+        ("HTTP", "Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n"),
         ("not nominated", "Upgrade: websocket\r\n"),
         ("only nominated", "Connection: Upgrade\r\n"),
         (
@@ -220,14 +221,108 @@ async fn what_is_no_websocket_handshake_is_an_ordinary_request() {
         }
     }
     assert_eq!(backend.requests().len(), cases.len());
-    for request in [
-        "POST / HTTP/1.1\r\nHost: example.com\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
-         Content-Length: 3\r\n\r\nabc",
-        "GET / HTTP/1.0\r\nHost: example.com\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    let request =
+        "GET / HTTP/1.0\r\nHost: example.com\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let response = gateway.client().await.exchange(request).await;
+    assert_eq!(response.text(), "ordinary");
+    assert!(!backend.last().head.has("upgrade"));
+}
+
+/// Takes the body of each request, and then echoes behind a 101 to the protocol asked for.
+async fn switching() -> Backend {
+    Backend::start(async |mut connection: Connection| {
+        while let Some(request) = connection.request().await {
+            let Some(protocol) = request.head.one("upgrade") else {
+                connection.send(ok("ordinary")).await;
+                continue;
+            };
+            let switch = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+            );
+            connection.send(switch).await;
+            while let Some(bytes) = connection.reader.bytes().await {
+                connection.send(bytes).await;
+            }
+            return;
+        }
+    })
+    .await
+}
+
+const BODIES: [(&str, &str); 3] = [
+    ("Content-Length: 0\r\n", ""),
+    ("Content-Length: 5\r\n", "hello"),
+    ("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+];
+
+/// Any protocol by any method: Kubernetes, Docker and Tailscale use POST, with bodies.
+#[tokio::test]
+async fn any_protocol_is_relayed() {
+    let backend = switching().await;
+    let gateway = to(&backend);
+    let mut cases = 0;
+    for protocol in [
+        "tailscale-control-protocol",
+        "tcp",
+        "SPDY/3.1",
+        "DERP",
+        "TLS/1.0",
     ] {
-        let response = gateway.client().await.exchange(request).await;
-        assert_eq!(response.text(), "ordinary", "{request}");
-        assert!(!backend.last().head.has("upgrade"), "{request}");
+        for method in ["GET", "POST"] {
+            for (framing, body) in BODIES {
+                // Fresh and used connections, with data that comes before the 101 and after it.
+                let mut client = gateway.client().await;
+                if cases % 2 == 1 {
+                    assert_eq!(client.get("/warm").await.text(), "ordinary");
+                }
+                let head = format!(
+                    "{method} / HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\n\
+                     Upgrade: {protocol}\r\n{framing}\r\n"
+                );
+                client.send(format!("{head}{body}\r\nearly")).await;
+                let answer = client.head().await;
+                assert_eq!(answer.word(1), "101", "{head}");
+                assert_eq!(answer.one("upgrade"), Some(protocol), "{head}");
+                expect(&mut client, b"\r\nearly").await;
+                client.send("late").await;
+                expect(&mut client, b"late").await;
+                let request = backend.last();
+                assert_eq!(request.head.one("upgrade"), Some(protocol));
+                assert_eq!(request.body.is_empty(), body.is_empty(), "{head}");
+                cases += 1;
+            }
+        }
+    }
+    assert_eq!(cases, 30);
+}
+
+/// A backend may agree before it has the request: the rest of that is still HTTP.
+#[tokio::test]
+async fn an_early_switch_leaves_the_request_whole() {
+    for framing in [BODIES[1], BODIES[2]] {
+        let backend = Backend::start(async |mut connection: Connection| {
+            connection.head().await;
+            connection.send(SWITCH).await;
+            connection.body().await;
+            while let Some(bytes) = connection.reader.bytes().await {
+                connection.send(bytes).await;
+            }
+        })
+        .await;
+        let gateway = Gateway::start_with(
+            "limits: {body_bytes: 5B}",
+            Routes::all_to(&[backend.address()]),
+        );
+        let mut client = gateway.client().await;
+        let (framing, body) = framing;
+        let head = handshake("/").replace("\r\n\r\n", &format!("\r\n{framing}\r\n"));
+        client.send(head.replace("GET", "POST")).await;
+        assert_eq!(client.head().await.word(1), "101");
+        // More than a body may have: it is none.
+        client.send(format!("{body}after the body")).await;
+        expect(&mut client, b"after the body").await;
+        assert_eq!(backend.last().body, b"hello");
+        assert!(backend.last().complete);
     }
 }
 
@@ -247,4 +342,27 @@ async fn an_http2_backend_gets_no_upgrade() {
     let mut client = gateway.client().await;
     assert_eq!(client.exchange(handshake("/")).await.text(), "ordinary");
     assert_eq!(backend.last().field("upgrade"), None);
+}
+
+/// HTTP/2 has no 101, whether or not the client would like one.
+#[tokio::test]
+async fn a_switch_from_an_http2_backend_is_502() {
+    let backend = Http2Backend::start(|mut exchange| async move {
+        exchange.body().await;
+        let mut response = http::Response::new(());
+        *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+        match exchange.head.uri().path() {
+            "/interim" => drop(exchange.respond.send_informational(response)),
+            _ => drop(exchange.respond.send_response(response, false)),
+        }
+        exchange.cancelled().await;
+    })
+    .await;
+    let gateway = Gateway::start(Routes::all_by(Protocol::Http2, &[backend.address()]));
+    for path in ["/interim", "/final"] {
+        for request in [ferrix_e2e::client::get(path), handshake(path)] {
+            let response = gateway.client().await.exchange(request).await;
+            assert_eq!(response.status, 502, "{path}");
+        }
+    }
 }

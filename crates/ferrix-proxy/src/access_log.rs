@@ -16,7 +16,8 @@ pub struct Record {
     pub time: SystemTime,
     /// From then to the last byte of the response.
     pub duration: Duration,
-    /// The client, after PROXY protocol.
+    /// The client, after PROXY protocol and what trusted proxies report; port 0 where that is not
+    /// reported.
     pub client: SocketAddr,
     /// Where it came in.
     pub entry_point: EntryPointIndex,
@@ -46,8 +47,12 @@ pub struct Record {
     pub attempts: u8,
     /// As sent to the backend; empty where there was none.
     pub request_id: String,
+    /// The client's `Referer`.
+    pub referer: Option<String>,
     /// The client's `User-Agent`.
     pub user_agent: Option<String>,
+    /// Whether the response broke off after it had begun.
+    pub cut: bool,
     /// Why Ferrix answered itself, or cut the response short.
     pub error: Option<String>,
 }

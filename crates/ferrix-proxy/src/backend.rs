@@ -344,12 +344,14 @@ impl Http2 {
         if let Poll::Ready(Some(interim)) = self.response.poll_informational(cx) {
             let (parts, ()) = interim.map_err(|error| self.cut(error))?.into_parts();
             self.answered = true;
+            check_switch(&parts)?;
             return Poll::Ready(Ok(FromBackend::Interim(response_head(&parts))));
         }
         let response = ready!(Pin::new(&mut self.response).poll(cx));
         let response = response.map_err(|error| self.cut(error))?;
         self.answered = true;
         let (parts, body) = response.into_parts();
+        check_switch(&parts)?;
         let end = body.is_end_stream();
         self.body = Some(body);
         Poll::Ready(Ok(FromBackend::Header(response_head(&parts), end)))
@@ -363,6 +365,15 @@ impl Http2 {
             false => unanswered(error),
             true => broken_answer(error),
         }
+    }
+}
+
+/// HTTP/2 has no 101 (RFC 9113, section 8.6); a client over HTTP/1 would take what follows for
+/// another protocol.
+fn check_switch(parts: &http::response::Parts) -> Result<(), Broken> {
+    match parts.status {
+        StatusCode::SWITCHING_PROTOCOLS => Err(broken_answer("it switched protocols over HTTP/2")),
+        _ => Ok(()),
     }
 }
 

@@ -19,6 +19,9 @@ use crate::{
     wire::{Wire, WireError},
 };
 
+/// Bytes of empty lines that may stand where a client is watched for its end.
+const EMPTY_LINES: usize = 16;
+
 /// What all requests of a connection share.
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
@@ -188,6 +191,12 @@ impl<'c> Client<'c> {
         }
     }
 
+    /// Whether the end of the connection is what ends the response: then an orderly one would make
+    /// it look complete (RFC 9112, section 8).
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        matches!(&self.side, Side::Http1(http1) if http1.wire.ends_with_connection())
+    }
+
     /// Ends the exchange so that the client cannot take it for complete.
     pub(crate) fn abort(&mut self) {
         if let Side::Http2(http2) = &mut self.side {
@@ -198,12 +207,18 @@ impl<'c> Client<'c> {
         }
     }
 
-    /// Hands the connection to another protocol, after the response that says so.
+    /// What is sent belongs to another protocol, after the response that says so.
     pub(crate) fn upgrade(&mut self) {
         if let Side::Http1(http1) = &mut self.side {
             http1.upgraded = true;
-            http1.wire.expect_request(Framing::UntilClose);
             http1.wire.begin(Framing::UntilClose);
+        }
+    }
+
+    /// What comes belongs to another protocol, after the whole request.
+    pub(crate) fn expect_upgraded(&mut self) {
+        if let Side::Http1(http1) = &mut self.side {
+            http1.wire.expect_request(Framing::UntilClose);
         }
     }
 
@@ -257,13 +272,13 @@ fn unreadable_body(error: WireError) -> Failure {
     }
 }
 
-/// Resolves when the client closes its side. What it sends meanwhile is its next request, and is
-/// kept; then nothing more is read.
+/// Resolves when the client closes its side. What it sends meanwhile is its next request, or the
+/// beginning of another protocol, and is kept; then nothing more is read.
 fn poll_leave(wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Gone> {
     loop {
         // An empty line behind a body is no request.
-        skip_empty_lines(&mut wire.io.read);
-        if !wire.io.read.is_empty() {
+        let read = &wire.io.read;
+        if read.len() > EMPTY_LINES || read.chunks(2).any(|line| line != b"\r\n") {
             return Poll::Pending;
         }
         match ready!(wire.io.poll_read_head(cx)) {

@@ -22,6 +22,7 @@ use crate::{
     io::{Io, poll_read_some},
     proxy_protocol,
     settings::EntryPoint,
+    tls,
     transport::{self, L4, Stream, Tls},
     wire::Wire,
 };
@@ -102,7 +103,7 @@ impl Application {
         let Some(stream) = Box::pin(self.handshake(acceptor, stream)).await else {
             return;
         };
-        connection.server_name = stream.server_name().map(canonical_name);
+        connection.server_name = stream.server_name().map(tls::canonical_name);
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             Box::pin(http2::serve(engine, connection, stream)).await;
         } else {
@@ -141,6 +142,13 @@ impl Application {
         let mut stream = *stream;
         let handshake = async {
             let hello = transport::read_hello(&mut stream).await?;
+            let table = self.engine.table.load();
+            let refusal = tls::refusal(&table, self.entry.index, &hello.client_hello());
+            drop(table);
+            if let Some(refusal) = refusal {
+                transport::alert(&mut stream, &refusal.alert()).await?;
+                return Err(io::Error::other(refusal));
+            }
             transport::accept(acceptor, hello, stream).await
         };
         let limit = self.engine.settings.timeouts.tls_handshake;
@@ -154,10 +162,6 @@ impl Application {
             }
         }
     }
-}
-
-fn canonical_name(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 /// The first bytes of a plain connection, which tell HTTP/2 from HTTP/1. `None`: it has ended without

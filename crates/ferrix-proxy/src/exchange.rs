@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use crate::{
     Engine,
     access_log::Record,
+    address::Address,
     answer::{Answer, Form},
     backend::Backend,
     client::{Client, ClientConnection},
@@ -35,6 +36,7 @@ use crate::{
     failure::Failure,
     headers::{self, RequestId},
     pool::Connection,
+    real_client::real_client,
     relay::{self, Relay},
     request,
     retry::{self, Attempt, Broken, Kept},
@@ -61,12 +63,16 @@ struct Exchange<'e, 'c> {
 /// What is known of a request when it is over.
 struct Served {
     started: Instant,
+    /// The real client, once that is known; the connection's before.
+    client: Address,
     route: Option<(Arc<Route>, u32)>,
     service: Option<Arc<Service>>,
     endpoint: Option<SocketAddr>,
     attempts: u8,
     request_id: RequestId,
     received: u64,
+    /// Whether the response broke off after it had begun.
+    cut: bool,
     log: Option<LoggedTarget>,
 }
 
@@ -77,6 +83,7 @@ struct LoggedTarget {
     method: Method,
     host: String,
     path: String,
+    referer: Option<String>,
     user_agent: Option<String>,
 }
 
@@ -89,7 +96,7 @@ pub(crate) async fn refuse(
     deadline: &mut Deadline,
 ) {
     let head = RequestHead::new(Method::GET, b"/", Version::HTTP_11);
-    let served = Served::new(engine, &head);
+    let served = Served::new(engine, connection.client, &head);
     let mut exchange = Exchange {
         engine,
         connection,
@@ -108,6 +115,8 @@ pub(crate) enum Ending {
     Complete,
     /// The connection must be closed after what is buffered.
     Close,
+    /// The response is cut short, and its framing says so: the connection must be closed.
+    Cut,
     /// The response is cut short: the connection must be closed so that the client sees it.
     Abort,
 }
@@ -121,7 +130,7 @@ pub(crate) async fn serve(
     deadline: &mut Deadline,
 ) -> Ending {
     let mut incoming = incoming;
-    let served = Served::new(engine, &incoming.head);
+    let served = Served::new(engine, connection.client, &incoming.head);
     let mut exchange = Exchange {
         engine,
         connection,
@@ -139,15 +148,17 @@ pub(crate) async fn serve(
 }
 
 impl Served {
-    fn new(engine: &Engine, head: &RequestHead) -> Self {
+    fn new(engine: &Engine, client: Address, head: &RequestHead) -> Self {
         Self {
             started: clock::read(),
+            client,
             route: None,
             service: None,
             endpoint: None,
             attempts: 0,
             request_id: RequestId::new(),
             received: 0,
+            cut: false,
             log: engine.access_log.is_some().then(|| LoggedTarget::new(head)),
         }
     }
@@ -166,6 +177,7 @@ impl LoggedTarget {
             method: head.method.clone(),
             host: String::new(),
             path: text(head.target()),
+            referer: head.fields.get("referer").map(text),
             user_agent: head.fields.get("user-agent").map(text),
         }
     }
@@ -185,10 +197,8 @@ impl Exchange<'_, '_> {
         if limit > 0 && matches!(body, Framing::Length(length) if *length > limit) {
             return Err(Failure::BodyTooLarge);
         }
-        let upgrade = of_connection
-            && *body == Framing::Empty
-            && service.protocol != Protocol::Http2
-            && headers::wants_websocket(head);
+        let upgrade =
+            of_connection && service.protocol != Protocol::Http2 && headers::wants_upgrade(head);
         if of_connection {
             headers::settle_connection(&mut head.fields, upgrade);
         }
@@ -219,7 +229,13 @@ impl Exchange<'_, '_> {
             _ => request::check_http1(head, settings)?,
         }
         let (forwarding, underscores) = (&self.connection.forwarding, settings.headers.underscores);
-        let prepared = headers::prepare_request(head, forwarding, *body, underscores)?;
+        let trusted = &settings.forwarded.trusted;
+        let client = match forwarding.is_trusted() {
+            true => real_client(&head.fields, self.connection.client, trusted),
+            false => self.connection.client,
+        };
+        self.served.client = client;
+        let prepared = headers::prepare_request(head, forwarding, client.ip(), *body, underscores)?;
         self.served.request_id = prepared.request_id;
         Ok(prepared.of_connection)
     }
@@ -247,7 +263,7 @@ impl Exchange<'_, '_> {
             path: &checked.target.routing_path,
             query: checked.target.query(),
             headers: &Seen(&head.fields),
-            client: connection.client.ip(),
+            client: self.served.client.ip(),
         };
         let rule = route::find(table, connection.entry_point, &request)?;
         self.served.route = Some((Arc::clone(&rule.route), rule.position));
@@ -373,11 +389,20 @@ impl Exchange<'_, '_> {
     /// Tells the client what failed, where it can still be told.
     async fn answer(&mut self, failure: &Failure, head: &RequestHead) -> Ending {
         let client = &mut *self.client;
-        if client.status.is_some() || *failure == Failure::ClientGone {
+        let settings = &self.engine.settings;
+        if *failure == Failure::ClientGone {
+            self.served.cut = client.status.is_some();
             client.abort();
             return Ending::Abort;
         }
-        let settings = &self.engine.settings;
+        if client.status.is_some() {
+            self.served.cut = true;
+            relay::cut(client, self.deadline, settings.timeouts.write).await;
+            return match client.ends_with_connection() {
+                true => Ending::Abort,
+                false => Ending::Cut,
+            };
+        }
         let answer = Answer::new(failure, Form::of(&head.fields), &settings.server.name);
         let bodiless = answer.body.is_empty() || head.method == Method::HEAD;
         if failure.closes_connection() {
@@ -412,6 +437,8 @@ impl Exchange<'_, '_> {
         } = self;
         let duration = served.started.elapsed();
         let status = client.status.unwrap_or(0);
+        // What never left is not sent.
+        let sent = client.sent.saturating_sub(client.out().pending() as u64);
         let entry_point = engine.counters(connection.entry_point);
         let route = served
             .route
@@ -427,16 +454,15 @@ impl Exchange<'_, '_> {
         {
             counts.count(status, duration);
             counts.received_bytes.add(served.received);
-            counts.sent_bytes.add(client.sent);
+            counts.sent_bytes.add(sent);
         }
         if let Some(failure) = &failure {
             entry_point.failures[failure.index()].add(1);
-            let client = connection.client;
+            let client = served.client;
             tracing::debug!(%client, status, fault = ?failure.fault(), %failure, "request failed");
         }
         if let Some(sender) = &engine.access_log
-            && let Some(record) =
-                served.into_record(connection, status, client.sent, duration, failure)
+            && let Some(record) = served.into_record(connection, status, sent, duration, failure)
         {
             sender.send(record);
         }
@@ -457,7 +483,7 @@ impl Served {
         Some(Record {
             time: log.time,
             duration,
-            client: connection.client.into(),
+            client: self.client.into(),
             entry_point: connection.entry_point,
             protocol: log.protocol,
             method: log.method,
@@ -472,7 +498,9 @@ impl Served {
             endpoint: self.endpoint,
             attempts: self.attempts,
             request_id: String::from_utf8_lossy(&self.request_id).into_owned(),
+            referer: log.referer,
             user_agent: log.user_agent,
+            cut: self.cut,
             error: failure.map(|failure| failure.to_string()),
         })
     }

@@ -39,7 +39,7 @@ pub enum Failure {
     /// The header section is over a limit.
     #[error("the header section is too large")]
     HeaderTooLarge,
-    /// The host is another route's than the name of the connection.
+    /// The host has another certificate than the name of the connection.
     #[error("this connection is for another host")]
     Misdirected,
     /// A transfer coding other than `chunked`.

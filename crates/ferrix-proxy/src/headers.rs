@@ -6,12 +6,13 @@
 use std::net::IpAddr;
 
 use ferrix_http1::{Fields, Framing, RequestHead, ResponseHead, tokens};
-use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, StatusCode, Version};
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use crate::{failure::Failure, settings::Underscores};
 
+const FORWARDED: &str = "Forwarded";
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 const X_FORWARDED_PORT: &str = "X-Forwarded-Port";
@@ -56,6 +57,13 @@ impl Forwarding {
     }
 }
 
+impl Forwarding {
+    /// Whether what the peer reports is believed.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+}
+
 /// The value of `X-Request-Id`.
 pub(crate) type RequestId = SmallVec<[u8; 32]>;
 
@@ -67,10 +75,12 @@ pub(crate) struct Prepared {
 }
 
 /// Makes a received header section one that can be sent to a backend, but for `Connection` and
-/// `Upgrade`: [`settle_connection`] sees to these once the service is known.
+/// `Upgrade`: [`settle_connection`] sees to these once the service is known. `client` is the real
+/// one, behind trusted proxies.
 pub(crate) fn prepare_request(
     head: &mut RequestHead,
     forwarding: &Forwarding,
+    client: IpAddr,
     body: Framing,
     underscores: Underscores,
 ) -> Result<Prepared, Failure> {
@@ -105,20 +115,20 @@ pub(crate) fn prepare_request(
     if wants_trailers {
         fields.append("TE", b"trailers");
     }
-    forward(fields, forwarding);
+    forward(fields, forwarding, client);
     Ok(Prepared {
         request_id: request_id(fields),
         of_connection,
     })
 }
 
-/// Leaves `Connection` and `Upgrade` as the backend gets them. `upgrade` keeps the request for
-/// WebSocket; [`wants_websocket`] said that it is one.
+/// Leaves `Connection` and `Upgrade` as the backend gets them. `upgrade` keeps the wish for another
+/// protocol; [`wants_upgrade`] said that there is one.
 pub(crate) fn settle_connection(fields: &mut Fields, upgrade: bool) {
-    fields.retain(|name, _| !is_of_connection(name));
     if upgrade {
-        fields.append("Connection", b"upgrade");
-        fields.append("Upgrade", b"websocket");
+        fields.set("Connection", b"upgrade");
+    } else {
+        fields.retain(|name, _| !is_of_connection(name));
     }
 }
 
@@ -134,7 +144,8 @@ fn frame(fields: &mut Fields, body: Framing) {
     }
 }
 
-fn forward(fields: &mut Fields, forwarding: &Forwarding) {
+fn forward(fields: &mut Fields, forwarding: &Forwarding, real: IpAddr) {
+    extend_forwarded(fields, forwarding);
     let client = forwarding.client.as_bytes();
     if fields.contains(X_FORWARDED_FOR) {
         let claimed = fields.get_all(X_FORWARDED_FOR).chain([client]);
@@ -150,12 +161,29 @@ fn forward(fields: &mut Fields, forwarding: &Forwarding) {
     };
     default(X_FORWARDED_PROTO, forwarding.proto.as_bytes());
     default(X_FORWARDED_PORT, forwarding.port.as_bytes());
-    default(X_REAL_IP, client);
+    default(X_REAL_IP, real.to_string().as_bytes());
     if !forwarding.trusted || !fields.contains(X_FORWARDED_HOST) {
         let host = fields.get("host").unwrap_or_default();
         let host = SmallVec::<[u8; 64]>::from_slice(host);
         fields.append(X_FORWARDED_HOST, &host);
     }
+}
+
+/// A trusted `Forwarded` names who spoke to us as well (RFC 7239, section 4). There is none of
+/// others, and none is begun.
+fn extend_forwarded(fields: &mut Fields, forwarding: &Forwarding) {
+    if !fields.contains(FORWARDED) {
+        return;
+    }
+    let Forwarding { client, proto, .. } = forwarding;
+    // An address of IPv6 is no token.
+    let element = match client.contains(':') {
+        true => format!("for=\"[{client}]\";proto={proto}"),
+        false => format!("for={client};proto={proto}"),
+    };
+    let claimed = fields.get_all(FORWARDED).chain([element.as_bytes()]);
+    let chain = claimed.collect::<Vec<_>>().join(&b", "[..]);
+    fields.set(FORWARDED, &chain);
 }
 
 fn request_id(fields: &mut Fields) -> RequestId {
@@ -328,28 +356,38 @@ fn has_token(fields: &Fields, name: &str, token: &[u8]) -> bool {
     tokens.any(|it| it.eq_ignore_ascii_case(token))
 }
 
-/// Whether a request is a WebSocket handshake (RFC 6455, section 4.1). Other upgrades, `h2c`
-/// among them, are not passed on.
-pub(crate) fn wants_websocket(head: &RequestHead) -> bool {
-    let upgrade = head.fields.get("upgrade");
-    upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
-        && head.version == Version::HTTP_11
-        && head.method == Method::GET
+/// Whether a request asks for another protocol (RFC 9110, section 7.8), whichever it is: WebSocket,
+/// `SPDY/3.1` of Kubernetes, `tcp` of Docker. The backend decides. Only where HTTP itself is among
+/// them it is no upgrade: requests that no rule has seen would follow.
+pub(crate) fn wants_upgrade(head: &RequestHead) -> bool {
+    let mut protocols = head.fields.get_all("upgrade").flat_map(tokens).peekable();
+    head.version == Version::HTTP_11
+        && protocols.peek().is_some()
+        && protocols.all(|protocol| !protocol.is_empty() && !is_http(protocol))
         && has_token(&head.fields, "connection", b"upgrade")
 }
 
+/// Whether a protocol name of `Upgrade` is one of HTTP's, in any version.
+fn is_http(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next();
+    let names: [&[u8]; 5] = [b"h2c", b"h2", b"h3", b"http", b"https"];
+    name.is_some_and(|name| names.iter().any(|it| name.eq_ignore_ascii_case(it)))
+}
+
 /// Removes from a received response header section what must not be sent on to a client. With
-/// `upgraded`, it is the answer to a WebSocket handshake, and says so again.
+/// `upgraded`, it says which protocol follows, and keeps that.
 pub(crate) fn prepare_response(head: &mut ResponseHead, upgraded: bool) {
     let fields = &mut head.fields;
     let chunked = fields.contains("transfer-encoding");
     // An error means that Connection lists a field that it must not. Then nothing that it lists is
     // removed, and the response is passed on all the same.
     let _ = remove_nominated(fields);
-    fields.retain(|name, _| !known(name, is_hop_by_hop));
+    fields.retain(|name, _| {
+        let protocol = upgraded && name.eq_ignore_ascii_case(b"upgrade");
+        protocol || !known(name, is_hop_by_hop)
+    });
     if upgraded {
         fields.append("Connection", b"upgrade");
-        fields.append("Upgrade", b"websocket");
     }
     // RFC 9110, section 8.6.
     let bodiless = head.status.is_informational() || head.status == StatusCode::NO_CONTENT;

@@ -136,7 +136,7 @@ async fn serve_request(
     match ending {
         Ending::Complete if keep_alive => drain_body(wire, deadline).await,
         Ending::Complete if last_of_client && wire.is_done() && wire.io.may_close() => Next::End,
-        Ending::Complete | Ending::Close => Next::Close,
+        Ending::Complete | Ending::Close | Ending::Cut => Next::Close,
         Ending::Abort => Next::Abort,
     }
 }

@@ -134,7 +134,7 @@ async fn serve_stream(
     let mut client = Client::http2(body, respond);
     let mut deadline = Deadline::never();
     let ending = exchange::serve(&engine, &connection, &mut client, incoming, &mut deadline).await;
-    if ending != Ending::Abort {
+    if !matches!(ending, Ending::Abort | Ending::Cut) {
         running.completed();
     }
 }

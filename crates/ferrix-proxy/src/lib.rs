@@ -33,6 +33,7 @@ mod outlet;
 mod permit;
 mod pool;
 mod proxy_protocol;
+mod real_client;
 mod relay;
 mod request;
 mod retry;

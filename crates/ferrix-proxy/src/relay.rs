@@ -33,6 +33,9 @@ const LEAST_TAKEN: u64 = 4096;
 /// The log names no more impossible fields of a response than this.
 const LOGGED_ODDITIES: usize = 8;
 
+/// So often an HTTP/2 connection may run before one of its streams is reset.
+const TURNS: usize = 4;
+
 /// What a relay has to know of its request.
 pub(crate) struct Relay<'r> {
     pub(crate) engine: &'r Engine,
@@ -70,6 +73,8 @@ struct Progress {
     response_done: bool,
     /// The backend takes no more of the request; its response may still come.
     deaf: bool,
+    /// Both directions belong to another protocol.
+    switched: bool,
     /// While the client is waited for: how much it had taken when the deadline was set.
     taken: Option<u64>,
 }
@@ -97,6 +102,7 @@ pub(crate) async fn relay(
         request_done: backend.is_sent(),
         response_done: false,
         deaf: false,
+        switched: false,
         taken: None,
     };
     if progress.request_done {
@@ -112,19 +118,16 @@ pub(crate) async fn relay(
         progress.set_deadline(deadline, client, backend, timeouts);
         match poll_fn(|cx| progress.poll_event(client, backend, deadline, cx)).await {
             Event::Response(part) => {
-                let ended = on_response(relay, client, backend, part?)?;
+                let ended = on_response(relay, client, backend, part?).await?;
                 progress.response_done = ended || backend.is_done();
                 if progress.response_done && !ended {
                     client.finish(None)?;
                 }
-                if client.is_upgraded() && progress.request_done && !ended {
-                    progress.request_done = false;
-                }
             }
             Event::Request(part) => {
                 on_request(relay, backend, part?, &mut progress, received)?;
-                if client.is_upgraded() && progress.request_done {
-                    // A WebSocket ends with either of its directions.
+                if progress.switched && progress.request_done {
+                    // An upgraded connection ends with either of its directions.
                     break;
                 }
             }
@@ -133,6 +136,7 @@ pub(crate) async fn relay(
             Event::BackendDrained(drained) => progress.deaf = drained.is_err(),
             Event::DeadlinePassed => return Err(progress.blame(client, backend).into()),
         }
+        progress.switch(client, backend);
         if client.is_upgraded() {
             // A message leaves at once; elsewhere a header section waits for the body behind it.
             client.out().drain_now();
@@ -148,7 +152,7 @@ pub(crate) async fn relay(
 
 /// Passes a part of the response on. Returns whether it was the end, and so finished the response
 /// towards the client.
-fn on_response(
+async fn on_response(
     relay: &Relay<'_>,
     client: &mut Client<'_>,
     backend: &mut Backend,
@@ -167,21 +171,49 @@ fn on_response(
             }
             check_oddities(relay, &head)?;
             headers::prepare_response(&mut head, upgraded);
+            // Where the body is broken from its first byte on, this is still a 502.
+            let first = match end || upgraded {
+                true => None,
+                false => there_already(backend).await.transpose()?,
+            };
             // A gRPC client takes an error without a message only from a header section that ends
             // the stream.
             client.header(head, &relay.method, end)?;
             if upgraded {
                 client.upgrade();
-                backend.upgrade();
             }
+            return first.map_or(Ok(false), |first| on_body(client, first));
         }
+        part @ (FromBackend::Data(_) | FromBackend::End(_)) => return on_body(client, part),
+    }
+    Ok(false)
+}
+
+/// Passes a part of a response's body on. Returns whether it was the end.
+fn on_body(client: &mut Client<'_>, part: FromBackend) -> Result<bool, Broken> {
+    match part {
         FromBackend::Data(data) => client.data(data)?,
         FromBackend::End(trailers) => {
             client.finish(trailers)?;
             return Ok(true);
         }
+        FromBackend::Interim(_) | FromBackend::Header(..) => {
+            let reason = "it sent a second header section".to_owned();
+            return Err(Broken::Answer(reason));
+        }
     }
     Ok(false)
+}
+
+/// What the backend sends next, if it is there already.
+async fn there_already(backend: &mut Backend) -> Option<Result<FromBackend, Broken>> {
+    poll_fn(|cx| {
+        Poll::Ready(match backend.poll_read(cx) {
+            Poll::Ready(part) => Some(part),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
 
 /// Counts and names what no response may have, or refuses it.
@@ -225,7 +257,7 @@ fn on_request(
     match part {
         Piece::Data(data) => {
             *received += data.len() as u64;
-            if limit > 0 && *received > limit && !relay.upgrade {
+            if limit > 0 && *received > limit && !progress.switched {
                 return Err(Failure::BodyTooLarge.into());
             }
             backend.data(data)?;
@@ -239,6 +271,17 @@ fn on_request(
 }
 
 impl Progress {
+    /// Once the backend has agreed, what follows the whole request is in the other protocol (RFC
+    /// 9110, section 7.8).
+    fn switch(&mut self, client: &mut Client<'_>, backend: &mut Backend) {
+        if client.is_upgraded() && self.request_done && !self.switched {
+            self.switched = true;
+            self.request_done = false;
+            client.expect_upgraded();
+            backend.upgrade();
+        }
+    }
+
     /// The first thing that can be done; all others that are waited for will wake the task.
     fn poll_event(
         &self,
@@ -319,6 +362,18 @@ impl Progress {
 /// Tells an expecting client to send its body.
 pub(crate) fn send_continue(client: &mut Client<'_>) -> Result<(), Gone> {
     client.interim(ResponseHead::new(StatusCode::CONTINUE))
+}
+
+/// Ends a response that broke off: the client gets what there is of it, and cannot take it for the
+/// whole.
+pub(crate) async fn cut(client: &mut Client<'_>, deadline: &mut Deadline, limit: Duration) {
+    // A client that takes no more is cut as well.
+    let _ = flush(client, deadline, limit).await;
+    for _ in 0..TURNS {
+        // A reset overtakes what the connection's own task has not sent.
+        tokio::task::yield_now().await;
+    }
+    client.abort();
 }
 
 /// Waits until the client has taken everything.

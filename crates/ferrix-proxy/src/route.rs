@@ -11,9 +11,9 @@ use ferrix_table::{
 
 use crate::failure::Failure;
 
-/// Whether a connection made for `server_name` may carry a request for `host`: only where the same
-/// route presents the certificate for both, or none does for either (RFC 9110, section 7.4; RFC
-/// 9113, section 9.1.1). A client that sent no name is not held to one.
+/// Whether a connection made for `server_name` may carry a request for `host`: only where one
+/// certificate is presented for both, or none for either (RFC 9110, section 7.4; RFC 9113, section
+/// 9.1.1). A client that sent no name is not held to one.
 pub(crate) fn check_authority(
     table: &Table,
     entry_point: EntryPointIndex,

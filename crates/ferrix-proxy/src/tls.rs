@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ferrix_table::{Reader, table::EntryPointIndex};
+use ferrix_table::{Reader, Table, certificates::Certificate, table::EntryPointIndex};
 use pingora_core::listeners::tls::Acceptor;
 use rustls::{
     ServerConfig,
@@ -47,9 +47,57 @@ struct TableCertificates {
 
 impl ResolvesServerCert for TableCertificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().map(str::to_ascii_lowercase);
         let table = self.table.load();
-        let certificate = table.certificates.find(self.entry_point, name.as_deref())?;
+        let certificate = presented(&table, self.entry_point, &hello)?;
         Some(Arc::clone(&certificate.key))
     }
+}
+
+/// The certificate for a client's first message.
+fn presented<'t>(
+    table: &'t Table,
+    entry_point: EntryPointIndex,
+    hello: &ClientHello<'_>,
+) -> Option<&'t Arc<Certificate>> {
+    let name = hello.server_name().map(canonical_name);
+    table.certificates.find(entry_point, name.as_deref())
+}
+
+/// Why a handshake is refused before it begins, if it is: the TLS library has one alert for all.
+pub(crate) fn refusal(
+    table: &Table,
+    entry_point: EntryPointIndex,
+    hello: &ClientHello<'_>,
+) -> Option<Refusal> {
+    match presented(table, entry_point, hello) {
+        Some(_) => None,
+        None if hello.server_name().is_some() => Some(Refusal::UnknownName),
+        None => Some(Refusal::NoName),
+    }
+}
+
+/// Why there is no certificate for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("there is no certificate for the name that the client asks for")]
+    UnknownName,
+    #[error("the client names no host, and there is no certificate for any host")]
+    NoName,
+}
+
+impl Refusal {
+    /// The record that says so (RFC 8446, sections 5.1, 6 and 9.2; RFC 6066, section 3).
+    pub(crate) fn alert(self) -> [u8; 7] {
+        let description = match self {
+            Self::UnknownName => 112,
+            Self::NoName => 109,
+        };
+        // An alert record of two bytes in the version that all records name: fatal, and why.
+        [21, 3, 3, 0, 2, 2, description]
+    }
+}
+
+/// A server name as the table has it.
+pub(crate) fn canonical_name(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }

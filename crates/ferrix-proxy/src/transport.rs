@@ -82,6 +82,15 @@ pub(crate) async fn read_hello(stream: &mut L4) -> io::Result<Accepted> {
     }
 }
 
+/// Answers a client's first TLS message with an alert, which ends the connection.
+///
+/// # Errors
+/// The connection's.
+pub(crate) async fn alert(stream: &mut L4, record: &[u8]) -> io::Result<()> {
+    stream.write_all(record).await?;
+    AsyncWriteExt::shutdown(stream).await
+}
+
 /// Answers a client's first TLS message and ends the handshake.
 ///
 /// # Errors

@@ -71,6 +71,11 @@ impl Wire {
         self.decoder.is_done()
     }
 
+    /// Whether the message that goes out ends where the connection does.
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        self.encoder == Framing::UntilClose
+    }
+
     /// The next piece of the message that comes in.
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, WireError>> {
         loop {

@@ -21,7 +21,7 @@ pub struct Request<'a> {
     pub query: &'a str,
     /// The header fields as received. `Host` is not among them for a rule.
     pub headers: &'a dyn Headers,
-    /// The address of the connection's client, after PROXY protocol, never of a header.
+    /// The address of the client: the connection's, after PROXY protocol and behind trusted proxies.
     pub client: IpAddr,
 }
 

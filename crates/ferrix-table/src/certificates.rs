@@ -23,7 +23,7 @@ pub struct Certificate {
 pub struct Certificates {
     /// By [`crate::ids::EntryPointIndex`].
     pub entry_points: Vec<ServerNames>,
-    /// For names that no route claims, and clients that send none.
+    /// For clients that nothing of their entry point fits.
     pub default: Option<Arc<Certificate>>,
 }
 
@@ -34,55 +34,40 @@ pub struct ServerNames {
     pub exact: HashMap<Arc<str>, Arc<Certificate>>,
     /// `example.com` for `*.example.com`.
     pub wildcard: HashMap<Arc<str>, Arc<Certificate>>,
+    /// That of a route for any host: for all other names, and clients that send none.
+    pub any: Option<Arc<Certificate>>,
 }
 
 impl Certificates {
     /// What to present to a client that asks for `name`, in canonical form, there: the name's own
-    /// certificate, that of the wildcard above it, or the default one.
+    /// certificate, that of the wildcard above it, that for any host, or the default one.
     pub fn find(
         &self,
         entry_point: EntryPointIndex,
         name: Option<&str>,
     ) -> Option<&Arc<Certificate>> {
         let names = self.entry_points.get(usize::from(entry_point));
-        (names.zip(name))
-            .and_then(|(names, name)| names.find(name))
+        names
+            .and_then(|names| names.find(name))
             .or(self.default.as_ref())
     }
 
-    /// Whether requests for two canonical hosts may come on one connection: one route has the
-    /// certificate for both hosts, or no route has one for either.
+    /// Whether requests for two canonical hosts may come on one connection: what is presented for
+    /// both comes from one Secret, whichever routes name it and however often it was renewed, or
+    /// nothing is presented for either.
     pub fn share_connection(&self, entry_point: EntryPointIndex, one: &str, other: &str) -> bool {
-        let names = self.entry_points.get(usize::from(entry_point));
-        names.is_none_or(|names| names.claim(one) == names.claim(other))
+        let id = |name| self.find(entry_point, Some(name)).map(|found| &found.id);
+        id(one) == id(other)
     }
 }
 
 impl ServerNames {
-    /// The certificate that a route claims for this canonical host.
-    pub fn find(&self, name: &str) -> Option<&Arc<Certificate>> {
-        let wildcard = || self.wildcard.get(parent_domain(name)?);
-        self.exact.get(name).or_else(wildcard)
+    /// The certificate that a route claims for this canonical host, or for a client that names none.
+    pub fn find(&self, name: Option<&str>) -> Option<&Arc<Certificate>> {
+        let exact = name.and_then(|name| self.exact.get(name));
+        let wildcard = || self.wildcard.get(parent_domain(name?)?);
+        exact.or_else(wildcard).or(self.any.as_ref())
     }
-
-    /// The host, as a route claims it, that this canonical host falls under; `None` where no
-    /// route presents a certificate for it.
-    pub fn claim(&self, name: &str) -> Option<Claim<'_>> {
-        let exact = self.exact.get_key_value(name);
-        let wildcard = || self.wildcard.get_key_value(parent_domain(name)?);
-        exact
-            .map(|(host, _)| Claim::Exact(host))
-            .or_else(|| wildcard().map(|(suffix, _)| Claim::Wildcard(suffix)))
-    }
-}
-
-/// A host that a route presents a certificate for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim<'n> {
-    /// This host.
-    Exact(&'n str),
-    /// Exactly one label before this suffix.
-    Wildcard(&'n str),
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ pub struct CertificateView<'t> {
     /// Where it is presented; none for the default of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry_point: Option<&'t str>,
-    /// For which server name; none for the default.
+    /// For which server name; none for all that have no certificate of their own there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// `NAMESPACE/NAME` of its Secret, or `default`.
@@ -216,7 +216,7 @@ fn certificates(table: &Table) -> Vec<CertificateView<'_>> {
         views.extend(
             server_names(names).map(|(name, certificate)| CertificateView {
                 entry_point: Some(&entry_point.name),
-                name: Some(name),
+                name,
                 ..CertificateView::new(certificate)
             }),
         );
@@ -233,16 +233,17 @@ fn certificates(table: &Table) -> Vec<CertificateView<'_>> {
     views
 }
 
-fn server_names(names: &ServerNames) -> impl Iterator<Item = (String, &Certificate)> {
+fn server_names(names: &ServerNames) -> impl Iterator<Item = (Option<String>, &Certificate)> {
     let exact = names
         .exact
         .iter()
-        .map(|(name, it)| (name.to_string(), &**it));
+        .map(|(name, it)| (Some(name.to_string()), &**it));
     let wildcard = names
         .wildcard
         .iter()
-        .map(|(suffix, it)| (format!("*.{suffix}"), &**it));
-    exact.chain(wildcard)
+        .map(|(suffix, it)| (Some(format!("*.{suffix}")), &**it));
+    let any = names.any.iter().map(|it| (None, &**it));
+    exact.chain(wildcard).chain(any)
 }
 
 impl<'t> CertificateView<'t> {

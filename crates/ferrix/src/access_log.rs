@@ -339,7 +339,7 @@ fn text_line(line: &mut Vec<u8>, record: &Record, _entry_point: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{} - - [{}] \"{} {} {}\" {:03} {} \"-\" \"{}\" \"{}\" {} {} {} {} {:.6} {} \"{}\"",
+        "{} - - [{}] \"{} {} {}\" {:03} {} \"{}\" \"{}\" \"{}\" {} {} {} {} {:.6} {} \"{}\"",
         address(record.client),
         time.common(),
         record.method,
@@ -347,6 +347,7 @@ fn text_line(line: &mut Vec<u8>, record: &Record, _entry_point: &str) {
         record.protocol,
         record.status,
         record.sent_bytes,
+        optional(&record.referer),
         optional(&record.user_agent),
         escaped(&record.host),
         optional(&route),
@@ -358,7 +359,10 @@ fn text_line(line: &mut Vec<u8>, record: &Record, _entry_point: &str) {
             "" => "-".into(),
             id => escaped(id).replace(' ', "\\x20"),
         },
-        optional(&record.error),
+        match record.cut {
+            true => format!("cut short: {}", optional(&record.error)),
+            false => optional(&record.error),
+        },
     );
     line.extend_from_slice(text.as_bytes());
 }
@@ -409,7 +413,9 @@ fn json_line(line: &mut Vec<u8>, record: &Record, entry_point: &str) {
         endpoint: record.endpoint,
         attempts: record.attempts,
         request_id: &record.request_id,
+        referer: record.referer.as_deref(),
         user_agent: record.user_agent.as_deref(),
+        cut: record.cut,
         error: record.error.as_deref(),
     };
     let start = line.len();
@@ -445,7 +451,9 @@ struct Line<'a> {
     endpoint: Option<SocketAddr>,
     attempts: u8,
     request_id: &'a str,
+    referer: Option<&'a str>,
     user_agent: Option<&'a str>,
+    cut: bool,
     error: Option<&'a str>,
 }
 

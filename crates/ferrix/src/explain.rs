@@ -200,7 +200,7 @@ fn write(
         if !certificates.share_connection(index, &asked.server_name, &asked.host) {
             return writeln!(
                 out,
-                "\nanswer: 421, the connection is for {}; {} is another route's",
+                "\nanswer: 421, the connection is for {}; {} has another certificate",
                 asked.server_name, asked.host,
             );
         }

@@ -1,3 +1,5 @@
+use http::Method;
+
 use super::*;
 
 const CLIENT: &str = "192.0.2.7";
@@ -31,7 +33,14 @@ fn prepare_with(
     trusted: &str,
     underscores: Underscores,
 ) -> Result<Prepared, Failure> {
-    prepare_request(head, &forwarding(trusted), Framing::Empty, underscores)
+    let client = CLIENT.parse().unwrap();
+    prepare_request(
+        head,
+        &forwarding(trusted),
+        client,
+        Framing::Empty,
+        underscores,
+    )
 }
 
 /// What a backend gets of `fields`, without `X-Request-Id`.
@@ -84,11 +93,15 @@ fn claims_of_trusted_peers_are_extended() {
         ("X-Forwarded-For", "2.2.2.2"),
         ("X-Forwarded-Proto", "http"),
         ("X_Forwarded_Proto", "https"),
+        ("Forwarded", "for=1.1.1.1"),
+        ("Forwarded", "for=2.2.2.2"),
     ];
     let lines = prepared(&sent, "192.0.2.0/24").unwrap();
-    assert_eq!(lines[0], "x-forwarded-for: 1.1.1.1, 2.2.2.2, 192.0.2.7");
-    assert_eq!(lines[3], "x-forwarded-proto: http");
-    assert_eq!(lines.len(), 5);
+    let forwarded = "forwarded: for=1.1.1.1, for=2.2.2.2, for=192.0.2.7;proto=https";
+    assert_eq!(lines[0], forwarded);
+    assert_eq!(lines[1], "x-forwarded-for: 1.1.1.1, 2.2.2.2, 192.0.2.7");
+    assert_eq!(lines[4], "x-forwarded-proto: http");
+    assert_eq!(lines.len(), 6);
 }
 
 #[test]
@@ -279,28 +292,62 @@ fn responses_without_a_body_have_no_length() {
     }
 }
 
+/// The token decides, not the method; HTTP in any version is no upgrade, nor beside others.
 #[test]
-fn only_websocket_handshakes_are_upgrades() {
-    let cases = [
-        (
-            [
-                ("Upgrade", "websocket"),
-                ("Connection", "keep-alive, Upgrade"),
-            ],
-            true,
-        ),
-        (
-            [("Upgrade", "websocket"), ("Connection", "keep-alive")],
-            false,
-        ),
-        ([("Upgrade", "h2c"), ("Connection", "Upgrade")], false),
-        (
-            [("Upgrade", "websocket, h2c"), ("Connection", "Upgrade")],
-            false,
-        ),
+fn upgrades_are_to_anything_but_http() {
+    let cases: [(&[&str], &str, bool); 22] = [
+        (&["websocket"], "keep-alive, Upgrade", true),
+        (&["WebSocket"], "upgrade", true),
+        (&["tailscale-control-protocol"], "upgrade", true),
+        (&["DERP"], "Upgrade", true),
+        (&["tcp"], "Upgrade", true),
+        (&["SPDY/3.1"], "Upgrade", true),
+        (&["TLS/1.0"], "Upgrade", true),
+        (&["a, b"], "Upgrade", true),
+        (&["a", "b"], "Upgrade", true),
+        (&["h2cat"], "Upgrade", true),
+        (&["websocket"], "keep-alive", false),
+        (&["websocket"], "Upgraded", false),
+        (&["h2c"], "Upgrade", false),
+        (&["H2C"], "Upgrade", false),
+        (&["h2"], "Upgrade", false),
+        (&["HTTP/2.0"], "Upgrade", false),
+        (&["websocket, h2c"], "Upgrade", false),
+        (&["h2c,websocket"], "Upgrade", false),
+        (&["websocket", "h2c"], "Upgrade", false),
+        (&["websocket,"], "Upgrade", false),
+        (&[""], "Upgrade", false),
+        (&[], "Upgrade", false),
     ];
-    for (fields, expected) in cases {
-        assert_eq!(wants_websocket(&request(&fields)), expected, "{fields:?}");
+    for (protocols, connection, expected) in cases {
+        for method in [Method::GET, Method::POST] {
+            let mut head = request(&[("Connection", connection)]);
+            head.method = method;
+            for protocol in protocols {
+                head.fields.append("Upgrade", protocol.as_bytes());
+            }
+            assert_eq!(wants_upgrade(&head), expected, "{protocols:?} {connection}");
+            head.version = Version::HTTP_10;
+            assert!(!wants_upgrade(&head), "{protocols:?} in HTTP/1.0");
+        }
+    }
+}
+
+#[test]
+fn upgrades_keep_the_name_of_the_protocol() {
+    let mut head = request(&[
+        ("Connection", "keep-alive, Upgrade"),
+        ("Upgrade", "SPDY/3.1"),
+    ]);
+    settle_connection(&mut head.fields, true);
+    let expected = ["connection: upgrade", "upgrade: SPDY/3.1"];
+    assert_eq!(lines(&head.fields), expected);
+    for (upgraded, expected) in [(true, &expected[..]), (false, &[])] {
+        let mut head = ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS);
+        head.fields.append("Connection", b"Upgrade");
+        head.fields.append("Upgrade", b"SPDY/3.1");
+        prepare_response(&mut head, upgraded);
+        assert_eq!(lines(&head.fields), expected);
     }
 }
 

@@ -6,9 +6,14 @@ fn find() {
     let names = ServerNames {
         exact: [("a.test".into(), certificate("exact"))].into(),
         wildcard: [("a.test".into(), certificate("wildcard"))].into(),
+        any: None,
+    };
+    let any = ServerNames {
+        any: Some(certificate("any")),
+        ..names.clone()
     };
     let mut certificates = Certificates {
-        entry_points: vec![ServerNames::default(), names],
+        entry_points: vec![ServerNames::default(), names, any],
         default: Some(certificate("default")),
     };
     for (entry_point, name, expected) in [
@@ -19,7 +24,12 @@ fn find() {
         (1, Some("b.test"), "default"),
         (1, None, "default"),
         (0, Some("a.test"), "default"),
-        (2, Some("a.test"), "default"),
+        (2, Some("a.test"), "exact"),
+        (2, Some("www.a.test"), "wildcard"),
+        (2, Some("x.www.a.test"), "any"),
+        (2, Some("b.test"), "any"),
+        (2, None, "any"),
+        (3, Some("a.test"), "default"),
     ] {
         let found = certificates.find(entry_point, name).map(|it| &*it.id);
         assert_eq!(found, Some(expected), "{name:?} on {entry_point}");
@@ -27,8 +37,10 @@ fn find() {
     certificates.default = None;
     assert!(certificates.find(1, Some("b.test")).is_none());
     assert!(certificates.find(1, None).is_none());
+    assert!(certificates.find(2, None).is_some());
 }
 
+/// The certificate decides, not the route that names it.
 #[test]
 fn share_connection() {
     let one = certificate("one");
@@ -37,28 +49,45 @@ fn share_connection() {
             ("a.test".into(), Arc::clone(&one)),
             ("b.test".into(), Arc::clone(&one)),
             ("www.a.test".into(), Arc::clone(&one)),
+            // The same Secret in another version.
+            ("renewed.test".into(), certificate("one")),
+            ("other.test".into(), certificate("other")),
+            ("named.test".into(), certificate("default")),
         ]
         .into(),
-        wildcard: [("a.test".into(), one)].into(),
+        wildcard: [
+            ("a.test".into(), one),
+            ("other.test".into(), certificate("other")),
+        ]
+        .into(),
+        any: None,
     };
-    let certificates = Certificates {
+    let mut certificates = Certificates {
         entry_points: vec![names],
         default: Some(certificate("default")),
     };
-    for (entry_point, one, other, expected) in [
+    let cases = [
         (0, "a.test", "a.test", true),
-        // One certificate, two routes.
-        (0, "a.test", "b.test", false),
+        (0, "a.test", "b.test", true),
+        (0, "a.test", "renewed.test", true),
         (0, "x.a.test", "y.a.test", true),
-        (0, "x.a.test", "www.a.test", false),
-        (0, "x.a.test", "a.test", false),
+        (0, "x.a.test", "www.a.test", true),
+        (0, "x.a.test", "a.test", true),
+        (0, "a.test", "other.test", false),
+        (0, "x.a.test", "x.other.test", false),
+        (0, "other.test", "x.other.test", true),
         (0, "c.test", "d.test", true),
+        (0, "c.test", "named.test", true),
         (0, "c.test", "a.test", false),
-        (1, "a.test", "b.test", true),
-    ] {
+        (1, "a.test", "other.test", true),
+    ];
+    for (entry_point, one, other, expected) in cases {
         let found = certificates.share_connection(entry_point, one, other);
         assert_eq!(found, expected, "{one} and {other} on {entry_point}");
         let found = certificates.share_connection(entry_point, other, one);
         assert_eq!(found, expected, "{other} and {one} on {entry_point}");
     }
+    certificates.default = None;
+    assert!(certificates.share_connection(0, "c.test", "d.test"));
+    assert!(!certificates.share_connection(0, "c.test", "a.test"));
 }

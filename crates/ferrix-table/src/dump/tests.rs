@@ -24,6 +24,7 @@ fn document() {
             ServerNames {
                 exact: [("a.test".into(), certificate("default/a"))].into(),
                 wildcard: [("test".into(), certificate("default/b"))].into(),
+                any: None,
             },
         ],
         default: Some(certificate("default")),

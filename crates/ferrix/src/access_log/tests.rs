@@ -37,7 +37,9 @@ fn record() -> Record {
         endpoint: Some("127.0.0.1:9001".parse().unwrap()),
         attempts: 1,
         request_id: "abc".into(),
+        referer: Some("https://a.test/?\"".into()),
         user_agent: Some("curl/8".into()),
+        cut: false,
         error: None,
     }
 }
@@ -52,6 +54,7 @@ fn refused() -> Record {
         endpoint: None,
         attempts: 0,
         request_id: String::new(),
+        referer: None,
         user_agent: Some("x\r\n127.0.0.1 - forged".into()),
         error: Some("the client left".into()),
         ..record()
@@ -68,7 +71,7 @@ fn line(format: fn(&mut Vec<u8>, &Record, &str), record: &Record) -> String {
 fn text_is_combined_and_more() {
     assert_eq!(
         line(text_line, &record()),
-        "192.0.2.7 - - [10/Oct/2000:13:55:36 +0000] \"GET /api?q=1 HTTP/1.1\" 200 100 \"-\" \
+        "192.0.2.7 - - [10/Oct/2000:13:55:36 +0000] \"GET /api?q=1 HTTP/1.1\" 200 100 \"https://a.test/?\\\"\" \
          \"curl/8\" \"example.com\" IngressRoute:default/example-route:2 default/api-service:8080 \
          127.0.0.1:9001 1 0.001500 abc \"-\"\n",
     );
@@ -113,7 +116,9 @@ fn json_has_every_key() {
             "endpoint": "127.0.0.1:9001",
             "attempts": 1,
             "request_id": "abc",
+            "referer": "https://a.test/?\"",
             "user_agent": "curl/8",
+            "cut": false,
             "error": null,
         }),
     );
