@@ -183,10 +183,11 @@ impl Backend {
         }
     }
 
-    /// The connection is handed to another protocol.
-    pub(crate) fn upgrade(&mut self) {
-        if let Side::Http1(http1) = &mut self.side {
-            http1.wire.begin(Framing::UntilClose);
+    /// The connection, over HTTP/1.
+    pub(crate) fn io(&mut self) -> Option<&mut Io> {
+        match &mut self.side {
+            Side::Http1(http1) => Some(&mut http1.wire.io),
+            Side::Http2(_) => None,
         }
     }
 

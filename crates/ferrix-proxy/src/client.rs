@@ -14,6 +14,7 @@ use crate::{
     drain,
     failure::Failure,
     headers::{self, Forwarding},
+    io::Io,
     outlet::Outlet,
     stream::StreamWriter,
     wire::{Wire, WireError},
@@ -215,10 +216,11 @@ impl<'c> Client<'c> {
         }
     }
 
-    /// What comes belongs to another protocol, after the whole request.
-    pub(crate) fn expect_upgraded(&mut self) {
-        if let Side::Http1(http1) = &mut self.side {
-            http1.wire.expect_request(Framing::UntilClose);
+    /// The connection, over HTTP/1.
+    pub(crate) fn io(&mut self) -> Option<&mut Io> {
+        match &mut self.side {
+            Side::Http1(http1) => Some(&mut http1.wire.io),
+            Side::Http2(_) => None,
         }
     }
 

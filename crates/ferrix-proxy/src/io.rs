@@ -34,6 +34,9 @@ const HEAD: usize = 4 * 1024;
 /// Pieces up to this size are copied together rather than queued one by one.
 const COPIED: usize = 4 * 1024;
 
+/// Read at once of a connection that passes on whatever arrives.
+const PASSED: usize = 64 * 1024;
+
 /// Pieces that leave in one system call.
 const SLICES: usize = 16;
 
@@ -187,6 +190,31 @@ impl Io {
             && self.is_drained()
             && self.read.is_empty()
             && matches!(self.poll_read_head(cx), Poll::Pending | Poll::Ready(Ok(0)))
+    }
+
+    /// Passes on to another connection what has arrived, without looking at it. Returns how many bytes
+    /// left; none at the end of this connection.
+    pub(crate) fn poll_pass(
+        &mut self,
+        to: &mut Self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<u64>> {
+        while !to.is_drained() {
+            ready!(to.poll_drain(cx))?;
+        }
+        if self.read.is_empty() && ready!(self.poll_read(cx, PASSED))? == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let written = ready!(Pin::new(&mut to.stream).poll_write(cx, &self.read))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        to.unflushed = to.needs_flushing;
+        self.read.advance(written);
+        if self.read.is_empty() {
+            SPARE.set(mem::take(&mut self.read));
+        }
+        Poll::Ready(Ok(written as u64))
     }
 
     /// Gives memory back before a connection idles.

@@ -43,6 +43,7 @@ mod stream;
 mod tls;
 mod transport;
 mod trust;
+mod tunnel;
 mod upstream;
 mod wire;
 mod workers;

@@ -25,6 +25,7 @@ use crate::{
     io::HIGH_WATER,
     retry::Broken,
     settings::{OddResponses, Timeouts},
+    tunnel::{self, End},
 };
 
 /// A client that takes less than this many bytes in `timeouts.write` has stalled.
@@ -73,8 +74,6 @@ struct Progress {
     response_done: bool,
     /// The backend takes no more of the request; its response may still come.
     deaf: bool,
-    /// Both directions belong to another protocol.
-    switched: bool,
     /// While the client is waited for: how much it had taken when the deadline was set.
     taken: Option<u64>,
 }
@@ -102,7 +101,6 @@ pub(crate) async fn relay(
         request_done: backend.is_sent(),
         response_done: false,
         deaf: false,
-        switched: false,
         taken: None,
     };
     if progress.request_done {
@@ -124,30 +122,39 @@ pub(crate) async fn relay(
                     client.finish(None)?;
                 }
             }
-            Event::Request(part) => {
-                on_request(relay, backend, part?, &mut progress, received)?;
-                if progress.switched && progress.request_done {
-                    // An upgraded connection ends with either of its directions.
-                    break;
-                }
-            }
+            Event::Request(part) => on_request(relay, backend, part?, &mut progress, received)?,
             Event::ClientDrained(drained) => drained.map_err(|_| Gone)?,
             // The response to what it got may already be on its way.
             Event::BackendDrained(drained) => progress.deaf = drained.is_err(),
             Event::DeadlinePassed => return Err(progress.blame(client, backend).into()),
         }
-        progress.switch(client, backend);
-        if client.is_upgraded() {
-            // A message leaves at once; elsewhere a header section waits for the body behind it.
-            client.out().drain_now();
-            backend.out().drain_now();
+        if client.is_upgraded() && progress.request_done {
+            // What follows the whole request is in the other protocol (RFC 9110, section 7.8).
+            return tunnel(client, backend, deadline, timeouts.upgraded, received).await;
         }
     }
-    if client.is_upgraded() {
-        backend.out().drain_now();
-        return Ok(false);
-    }
     Ok(progress.request_done && !progress.deaf && backend.out().is_drained())
+}
+
+/// Passes another protocol on, after the backend has agreed to it. Its connection is not clean then.
+async fn tunnel(
+    client: &mut Client<'_>,
+    backend: &mut Backend,
+    deadline: &mut Deadline,
+    idle: Duration,
+    received: &mut u64,
+) -> Result<bool, Broken> {
+    let (Some(to_client), Some(to_backend)) = (client.io(), backend.io()) else {
+        let reason = "it switched protocols over HTTP/2".to_owned();
+        return Err(Broken::Answer(reason));
+    };
+    let (passed, end) = tunnel::run(to_client, to_backend, deadline, idle).await;
+    *received += passed.from_client;
+    client.sent += passed.from_backend;
+    match end {
+        End::Closed => Ok(false),
+        End::Idle => Err(Gone.into()),
+    }
 }
 
 /// Passes a part of the response on. Returns whether it was the end, and so finished the response
@@ -257,7 +264,7 @@ fn on_request(
     match part {
         Piece::Data(data) => {
             *received += data.len() as u64;
-            if limit > 0 && *received > limit && !progress.switched {
+            if limit > 0 && *received > limit {
                 return Err(Failure::BodyTooLarge.into());
             }
             backend.data(data)?;
@@ -271,17 +278,6 @@ fn on_request(
 }
 
 impl Progress {
-    /// Once the backend has agreed, what follows the whole request is in the other protocol (RFC
-    /// 9110, section 7.8).
-    fn switch(&mut self, client: &mut Client<'_>, backend: &mut Backend) {
-        if client.is_upgraded() && self.request_done && !self.switched {
-            self.switched = true;
-            self.request_done = false;
-            client.expect_upgraded();
-            backend.upgrade();
-        }
-    }
-
     /// The first thing that can be done; all others that are waited for will wake the task.
     fn poll_event(
         &self,
@@ -323,9 +319,7 @@ impl Progress {
         backend: &mut Backend,
         timeouts: &Timeouts,
     ) {
-        if client.is_upgraded() {
-            deadline.set(timeouts.upgraded);
-        } else if !client.out().is_drained() {
+        if !client.out().is_drained() {
             let taken = client.sent.saturating_sub(client.out().pending() as u64);
             if self
                 .taken
@@ -349,7 +343,7 @@ impl Progress {
 
     /// Who kept the other waiting.
     fn blame(&self, client: &mut Client<'_>, backend: &mut Backend) -> Failure {
-        if client.is_upgraded() || !client.out().is_drained() {
+        if !client.out().is_drained() {
             Failure::ClientGone
         } else if self.waits_for_client(backend) {
             Failure::BodyTimeout
