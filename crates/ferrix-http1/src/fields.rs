@@ -13,6 +13,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub struct Fields {
     text: Vec<u8>,
     lines: Vec<Line>,
+    /// One bit for each name that ever had a line, several names to a bit. Most questions are about
+    /// fields that are not there, and are answered by a bit that is not set.
+    names: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -54,11 +57,13 @@ impl Fields {
         Self {
             text: owned,
             lines: Vec::with_capacity(fields + 8),
+            names: 0,
         }
     }
 
     /// Makes a part of the text a field.
     pub(crate) fn push_line(&mut self, name: Span, value: Span) {
+        self.names |= bit(name.of(&self.text));
         self.lines.push(Line { name, value });
     }
 
@@ -100,8 +105,17 @@ impl Fields {
             let of_line = line.name.of(&self.text);
             of_line.eq_ignore_ascii_case(name.as_bytes())
         };
-        let lines = self.lines.iter().filter(named);
+        let lines = match self.may_have(name) {
+            true => &*self.lines,
+            false => &[],
+        };
+        let lines = lines.iter().filter(named);
         lines.map(|line| line.value.of(&self.text))
+    }
+
+    /// Whether a field of this name may be there.
+    fn may_have(&self, name: &str) -> bool {
+        self.names & bit(name.as_bytes()) != 0
     }
 
     /// The first value of a field.
@@ -148,12 +162,14 @@ impl Fields {
 
     /// Takes out all lines of a name.
     pub fn remove(&mut self, name: &str) {
-        self.retain(|other, _| !other.eq_ignore_ascii_case(name.as_bytes()));
+        if self.may_have(name) {
+            self.retain(|other, _| !other.eq_ignore_ascii_case(name.as_bytes()));
+        }
     }
 
     /// Keeps the fields that `keep` says yes to, given name and value.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
-        let Self { text, lines } = self;
+        let Self { text, lines, .. } = self;
         lines.retain(|line| keep(line.name.of(text), line.value.of(text)));
     }
 
@@ -176,7 +192,7 @@ impl Fields {
     /// The fields as HTTP/2 keeps them, values without copying. Pseudo-fields and connection
     /// fields are the caller's business.
     pub fn into_map(self) -> HeaderMap {
-        let Self { text, lines } = self;
+        let Self { text, lines, .. } = self;
         let text = Bytes::from(text);
         let mut map = HeaderMap::with_capacity(lines.len());
         for line in lines {
@@ -190,6 +206,13 @@ impl Fields {
         }
         map
     }
+}
+
+/// The bit of a name: by its length, its first and its last letter, without regard to case.
+fn bit(name: &[u8]) -> u64 {
+    let letter = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(byte | 0x20));
+    let sum = name.len() * 7 + letter(name.first()) + letter(name.last()) * 5;
+    1 << (sum % 64)
 }
 
 /// Bytes that a proxy adds to a header section, about.
