@@ -61,8 +61,10 @@ fn property(bytes: &[u8]) {
     assert_eq!(again.target(), head.target());
     assert!(again.fields.iter().eq(head.fields.iter()));
     assert_eq!(head.fields.clone().into_map().len(), head.fields.len());
+    let framing = request_framing(&head);
     if head.version == Version::HTTP_11 {
-        assert_eq!(request_framing(&again), request_framing(&head));
+        // What is refused is not sent on: a blank behind a coding is not written again.
+        assert!(framing.is_err() || request_framing(&again) == framing);
         let keeps_alive = |head: &RequestHead| keeps_alive(head.version, &head.fields);
         assert_eq!(keeps_alive(&again), keeps_alive(&head));
     }
