@@ -126,10 +126,9 @@ pub(crate) async fn serve(
     engine: &Engine,
     connection: &ClientConnection,
     client: &mut Client<'_>,
-    incoming: Incoming,
+    incoming: &mut Incoming,
     deadline: &mut Deadline,
 ) -> Ending {
-    let mut incoming = incoming;
     let served = Served::new(engine, connection.client, &incoming.head);
     let mut exchange = Exchange {
         engine,
@@ -138,7 +137,7 @@ pub(crate) async fn serve(
         deadline,
         served,
     };
-    let result = exchange.run(&mut incoming).await;
+    let result = exchange.run(incoming).await;
     let ending = match &result {
         Ok(()) => Ending::Complete,
         Err(failure) => exchange.answer(failure, &incoming.head).await,
@@ -335,8 +334,11 @@ impl Exchange<'_, '_> {
                 let refusable = matches!(connection, Connection::Http2 { .. });
                 kept = Kept::of(relay.body, idempotent && reused, refusable);
             }
-            let sent = self.send(service, endpoint, connection, head, relay, &mut kept);
-            let Err(broken) = sent.await else {
+            // Awaited at once: a future that is named first takes its room twice.
+            let sent = self
+                .send(service, endpoint, connection, head, relay, &mut kept)
+                .await;
+            let Err(broken) = sent else {
                 return Ok(());
             };
             let attempt = Attempt {

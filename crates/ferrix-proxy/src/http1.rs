@@ -126,12 +126,12 @@ async fn serve_request(
     if last {
         client.close_after();
     }
-    let incoming = Incoming {
+    let mut incoming = Incoming {
         head,
         authority: None,
         body,
     };
-    let ending = exchange::serve(engine, connection, &mut client, incoming, deadline).await;
+    let ending = exchange::serve(engine, connection, &mut client, &mut incoming, deadline).await;
     let keep_alive = client.keeps_alive();
     match ending {
         Ending::Complete if keep_alive => drain_body(wire, deadline).await,

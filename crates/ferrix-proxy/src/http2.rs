@@ -126,14 +126,21 @@ async fn serve_stream(
         // What is invalid is refused before it matters.
         Ok(None) | Err(_) => Framing::Chunked,
     };
-    let incoming = Incoming {
+    let mut incoming = Incoming {
         head,
         authority: parts.uri.into_parts().authority,
         body: framing,
     };
     let mut client = Client::http2(body, respond);
     let mut deadline = Deadline::never();
-    let ending = exchange::serve(&engine, &connection, &mut client, incoming, &mut deadline).await;
+    let ending = exchange::serve(
+        &engine,
+        &connection,
+        &mut client,
+        &mut incoming,
+        &mut deadline,
+    )
+    .await;
     if !matches!(ending, Ending::Abort | Ending::Cut) {
         running.completed();
     }
