@@ -1,4 +1,4 @@
-//! The time, read seldom: for deadlines and ages, which are seconds long.
+//! The time, read seldom: for deadlines, which are seconds away.
 //!
 //! Each piece of progress moves a deadline, several times in a request, and to read the system's clock
 //! each time costs a hundredth of the request.

@@ -17,9 +17,12 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// The end of one listener and of the connections that it accepted. Connections learn of it by
 /// Pingora's [`ShutdownWatch`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Drain {
     shutdown: watch::Sender<bool>,
+    /// As it was before anything was said. Connections get copies of this one, so that those accepted
+    /// after the drain has begun learn of it too: a new subscription would count it as seen.
+    watch: ShutdownWatch,
     connections: AtomicUsize,
     idle: Notify,
 }
@@ -37,6 +40,18 @@ pub(crate) async fn begins(shutdown: ShutdownWatch) {
     let _ = shutdown.wait_for(|begun| *begun).await;
 }
 
+impl Default for Drain {
+    fn default() -> Self {
+        let (shutdown, watch) = watch::channel(false);
+        Self {
+            shutdown,
+            watch,
+            connections: AtomicUsize::new(0),
+            idle: Notify::new(),
+        }
+    }
+}
+
 impl Drain {
     /// Tells every connection to finish.
     pub(crate) fn begin(&self) {
@@ -45,7 +60,7 @@ impl Drain {
 
     /// What connections are given.
     pub(crate) fn watch(&self) -> ShutdownWatch {
-        self.shutdown.subscribe()
+        self.watch.clone()
     }
 
     /// Counts a connection until the guard is dropped.
@@ -80,6 +95,25 @@ impl Drop for Working {
     fn drop(&mut self) {
         if self.0.connections.fetch_sub(1, SeqCst) == 1 {
             self.0.idle.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The last connections are taken from the queue after the drain has begun.
+    #[tokio::test]
+    async fn it_is_known_to_have_begun_whenever_one_asks() {
+        let drain = Drain::default();
+        let before = drain.watch();
+        assert!(!has_begun(&before));
+        drain.begin();
+        for watch in [before, drain.watch()] {
+            assert!(has_begun(&watch));
+            begins(watch.clone()).await;
+            assert!(has_begun(&watch), "after a copy was waited on");
         }
     }
 }
