@@ -1,6 +1,6 @@
 //! The fields of a header section, in the order and the spelling in which they came.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -24,6 +24,22 @@ struct Line {
     value: Span,
 }
 
+impl Line {
+    /// Whether the line stands in the text as it is written.
+    fn is_whole(self, text: &[u8]) -> bool {
+        self.value.start() == self.name.end() + 2
+            && text[self.name.end()..].starts_with(b": ")
+            && text[self.value.end()..].starts_with(b"\r\n")
+    }
+
+    fn write(self, text: &[u8], out: &mut BytesMut) {
+        out.extend_from_slice(self.name.of(text));
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(self.value.of(text));
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// A part of the text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Span {
@@ -42,6 +58,10 @@ impl Span {
 
     pub(crate) fn start(self) -> usize {
         self.start as usize
+    }
+
+    pub(crate) fn end(self) -> usize {
+        self.end as usize
     }
 
     pub(crate) fn of(self, text: &[u8]) -> &[u8] {
@@ -148,9 +168,14 @@ impl Fields {
         self.add_line(name, value);
     }
 
+    /// The text gets the whole line, so that [`Fields::write`] copies it in one piece with its
+    /// neighbours.
     fn add_line(&mut self, name: &str, value: &[u8]) {
+        self.text.reserve(name.len() + value.len() + LINE);
         let name = self.add_text(name.as_bytes());
+        self.text.extend_from_slice(b": ");
         let value = self.add_text(value);
+        self.text.extend_from_slice(b"\r\n");
         self.push_line(name, value);
     }
 
@@ -175,18 +200,28 @@ impl Fields {
 
     /// Writes the lines and the empty line that ends a header section.
     pub(crate) fn write(&self, out: &mut BytesMut) {
-        for (name, value) in self.iter() {
-            out.extend_from_slice(name);
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
+        // Lines that follow one another in the text, as nearly all do.
+        let mut run = 0..0;
+        for line in &self.lines {
+            if !line.is_whole(&self.text) {
+                out.extend_from_slice(&self.text[mem::take(&mut run)]);
+                line.write(&self.text, out);
+                continue;
+            }
+            if line.name.start() != run.end {
+                out.extend_from_slice(&self.text[run]);
+                run = line.name.start()..0;
+            }
+            run.end = line.value.end() + 2;
         }
+        out.extend_from_slice(&self.text[run]);
         out.extend_from_slice(b"\r\n");
     }
 
-    /// About how many bytes [`Fields::write`] writes.
+    /// How many bytes [`Fields::write`] writes at most, but for the empty line and unless lines were
+    /// read that lack a blank or a CR.
     pub(crate) fn size(&self) -> usize {
-        self.text.len() + 4 * self.lines.len()
+        self.text.len()
     }
 
     /// The fields as HTTP/2 keeps them, values without copying. Pseudo-fields and connection
@@ -217,6 +252,9 @@ fn bit(name: &[u8]) -> u64 {
 
 /// Bytes that a proxy adds to a header section, about.
 const ROOM: usize = 512;
+
+/// Bytes of a line beside its name and its value.
+const LINE: usize = ": \r\n".len();
 
 /// Names may be such as HTTP/1 cannot carry: the `h2` crate takes quotation marks.
 impl<'a> Extend<(&'a HeaderName, &'a HeaderValue)> for Fields {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::RequestHead;
 
 const LINES: &[(&str, &[u8])] = &[
     ("Host", b"a"),
@@ -137,4 +138,39 @@ fn debugging_shows_lines() {
     let mut fields = Fields::default();
     fields.append("A", b"1\xff");
     assert_eq!(format!("{fields:?}"), "{\"A\": \"1\u{fffd}\"}");
+}
+
+/// Lines are copied together where they stand together in the text as they are written: whatever was
+/// read, taken out and added, each comes once, in order, and in one form.
+#[test]
+fn lines_are_written_alike_however_they_stand() {
+    let sections = [
+        "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n",
+        "A:1\r\nB: 2 \r\nC:  3\r\nD: 4\r\n",
+        "A: \r\nB:\r\nC: 3\t\r\nD: 4\r\n",
+    ];
+    let mut ran = 0;
+    for section in sections {
+        for taken_out in 0..16_u8 {
+            let text = format!("GET / HTTP/1.1\r\n{section}\r\n");
+            let (mut head, _) = RequestHead::parse(text.as_bytes()).unwrap().unwrap();
+            head.fields
+                .retain(|name, _| taken_out >> (name[0] - b'A') & 1 == 0);
+            head.set_target(b"/between");
+            head.fields.append("E", b"");
+            head.fields.append("F", b"6");
+            head.fields.retain(|name, _| name != b"E");
+            head.fields.append("G", b"7");
+            let mut expected = Vec::new();
+            for (name, value) in head.fields.iter() {
+                expected.extend([name, b": ", value, b"\r\n"].concat());
+            }
+            expected.extend(b"\r\n");
+            let mut out = BytesMut::new();
+            head.fields.write(&mut out);
+            assert_eq!(out, expected, "{text} {taken_out:b}");
+            ran += 1;
+        }
+    }
+    assert_eq!(ran, 3 * 16);
 }
