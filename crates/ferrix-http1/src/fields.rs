@@ -121,29 +121,39 @@ impl Fields {
         &'a self,
         name: &'n str,
     ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        let named = move |line: &&Line| {
-            let of_line = line.name.of(&self.text);
-            of_line.eq_ignore_ascii_case(name.as_bytes())
-        };
         let lines = match self.may_have(name) {
             true => &*self.lines,
             false => &[],
         };
-        let lines = lines.iter().filter(named);
+        let lines = lines.iter().filter(|line| self.has_name(line, name));
         lines.map(|line| line.value.of(&self.text))
     }
 
-    /// Whether a field of this name may be there.
+    fn has_name(&self, line: &Line, name: &str) -> bool {
+        let of_line = line.name.of(&self.text);
+        of_line.eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// Whether a field of this name may be there. Inlined, so that the bit of a name that is known
+    /// when the program is compiled is known as well.
+    #[inline]
     fn may_have(&self, name: &str) -> bool {
         self.names & bit(name.as_bytes()) != 0
     }
 
     /// The first value of a field.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.get_all(name).next()
+        self.may_have(name).then(|| self.first(name)).flatten()
+    }
+
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        let line = self.lines.iter().find(|line| self.has_name(line, name))?;
+        Some(line.value.of(&self.text))
     }
 
     /// Whether a field is there.
+    #[inline]
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -186,6 +196,7 @@ impl Fields {
     }
 
     /// Takes out all lines of a name.
+    #[inline]
     pub fn remove(&mut self, name: &str) {
         if self.may_have(name) {
             self.retain(|other, _| !other.eq_ignore_ascii_case(name.as_bytes()));
@@ -244,6 +255,7 @@ impl Fields {
 }
 
 /// The bit of a name: by its length, its first and its last letter, without regard to case.
+#[inline]
 fn bit(name: &[u8]) -> u64 {
     let letter = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(byte | 0x20));
     let sum = name.len() * 7 + letter(name.first()) + letter(name.last()) * 5;

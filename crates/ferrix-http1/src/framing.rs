@@ -95,11 +95,13 @@ fn coded_response(fields: &Fields) -> Result<Framing, FramingError> {
 /// Whether the sender of a message wants its connection to go on after it (RFC 9112, section 9.3).
 pub fn keeps_alive(version: Version, fields: &Fields) -> bool {
     let mut alive = version != Version::HTTP_10;
-    for token in fields.get_all("connection").flat_map(tokens) {
-        if token.eq_ignore_ascii_case(b"close") {
-            return false;
+    for value in fields.get_all("connection") {
+        for token in tokens(value) {
+            if token.eq_ignore_ascii_case(b"close") {
+                return false;
+            }
+            alive |= token.eq_ignore_ascii_case(b"keep-alive");
         }
-        alive |= token.eq_ignore_ascii_case(b"keep-alive");
     }
     // Who frames a body in two ways may mean another end, and so does HTTP/1.0 with a coding, which
     // it does not know (RFC 9112, section 6.1).
@@ -115,12 +117,12 @@ pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn last_coding(fields: &Fields) -> Result<Option<&[u8]>, FramingError> {
     let mut last = None;
-    for coding in fields.get_all(TRANSFER_ENCODING).flat_map(tokens) {
+    for value in fields.get_all(TRANSFER_ENCODING) {
         // Some readers see no coding at all in a list with such text.
-        if !coding.is_ascii() {
+        if !value.is_ascii() {
             return Err(FramingError::TransferEncoding);
         }
-        last = Some(coding);
+        last = tokens(value).last();
     }
     Ok(last)
 }
@@ -135,12 +137,14 @@ fn is_chunked(coding: &[u8]) -> bool {
 /// [`FramingError::ContentLength`]
 pub fn content_length(fields: &Fields) -> Result<Option<u64>, FramingError> {
     let mut said = None;
-    for value in fields.get_all("content-length").flat_map(tokens) {
-        let length = number(value).ok_or(FramingError::ContentLength)?;
-        if said.is_some_and(|said| said != length) {
-            return Err(FramingError::ContentLength);
+    for value in fields.get_all("content-length") {
+        for value in tokens(value) {
+            let length = number(value).ok_or(FramingError::ContentLength)?;
+            if said.is_some_and(|said| said != length) {
+                return Err(FramingError::ContentLength);
+            }
+            said = Some(length);
         }
-        said = Some(length);
     }
     Ok(said)
 }
@@ -150,7 +154,7 @@ fn number(digits: &[u8]) -> Option<u64> {
         return None;
     }
     digits.iter().try_fold(0_u64, |number, digit| {
-        let digit = char::from(*digit).to_digit(10)?;
+        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
         number.checked_mul(10)?.checked_add(u64::from(digit))
     })
 }

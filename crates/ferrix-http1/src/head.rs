@@ -15,6 +15,12 @@ use crate::{
 /// A header section may have this many fields.
 pub const MAX_FIELDS: usize = 256;
 
+/// Room for the first line of a message, and for a body that leaves with its header section.
+const SMALL_BODY: usize = 512;
+
+/// About as many fields as a request has that is not parsed here.
+const FIELDS: usize = 16;
+
 /// Why bytes are no header section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
@@ -56,13 +62,11 @@ pub struct RequestHead {
 impl RequestHead {
     /// A request without fields.
     pub fn new(method: Method, target: &[u8], version: Version) -> Self {
-        let mut fields = Fields::default();
-        let target = fields.add_text(target);
         Self {
             method,
             version,
-            fields,
-            target,
+            fields: Fields::with_text(target, FIELDS),
+            target: Span::new(0, target.len()),
         }
     }
 
@@ -103,7 +107,7 @@ impl RequestHead {
             method: Method::from_bytes(method).map_err(|_| malformed)?,
             version: version(request.version),
             target: place(bytes, target),
-            fields: fields(bytes, &bytes[..length], request.headers),
+            fields: fields(bytes, &bytes[..length], request.headers, Folding::Refused),
         };
         Ok(Some((head, length)))
     }
@@ -125,7 +129,7 @@ impl RequestHead {
 
     /// Writes it in HTTP/1.1.
     pub fn write(&self, out: &mut BytesMut) {
-        out.reserve(self.fields.size() + 32);
+        out.reserve(self.fields.size() + SMALL_BODY);
         out.extend_from_slice(self.method.as_str().as_bytes());
         out.extend_from_slice(b" ");
         out.extend_from_slice(self.target());
@@ -154,7 +158,7 @@ impl ResponseHead {
         Self {
             status,
             version: Version::HTTP_11,
-            fields: Fields::default(),
+            fields: Fields::with_text(b"", FIELDS),
             oddities: Vec::new(),
             reason: None,
         }
@@ -168,14 +172,21 @@ impl ResponseHead {
     /// # Errors
     /// [`HeadError`]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, HeadError> {
-        use httparse::Error::{HeaderName, HeaderValue};
-        match Self::parse_as(bytes, bytes) {
-            Err(error @ HeadError::Malformed(HeaderName | HeaderValue)) => {
+        match Self::parse_as(bytes, bytes, Folding::Refused) {
+            Err(HeadError::Malformed(error)) if is_of_field(error) => Self::parse_odd(bytes),
+            parsed => parsed,
+        }
+    }
+
+    /// Parses what begins `bytes` once more, as old and odd servers send it.
+    fn parse_odd(bytes: &[u8]) -> Result<Option<(Self, usize)>, HeadError> {
+        match Self::parse_as(bytes, bytes, Folding::Undone) {
+            Err(HeadError::Malformed(error)) if is_of_field(error) => {
                 let mended = Mended::new(bytes).map_err(|_| error)?;
                 let Some(mended) = mended else {
                     return Ok(None);
                 };
-                let parsed = Self::parse_as(&mended.shown, &mended.text)?;
+                let parsed = Self::parse_as(&mended.shown, &mended.text, Folding::Undone)?;
                 Ok(parsed.map(|(mut head, _)| {
                     head.oddities = mended.oddities;
                     (head, mended.length)
@@ -186,12 +197,17 @@ impl ResponseHead {
     }
 
     /// Parses `bytes` and takes over the same places of `text`, which is as long.
-    fn parse_as(bytes: &[u8], text: &[u8]) -> Result<Option<(Self, usize)>, HeadError> {
+    fn parse_as(
+        bytes: &[u8],
+        text: &[u8],
+        folding: Folding,
+    ) -> Result<Option<(Self, usize)>, HeadError> {
         let mut lines = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut response = httparse::Response::new(&mut []);
         let mut config = ParserConfig::default();
-        config.allow_spaces_after_header_name_in_responses(true);
-        config.allow_obsolete_multiline_headers_in_responses(true);
+        let lenient = folding == Folding::Undone;
+        config.allow_spaces_after_header_name_in_responses(lenient);
+        config.allow_obsolete_multiline_headers_in_responses(lenient);
         let parsed = config.parse_response_with_uninit_headers(&mut response, bytes, &mut lines)?;
         let Status::Complete(length) = parsed else {
             return Ok(None);
@@ -201,7 +217,7 @@ impl ResponseHead {
             status: status.map_err(|_| HeadError::Status)?,
             version: version(response.version),
             reason: Some(place(bytes, response.reason.unwrap_or_default().as_bytes())),
-            fields: fields(bytes, &text[..length], response.headers),
+            fields: fields(bytes, &text[..length], response.headers, folding),
             oddities: Vec::new(),
         };
         Ok(Some((head, length)))
@@ -221,7 +237,7 @@ impl ResponseHead {
 
     /// Writes it in HTTP/1.1.
     pub fn write(&self, out: &mut BytesMut) {
-        out.reserve(self.fields.size() + 32);
+        out.reserve(self.fields.size() + SMALL_BODY);
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(self.status.as_str().as_bytes());
         out.extend_from_slice(b" ");
@@ -238,14 +254,26 @@ fn version(minor: Option<u8>) -> Version {
     }
 }
 
+/// What becomes of a value that goes on in a further line (RFC 9112, section 5.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Folding {
+    Refused,
+    Undone,
+}
+
+fn is_of_field(error: httparse::Error) -> bool {
+    use httparse::Error::{HeaderName, HeaderValue};
+    matches!(error, HeaderName | HeaderValue)
+}
+
 /// Takes over the lines that were parsed in `bytes`: `text` in one copy, and where each name and
 /// value stands in it.
-fn fields(bytes: &[u8], text: &[u8], lines: &[Header<'_>]) -> Fields {
+fn fields(bytes: &[u8], text: &[u8], lines: &[Header<'_>], folding: Folding) -> Fields {
     let mut fields = Fields::with_text(text, lines.len());
     for line in lines {
         let name = place(bytes, line.name.as_bytes());
         let value = place(bytes, line.value);
-        let value = match line.value.contains(&b'\n') {
+        let value = match folding == Folding::Undone && line.value.contains(&b'\n') {
             false => value,
             true => fields.add_text(&unfolded(value.of(text))),
         };
@@ -265,7 +293,7 @@ fn has_bare_line_feed(before: &[u8], text: &[u8], lines: &[Header<'_>]) -> bool 
         && text.ends_with(b"\r\n\r\n"))
 }
 
-/// A value that was folded over several lines, in one (RFC 9112, section 5.2).
+/// A value that was folded over several lines, in one.
 fn unfolded(value: &[u8]) -> Vec<u8> {
     let space = |byte: &u8| if b"\r\n".contains(byte) { b' ' } else { *byte };
     value.iter().map(space).collect()

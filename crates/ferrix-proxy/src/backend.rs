@@ -79,13 +79,13 @@ pub(crate) struct Backend {
 }
 
 enum Side {
-    Http1(Box<Http1>),
+    Http1(Http1),
     Http2(Box<Http2>),
 }
 
 /// A request over HTTP/1.
 struct Http1 {
-    wire: Wire,
+    wire: Box<Wire>,
     method: Method,
     /// Whether anything of an answer has come.
     answered: bool,
@@ -148,7 +148,7 @@ impl Backend {
     /// Where the request's body goes.
     pub(crate) fn out(&mut self) -> Outlet<'_> {
         match &mut self.side {
-            Side::Http1(http1) => Outlet::Wire(&mut http1.wire),
+            Side::Http1(http1) => Outlet::Wire(&mut *http1.wire),
             Side::Http2(http2) => Outlet::of(&mut http2.writer),
         }
     }
@@ -192,12 +192,12 @@ impl Backend {
     }
 
     /// The HTTP/1 connection, if it can carry another request.
-    pub(crate) fn into_reusable(self) -> Option<Io> {
+    pub(crate) fn into_reusable(self) -> Option<Box<Wire>> {
         match self.side {
             Side::Http1(http1) if http1.is_reusable() => {
-                let mut io = http1.wire.io;
-                io.shrink();
-                Some(io)
+                let mut wire = http1.wire;
+                wire.rest();
+                Some(wire)
             }
             _ => None,
         }
@@ -234,17 +234,17 @@ impl Side {
         secure: bool,
     ) -> Result<Self, Broken> {
         match connection {
-            Connection::Http1 { io, .. } => {
-                let mut wire = Wire::new(io);
+            Connection::Http1 { wire, .. } => {
+                let mut wire = wire;
                 wire.io.write(|out| head.write(out));
                 wire.begin(body);
-                Ok(Self::Http1(Box::new(Http1 {
+                Ok(Self::Http1(Http1 {
                     wire,
                     method: head.method.clone(),
                     answered: false,
                     header_read: false,
                     keep_alive: false,
-                })))
+                }))
             }
             Connection::Http2 { send, lease, .. } => {
                 let request = http2_request(head, secure)?;

@@ -234,7 +234,8 @@ impl Exchange<'_, '_> {
             false => self.connection.client,
         };
         self.served.client = client;
-        let prepared = headers::prepare_request(head, forwarding, client.ip(), *body, underscores)?;
+        let real = Some(client.ip()).filter(|real| *real != self.connection.client.ip());
+        let prepared = headers::prepare_request(head, forwarding, real, *body, underscores)?;
         self.served.request_id = prepared.request_id;
         Ok(prepared.of_connection)
     }
@@ -374,9 +375,9 @@ impl Exchange<'_, '_> {
         let received = &mut self.served.received;
         match relay::relay(relay, self.client, &mut backend, self.deadline, received).await {
             Ok(complete) => {
-                if complete && let Some(io) = backend.into_reusable() {
+                if complete && let Some(wire) = backend.into_reusable() {
                     let upstream = &relay.engine.upstream;
-                    upstream.release(endpoint, &service.protocol, io);
+                    upstream.release(endpoint, &service.protocol, wire);
                 }
                 Ok(())
             }

@@ -75,12 +75,12 @@ pub(crate) struct Prepared {
 }
 
 /// Makes a received header section one that can be sent to a backend, but for `Connection` and
-/// `Upgrade`: [`settle_connection`] sees to these once the service is known. `client` is the real
-/// one, behind trusted proxies.
+/// `Upgrade`: [`settle_connection`] sees to these once the service is known. `real` is the client
+/// behind trusted proxies, where it is not the connection's.
 pub(crate) fn prepare_request(
     head: &mut RequestHead,
     forwarding: &Forwarding,
-    client: IpAddr,
+    real: Option<IpAddr>,
     body: Framing,
     underscores: Underscores,
 ) -> Result<Prepared, Failure> {
@@ -115,7 +115,7 @@ pub(crate) fn prepare_request(
     if wants_trailers {
         fields.append("TE", b"trailers");
     }
-    forward(fields, forwarding, client);
+    forward(fields, forwarding, real);
     Ok(Prepared {
         request_id: request_id(fields),
         of_connection,
@@ -144,7 +144,7 @@ fn frame(fields: &mut Fields, body: Framing) {
     }
 }
 
-fn forward(fields: &mut Fields, forwarding: &Forwarding, real: IpAddr) {
+fn forward(fields: &mut Fields, forwarding: &Forwarding, real: Option<IpAddr>) {
     extend_forwarded(fields, forwarding);
     let client = forwarding.client.as_bytes();
     if fields.contains(X_FORWARDED_FOR) {
@@ -161,7 +161,10 @@ fn forward(fields: &mut Fields, forwarding: &Forwarding, real: IpAddr) {
     };
     default(X_FORWARDED_PROTO, forwarding.proto.as_bytes());
     default(X_FORWARDED_PORT, forwarding.port.as_bytes());
-    default(X_REAL_IP, real.to_string().as_bytes());
+    match real {
+        None => default(X_REAL_IP, client),
+        Some(real) => default(X_REAL_IP, real.to_string().as_bytes()),
+    }
     if !forwarding.trusted || !fields.contains(X_FORWARDED_HOST) {
         let host = fields.get("host").unwrap_or_default();
         let host = SmallVec::<[u8; 64]>::from_slice(host);
@@ -210,21 +213,25 @@ fn remove_nominated(fields: &mut Fields) -> Result<(), Failure> {
 
 fn nominated(fields: &Fields) -> Result<Vec<Box<[u8]>>, Failure> {
     let mut names = Vec::new();
-    for token in fields.get_all("connection").flat_map(tokens) {
-        let word: [&[u8]; 4] = [b"", b"keep-alive", b"close", b"upgrade"];
-        if word.iter().any(|word| token.eq_ignore_ascii_case(word)) {
-            continue;
+    for value in fields.get_all("connection") {
+        for token in tokens(value).filter(|token| !is_connection_option(token)) {
+            HeaderName::from_bytes(token)
+                .map_err(|_| Failure::BadRequest("invalid Connection".into()))?;
+            if known(token, is_protected) || names.len() == MAX_NOMINATED {
+                return Err(Failure::BadRequest(
+                    "Connection names an end-to-end field".into(),
+                ));
+            }
+            names.push(token.into());
         }
-        HeaderName::from_bytes(token)
-            .map_err(|_| Failure::BadRequest("invalid Connection".into()))?;
-        if known(token, is_protected) || names.len() == MAX_NOMINATED {
-            return Err(Failure::BadRequest(
-                "Connection names an end-to-end field".into(),
-            ));
-        }
-        names.push(token.into());
     }
     Ok(names)
+}
+
+/// Whether an element of `Connection` is no name of a field.
+fn is_connection_option(token: &[u8]) -> bool {
+    let options: [&[u8]; 4] = [b"", b"keep-alive", b"close", b"upgrade"];
+    options.iter().any(|it| token.eq_ignore_ascii_case(it))
 }
 
 /// What becomes of a field of a request.
@@ -352,8 +359,8 @@ pub(crate) fn wants_trailers(fields: &Fields) -> bool {
 }
 
 fn has_token(fields: &Fields, name: &str, token: &[u8]) -> bool {
-    let mut tokens = fields.get_all(name).flat_map(tokens);
-    tokens.any(|it| it.eq_ignore_ascii_case(token))
+    let is_there = |value| tokens(value).any(|it| it.eq_ignore_ascii_case(token));
+    fields.get_all(name).any(is_there)
 }
 
 /// Whether a request asks for another protocol (RFC 9110, section 7.8), whichever it is: WebSocket,
@@ -400,15 +407,19 @@ pub(crate) fn prepare_response(head: &mut ResponseHead, upgraded: bool) {
 /// A length that is said several times, all equal, is said once, and without leading zeros, which
 /// some readers take for the sign of an octal number.
 fn single_content_length(fields: &mut Fields) {
-    let mut lengths = fields.get_all("content-length").flat_map(tokens);
-    let first = match (lengths.next(), lengths.next()) {
-        (Some(first @ [b'0', _, ..]), _) | (Some(first), Some(_)) => first,
-        (None, _) | (Some(_), None) => return,
+    let mut lines = fields.get_all("content-length");
+    let (Some(line), further) = (lines.next(), lines.next()) else {
+        return;
     };
+    let once = further.is_none() && !line.contains(&b',');
+    if once && !matches!(line, [b'0', _, ..]) {
+        return;
+    }
+    let first = tokens(line).next().unwrap_or_default();
     let zeros = first.iter().take_while(|digit| **digit == b'0').count();
     let first = &first[zeros.min(first.len().saturating_sub(1))..];
     let first = SmallVec::<[u8; 32]>::from_slice(first);
-    drop(lengths);
+    drop(lines);
     fields.set("Content-Length", &first);
 }
 

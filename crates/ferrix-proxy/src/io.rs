@@ -37,6 +37,9 @@ const COPIED: usize = 4 * 1024;
 /// Read at once of a connection that passes on whatever arrives.
 const PASSED: usize = 64 * 1024;
 
+/// Buffers smaller than this are not kept for the next read.
+const SPARED: usize = 16 * 1024;
+
 /// Pieces that leave in one system call.
 const SLICES: usize = 16;
 
@@ -220,7 +223,11 @@ impl Io {
     /// Gives memory back before a connection idles.
     pub(crate) fn shrink(&mut self) {
         if self.read.is_empty() {
-            self.read = BytesMut::new();
+            let mut read = mem::take(&mut self.read);
+            // Where all that was read has been copied, the next read of this thread can have it.
+            if read.try_reclaim(SPARED) {
+                SPARE.set(read);
+            }
         }
         if self.out.length == 0 {
             self.out = Output::default();

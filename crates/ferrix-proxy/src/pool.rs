@@ -30,17 +30,18 @@ use tokio::{
 };
 
 use crate::{
-    io::Io,
+    clock,
     permit::{Limit, Limits},
     settings,
+    wire::Wire,
 };
 
 /// A connection that can carry a request.
 pub(crate) enum Connection {
     /// To be used by one request at a time.
     Http1 {
-        /// The connection.
-        io: Io,
+        /// The connection, in one place for as long as it lives.
+        wire: Box<Wire>,
         /// Whether it has carried a request before: it may have been closed meanwhile.
         reused: bool,
     },
@@ -95,12 +96,12 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct Waiter {
     protocol: Protocol,
-    connection: oneshot::Sender<Io>,
+    connection: oneshot::Sender<Box<Wire>>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    io: Io,
+    wire: Box<Wire>,
     since: Instant,
     protocol: Protocol,
 }
@@ -337,15 +338,15 @@ impl Pool {
     /// Keeps an HTTP/1 connection after a whole exchange, unless there are `most` already, or
     /// somebody waits for its place: that is looked at under the lock under which idle connections
     /// are closed for who waits.
-    pub(crate) fn put(&self, protocol: &Protocol, io: Io, most: usize) {
-        let Some(io) = self.hand_over(protocol, io) else {
+    pub(crate) fn put(&self, protocol: &Protocol, wire: Box<Wire>, most: usize) {
+        let Some(wire) = self.hand_over(protocol, wire) else {
             return;
         };
         let mut idle = self.http1.lock();
         if idle.len() < most && !self.limits.is_wanted() {
             idle.push(Idle {
-                io,
-                since: Instant::now(),
+                wire,
+                since: clock::recent(),
                 protocol: protocol.clone(),
             });
         }
@@ -354,10 +355,11 @@ impl Pool {
     /// Gives an HTTP/1 connection to the request that has waited for one longest, so that not each
     /// has to open its own. Where some wait elsewhere it is closed instead, and its place is given in
     /// the order of asking: connections cannot move to other threads, and places can.
-    fn hand_over(&self, protocol: &Protocol, mut io: Io) -> Option<Io> {
+    fn hand_over(&self, protocol: &Protocol, wire: Box<Wire>) -> Option<Box<Wire>> {
+        let mut wire = wire;
         let waiting = self.limits.waiting();
         if waiting == 0 {
-            return Some(io);
+            return Some(wire);
         }
         let mut waiters = self.waiters.lock();
         waiters.retain(|waiter| !waiter.connection.is_closed());
@@ -365,16 +367,16 @@ impl Pool {
             && let Some(position) = waiters.iter().position(|it| it.protocol == *protocol)
             && let Some(waiter) = waiters.remove(position)
         {
-            match waiter.connection.send(io) {
+            match waiter.connection.send(wire) {
                 Ok(()) => return None,
-                Err(unsent) => io = unsent,
+                Err(unsent) => wire = unsent,
             }
         }
-        Some(io)
+        Some(wire)
     }
 
     /// Waits for an HTTP/1 connection that another request is done with.
-    pub(crate) fn handed_over(&self, protocol: &Protocol) -> oneshot::Receiver<Io> {
+    pub(crate) fn handed_over(&self, protocol: &Protocol) -> oneshot::Receiver<Box<Wire>> {
         let (connection, handed_over) = oneshot::channel();
         let mut waiters = self.waiters.lock();
         // Those at the front have waited longest, and so are the first to give up.
@@ -430,9 +432,10 @@ impl Pool {
         // The one used last is the likeliest to be alive.
         while let Some(position) = idle.iter().rposition(|idle| idle.protocol == *protocol) {
             let mut candidate = idle.remove(position);
-            if candidate.since.elapsed() < idle_timeout && candidate.io.is_quiet() {
+            let idle = clock::recent().saturating_duration_since(candidate.since);
+            if idle < idle_timeout && candidate.wire.io.is_quiet() {
                 return Some(Connection::Http1 {
-                    io: candidate.io,
+                    wire: candidate.wire,
                     reused: true,
                 });
             }

@@ -101,7 +101,7 @@ pub(crate) fn target<'a>(
     secure: bool,
     settings: &Settings,
 ) -> Result<Target<'a>, Failure> {
-    let host = text(head.fields.get("host").unwrap_or_default())?;
+    let host = head.fields.get("host").unwrap_or_default();
     let old = head.version == Version::HTTP_10;
     let target = match head.version {
         Version::HTTP_2 => head.target(),
@@ -125,10 +125,6 @@ fn single_host(head: &RequestHead) -> Result<Option<&[u8]>, Failure> {
         None => Ok(host),
         Some(_) => Err(bad_request("several Host fields")),
     }
-}
-
-fn text(host: &[u8]) -> Result<&str, Failure> {
-    std::str::from_utf8(host).map_err(|_| bad_request("invalid Host"))
 }
 
 /// `fields` is how many count.
@@ -172,7 +168,7 @@ fn is_number(bytes: &[u8]) -> bool {
 
 /// Path and query of a target in origin form or absolute form (RFC 9112, section 3.2).
 /// The authority of the latter must equal `Host`.
-fn origin_form<'a>(target: &'a [u8], host: &str, secure: bool) -> Result<&'a [u8], Failure> {
+fn origin_form<'a>(target: &'a [u8], host: &[u8], secure: bool) -> Result<&'a [u8], Failure> {
     if target.starts_with(b"/") || target == b"*" {
         return Ok(target);
     }
@@ -181,7 +177,7 @@ fn origin_form<'a>(target: &'a [u8], host: &str, secure: bool) -> Result<&'a [u8
     if !absolute.scheme.eq_ignore_ascii_case(scheme) {
         return Err(bad_request("the target's scheme is not that of this port"));
     }
-    if !is_same_authority(absolute.authority, host.as_bytes(), default_port(secure)) {
+    if !is_same_authority(absolute.authority, host, default_port(secure)) {
         return Err(bad_request("the target's authority differs from Host"));
     }
     match absolute.path {
@@ -240,7 +236,7 @@ fn is_same_authority(one: &[u8], other: &[u8], default_port: u16) -> bool {
 }
 
 fn build<'a>(
-    authority: &'a str,
+    authority: &'a [u8],
     method: &Method,
     raw_target: &'a [u8],
     host_optional: bool,
@@ -306,7 +302,7 @@ mod tests {
             (b"http://h::/a", false, b""),
         ];
         for (target, secure, expected) in cases {
-            let path = origin_form(target, "h", secure).unwrap_or_default();
+            let path = origin_form(target, b"h", secure).unwrap_or_default();
             assert_eq!(path, expected, "{}", target.escape_ascii());
         }
         let with_port: [(&[u8], &str, bool); 5] = [
@@ -317,7 +313,7 @@ mod tests {
             (b"http://h/a", "", false),
         ];
         for (target, host, same) in with_port {
-            let path = origin_form(target, host, false);
+            let path = origin_form(target, host.as_bytes(), false);
             assert_eq!(path.is_ok(), same, "{} {host}", target.escape_ascii());
         }
     }

@@ -21,6 +21,7 @@ use crate::{
     pool::{Connection, Http2, Pool, Registry},
     settings::Settings,
     transport::Stream,
+    wire::Wire,
 };
 
 /// A worker's connections to backends.
@@ -126,8 +127,8 @@ impl Upstream {
             tokio::select! {
                 biased;
                 permit = &mut permit => return Waited::Permit(permit),
-                Ok(io) = &mut handed_over => {
-                    return Waited::Connection(Connection::Http1 { io, reused: true });
+                Ok(wire) = &mut handed_over => {
+                    return Waited::Connection(Connection::Http1 { wire, reused: true });
                 }
                 () = pool.limits.room.notified() => {}
             }
@@ -151,7 +152,7 @@ impl Upstream {
             return self.start_http2(stream, protocol, pool, permit).await;
         }
         Ok(Connection::Http1 {
-            io: Io::to_backend(stream, permit),
+            wire: Box::new(Wire::new(Io::to_backend(stream, permit))),
             reused: false,
         })
     }
@@ -185,9 +186,10 @@ impl Upstream {
     }
 
     /// Gives an HTTP/1 connection back after a whole exchange.
-    pub(crate) fn release(&self, endpoint: &Endpoint, protocol: &Protocol, io: Io) {
+    pub(crate) fn release(&self, endpoint: &Endpoint, protocol: &Protocol, wire: Box<Wire>) {
         if !endpoint.state.is_retired() {
-            self.pool(endpoint).put(protocol, io, self.idle_connections);
+            self.pool(endpoint)
+                .put(protocol, wire, self.idle_connections);
         }
     }
 

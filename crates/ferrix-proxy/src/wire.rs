@@ -16,6 +16,9 @@ use crate::io::Io;
 /// than of 64.
 const READ: (usize, usize) = (4 * 1024, 256 * 1024);
 
+/// Read at once while nothing tells how much there is.
+const FIRST_READ: usize = 4 * READ.0;
+
 /// A connection with a message on its way in and another on its way out.
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -47,8 +50,14 @@ impl Wire {
             io,
             decoder: Decoder::new(Framing::Empty),
             encoder: Framing::Empty,
-            read_size: 4 * READ.0,
+            read_size: FIRST_READ,
         }
+    }
+
+    /// Gives memory back before the connection idles.
+    pub(crate) fn rest(&mut self) {
+        self.io.shrink();
+        self.read_size = FIRST_READ;
     }
 
     /// A request with this body comes in from here.

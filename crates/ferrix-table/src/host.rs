@@ -73,13 +73,34 @@ pub fn canonical<'a, T>(authority: &'a T) -> Result<CanonicalHost<'a>, HostError
 where
     T: AsRef<[u8]> + ?Sized,
 {
-    let authority = ascii(authority.as_ref())?;
-    let (host, port) = split(authority)?;
+    let authority = authority.as_ref();
+    if let Some(host) = plain_name(authority) {
+        return Ok(CanonicalHost {
+            host: Cow::Borrowed(host),
+            port: None,
+        });
+    }
+    let (host, port) = split(ascii(authority)?)?;
     let port = port.map(parse_port).transpose()?;
     Ok(CanonicalHost {
         host: lower_case(host),
         port,
     })
+}
+
+/// A name that is canonical as it stands, as nearly all are, at one look. `None` means only that it
+/// takes a closer one.
+fn plain_name(authority: &[u8]) -> Option<&str> {
+    let mut label = 0;
+    for &byte in authority {
+        label = match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => label + 1,
+            b'.' if label > 0 => 0,
+            _ => return None,
+        };
+    }
+    let plain = label > 0 && authority.len() <= MAXIMUM_LENGTH;
+    std::str::from_utf8(authority).ok().filter(|_| plain)
 }
 
 /// Refuses what no authority may hold, whatever its structure.

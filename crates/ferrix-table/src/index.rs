@@ -108,8 +108,9 @@ impl Index {
         if let Some(ByHost(bucket)) = hosts.exact.get(host) {
             best = bucket.lookup(request, best);
         }
-        if let Some(ByHost(bucket)) =
-            parent_domain(request.host).and_then(|name| hosts.wildcard.get(name.as_bytes()))
+        if !hosts.wildcard.is_empty()
+            && let Some(name) = parent_domain(request.host)
+            && let Some(ByHost(bucket)) = hosts.wildcard.get(name.as_bytes())
         {
             best = bucket.lookup(request, best).or(best);
         }

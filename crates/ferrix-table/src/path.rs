@@ -136,8 +136,8 @@ where
     let path = canonical_path(path, options)?;
     let query = query.map(canonical_query).transpose()?;
     let path_and_query = match (&path, &query) {
-        (Cow::Borrowed(_), None | Some(Cow::Borrowed(_))) => String::from_utf8_lossy(target),
         (_, None) => path.clone(),
+        (Cow::Borrowed(_), Some(Cow::Borrowed(_))) => String::from_utf8_lossy(target),
         (_, Some(query)) => Cow::Owned(format!("{path}?{query}")),
     };
     Ok(CanonicalTarget {

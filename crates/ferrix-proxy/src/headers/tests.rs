@@ -33,14 +33,8 @@ fn prepare_with(
     trusted: &str,
     underscores: Underscores,
 ) -> Result<Prepared, Failure> {
-    let client = CLIENT.parse().unwrap();
-    prepare_request(
-        head,
-        &forwarding(trusted),
-        client,
-        Framing::Empty,
-        underscores,
-    )
+    let forwarding = forwarding(trusted);
+    prepare_request(head, &forwarding, None, Framing::Empty, underscores)
 }
 
 /// What a backend gets of `fields`, without `X-Request-Id`.
