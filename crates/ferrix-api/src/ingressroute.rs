@@ -37,7 +37,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
         "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status",
         "description": "Whether every replica serves this generation"}"#,
     printcolumn = r#"{"name": "Replicas", "type": "string", "jsonPath": ".status.replicas",
-        "description": "How many replicas of how many served it when the status was written"}"#,
+        "description": "How many replicas of how many serve it; follows within a minute or so"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -175,8 +175,8 @@ pub struct IngressRouteStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entry_points: Vec<String>,
 
-    /// How many replicas of how many served this generation when the status was written, such as
-    /// `2/2`.
+    /// How many replicas of how many serve this generation, such as `2/2`. It follows when replicas
+    /// have come or gone, within a minute or so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<String>,
 

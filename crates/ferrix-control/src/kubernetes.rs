@@ -8,6 +8,7 @@
 //!  election  which replica writes
 //!  replica   how far this replica has come, for the one that writes
 //!  progress  how far a replica's watches have come, as replicas tell one another
+//!  census    which replicas there are, what each offers, and how many serve a route (pure)
 //!  ledger    which status is due (pure)
 //!  status    writes it, and Events for what went wrong
 //! ```
@@ -33,6 +34,7 @@ use crate::{
     settings::Settings,
 };
 
+mod census;
 mod election;
 mod health;
 mod leases;
@@ -191,6 +193,7 @@ pub async fn run_kubernetes(
     let config = config(&options).await?;
     let identity = Arc::new(Identity::new(&settings, &config.default_namespace));
     let client = Client::try_from(config)?;
+    let offer = census::Offer::new(&settings.entry_points);
     let compiler = Compiler::new(settings.clone(), publisher);
     let (generations, reports) = (compiler.generations(), compiler.reports());
     let failures = compiler.failures();
@@ -216,12 +219,14 @@ pub async fn run_kubernetes(
     tasks.spawn(replica::run(
         client.clone(),
         Arc::clone(&identity),
+        offer.clone(),
         progress,
         left,
     ));
     tasks.spawn(status::run(status::Inputs {
         client,
         identity,
+        offer,
         routes,
         reports: reports.clone(),
         leases: seen_leases,

@@ -18,8 +18,8 @@ use tracing::{info, warn};
 
 use super::{
     Identity,
+    census::{Offer, Replica},
     health::{Health, LONGEST_PAUSE, jittered},
-    progress::Progress,
 };
 
 /// On every Lease of an installation: its name.
@@ -27,6 +27,9 @@ pub(super) const INSTALLATION: &str = "ferrix.com/installation";
 
 /// On the Lease of a replica: how far it has come, as JSON.
 pub(super) const PROGRESS: &str = "ferrix.com/progress";
+
+/// On the Lease of a replica: what it tells of its settings, as JSON.
+pub(super) const REPLICA: &str = "ferrix.com/replica";
 
 /// The Leases of an installation by name; `None` before they have been listed.
 pub(super) type Leases = Option<BTreeMap<Box<str>, Observed>>;
@@ -46,9 +49,13 @@ impl Observed {
         }
     }
 
-    /// How far the replica has come whose Lease this is; `None` if it is another's.
-    pub(super) fn progress(&self) -> Option<Progress> {
-        serde_json::from_str(self.lease.annotations().get(PROGRESS)?).ok()
+    /// What the replica tells whose Lease this is; `None` if it is no replica's.
+    pub(super) fn replica(&self) -> Option<Replica> {
+        let told = self.lease.annotations();
+        Some(Replica {
+            progress: serde_json::from_str(told.get(PROGRESS)?).ok()?,
+            offer: Offer::read(told.get(REPLICA).map(String::as_str)),
+        })
     }
 
     /// Whether the replica whose Lease this is may be there still. One in a pod goes with the pod;

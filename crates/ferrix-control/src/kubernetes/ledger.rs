@@ -19,7 +19,7 @@ use k8s_openapi::{
 };
 use kube::api::DynamicObject;
 
-use super::progress::Progress;
+use super::census::{Census, Count, Offer, Replica};
 use crate::{
     kinds,
     objects::{Key, Kind},
@@ -31,6 +31,10 @@ use crate::{
 /// long a service may be without endpoints before it says that.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Between two statuses that are written for their count alone: at most 50 a second, however many
+/// routes there are.
+const BETWEEN_CORRECTIONS: Duration = Duration::from_millis(20);
+
 /// What the API server has of a route: as little as writing its status needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -40,6 +44,12 @@ pub(super) struct Seen {
     version: u64,
     /// What its status says: see [`digest`].
     digest: u64,
+    /// How many replicas its status says there were.
+    count: Option<Box<str>>,
+    /// The generation that its status is about.
+    told: Option<i64>,
+    /// Whether its status says that a replica is waited for.
+    pending: bool,
     /// The state of each condition of [`ConditionType::ALL`], and since when it has it.
     transitions: [Option<(bool, Timestamp)>; ConditionType::ALL.len()],
 }
@@ -68,7 +78,7 @@ pub(super) enum Written {
 pub(super) struct Ledger {
     routes: HashMap<Key, Route>,
     report: Arc<Report>,
-    replicas: BTreeMap<Box<str>, Progress>,
+    census: Census,
     /// Routes to look at.
     due: HashMap<Key, Due>,
     /// The same, by the time to do so.
@@ -77,6 +87,8 @@ pub(super) struct Ledger {
     unconfirmed: BTreeSet<Key>,
     in_flight: HashSet<Key>,
     leading: bool,
+    /// When the next status may be written for its count alone; `None`: at any time.
+    next_correction: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -94,6 +106,8 @@ struct Due {
     since: Instant,
     /// Not to be looked at before.
     at: Instant,
+    /// Whether `at` is its turn among those that are written for their count alone.
+    turn: bool,
 }
 
 impl Seen {
@@ -108,7 +122,10 @@ impl Seen {
             version: version
                 .and_then(|version| version.parse().ok())
                 .unwrap_or_default(),
-            digest: digest(&status),
+            digest: 0,
+            count: None,
+            told: None,
+            pending: false,
             transitions: Default::default(),
         };
         seen.remember(&status);
@@ -124,6 +141,14 @@ impl Seen {
 }
 
 impl Ledger {
+    /// For a replica with these entry points.
+    pub(super) fn new(ours: Offer) -> Self {
+        Self {
+            census: Census::new(ours),
+            ..Self::default()
+        }
+    }
+
     /// A route as the API server has it now; `None`: it is gone.
     pub(super) fn see(&mut self, key: Key, seen: Option<Seen>, now: Instant) {
         let Some(seen) = seen else {
@@ -163,12 +188,11 @@ impl Ledger {
         }
     }
 
-    /// How far each replica has come.
-    pub(super) fn replicas(&mut self, replicas: BTreeMap<Box<str>, Progress>, now: Instant) {
-        if self.replicas == replicas {
+    /// What each replica tells of itself.
+    pub(super) fn replicas(&mut self, replicas: BTreeMap<Box<str>, Replica>, now: Instant) {
+        if !self.census.take(replicas, now) {
             return;
         }
-        self.replicas = replicas;
         for key in std::mem::take(&mut self.unconfirmed) {
             self.look_at(key, now);
         }
@@ -181,10 +205,8 @@ impl Ledger {
         self.queue.clear();
         self.unconfirmed.clear();
         if leading {
-            let keys: Vec<_> = self.routes.keys().cloned().collect();
-            for key in keys {
-                self.look_at(key, now);
-            }
+            self.census.begin(now);
+            self.look_at_all(now);
         }
     }
 
@@ -197,6 +219,7 @@ impl Ledger {
                 let due = Due {
                     since: now,
                     at: now + PATIENCE,
+                    turn: false,
                 };
                 self.plan(write.key.clone(), due);
             }
@@ -214,6 +237,9 @@ impl Ledger {
 
     /// At most `limit` statuses to write now.
     pub(super) fn writes(&mut self, limit: usize, now: Instant) -> Vec<Write> {
+        if self.leading && self.census.has_settled(now) {
+            self.look_at_all(now);
+        }
         let mut writes = Vec::new();
         while writes.len() < limit
             && let Some((at, key)) = self.queue.pop_first()
@@ -227,7 +253,14 @@ impl Ledger {
             };
             match self.write(&key, due, now) {
                 Step::Nothing => {}
-                Step::Wait(until) => self.plan(key, Due { at: until, ..due }),
+                Step::Wait(until) => {
+                    let turn = false;
+                    self.plan(key, Due { at: until, turn, ..due });
+                }
+                Step::Turn => {
+                    let at = self.turn(now);
+                    self.plan(key, Due { at, turn: true, ..due });
+                }
                 Step::Write(write) => {
                     self.in_flight.insert(key);
                     writes.push(*write);
@@ -239,7 +272,9 @@ impl Ledger {
 
     /// When something may be due that is not now.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.queue.first().map(|(at, _)| *at)
+        let queued = self.queue.first().map(|(at, _)| *at);
+        let settled = self.census.settles().filter(|_| self.leading);
+        queued.into_iter().chain(settled).min()
     }
 
     fn write(&mut self, key: &Key, due: Due, now: Instant) -> Step {
@@ -251,7 +286,7 @@ impl Ledger {
         if entry.conditions.is_empty() || entry.observed_generation != route.seen.generation {
             return Step::Nothing;
         }
-        let count = Count::of(&self.replicas, key, route.since);
+        let count = self.census.count(key, entry, route.since);
         let programmed = is_programmed(entry);
         if !count.is_whole() {
             self.unconfirmed.insert(key.clone());
@@ -261,10 +296,18 @@ impl Ledger {
         if may_pass && now < until {
             return Step::Wait(until);
         }
-        let status = status(entry, &count, &route.seen);
-        if digest(&status) == route.seen.digest {
+        let status = status(entry, Some(&count), &route.seen);
+        let same = digest(&status) == route.seen.digest;
+        if same && status.replicas.as_deref() == route.seen.count.as_deref() {
             route.told = Some(problems(entry).0);
             return Step::Nothing;
+        }
+        if same || route.seen.differs_by_count(entry, &status) {
+            match self.census.settles() {
+                Some(settles) => return Step::Wait(settles),
+                None if !due.turn => return Step::Turn,
+                None => {}
+            }
         }
         let (hash, events) = problems(entry);
         let news = route.told != Some(hash);
@@ -281,8 +324,23 @@ impl Ledger {
         // The end of a write looks at its route again.
         if !self.in_flight.contains(&key) {
             let since = self.due.get(&key).map_or(now, |due| due.since);
-            self.plan(key, Due { since, at: now });
+            let (at, turn) = (now, false);
+            self.plan(key, Due { since, at, turn });
         }
+    }
+
+    fn look_at_all(&mut self, now: Instant) {
+        let keys: Vec<_> = self.routes.keys().cloned().collect();
+        for key in keys {
+            self.look_at(key, now);
+        }
+    }
+
+    /// The next turn among the statuses that are written for their count alone.
+    fn turn(&mut self, now: Instant) -> Instant {
+        let at = self.next_correction.unwrap_or(now).max(now);
+        self.next_correction = Some(at + BETWEEN_CORRECTIONS);
+        at
     }
 
     fn plan(&mut self, key: Key, due: Due) {
@@ -303,6 +361,8 @@ impl Ledger {
 enum Step {
     Nothing,
     Wait(Instant),
+    /// It is due for its count alone.
+    Turn,
     Write(Box<Write>),
 }
 
@@ -310,10 +370,21 @@ impl Seen {
     /// The status that the API server has by now.
     fn remember(&mut self, status: &Status) {
         self.digest = digest(status);
+        self.count = status.replicas.as_deref().map(Into::into);
+        self.told = (status.conditions.first()).and_then(|it| it.observed_generation);
+        self.pending = is_pending(status);
         self.transitions = ConditionType::ALL.map(|it| {
             let condition = condition(status, it)?;
             Some((condition.status == "True", condition.last_transition_time.0))
         });
+    }
+
+    /// Whether this status differs from the one that the API server has by nothing but replicas
+    /// that have come or gone since.
+    fn differs_by_count(&self, entry: &Entry, next: &Status) -> bool {
+        self.told == entry.observed_generation
+            && is_pending(next)
+            && (self.pending || digest(&status(entry, None, self)) == self.digest)
     }
 }
 
@@ -330,33 +401,9 @@ fn changed_entries<'r>(before: &'r Report, after: &'r Report) -> impl Iterator<I
     })
 }
 
-/// How many replicas serve a version.
-struct Count {
-    serving: usize,
-    total: usize,
-    /// One that does not.
-    missing: Option<Box<str>>,
-}
-
-impl Count {
-    fn of(replicas: &BTreeMap<Box<str>, Progress>, key: &Key, since: u64) -> Self {
-        let mut missing = (replicas.iter()).filter(|(_, progress)| !progress.reaches(key, since));
-        let first = missing.next().map(|(replica, _)| replica.clone());
-        let behind = usize::from(first.is_some()) + missing.count();
-        Self {
-            serving: replicas.len() - behind,
-            total: replicas.len(),
-            missing: first,
-        }
-    }
-
-    fn is_whole(&self) -> bool {
-        self.total > 0 && self.missing.is_none()
-    }
-}
-
-/// The status of a route.
-fn status(entry: &Entry, count: &Count, seen: &Seen) -> Status {
+/// The status of a route; without a count, that which it has where every replica serves it.
+fn status(entry: &Entry, count: Option<&Count>, seen: &Seen) -> Status {
+    let behind = count.filter(|count| !count.is_whole());
     let conditions = entry.conditions.iter().map(|condition| {
         let mut status = condition.status;
         let mut reason = condition.reason;
@@ -365,10 +412,13 @@ fn status(entry: &Entry, count: &Count, seen: &Seen) -> Status {
             condition.condition,
             ConditionType::Programmed | ConditionType::Ready
         );
-        if waits && status && !count.is_whole() {
+        if let Some(count) = behind
+            && waits
+            && status
+        {
             status = false;
             reason = Reason::Pending;
-            message = pending(count);
+            message = count.pending();
         }
         let since = seen.since(condition.condition, status);
         Condition {
@@ -382,7 +432,7 @@ fn status(entry: &Entry, count: &Count, seen: &Seen) -> Status {
     });
     Status {
         entry_points: entry.entry_points.to_vec(),
-        replicas: is_programmed(entry).then(|| format!("{}/{}", count.serving, count.total)),
+        replicas: count.filter(|_| is_programmed(entry)).map(Count::to_string),
         conditions: conditions.collect(),
     }
 }
@@ -399,18 +449,13 @@ fn lacks_endpoints(entry: &Entry) -> bool {
     ready.is_some_and(|it| it.reason == Reason::NoEndpoints)
 }
 
-fn pending(count: &Count) -> String {
-    let Count { serving, total, .. } = count;
-    match &count.missing {
-        Some(missing) => format!(
-            "{serving} of {total} replicas serve this generation; {missing} has not confirmed it."
-        ),
-        None => "No replica has confirmed this generation yet.".to_owned(),
-    }
+/// Whether a status says that a replica is waited for.
+fn is_pending(status: &Status) -> bool {
+    let programmed = condition(status, ConditionType::Programmed);
+    programmed.is_some_and(|it| it.reason == Reason::Pending.as_str())
 }
 
-/// What a status says, but for times, and for how many replicas there were: routes are not written
-/// anew because a replica comes or goes.
+/// What a status says, but for times, and for how many replicas there were: see [`Census`].
 fn digest(status: &Status) -> u64 {
     let mut hasher = DefaultHasher::new();
     status.entry_points.hash(&mut hasher);

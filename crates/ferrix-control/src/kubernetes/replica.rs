@@ -1,4 +1,5 @@
-//! How far this replica has come, for the one that writes statuses: a Lease of its own.
+//! How far this replica has come and what it offers, for the one that writes statuses: a Lease of its
+//! own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,8 +13,9 @@ use tracing::warn;
 
 use super::{
     Identity,
+    census::Offer,
     health::jittered,
-    leases::{self, INSTALLATION, PROGRESS},
+    leases::{self, INSTALLATION, PROGRESS, REPLICA},
     progress::Progress,
 };
 
@@ -36,6 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) async fn run(
     client: Client,
     identity: Arc<Identity>,
+    offer: Offer,
     mut progress: Receiver<Progress>,
     mut left: Receiver<bool>,
 ) {
@@ -46,7 +49,7 @@ pub(super) async fn run(
         return;
     }
     loop {
-        let lease = Patch::Apply(lease(&identity, &name, &progress.borrow_and_update()));
+        let lease = Patch::Apply(lease(&identity, &offer, &name, &progress.borrow_and_update()));
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = api.patch(&name, &parameters, &lease);
         let pause = match tokio::time::timeout(PATIENCE, patch).await {
@@ -80,14 +83,20 @@ fn name(identity: &Identity) -> String {
     }
 }
 
-fn lease(identity: &Identity, name: &str, progress: &Progress) -> Lease {
+fn lease(identity: &Identity, offer: &Offer, name: &str, progress: &Progress) -> Lease {
     // A map of texts and numbers is always JSON.
     let progress = serde_json::to_string(progress).unwrap_or_default();
     Lease {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             labels: Some([(INSTALLATION.to_owned(), identity.installation.clone())].into()),
-            annotations: Some([(PROGRESS.to_owned(), progress)].into()),
+            annotations: Some(
+                [
+                    (PROGRESS.to_owned(), progress),
+                    (REPLICA.to_owned(), offer.write()),
+                ]
+                .into(),
+            ),
             owner_references: identity.pod.clone().map(|pod| vec![pod]),
             ..ObjectMeta::default()
         },

@@ -19,6 +19,7 @@ use tracing::warn;
 
 use super::{
     Identity,
+    census::Offer,
     leases::{self, Leases},
     ledger::{Ledger, Write, Written},
     replica::FIELD_MANAGER,
@@ -43,6 +44,8 @@ const MAX_NOTE: usize = 1024;
 pub(super) struct Inputs {
     pub(super) client: Client,
     pub(super) identity: Arc<Identity>,
+    /// Of this replica.
+    pub(super) offer: Offer,
     pub(super) routes: UnboundedReceiver<Vec<RouteSeen>>,
     pub(super) reports: Receiver<Arc<Report>>,
     pub(super) leases: Receiver<Arc<Leases>>,
@@ -51,7 +54,7 @@ pub(super) struct Inputs {
 
 /// Writes until the source ends.
 pub(super) async fn run(mut inputs: Inputs) {
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger::new(inputs.offer);
     let mut writes: JoinSet<(Write, Written)> = JoinSet::new();
     loop {
         let now = Instant::now();
@@ -87,7 +90,7 @@ pub(super) async fn run(mut inputs: Inputs) {
                 let leases = Arc::clone(&inputs.leases.borrow_and_update());
                 let replicas = (leases.iter().flatten())
                     .filter(|(_, observed)| observed.is_alive())
-                    .filter_map(|(name, observed)| Some((name.clone(), observed.progress()?)));
+                    .filter_map(|(name, observed)| Some((name.clone(), observed.replica()?)));
                 ledger.replicas(replicas.collect(), Instant::now());
             }
             Ok(()) = inputs.leading.changed() => {

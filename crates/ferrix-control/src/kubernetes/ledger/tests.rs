@@ -1,6 +1,8 @@
 use serde_json::json;
 
-use super::*;
+use ferrix_table::table::EntryPoint;
+
+use super::{super::progress::Progress, *};
 use crate::{
     objects::{self, Origin},
     report::{self, Serving},
@@ -25,7 +27,7 @@ struct Desk {
 impl Desk {
     fn leading() -> Self {
         let mut desk = Self {
-            ledger: Ledger::default(),
+            ledger: Ledger::new(offer(&["web"])),
             now: Instant::now(),
             objects: BTreeMap::new(),
             version: 100,
@@ -127,15 +129,21 @@ impl Desk {
 
     /// Replicas have come so far.
     fn replicas(&mut self, replicas: &[(&str, u64)]) {
-        let progress = |version| {
-            let mut progress = Progress::default();
-            progress.advance(ROUTE, None, version);
-            progress
-        };
         let replicas = replicas
             .iter()
-            .map(|(name, version)| ((*name).into(), progress(*version)));
+            .map(|(name, version)| ((*name).into(), replica(*version, Offer::default())));
         self.ledger.replicas(replicas.collect(), self.now);
+    }
+
+    /// Lets time pass, a tick at a time, and writes what is due. Returns how many writes there were in
+    /// each tick.
+    fn ticks(&mut self, count: u32, tick: Duration) -> Vec<usize> {
+        (0..count)
+            .map(|_| {
+                self.pass(tick);
+                self.write().len()
+            })
+            .collect()
     }
 
     /// Writes all that is due, and sees what comes back. Returns what was written.
@@ -161,6 +169,20 @@ impl Desk {
     fn pass(&mut self, time: Duration) {
         self.now += time;
     }
+}
+
+fn offer(names: &[&str]) -> Offer {
+    let entry_point = |name: &&str| EntryPoint {
+        name: (*name).to_owned(),
+        secure: false,
+    };
+    Offer::new(&names.iter().map(entry_point).collect::<Vec<_>>())
+}
+
+fn replica(version: u64, offer: Offer) -> Replica {
+    let mut progress = Progress::default();
+    progress.advance(ROUTE, None, version);
+    Replica { progress, offer }
 }
 
 fn seen(object: &DynamicObject) -> Option<Seen> {
@@ -192,12 +214,131 @@ fn one_write_for_a_route_that_all_replicas_take_up() {
         ("True", "Programmed", Some("2/2"))
     );
     assert!(writes[0].events.is_empty());
-    // Nothing more, whatever becomes of the replicas.
-    desk.replicas(&[("a", 103), ("b", 103), ("c", 101)]);
-    desk.replicas(&[("c", 103)]);
-    desk.pass(PATIENCE * 2);
-    assert!(desk.write().is_empty());
+    // Nothing more, as long as the replicas are these.
+    desk.replicas(&[("a", 103), ("b", 103)]);
+    assert_eq!(desk.ticks(120, SECOND), [0; 120]);
     assert_eq!(desk.ledger.next(), None);
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Three pods are replaced one after the other, with a thousand routes: one write for each.
+#[test]
+fn the_count_follows_when_replicas_have_settled() {
+    const ROUTES: usize = 1_000;
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 10_000), ("b", 10_000), ("c", 10_000)]);
+    for number in 0..ROUTES {
+        let name = format!("r{number}");
+        desk.route(&name, 1);
+        desk.translated(&name, 1, None);
+    }
+    assert_eq!(desk.write().len(), ROUTES);
+    desk.ticks(60, SECOND);
+    assert_eq!(desk.writes, ROUTES);
+    for replicas in [
+        &["a", "b", "c", "d"][..],
+        &["b", "c", "d"],
+        &["b", "c", "d", "e"],
+        &["c", "d", "e"],
+        &["c", "d", "e", "f"],
+        &["d", "e"],
+    ] {
+        let replicas: Vec<_> = replicas.iter().map(|name| (*name, 10_000)).collect();
+        desk.replicas(&replicas);
+        assert_eq!(desk.ticks(6, SECOND), [0; 6]);
+    }
+    let writes = desk.ticks(54, SECOND);
+    assert_eq!(writes.iter().sum::<usize>(), ROUTES);
+    assert!(writes.iter().all(|it| *it <= 51), "{writes:?}");
+    for object in desk.objects.values() {
+        assert_eq!(object.data["status"]["replicas"], "2/2");
+    }
+    assert_eq!(desk.ticks(120, SECOND), [0; 120]);
+}
+
+#[test]
+fn replicas_that_never_settle_are_counted_once_a_minute() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    desk.write();
+    for number in 0..60 {
+        desk.ticks(7, SECOND);
+        desk.replicas(&[("a", 1000), ("b", 1000)][..1 + number % 2]);
+    }
+    assert!((3..=8).contains(&desk.writes), "{} writes in 420 s", desk.writes);
+    desk.ticks(15, SECOND);
+    assert_eq!(desk.objects["r"].data["status"]["replicas"], "2/2");
+}
+
+/// Whoever takes the office over knows the replicas, and corrects what it finds.
+#[test]
+fn a_new_leader_corrects_what_another_has_counted() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    desk.write();
+    desk.ledger.lead(false, desk.now);
+    desk.replicas(&[("a", 1000), ("b", 1000)]);
+    desk.ticks(60, SECOND);
+    desk.ledger.lead(true, desk.now);
+    assert_eq!(desk.ticks(11, SECOND), [0; 11]);
+    assert_eq!(desk.ticks(1, SECOND), [1]);
+    assert_eq!(desk.objects["r"].data["status"]["replicas"], "2/2");
+}
+
+/// Settings that one replica was started with, and another not.
+#[test]
+fn a_replica_without_an_entry_point_of_a_route_does_not_serve_it() {
+    let mut desk = Desk::leading();
+    desk.ledger = Ledger::new(offer(&["web", "extra"]));
+    desk.ledger.lead(true, desk.now);
+    let replicas = |desk: &mut Desk, second: Offer| {
+        let first = replica(1000, offer(&["web", "extra"]));
+        let second = replica(1000, second);
+        let replicas = [("a".into(), first), ("b".into(), second)];
+        desk.ledger.replicas(replicas.into(), desk.now);
+    };
+    replicas(&mut desk, offer(&["web"]));
+    for (name, entry_points) in [("both", &["web", "extra"][..]), ("one", &["web"])] {
+        desk.route(name, 1);
+        desk.translated(name, 1, None);
+        let names = entry_points.iter().map(|it| (*it).to_owned());
+        desk.entries.get_mut(name).unwrap().entry_points = names.collect();
+        desk.report();
+    }
+    desk.write();
+    desk.ticks(2, SECOND);
+    assert_eq!(desk.objects["one"].data["status"]["replicas"], "2/2");
+    let status = &desk.objects["both"].data["status"];
+    assert_eq!(status["replicas"], "1/2");
+    assert_eq!(status["conditions"][2]["status"], "False");
+    assert_eq!(status["conditions"][2]["reason"], "Pending");
+    assert_eq!(
+        status["conditions"][2]["message"],
+        "1 of 2 replicas serve this generation; b was started with other settings, without the \
+         entry point extra as it is here. Restart it."
+    );
+    desk.ticks(60, SECOND);
+    assert_eq!(desk.writes, 2);
+    // It is replaced by one of the same settings, and by one of before that tells nothing of them.
+    for second in [offer(&["web", "extra"]), Offer::read(None)] {
+        replicas(&mut desk, second);
+        desk.ticks(60, SECOND);
+        let status = &desk.objects["both"].data["status"];
+        assert_eq!(status["replicas"], "2/2");
+        assert_eq!(status["conditions"][2]["status"], "True");
+        assert_eq!(desk.writes, 3);
+    }
+    // A served route is not called unserved before the replicas have settled.
+    replicas(&mut desk, offer(&["web"]));
+    assert_eq!(desk.ticks(11, SECOND), [0; 11]);
+    desk.ticks(2, SECOND);
+    assert_eq!(desk.objects["both"].data["status"]["replicas"], "1/2");
+    assert_eq!(desk.writes, 4);
 }
 
 #[test]
@@ -445,7 +586,17 @@ fn progress_by_namespace() {
         (at("default", 101), "1/1"),
     ] {
         desk.ledger
-            .replicas([("a".into(), progress)].into(), desk.now);
+            .replicas(
+                [(
+                    "a".into(),
+                    Replica {
+                        progress,
+                        offer: Offer::default(),
+                    },
+                )]
+                .into(),
+                desk.now,
+            );
         desk.pass(PATIENCE);
         let status = &desk.ledger.writes(1, desk.now)[0];
         assert_eq!(status.status.replicas.as_deref(), Some(expected));

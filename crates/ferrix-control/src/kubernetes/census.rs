@@ -1,0 +1,279 @@
+//! Which replicas there are, what each tells of itself, and how many of them serve a route.
+//!
+//! Pure: no client, no clock.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use ferrix_table::table::EntryPoint;
+use serde::{Deserialize, Serialize};
+
+use super::progress::Progress;
+use crate::{objects::Key, report::Entry};
+
+/// Routes are counted anew when replicas have neither come nor gone for so long. A rollout replaces
+/// them one after the other, which is one change to whoever reads the count.
+const SETTLING: Duration = Duration::from_secs(12);
+
+/// However long replicas come and go, routes are counted anew so long after the first did.
+const LONGEST_SETTLING: Duration = Duration::from_secs(60);
+
+/// The version of what replicas tell of their settings.
+const VERSION: u32 = 1;
+
+/// What a replica has told of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Replica {
+    pub(super) progress: Progress,
+    pub(super) offer: Offer,
+}
+
+/// The entry points of a replica, by name: whether each is secure. `None`: it has not said, and is
+/// taken to have all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Offer(Option<BTreeMap<Box<str>, bool>>);
+
+/// As a replica's Lease has it. Replicas of neighbouring releases read it of each other.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    entry_points: Option<Vec<ToldEntryPoint>>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct ToldEntryPoint {
+    name: Box<str>,
+    #[serde(default)]
+    secure: bool,
+}
+
+impl Offer {
+    pub(super) fn new(entry_points: &[EntryPoint]) -> Self {
+        let named = (entry_points.iter()).map(|it| (it.name.as_str().into(), it.secure));
+        Self(Some(named.collect()))
+    }
+
+    /// As a Lease has it. What does not say anything, or says it in a way that this release does not
+    /// know, means what it meant before replicas told of their entry points.
+    pub(super) fn read(told: Option<&str>) -> Self {
+        let told = told.and_then(|told| serde_json::from_str::<Told>(told).ok());
+        let told = told.filter(|told| told.version == VERSION);
+        let entry_points = told.and_then(|told| told.entry_points);
+        let named = |entry_points: Vec<ToldEntryPoint>| {
+            (entry_points.into_iter()).map(|it| (it.name, it.secure))
+        };
+        Self(entry_points.map(|it| named(it).collect()))
+    }
+
+    /// For a Lease.
+    pub(super) fn write(&self) -> String {
+        let named = |(name, secure): (&Box<str>, &bool)| ToldEntryPoint {
+            name: name.clone(),
+            secure: *secure,
+        };
+        let told = Told {
+            version: VERSION,
+            entry_points: (self.0.as_ref()).map(|it| it.iter().map(named).collect()),
+        };
+        // Texts, numbers and lists of them always have a form in JSON.
+        serde_json::to_string(&told).unwrap_or_default()
+    }
+
+    /// Which of some entry points is missing, or is something else than `ours`.
+    fn lacks<'n>(&self, names: &'n [String], ours: &Offer) -> Option<&'n str> {
+        let theirs = self.0.as_ref()?;
+        let of_ours = |name: &str| ours.0.as_ref().and_then(|it| it.get(name));
+        let mut names = names.iter().map(String::as_str);
+        names.find(|name| match (theirs.get(*name), of_ours(name)) {
+            (None, _) => true,
+            (Some(theirs), Some(ours)) => theirs != ours,
+            (Some(_), None) => false,
+        })
+    }
+}
+
+/// The replicas, and whether they have just come or gone.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    replicas: BTreeMap<Box<str>, Replica>,
+    /// What this replica offers, which reports are made with.
+    ours: Offer,
+    /// The first and the last time that some came or went since the count was settled.
+    changes: Option<(Instant, Instant)>,
+}
+
+impl Census {
+    pub(super) fn new(ours: Offer) -> Self {
+        Self {
+            ours,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what replicas tell now. Whether anything is new.
+    pub(super) fn take(&mut self, replicas: BTreeMap<Box<str>, Replica>, now: Instant) -> bool {
+        if self.replicas == replicas {
+            return false;
+        }
+        let same = |(one, other): ((&Box<str>, &Replica), (&Box<str>, &Replica))| {
+            one.0 == other.0 && one.1.offer == other.1.offer
+        };
+        let settled = self.replicas.len() == replicas.len()
+            && self.replicas.iter().zip(&replicas).all(same);
+        self.replicas = replicas;
+        if !settled {
+            let (first, _) = self.changes.unwrap_or((now, now));
+            self.changes = Some((first, now));
+        }
+        true
+    }
+
+    /// This replica begins to write: it has counted nothing yet.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.changes = Some((now, now));
+    }
+
+    /// When routes are counted anew; `None`: nothing has changed since they were.
+    pub(super) fn settles(&self) -> Option<Instant> {
+        let (first, last) = self.changes?;
+        Some((last + SETTLING).min(first + LONGEST_SETTLING))
+    }
+
+    /// Whether it is time to count routes anew, once for all changes before.
+    pub(super) fn has_settled(&mut self, now: Instant) -> bool {
+        let settled = self.settles().is_some_and(|at| at <= now);
+        if settled {
+            self.changes = None;
+        }
+        settled
+    }
+
+    /// How many replicas serve a route, the newest version of which was seen first at `since`.
+    pub(super) fn count(&self, key: &Key, entry: &Entry, since: u64) -> Count {
+        let mut count = Count {
+            serving: 0,
+            total: self.replicas.len(),
+            missing: None,
+        };
+        for (name, replica) in &self.replicas {
+            let lacks = replica.offer.lacks(&entry.entry_points, &self.ours);
+            if lacks.is_none() && replica.progress.reaches(key, since) {
+                count.serving += 1;
+            } else if count.missing.is_none() {
+                count.missing = Some(Missing {
+                    replica: name.clone(),
+                    entry_point: lacks.map(Into::into),
+                });
+            }
+        }
+        count
+    }
+}
+
+/// How many replicas serve a version.
+#[derive(Debug)]
+pub(super) struct Count {
+    serving: usize,
+    total: usize,
+    /// One that does not.
+    missing: Option<Missing>,
+}
+
+/// A replica that does not serve a version.
+#[derive(Debug)]
+struct Missing {
+    replica: Box<str>,
+    /// One that it lacks; `None`: it has not confirmed the version.
+    entry_point: Option<Box<str>>,
+}
+
+impl Count {
+    /// Whether every replica serves it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.total > 0 && self.missing.is_none()
+    }
+
+    /// Why not, for people.
+    pub(super) fn pending(&self) -> String {
+        let Self { serving, total, .. } = self;
+        match &self.missing {
+            None => "No replica has confirmed this generation yet.".to_owned(),
+            Some(Missing {
+                replica,
+                entry_point: None,
+            }) => format!(
+                "{serving} of {total} replicas serve this generation; {replica} has not confirmed \
+                 it."
+            ),
+            Some(Missing {
+                replica,
+                entry_point: Some(name),
+            }) => format!(
+                "{serving} of {total} replicas serve this generation; {replica} was started with \
+                 other settings, without the entry point {name} as it is here. Restart it."
+            ),
+        }
+    }
+}
+
+/// `2/2`: how many of how many.
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.serving, self.total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry_points(all: &[(&str, bool)]) -> Offer {
+        let entry_point = |(name, secure): &(&str, bool)| EntryPoint {
+            name: (*name).to_owned(),
+            secure: *secure,
+        };
+        Offer::new(&all.iter().map(entry_point).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_a_replica_tells_of_itself_another_reads() {
+        let offer = entry_points(&[("web", false), ("websecure", true)]);
+        let text = offer.write();
+        assert_eq!(
+            text,
+            r#"{"version":1,"entryPoints":[{"name":"web","secure":false},{"name":"websecure","secure":true}]}"#
+        );
+        assert_eq!(Offer::read(Some(&text)), offer);
+    }
+
+    /// An older replica tells nothing of its entry points; a newer one may tell it in another way, or
+    /// more than this release knows.
+    #[test]
+    fn neighbouring_releases_understand_each_other() {
+        let ours = entry_points(&[("web", false), ("extra", false)]);
+        let names = ["web".to_owned(), "extra".to_owned()];
+        let cases = [
+            (None, None),
+            (Some("nonsense"), None),
+            (Some(r#"{"version":2,"entryPoints":[{"name":"web"}]}"#), None),
+            (Some(r#"{"version":2,"entryPoints":"as one to come has it"}"#), None),
+            (Some(r#"{"version":1}"#), None),
+            (Some(r#"{"version":1,"entryPoints":[{"name":"web"}]}"#), Some("extra")),
+            (
+                Some(r#"{"version":1,"entryPoints":[{"name":"web","port":1},{"name":"extra"}],"more":{}}"#),
+                None,
+            ),
+            (
+                Some(r#"{"version":1,"entryPoints":[{"name":"web","secure":true},{"name":"extra"}]}"#),
+                Some("web"),
+            ),
+        ];
+        for (told, lacks) in cases {
+            assert_eq!(Offer::read(told).lacks(&names, &ours), lacks, "{told:?}");
+        }
+    }
+}
