@@ -187,6 +187,11 @@ pub struct IngressRouteStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+
+    /// The installation that wrote this: the namespace and the name of the Lease that says which of its
+    /// replicas writes, such as `ferrix/ferrix`. No other installation writes over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installation: Option<String>,
 }
 
 impl Default for Port {

@@ -9,8 +9,11 @@
 //!  replica   how far this replica has come, for the one that writes
 //!  progress  how far a replica's watches have come, as replicas tell one another
 //!  census    which replicas there are, what each offers, and how many serve a route (pure)
+//!  seen      what the API server has of an object that makes rules
+//!  budget    how often one status is written (pure)
 //!  ledger    which status is due (pure)
 //!  status    writes it, and Events for what went wrong
+//!  figures   what is counted of all this, for metrics
 //! ```
 //!
 //! An error of the API server never takes anything away: what was published last serves on.
@@ -34,18 +37,23 @@ use crate::{
     settings::Settings,
 };
 
+mod budget;
 mod census;
 mod election;
+mod figures;
 mod health;
 mod leases;
 mod ledger;
 mod progress;
 mod replica;
+mod seen;
 mod source;
 mod status;
 #[cfg(test)]
 mod tests;
 mod watch_kind;
+
+pub use figures::Figures;
 
 /// How to reach the API server, and what to ask of it.
 #[derive(Clone, Debug, Default)]
@@ -115,6 +123,7 @@ pub struct Kubernetes {
     reports: Receiver<Arc<Report>>,
     failures: Receiver<Failures>,
     leaving: watch::Sender<bool>,
+    figures: Arc<Figures>,
     /// They end with it.
     _tasks: JoinSet<()>,
 }
@@ -133,6 +142,11 @@ impl Kubernetes {
     /// How translation fails.
     pub fn failures(&self) -> Receiver<Failures> {
         self.failures.clone()
+    }
+
+    /// What is counted of the dealings with the API server.
+    pub fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
     }
 
     /// Tells the other replicas that this one is about to end, so that none waits for it, and
@@ -164,6 +178,11 @@ impl Identity {
             }),
             name,
         }
+    }
+
+    /// The installation among all that there are, as statuses name it.
+    fn installation(&self) -> String {
+        format!("{}/{}", self.namespace, self.installation)
     }
 }
 
@@ -202,6 +221,7 @@ pub async fn run_kubernetes(
     let (leading, leads) = watch::channel(false);
     let (source, progress, routes) =
         source::Source::new(client.clone(), options.secrets, settings, compiler);
+    let figures = Arc::new(Figures::default());
     let mut tasks = JoinSet::new();
     tasks.spawn(source.run());
     tasks.spawn(leases::follow(
@@ -231,12 +251,14 @@ pub async fn run_kubernetes(
         reports: reports.clone(),
         leases: seen_leases,
         leading: leads,
+        figures: Arc::clone(&figures),
     }));
     Ok(Kubernetes {
         generations,
         reports,
         failures,
         leaving,
+        figures,
         _tasks: tasks,
     })
 }

@@ -209,6 +209,8 @@ reasons! {
     NoLongerSeen,
     /// The object belongs to someone else: another class, or a namespace that is not watched.
     NotOurs,
+    /// Another installation of the same class has written the status.
+    OtherInstallation,
     /// The same object is in two places.
     Duplicate,
     /// A file or a document cannot be read.
@@ -243,6 +245,7 @@ impl Reason {
             | NoEffect
             | NoLongerSeen
             | NotOurs
+            | OtherInstallation
             | Duplicate
             | Unreadable
             | UnknownKind => None,

@@ -235,6 +235,7 @@ fn every_reason_has_a_case() {
         "Unreadable",
         "UnknownKind",
         "UnknownField",
+        "OtherInstallation",
         "Pending",
         "InternalError",
     ];

@@ -92,11 +92,13 @@ fn programmed(outcome: &Outcome, settings: &Settings) -> Condition {
 /// The form that a status has in the object.
 pub(crate) fn write(status: &Status) -> Value {
     let Status {
+        installation,
         entry_points,
         replicas,
         conditions,
     } = status.clone();
     let status = IngressRouteStatus {
+        installation,
         entry_points,
         replicas,
         conditions,
@@ -111,6 +113,7 @@ pub(crate) fn read(status: &Value) -> Status {
     let status = serde_json::from_value(status.clone());
     let status: IngressRouteStatus = status.unwrap_or_default();
     Status {
+        installation: status.installation,
         entry_points: status.entry_points,
         replicas: status.replicas,
         conditions: status.conditions,

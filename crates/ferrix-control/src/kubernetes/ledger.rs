@@ -2,9 +2,10 @@
 //! of it.
 //!
 //! Pure: no client, no clock; and of no kind: a route is an object of any kind that makes rules. A
-//! status is due where it would say something else than the API
-//! server has, and then once: a route that every replica takes up at once is reported by one write,
-//! not by one for each replica.
+//! status is due where it would say something else than the API server has, and then once: a route
+//! that every replica takes up at once is reported by one write, not by one for each replica. What
+//! another installation has written stays; what this one wrote of a route that has become another's is
+//! taken back.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -17,12 +18,14 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
 };
-use kube::api::DynamicObject;
 
-use super::census::{Census, Count, Offer, Replica};
+use super::{
+    budget::Budget,
+    census::{Census, Count, Offer, Replica},
+    seen::{Seen, digest, is_pending},
+};
 use crate::{
-    kinds,
-    objects::{Key, Kind},
+    objects::Key,
     report::{ConditionType, Entry, Reason, Report},
     status::Status,
 };
@@ -35,30 +38,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// routes there are.
 const BETWEEN_CORRECTIONS: Duration = Duration::from_millis(20);
 
-/// What the API server has of a route: as little as writing its status needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) uid: Box<str>,
-    pub(super) generation: Option<i64>,
-    /// `metadata.resourceVersion`.
-    version: u64,
-    /// What its status says: see [`digest`].
-    digest: u64,
-    /// How many replicas its status says there were.
-    count: Option<Box<str>>,
-    /// The generation that its status is about.
-    told: Option<i64>,
-    /// Whether its status says that a replica is waited for.
-    pending: bool,
-    /// The state of each condition of [`ConditionType::ALL`], and since when it has it.
-    transitions: [Option<(bool, Timestamp)>; ConditionType::ALL.len()],
-}
-
 /// A status to write.
 #[derive(Clone, Debug)]
 pub(super) struct Write {
     pub(super) key: Key,
     pub(super) uid: Box<str>,
+    /// The version that it is about: of no other is it true.
+    pub(super) version: u64,
+    /// The whole status; an empty one takes back what was written before.
     pub(super) status: Status,
     /// What went wrong and has not been told yet: reason and message.
     pub(super) events: Vec<(Reason, String)>,
@@ -67,15 +54,26 @@ pub(super) struct Write {
 /// What came of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
-    Done,
-    /// The route is gone, or is another one by now: nothing to do until it is seen again.
+    /// The object has this version by it.
+    Done(u64),
+    /// The route is gone, or has another version by now: nothing to do until it is seen again.
     Obsolete,
     /// To be tried again.
     Failed,
 }
 
+/// Another installation, which serves routes of the same class, and the first of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Other {
+    pub(super) installation: Box<str>,
+    pub(super) key: Key,
+    pub(super) uid: Box<str>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
+    /// What the statuses say that it writes.
+    installation: Box<str>,
     routes: HashMap<Key, Route>,
     report: Arc<Report>,
     census: Census,
@@ -89,6 +87,12 @@ pub(super) struct Ledger {
     leading: bool,
     /// When the next status may be written for its count alone; `None`: at any time.
     next_correction: Option<Instant>,
+    /// Routes of this class that other installations have written the status of.
+    others: HashMap<Key, Box<str>>,
+    /// Other installations that were told of.
+    told_of: BTreeSet<Box<str>>,
+    /// Those that are to be told of.
+    to_tell_of: Vec<Other>,
 }
 
 #[derive(Debug)]
@@ -99,6 +103,7 @@ struct Route {
     since: u64,
     /// What was told about it: a hash of its problems.
     told: Option<u64>,
+    budget: Budget,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,40 +115,11 @@ struct Due {
     turn: bool,
 }
 
-impl Seen {
-    /// `None` for an object of a kind that makes no rules.
-    pub(super) fn new(kind: Kind, object: &DynamicObject) -> Option<Self> {
-        let metadata = &object.metadata;
-        let status = (kinds::of(kind)?.read_status)(&object.data["status"]);
-        let version = metadata.resource_version.as_deref();
-        let mut seen = Self {
-            uid: metadata.uid.as_deref().unwrap_or_default().into(),
-            generation: metadata.generation,
-            version: version
-                .and_then(|version| version.parse().ok())
-                .unwrap_or_default(),
-            digest: 0,
-            count: None,
-            told: None,
-            pending: false,
-            transitions: Default::default(),
-        };
-        seen.remember(&status);
-        Some(seen)
-    }
-
-    /// Since when a condition has this state, where it has.
-    fn since(&self, condition: ConditionType, state: bool) -> Option<Timestamp> {
-        let mut known = ConditionType::ALL.into_iter().zip(self.transitions);
-        let (_, known) = known.find(|(it, _)| *it == condition)?;
-        known.filter(|(it, _)| *it == state).map(|(_, since)| since)
-    }
-}
-
 impl Ledger {
-    /// For a replica with these entry points.
-    pub(super) fn new(ours: Offer) -> Self {
+    /// For a replica of an installation, with these entry points.
+    pub(super) fn new(installation: &str, ours: Offer) -> Self {
         Self {
+            installation: installation.into(),
             census: Census::new(ours),
             ..Self::default()
         }
@@ -155,8 +131,13 @@ impl Ledger {
             self.routes.remove(&key);
             self.forget(&key);
             self.unconfirmed.remove(&key);
+            self.others.remove(&key);
             return;
         };
+        let known = self.routes.get(&key);
+        if known.is_some_and(|route| seen.is_older_than(&route.seen)) {
+            return;
+        }
         match self.routes.get_mut(&key) {
             Some(route) if route.seen.uid == seen.uid => {
                 if route.seen.generation != seen.generation {
@@ -166,8 +147,13 @@ impl Ledger {
             }
             _ => {
                 let since = seen.version;
-                let told = None;
-                self.routes.insert(key.clone(), Route { seen, since, told });
+                let route = Route {
+                    seen,
+                    since,
+                    told: None,
+                    budget: Budget::default(),
+                };
+                self.routes.insert(key.clone(), route);
             }
         }
         self.look_at(key, now);
@@ -204,6 +190,7 @@ impl Ledger {
         self.due.clear();
         self.queue.clear();
         self.unconfirmed.clear();
+        self.others.clear();
         if leading {
             self.census.begin(now);
             self.look_at_all(now);
@@ -223,11 +210,11 @@ impl Ledger {
                 };
                 self.plan(write.key.clone(), due);
             }
-            Written::Done => {
+            Written::Done(version) => {
                 if let Some(route) = self.routes.get_mut(&write.key)
                     && route.seen.uid == write.uid
                 {
-                    route.seen.remember(&write.status);
+                    route.seen.remember(&write.status, version);
                 }
                 // What has changed meanwhile.
                 self.look_at(write.key.clone(), now);
@@ -270,6 +257,16 @@ impl Ledger {
         writes
     }
 
+    /// Other installations that nobody was told of yet.
+    pub(super) fn others_to_tell_of(&mut self) -> Vec<Other> {
+        std::mem::take(&mut self.to_tell_of)
+    }
+
+    /// How many routes of this class are left to other installations.
+    pub(super) fn others(&self) -> usize {
+        self.others.len()
+    }
+
     /// When something may be due that is not now.
     pub(super) fn next(&self) -> Option<Instant> {
         let queued = self.queue.first().map(|(at, _)| *at);
@@ -282,8 +279,30 @@ impl Ledger {
         let (Some(route), Some(entry)) = (self.routes.get_mut(key), entry) else {
             return Step::Nothing;
         };
-        // Somebody else's, or the report is about another version: it will come.
-        if entry.conditions.is_empty() || entry.observed_generation != route.seen.generation {
+        self.others.remove(key);
+        // The report is about another version: it will come.
+        if entry.observed_generation != route.seen.generation {
+            return Step::Nothing;
+        }
+        let writer = route.seen.installation.as_deref();
+        let is_ours = writer == Some(&*self.installation);
+        // Of another class by now.
+        if entry.conditions.is_empty() {
+            return match is_ours {
+                true => route.write(key, Status::default(), Vec::new(), now),
+                false => Step::Nothing,
+            };
+        }
+        if let Some(other) = writer.filter(|_| !is_ours) {
+            let other: Box<str> = other.into();
+            if self.told_of.insert(other.clone()) {
+                self.to_tell_of.push(Other {
+                    installation: other.clone(),
+                    key: key.clone(),
+                    uid: route.seen.uid.clone(),
+                });
+            }
+            self.others.insert(key.clone(), other);
             return Step::Nothing;
         }
         let count = self.census.count(key, entry, route.since);
@@ -296,13 +315,14 @@ impl Ledger {
         if may_pass && now < until {
             return Step::Wait(until);
         }
-        let status = status(entry, Some(&count), &route.seen);
+        let installation = &*self.installation;
+        let status = status(entry, Some(&count), &route.seen, installation);
         let same = digest(&status) == route.seen.digest;
-        if same && status.replicas.as_deref() == route.seen.count.as_deref() {
+        if same && is_ours && status.replicas.as_deref() == route.seen.count.as_deref() {
             route.told = Some(problems(entry).0);
             return Step::Nothing;
         }
-        if same || route.seen.differs_by_count(entry, &status) {
+        if same || differs_by_count(&route.seen, entry, &status) {
             match self.census.settles() {
                 Some(settles) => return Step::Wait(settles),
                 None if !due.turn => return Step::Turn,
@@ -311,13 +331,11 @@ impl Ledger {
         }
         let (hash, events) = problems(entry);
         let news = route.told != Some(hash);
-        route.told = Some(hash);
-        Step::Write(Box::new(Write {
-            key: key.clone(),
-            uid: route.seen.uid.clone(),
-            status,
-            events: if news { events } else { Vec::new() },
-        }))
+        let step = route.write(key, status, if news { events } else { Vec::new() }, now);
+        if matches!(step, Step::Write(_)) {
+            route.told = Some(hash);
+        }
+        step
     }
 
     fn look_at(&mut self, key: Key, now: Instant) {
@@ -366,26 +384,35 @@ enum Step {
     Write(Box<Write>),
 }
 
-impl Seen {
-    /// The status that the API server has by now.
-    fn remember(&mut self, status: &Status) {
-        self.digest = digest(status);
-        self.count = status.replicas.as_deref().map(Into::into);
-        self.told = (status.conditions.first()).and_then(|it| it.observed_generation);
-        self.pending = is_pending(status);
-        self.transitions = ConditionType::ALL.map(|it| {
-            let condition = condition(status, it)?;
-            Some((condition.status == "True", condition.last_transition_time.0))
-        });
+impl Route {
+    /// A status to write now, or when it may be.
+    fn write(
+        &mut self,
+        key: &Key,
+        status: Status,
+        events: Vec<(Reason, String)>,
+        now: Instant,
+    ) -> Step {
+        match self.budget.spend(now) {
+            Err(until) => Step::Wait(until),
+            Ok(()) => Step::Write(Box::new(Write {
+                key: key.clone(),
+                uid: self.seen.uid.clone(),
+                version: self.seen.version,
+                status,
+                events,
+            })),
+        }
     }
+}
 
-    /// Whether this status differs from the one that the API server has by nothing but replicas
-    /// that have come or gone since.
-    fn differs_by_count(&self, entry: &Entry, next: &Status) -> bool {
-        self.told == entry.observed_generation
-            && is_pending(next)
-            && (self.pending || digest(&status(entry, None, self)) == self.digest)
-    }
+/// Whether a status differs from the one that the API server has by nothing but replicas that have
+/// come or gone since.
+fn differs_by_count(seen: &Seen, entry: &Entry, next: &Status) -> bool {
+    let whole = || digest(&status(entry, None, seen, ""));
+    seen.told == entry.observed_generation
+        && is_pending(next)
+        && (seen.pending || whole() == seen.digest)
 }
 
 /// Entries that differ between two reports, as of the second. Both are sorted by key.
@@ -402,7 +429,7 @@ fn changed_entries<'r>(before: &'r Report, after: &'r Report) -> impl Iterator<I
 }
 
 /// The status of a route; without a count, that which it has where every replica serves it.
-fn status(entry: &Entry, count: Option<&Count>, seen: &Seen) -> Status {
+fn status(entry: &Entry, count: Option<&Count>, seen: &Seen, installation: &str) -> Status {
     let behind = count.filter(|count| !count.is_whole());
     let conditions = entry.conditions.iter().map(|condition| {
         let mut status = condition.status;
@@ -431,6 +458,7 @@ fn status(entry: &Entry, count: Option<&Count>, seen: &Seen) -> Status {
         }
     });
     Status {
+        installation: Some(installation.to_owned()),
         entry_points: entry.entry_points.to_vec(),
         replicas: count.filter(|_| is_programmed(entry)).map(Count::to_string),
         conditions: conditions.collect(),
@@ -447,29 +475,6 @@ fn is_programmed(entry: &Entry) -> bool {
 fn lacks_endpoints(entry: &Entry) -> bool {
     let ready = entry.condition(ConditionType::Ready);
     ready.is_some_and(|it| it.reason == Reason::NoEndpoints)
-}
-
-/// Whether a status says that a replica is waited for.
-fn is_pending(status: &Status) -> bool {
-    let programmed = condition(status, ConditionType::Programmed);
-    programmed.is_some_and(|it| it.reason == Reason::Pending.as_str())
-}
-
-/// What a status says, but for times, and for how many replicas there were: see [`Census`].
-fn digest(status: &Status) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    status.entry_points.hash(&mut hasher);
-    for it in ConditionType::ALL {
-        condition(status, it)
-            .map(|it| (&it.status, &it.reason, &it.message, it.observed_generation))
-            .hash(&mut hasher);
-    }
-    hasher.finish()
-}
-
-fn condition(status: &Status, condition: ConditionType) -> Option<&Condition> {
-    let mut conditions = status.conditions.iter();
-    conditions.find(|it| it.type_ == condition.as_str())
 }
 
 /// What is wrong with a route, and a hash of it.

@@ -19,9 +19,9 @@ use tracing::{debug, error, info};
 
 use super::{
     Secrets,
-    ledger::Seen,
     namespaces,
     progress::Progress,
+    seen::Seen,
     watch_kind::{self, Item, Message, Refusal, Scope},
 };
 use crate::{

@@ -21,14 +21,16 @@ use super::{
     Identity,
     census::Offer,
     leases::{self, Leases},
-    ledger::{Ledger, Write, Written},
+    figures::Figures,
+    ledger::{Ledger, Other, Write, Written},
     replica::FIELD_MANAGER,
+    seen,
     source::RouteSeen,
     watch_kind,
 };
 use crate::{
     kinds,
-    objects::{self, Kind},
+    objects::{self, Key, Kind},
     report::{Reason, Report},
 };
 
@@ -50,12 +52,15 @@ pub(super) struct Inputs {
     pub(super) reports: Receiver<Arc<Report>>,
     pub(super) leases: Receiver<Arc<Leases>>,
     pub(super) leading: Receiver<bool>,
+    pub(super) figures: Arc<Figures>,
 }
 
 /// Writes until the source ends.
 pub(super) async fn run(mut inputs: Inputs) {
-    let mut ledger = Ledger::new(inputs.offer);
+    let mut ledger = Ledger::new(&inputs.identity.installation(), inputs.offer);
     let mut writes: JoinSet<(Write, Written)> = JoinSet::new();
+    // Events about other installations, which nobody waits for.
+    let mut told = JoinSet::new();
     loop {
         let now = Instant::now();
         if *inputs.leading.borrow() {
@@ -67,6 +72,12 @@ pub(super) async fn run(mut inputs: Inputs) {
                 ));
             }
         }
+        for other in ledger.others_to_tell_of() {
+            let (client, identity) = (inputs.client.clone(), Arc::clone(&inputs.identity));
+            told.spawn(async move { tell_of(&client, &identity, &other).await });
+        }
+        while told.try_join_next().is_some() {}
+        inputs.figures.set_others(ledger.others());
         let full = writes.len() == CONCURRENCY;
         let next = ledger.next().filter(|_| !full);
         let waiting = async {
@@ -95,10 +106,17 @@ pub(super) async fn run(mut inputs: Inputs) {
             }
             Ok(()) = inputs.leading.changed() => {
                 let leading = *inputs.leading.borrow_and_update();
+                inputs.figures.set_leads(leading);
                 ledger.lead(leading, Instant::now());
             }
             Some(written) = writes.join_next() => match written {
-                Ok((write, outcome)) => ledger.written(&write, outcome, Instant::now()),
+                Ok((write, outcome)) => {
+                    match outcome {
+                        Written::Done(_) => inputs.figures.add_written(),
+                        Written::Obsolete | Written::Failed => inputs.figures.add_failed(),
+                    }
+                    ledger.written(&write, outcome, Instant::now());
+                }
                 Err(error) => warn!(%error, "a write of a status was given up"),
             },
             () = waiting => {}
@@ -112,9 +130,9 @@ pub(super) async fn send(
     write: Write,
 ) -> (Write, Written) {
     let outcome = apply(&client, &write).await;
-    if outcome == Written::Done {
+    if matches!(outcome, Written::Done(_)) {
         for (reason, message) in &write.events {
-            tell(&client, &identity, &write, *reason, message).await;
+            tell(&client, &identity, (&write.key, &write.uid), *reason, message).await;
         }
     }
     (write, outcome)
@@ -130,18 +148,22 @@ async fn apply(client: &Client, write: &Write) -> Written {
     let resource = watch_kind::resource(key.kind, objects::versions(key.kind)[0]);
     let objects: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &key.namespace, &resource);
-    // The identifier keeps a status from a route that was deleted and made again.
-    let patch = json!({
+    // The identifier keeps a status from a route that was deleted and made again, the version from one
+    // that another installation has written to meanwhile.
+    let mut patch = json!({
         "apiVersion": api_version,
         "kind": key.kind.as_str(),
         "metadata": {"name": &*key.name, "namespace": &*key.namespace, "uid": &*write.uid},
         "status": (kind.write_status)(&write.status),
     });
+    if write.version != 0 {
+        patch["metadata"]["resourceVersion"] = json!(write.version.to_string());
+    }
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&patch);
     let patch = objects.patch_status(&key.name, &parameters, &patch);
     match timeout(PATIENCE, patch).await {
-        Ok(Ok(_)) => Written::Done,
+        Ok(Ok(object)) => Written::Done(seen::version(&object)),
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Written::Obsolete,
         Ok(Err(error)) => {
             warn!(route = %key, %error, "a status cannot be written; it is tried again");
@@ -152,9 +174,14 @@ async fn apply(client: &Client, write: &Write) -> Written {
 }
 
 /// An Event, which nobody depends on: it is not tried again.
-async fn tell(client: &Client, identity: &Identity, write: &Write, reason: Reason, message: &str) {
+async fn tell(
+    client: &Client,
+    identity: &Identity,
+    (key, uid): (&Key, &str),
+    reason: Reason,
+    message: &str,
+) {
     let now = leases::now();
-    let key = &write.key;
     let event = Event {
         metadata: ObjectMeta {
             name: Some(format!("{}.{:x}", key.name, now.0.as_nanosecond())),
@@ -169,7 +196,7 @@ async fn tell(client: &Client, identity: &Identity, write: &Write, reason: Reaso
             kind: Some(key.kind.as_str().to_owned()),
             name: Some(key.name.to_string()),
             namespace: Some(key.namespace.to_string()),
-            uid: Some(write.uid.to_string()),
+            uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         }),
         reporting_controller: Some("ferrix.com/ferrix".to_owned()),
@@ -183,6 +210,24 @@ async fn tell(client: &Client, identity: &Identity, write: &Write, reason: Reaso
     if let Ok(Err(error)) = created.await {
         warn!(route = %key, %error, "an Event cannot be written");
     }
+}
+
+/// Says once that another installation serves this class as well.
+async fn tell_of(client: &Client, identity: &Identity, other: &Other) {
+    let Other {
+        installation,
+        key,
+        uid,
+    } = other;
+    let message = format!(
+        "The installation {installation} has written the status of this route, and maybe of others of \
+         this class: {} serves them too, and leaves their statuses as they are. Give one of the two \
+         another class. If {installation} is gone, `ferrix withdraw --installation {installation}` \
+         takes its statuses back.",
+        identity.installation(),
+    );
+    warn!(route = %key, "{message}");
+    tell(client, identity, (key, uid), Reason::OtherInstallation, &message).await;
 }
 
 /// The version that statuses are written in: the newest.

@@ -238,6 +238,7 @@ fn write(events: Vec<(Reason, String)>) -> ledger::Write {
     ledger::Write {
         key: objects::key(Kind::IngressRoute, "default", "r"),
         uid: "u".into(),
+        version: 7,
         status: Status {
             entry_points: vec!["web".to_owned()],
             ..Status::default()
@@ -250,16 +251,17 @@ fn write(events: Vec<(Reason, String)>) -> ledger::Write {
 async fn a_status_is_applied_by_our_own_field_manager() {
     let object = json!({
         "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
-        "metadata": {"name": "r", "namespace": "default"},
+        "metadata": {"name": "r", "namespace": "default", "resourceVersion": "8"},
         "spec": {"route": {"rules": []}},
     });
     let script = Script::new([scene(STATUS, 200, object), scene(EVENTS, 201, Value::Null)]);
     let long = "é".repeat(2_000);
     let events = vec![(Reason::InvalidRule, long)];
     let sent = status::send(script.client(), identity(), write(events)).await;
-    assert_eq!(sent.1, ledger::Written::Done);
+    assert_eq!(sent.1, ledger::Written::Done(8));
     let bodies = script.bodies().await;
     assert_eq!(bodies[0]["metadata"]["uid"], "u");
+    assert_eq!(bodies[0]["metadata"]["resourceVersion"], "7");
     assert_eq!(bodies[0]["status"]["entryPoints"], json!(["web"]));
     assert_eq!(bodies[1]["regarding"]["kind"], Kind::IngressRoute.as_str());
     assert_eq!(bodies[1]["reason"], "InvalidRule");

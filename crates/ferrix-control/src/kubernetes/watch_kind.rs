@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use super::{
     health::{Health, LONGEST_PAUSE, jittered},
-    ledger::Seen,
+    seen::{self, Seen},
 };
 use crate::{
     decode::{self, Decoded, Strictness},
@@ -197,8 +197,7 @@ pub(super) fn item(scope: &Scope, version: &str, object: DynamicObject) -> Optio
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let key = objects::key(kind, namespace, metadata.name.as_deref()?);
     let seen = Seen::new(kind, &object);
-    let resource_version = metadata.resource_version.as_deref();
-    let resource_version = resource_version.and_then(|version| version.parse().ok());
+    let version_seen = seen::version(&object);
     let mut value = serde_json::to_value(object).ok()?;
     // Objects of a list come without.
     value["apiVersion"] = Value::String(objects::api_version(kind, version));
@@ -218,7 +217,7 @@ pub(super) fn item(scope: &Scope, version: &str, object: DynamicObject) -> Optio
     };
     Some(Item {
         key,
-        version: resource_version.unwrap_or_default(),
+        version: version_seen,
         change,
         seen,
     })

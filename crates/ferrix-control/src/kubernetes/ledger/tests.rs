@@ -1,14 +1,21 @@
+use kube::api::DynamicObject;
 use serde_json::json;
 
 use ferrix_table::table::EntryPoint;
 
-use super::{super::progress::Progress, *};
+use super::{
+    super::{progress::Progress, seen},
+    *,
+};
 use crate::{
-    objects::{self, Origin},
+    kinds,
+    objects::{self, Kind, Origin},
     report::{self, Serving},
 };
 
 const ROUTE: Kind = Kind::IngressRoute;
+
+const OURS: &str = "ferrix/ferrix";
 
 const FIRST: &str = "2026-01-01T00:00:00Z";
 
@@ -27,7 +34,7 @@ struct Desk {
 impl Desk {
     fn leading() -> Self {
         let mut desk = Self {
-            ledger: Ledger::new(offer(&["web"])),
+            ledger: Ledger::new(OURS, offer(&["web"])),
             now: Instant::now(),
             objects: BTreeMap::new(),
             version: 100,
@@ -61,7 +68,7 @@ impl Desk {
     }
 
     fn see(&mut self, name: &str) {
-        let seen = self.objects.get(name).and_then(seen);
+        let seen = self.objects.get(name).and_then(observe);
         let key = objects::key(ROUTE, "default", name);
         self.ledger.see(key, seen, self.now);
     }
@@ -158,9 +165,9 @@ impl Desk {
             self.events.extend(told);
             self.version += 1;
             let object = self.objects.get_mut(&*write.key.name).unwrap();
-            object.data["status"] = (kinds::of(ROUTE).unwrap().write_status)(&write.status);
-            object.metadata.resource_version = Some(self.version.to_string());
-            self.ledger.written(write, Written::Done, self.now);
+            take(object, write, self.version);
+            let done = Written::Done(self.version);
+            self.ledger.written(write, done, self.now);
             self.see(&write.key.name);
         }
         writes
@@ -169,6 +176,12 @@ impl Desk {
     fn pass(&mut self, time: Duration) {
         self.now += time;
     }
+}
+
+/// What the API server makes of a write.
+fn take(object: &mut DynamicObject, write: &Write, version: u64) {
+    object.data["status"] = (kinds::of(ROUTE).unwrap().write_status)(&write.status);
+    object.metadata.resource_version = Some(version.to_string());
 }
 
 fn offer(names: &[&str]) -> Offer {
@@ -185,7 +198,7 @@ fn replica(version: u64, offer: Offer) -> Replica {
     Replica { progress, offer }
 }
 
-fn seen(object: &DynamicObject) -> Option<Seen> {
+fn observe(object: &DynamicObject) -> Option<Seen> {
     Seen::new(ROUTE, object)
 }
 
@@ -294,7 +307,7 @@ fn a_new_leader_corrects_what_another_has_counted() {
 #[test]
 fn a_replica_without_an_entry_point_of_a_route_does_not_serve_it() {
     let mut desk = Desk::leading();
-    desk.ledger = Ledger::new(offer(&["web", "extra"]));
+    desk.ledger = Ledger::new(OURS, offer(&["web", "extra"]));
     desk.ledger.lead(true, desk.now);
     let replicas = |desk: &mut Desk, second: Offer| {
         let first = replica(1000, offer(&["web", "extra"]));
@@ -552,7 +565,7 @@ fn objects_of_one_name_and_different_kinds_never_meet() {
     desk.report();
     let mut object = desk.objects["r"].clone();
     object.metadata.uid = Some("uid of the other".to_owned());
-    desk.ledger.see(key.clone(), seen(&object), desk.now);
+    desk.ledger.see(key.clone(), observe(&object), desk.now);
     desk.pass(PATIENCE);
     let mut writes = desk.ledger.writes(usize::MAX, desk.now);
     writes.sort_by(|one, other| one.key.cmp(&other.key));
@@ -568,6 +581,194 @@ fn objects_of_one_name_and_different_kinds_never_meet() {
     let writes = desk.ledger.writes(usize::MAX, desk.now);
     let told: Vec<_> = writes.iter().map(|it| (it.key.kind, &*it.uid)).collect();
     assert_eq!(told, [route]);
+}
+
+/// Installations of one class, and the API server between them: it takes a write of the version that
+/// it has, and refuses any other.
+struct Rivals {
+    desks: Vec<Desk>,
+    attempts: usize,
+}
+
+impl Rivals {
+    const ROUTES: usize = 20;
+
+    fn new(installations: &[&str]) -> Self {
+        let desk = |installation: &&str| {
+            let mut desk = Desk::leading();
+            desk.ledger = Ledger::new(installation, offer(&["web"]));
+            desk.ledger.lead(true, desk.now);
+            desk.replicas(&[(*installation, 100_000)]);
+            for number in 0..Self::ROUTES {
+                let name = format!("r{number}");
+                desk.route(&name, 1);
+                desk.translated(&name, 1, None);
+            }
+            desk
+        };
+        Self {
+            desks: installations.iter().map(desk).collect(),
+            attempts: 0,
+        }
+    }
+
+    /// All write at once, and see afterwards what has come of it.
+    fn contend(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            let writes: Vec<Vec<Write>> = (self.desks.iter_mut())
+                .map(|desk| {
+                    desk.pass(Duration::from_millis(100));
+                    desk.ledger.writes(16, desk.now)
+                })
+                .collect();
+            let mut objects = self.desks[0].objects.clone();
+            let mut version = self.desks.iter().map(|it| it.version).max().unwrap();
+            for (desk, writes) in self.desks.iter_mut().zip(writes) {
+                for write in writes {
+                    self.attempts += 1;
+                    let object = objects.get_mut(&*write.key.name).unwrap();
+                    let outcome = match seen::version(object) == write.version {
+                        true => {
+                            version += 1;
+                            take(object, &write, version);
+                            Written::Done(version)
+                        }
+                        false => Written::Obsolete,
+                    };
+                    desk.ledger.written(&write, outcome, desk.now);
+                }
+            }
+            for desk in &mut self.desks {
+                desk.version = version;
+                desk.objects.clone_from(&objects);
+                for name in objects.keys() {
+                    desk.see(name);
+                }
+            }
+        }
+    }
+
+    fn writers(&self) -> BTreeSet<String> {
+        let name = |object: &DynamicObject| object.data["status"]["installation"].to_string();
+        self.desks[0].objects.values().map(name).collect()
+    }
+}
+
+#[test]
+fn of_two_installations_of_one_class_one_writes_and_the_other_says_so_once() {
+    let mut rivals = Rivals::new(&["one/ferrix", "two/ferrix"]);
+    rivals.contend(300);
+    assert_eq!(rivals.writers(), [r#""one/ferrix""#.to_owned()].into());
+    // At worst both wrote at once, and one was refused.
+    let routes = Rivals::ROUTES;
+    assert!(rivals.attempts <= 2 * routes, "{}", rivals.attempts);
+    let told: Vec<Vec<Other>> = (rivals.desks.iter_mut())
+        .map(|desk| desk.ledger.others_to_tell_of())
+        .collect();
+    assert_eq!(told[0], []);
+    assert_eq!(told[1].len(), 1);
+    assert_eq!(&*told[1][0].installation, "one/ferrix");
+    assert_eq!(rivals.desks[1].ledger.others(), routes);
+    let attempts = rivals.attempts;
+    rivals.contend(3_000);
+    assert_eq!(rivals.attempts, attempts, "silence");
+    // The first gives its routes up: they are another class's to it.
+    for number in 0..routes {
+        let entry = rivals.desks[0].entries.get_mut(&format!("r{number}"));
+        entry.unwrap().conditions = Arc::default();
+    }
+    rivals.desks[0].report();
+    rivals.contend(100);
+    assert_eq!(rivals.writers(), [r#""two/ferrix""#.to_owned()].into());
+    assert_eq!(rivals.desks[1].ledger.others(), 0);
+    assert_eq!(rivals.desks[1].ledger.others_to_tell_of(), []);
+    assert_eq!(rivals.attempts, attempts + 2 * routes);
+}
+
+/// Whoever writes the same object, what for and how often so ever.
+#[test]
+fn a_status_that_somebody_else_overwrites_costs_no_more_than_a_few_writes_a_minute() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 100_000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    for _ in 0..600 {
+        desk.pass(Duration::from_millis(100));
+        desk.write();
+        let object = desk.objects.get_mut("r").unwrap();
+        object.data["status"]["conditions"] = json!([]);
+        object.data["status"]["installation"] = json!(null);
+        desk.route("r", 1);
+    }
+    assert!((10..=20).contains(&desk.writes), "{}", desk.writes);
+}
+
+/// What the releases before wrote says nothing of who did.
+#[test]
+fn a_status_without_a_name_is_taken_over() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    desk.write();
+    let object = desk.objects.get_mut("r").unwrap();
+    object.data["status"].as_object_mut().unwrap().remove("installation");
+    desk.route("r", 1);
+    desk.ticks(15, SECOND);
+    assert_eq!(desk.writes, 2);
+    assert_eq!(desk.objects["r"].data["status"]["installation"], OURS);
+    // Of another class now: it is nobody's to take back, where it has no name.
+    let object = desk.objects.get_mut("r").unwrap();
+    object.data["status"].as_object_mut().unwrap().remove("installation");
+    desk.route("r", 1);
+    desk.entries.get_mut("r").unwrap().conditions = Arc::default();
+    desk.report();
+    desk.ticks(15, SECOND);
+    assert_eq!(desk.writes, 2);
+}
+
+#[test]
+fn what_was_written_of_a_route_that_changes_its_class_is_taken_back() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    desk.write();
+    desk.route("r", 2);
+    let entry = desk.entries.get_mut("r").unwrap();
+    entry.conditions = Arc::default();
+    entry.observed_generation = Some(2);
+    desk.report();
+    assert_eq!(desk.write().len(), 1);
+    assert_eq!(desk.objects["r"].data["status"], json!({}));
+    desk.ticks(60, SECOND);
+    assert_eq!(desk.writes, 2);
+}
+
+/// The answer to a write and the watch come in any order.
+#[test]
+fn what_was_seen_before_a_write_does_not_undo_it() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    let before = desk.objects["r"].clone();
+    desk.write();
+    let key = objects::key(ROUTE, "default", "r");
+    desk.ledger.see(key.clone(), observe(&before), desk.now);
+    desk.ticks(20, SECOND);
+    assert_eq!(desk.writes, 1, "the watch is late");
+    // Nor does a write that is answered late undo what the watch has told.
+    desk.route("r", 2);
+    desk.translated("r", 2, None);
+    let write = desk.ledger.writes(1, desk.now).remove(0);
+    desk.version += 1;
+    let written = desk.version;
+    take(desk.objects.get_mut("r").unwrap(), &write, written);
+    desk.objects.get_mut("r").unwrap().data["status"]["entryPoints"] = json!(["other"]);
+    desk.route("r", 2);
+    desk.ledger.written(&write, Written::Done(written), desk.now);
+    assert_eq!(desk.write().len(), 1, "somebody has changed it since");
 }
 
 #[test]
