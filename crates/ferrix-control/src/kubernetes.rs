@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  watch     one kind in one namespace, or in all: events to changes, whatever happens to the API server
+//!  pulse     how long a watch may be silent, and when it was heard last
 //!  health    how long a watch pauses after failures, and what it says of them
 //!  source    all watches into one compiler; which namespaces' Secrets are needed
 //!  leases    the Leases of this installation, as all replicas see them
@@ -45,6 +46,7 @@ mod health;
 mod leases;
 mod ledger;
 mod progress;
+mod pulse;
 mod replica;
 mod seen;
 mod source;
@@ -54,6 +56,7 @@ mod tests;
 mod watch_kind;
 
 pub use figures::Figures;
+pub use pulse::{Watch, Watches};
 
 /// How to reach the API server, and what to ask of it.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +127,7 @@ pub struct Kubernetes {
     failures: Receiver<Failures>,
     leaving: watch::Sender<bool>,
     figures: Arc<Figures>,
+    watches: Watches,
     /// They end with it.
     _tasks: JoinSet<()>,
 }
@@ -147,6 +151,11 @@ impl Kubernetes {
     /// What is counted of the dealings with the API server.
     pub fn figures(&self) -> Arc<Figures> {
         Arc::clone(&self.figures)
+    }
+
+    /// How fresh each watch is.
+    pub fn watches(&self) -> Watches {
+        self.watches.clone()
     }
 
     /// Tells the other replicas that this one is about to end, so that none waits for it, and
@@ -219,13 +228,15 @@ pub async fn run_kubernetes(
     let (leaving, left) = watch::channel(false);
     let (leases, seen_leases) = watch::channel(Arc::default());
     let (leading, leads) = watch::channel(false);
+    let watches = Watches::default();
     let (source, progress, routes) =
-        source::Source::new(client.clone(), options.secrets, settings, compiler);
+        source::Source::new(client.clone(), options.secrets, settings, compiler, watches.clone());
     let figures = Arc::new(Figures::default());
     let mut tasks = JoinSet::new();
     tasks.spawn(source.run());
+    let pulse = watches.begin("Lease", Some(identity.namespace.as_str().into()));
     tasks.spawn(leases::follow(
-        client.clone(),
+        pulse.listen(&client),
         Arc::clone(&identity),
         leases,
     ));
@@ -259,6 +270,7 @@ pub async fn run_kubernetes(
         failures,
         leaving,
         figures,
+        watches,
         _tasks: tasks,
     })
 }
@@ -278,6 +290,10 @@ async fn config(options: &Options) -> Result<Config, KubernetesError> {
         }
     };
     config.connect_timeout = Some(Duration::from_secs(5));
+    // No answer is silent for longer, watches least of all. On a connection that idled it counts from
+    // the request.
+    config.read_timeout = Some(Duration::from_secs(30));
+    config.reset_reader_on_write = true;
     Ok(config)
 }
 

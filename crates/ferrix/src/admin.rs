@@ -9,12 +9,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use ferrix_control::{Failures, Report};
+use ferrix_control::{
+    Failures, Report,
+    kubernetes::{Watch, Watches},
+};
 use ferrix_table::Reader;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, oneshot, watch},
@@ -129,8 +133,19 @@ pub struct Pages {
     pub table: Reader,
     /// For `/report`.
     pub reports: watch::Receiver<Arc<Report>>,
+    /// For `/report`, where there is an API server.
+    pub watches: Option<Watches>,
     /// For `/metrics`.
     pub metrics: Arc<Metrics>,
+}
+
+/// What became of each object, and how fresh that is.
+#[derive(Serialize)]
+struct ReportPage<'r> {
+    #[serde(flatten)]
+    report: &'r Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watches: Option<Vec<Watch>>,
 }
 
 /// A socket for the admin page. Until [`Listener::serve`], clients wait.
@@ -262,7 +277,14 @@ fn page(pages: &Pages, path: &str) -> Response<Full<Bytes>> {
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },
         "/table" => json(&pages.table.load().dump()),
-        "/report" => json(&**pages.reports.borrow()),
+        "/report" => {
+            let report = Arc::clone(&pages.reports.borrow());
+            let watches = pages.watches.as_ref().map(Watches::list);
+            json(&ReportPage {
+                report: &report,
+                watches,
+            })
+        }
         _ => text(StatusCode::NOT_FOUND, format!("no such page\n\n{INDEX}")),
     }
 }

@@ -16,7 +16,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use ferrix_control::{Failures, Report};
+use ferrix_control::{
+    Failures, Report,
+    kubernetes::{Figures, Watches},
+};
 use ferrix_proxy::{counters::Counters, failure::Failure};
 use ferrix_table::{
     Reader, Table,
@@ -47,9 +50,17 @@ pub(crate) struct Sources {
     pub(crate) counters: Arc<Counters>,
     pub(crate) reports: watch::Receiver<Arc<Report>>,
     pub(crate) failures: watch::Receiver<Failures>,
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) access_log: Option<Losses>,
     pub(crate) published: Arc<Published>,
     pub(crate) connections: ConnectionLimits,
+}
+
+/// What there is to say about the API server, where there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) watches: Watches,
 }
 
 /// How many connections there may be; 0: any number.
@@ -123,6 +134,9 @@ impl Collector for Sources {
         routes(&mut page, &table)?;
         services(&mut page, &table)?;
         self.configuration(&mut page, &table)?;
+        if let Some(cluster) = &self.cluster {
+            cluster.encode(&mut page)?;
+        }
         self.process(&mut page)
     }
 }
@@ -251,6 +265,38 @@ impl Sources {
             [(vec![label("version", env!("CARGO_PKG_VERSION"))], 1.0)],
         )?;
         system(page)
+    }
+}
+
+impl Cluster {
+    fn encode(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Self { figures, watches } = self;
+        page.gauge(
+            "ferrix_status_leader",
+            "1 where this replica is the one that writes statuses",
+            f64::from(u8::from(figures.leads())),
+        )?;
+        let writes = [("written", figures.written()), ("failed", figures.failed())];
+        page.counters(
+            "ferrix_status_writes",
+            "Statuses that were written, and attempts that failed",
+            writes.map(|(result, count)| (vec![label("result", result)], count as f64)),
+        )?;
+        page.gauge(
+            "ferrix_status_others",
+            "Objects whose status another installation of the same class has written; known to the leader",
+            figures.others() as f64,
+        )?;
+        let watches = watches.list();
+        page.gauges(
+            "ferrix_watch_age_seconds",
+            "Time since the API server was heard last, watch by watch",
+            watches.iter().filter_map(|watch| {
+                let namespace = watch.namespace.as_deref().unwrap_or_default();
+                let labels = vec![label("kind", watch.kind), label("namespace", namespace)];
+                Some((labels, watch.age_seconds?))
+            }),
+        )
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     access_log::{self, Writer},
     admin::{self, Admin, Listener, Pages, Readiness},
     descriptors::{self, Shares},
-    metrics::{ConnectionLimits, Metrics, Published, Sources},
+    metrics::{Cluster, ConnectionLimits, Metrics, Published, Sources},
     settings::{self, DefaultCertificate, Settings},
     signals::{Signal, Signals, Wish},
 };
@@ -100,6 +100,16 @@ impl Source {
         match self {
             Self::Files(files) => files.reports(),
             Self::Kubernetes(kubernetes) => kubernetes.reports(),
+        }
+    }
+
+    fn cluster(&self) -> Option<Cluster> {
+        match self {
+            Self::Files(_) => None,
+            Self::Kubernetes(kubernetes) => Some(Cluster {
+                figures: kubernetes.figures(),
+                watches: kubernetes.watches(),
+            }),
         }
     }
 
@@ -186,6 +196,7 @@ impl Program {
             counters: bound.counters(),
             reports: source.reports(),
             failures: source.failures(),
+            cluster: source.cluster(),
             access_log: access_log.as_ref().map(Writer::losses),
             published,
             connections,
@@ -194,6 +205,7 @@ impl Program {
             readiness: readiness.clone(),
             table: table.clone(),
             reports: source.reports(),
+            watches: source.cluster().map(|it| it.watches),
             metrics,
         })?;
         let mut generations = source.generations();

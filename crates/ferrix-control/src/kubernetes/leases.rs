@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    runtime::watcher::{Config, Event, watcher},
+    runtime::watcher::{Event, watcher},
 };
 use tokio::sync::watch::Sender;
 use tracing::{info, warn};
@@ -20,6 +20,7 @@ use super::{
     Identity,
     census::{Offer, Replica},
     health::{Health, LONGEST_PAUSE, jittered},
+    pulse,
 };
 
 /// On every Lease of an installation: its name.
@@ -76,7 +77,7 @@ impl Observed {
 pub(super) async fn follow(client: Client, identity: Arc<Identity>, leases: Sender<Arc<Leases>>) {
     let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
     let ours = format!("{INSTALLATION}={}", identity.installation);
-    let stream = watcher(api, Config::default().labels(&ours));
+    let stream = watcher(api, pulse::config().labels(&ours));
     pin_mut!(stream);
     let mut listed = BTreeMap::new();
     let mut health = Health::default();

@@ -34,6 +34,9 @@ use crate::{
 /// long a service may be without endpoints before it says that.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The same for what can no longer be seen: after an outage watches do not all come back at once.
+const PATIENCE_WITH_WATCHES: Duration = Duration::from_secs(15);
+
 /// Between two statuses that are written for their count alone: at most 50 a second, however many
 /// routes there are.
 const BETWEEN_CORRECTIONS: Duration = Duration::from_millis(20);
@@ -310,9 +313,15 @@ impl Ledger {
         if !count.is_whole() {
             self.unconfirmed.insert(key.clone());
         }
-        let until = due.since + PATIENCE;
-        let may_pass = programmed && !count.is_whole() || lacks_endpoints(entry);
-        if may_pass && now < until {
+        let patience = match () {
+            () if is_no_longer_seen(entry) && route.seen.told == entry.observed_generation => {
+                PATIENCE_WITH_WATCHES
+            }
+            () if programmed && !count.is_whole() || lacks_endpoints(entry) => PATIENCE,
+            () => Duration::ZERO,
+        };
+        let until = due.since + patience;
+        if now < until {
             return Step::Wait(until);
         }
         let installation = &*self.installation;
@@ -469,6 +478,12 @@ fn status(entry: &Entry, count: Option<&Count>, seen: &Seen, installation: &str)
 fn is_programmed(entry: &Entry) -> bool {
     let mut conditions = entry.conditions.iter();
     conditions.all(|it| it.condition != ConditionType::Programmed || it.status)
+}
+
+/// Whether something that serves it can no longer be seen.
+fn is_no_longer_seen(entry: &Entry) -> bool {
+    let mut findings = entry.findings.iter();
+    findings.any(|it| it.reason == Reason::NoLongerSeen)
 }
 
 /// Whether endpoints are all that is missing, which passes in a moment where pods are replaced.

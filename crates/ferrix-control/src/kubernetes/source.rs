@@ -10,17 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
 };
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::{
     Secrets,
     namespaces,
     progress::Progress,
+    pulse::{self, Watches},
     seen::Seen,
     watch_kind::{self, Item, Message, Refusal, Scope},
 };
@@ -42,6 +44,9 @@ const REFRESH: Duration = Duration::from_secs(3600);
 /// whatever it was about may be gone.
 const REFRESH_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
+/// How often watches are looked at that are silent.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// An object that makes rules, as the API server has it; `None`: it is gone.
 pub(super) type RouteSeen = (Key, Option<Seen>);
 
@@ -57,6 +62,10 @@ pub(super) struct Source {
     pending: HashSet<Scope>,
     /// Watches that the API server refuses at present.
     refused: HashMap<Scope, Refusal>,
+    /// How fresh they are.
+    freshness: Watches,
+    /// Watches that the API server was not heard on for long.
+    stale: HashSet<Scope>,
     started: Instant,
     loaded: bool,
     sink: mpsc::Sender<Message>,
@@ -72,6 +81,7 @@ impl Source {
         secrets: Secrets,
         settings: Settings,
         compiler: Compiler,
+        freshness: Watches,
     ) -> (
         Self,
         watch::Receiver<Progress>,
@@ -89,6 +99,8 @@ impl Source {
             tasks: JoinSet::new(),
             pending: HashSet::new(),
             refused: HashMap::new(),
+            freshness,
+            stale: HashSet::new(),
             started: Instant::now(),
             loaded: false,
             sink,
@@ -104,6 +116,7 @@ impl Source {
         self.watch_all();
         let failures = self.compiler.failures();
         let mut messages = Vec::new();
+        let mut refreshed = Instant::now();
         loop {
             let refresh = match failures.borrow().in_a_row {
                 0 => REFRESH,
@@ -113,10 +126,13 @@ impl Source {
                 _ = self.inbox.recv_many(&mut messages, QUEUE) => {
                     let messages = std::mem::take(&mut messages);
                     self.survive(|source| source.take(messages));
+                    refreshed = Instant::now();
                 }
-                () = tokio::time::sleep(refresh) => {
+                () = tokio::time::sleep_until((refreshed + refresh).into()) => {
                     self.survive(|source| log(source.compiler.refresh()));
+                    refreshed = Instant::now();
                 }
+                () = tokio::time::sleep(LOOK) => self.survive(Self::look_at_freshness),
             }
         }
     }
@@ -149,7 +165,9 @@ impl Source {
         if self.watches.contains_key(&scope) {
             return;
         }
-        let watch = watch_kind::run(self.client.clone(), scope.clone(), self.sink.clone());
+        let (kind, namespace) = (scope.kind.as_str(), scope.namespace.clone());
+        let client = self.freshness.begin(kind, namespace).listen(&self.client);
+        let watch = watch_kind::run(client, scope.clone(), self.sink.clone());
         let handle = self.tasks.spawn(watch);
         self.pending.insert(scope.clone());
         self.watches.insert(scope, handle);
@@ -185,6 +203,9 @@ impl Source {
             }
             self.pending.remove(&scope);
             self.refused.remove(&scope);
+            self.stale.remove(&scope);
+            let (kind, namespace) = (scope.kind.as_str(), scope.namespace.clone());
+            self.freshness.end(kind, namespace);
             let mut gone = self.known(&scope, &HashSet::new());
             gone.push(scope.withheld(None));
             log(self.compiler.apply(gone));
@@ -291,6 +312,33 @@ impl Source {
         let reason = refusal.reason(&scope);
         error!(%scope, reason, "the API server refuses to show it; what was seen stays");
         changes.push(scope.withheld(Some(reason)));
+    }
+
+    /// What a silent watch has shown may no longer be true, and statuses say so: once for as long as it
+    /// is silent.
+    pub(super) fn look_at_freshness(&mut self) {
+        let mut changes = Vec::new();
+        for scope in self.watches.keys() {
+            let (kind, namespace) = (scope.kind.as_str(), scope.namespace.clone());
+            // A refusal says more.
+            let refused = self.refused.contains_key(scope);
+            let stale = !refused && self.freshness.is_stale(kind, namespace);
+            if stale && self.stale.insert(scope.clone()) {
+                let since = Timestamp::now() - SignedDuration::try_from(pulse::STALE).unwrap_or_default();
+                let reason = format!(
+                    "the API server has told nothing of them since {since:.0}, or nothing of it \
+                     arrives here"
+                );
+                warn!(%scope, reason, "a watch is silent; what was seen stays");
+                changes.push(scope.withheld(Some(reason)));
+            } else if !stale && self.stale.remove(scope) && !refused {
+                info!(%scope, "a watch is heard again");
+                changes.push(scope.withheld(None));
+            }
+        }
+        if !changes.is_empty() {
+            log(self.compiler.apply(changes));
+        }
     }
 
     /// Removals of all that the world has of a scope, but for `kept`.

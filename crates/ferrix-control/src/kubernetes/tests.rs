@@ -306,7 +306,8 @@ async fn refused(script: &Script) -> (Vec<Message>, Option<Refusal>) {
     let (sink, mut inbox) = tokio::sync::mpsc::channel(16);
     let api = watch_kind::api(&script.client(), &scope, "v1");
     let mut health = health::Health::default();
-    let watch = watch_kind::watch(api, &scope, "v1", &mut health, &sink);
+    let config = watch_kind::config(scope.kind);
+    let watch = watch_kind::watch(api, config, &scope, "v1", &mut health, &sink);
     let refusal = tokio::time::timeout(Duration::from_secs(15), watch).await;
     drop(sink);
     let mut told = Vec::new();
@@ -372,7 +373,9 @@ impl Served {
         let settings = Settings::new(vec![entry_point]);
         let compiler = Compiler::new(settings.clone(), publisher);
         let reports = compiler.reports();
-        let (mut source, ..) = source::Source::new(client, Secrets::Namespaces, settings, compiler);
+        let secrets = Secrets::Namespaces;
+        let watches = Watches::default();
+        let (mut source, ..) = source::Source::new(client, secrets, settings, compiler, watches);
         source.watch_all();
         let mut served = Self {
             source,

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use super::{
     health::{Health, LONGEST_PAUSE, jittered},
+    pulse,
     seen::{self, Seen},
 };
 use crate::{
@@ -81,7 +82,8 @@ pub(super) async fn run(client: Client, scope: Scope, sink: mpsc::Sender<Message
     // Older clusters have older versions of some kinds only.
     for version in versions.iter().cycle() {
         let api = api(&client, &scope, version);
-        let Some(refusal) = watch(api, &scope, version, &mut health, &sink).await else {
+        let config = config(scope.kind);
+        let Some(refusal) = watch(api, config, &scope, version, &mut health, &sink).await else {
             return;
         };
         let failed = health.failed(LONGEST_PAUSE_WHEN_REFUSED);
@@ -108,12 +110,13 @@ fn is_believed(health: &Health, failures: u32, versions: usize) -> bool {
 /// Watches until the API server refuses; `None`: until nobody listens.
 pub(super) async fn watch(
     api: Api<DynamicObject>,
+    config: watcher::Config,
     scope: &Scope,
     version: &str,
     health: &mut Health,
     sink: &mpsc::Sender<Message>,
 ) -> Option<Refusal> {
-    let stream = watcher(api, config(scope.kind));
+    let stream = watcher(api, config);
     pin_mut!(stream);
     let mut listed = Vec::new();
     loop {
@@ -182,8 +185,8 @@ pub(super) fn resource(kind: Kind, version: &str) -> ApiResource {
     ApiResource::from_gvk(&kind)
 }
 
-fn config(kind: Kind) -> watcher::Config {
-    let config = watcher::Config::default();
+pub(super) fn config(kind: Kind) -> watcher::Config {
+    let config = pulse::config();
     match kind {
         Kind::Secret => config.fields("type=kubernetes.io/tls"),
         _ => config,

@@ -18,11 +18,13 @@ fn start_with(failures: watch::Receiver<Failures>) -> (Admin, Readiness, Publish
         readiness: readiness.clone(),
         table: table.clone(),
         reports: reports.clone(),
+        watches: Some(Watches::default()),
         metrics: Arc::new(Metrics::new(Sources {
             table,
             counters: Arc::new(Counters::default()),
             reports,
             failures,
+            cluster: None,
             access_log: None,
             published: Arc::new(Published::default()),
             connections: ConnectionLimits::default(),
@@ -131,7 +133,7 @@ fn pages() {
     assert_eq!(table["generation"], 1);
     let (_, report) = ask(&admin, "GET", "/report");
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
-    assert!(report.is_object());
+    assert!(report["entries"].is_array() && report["watches"].is_array());
     let (head, metrics) = ask(&admin, "GET", "/metrics");
     assert!(head.contains(Metrics::CONTENT_TYPE), "{head}");
     assert!(

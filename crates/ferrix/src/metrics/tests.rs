@@ -98,6 +98,10 @@ fn sources() -> Sources {
         }),
         reports: watch::channel(Arc::new(Report::default())).1,
         failures: watch::channel(Failures::default()).1,
+        cluster: Some(Cluster {
+            figures: Arc::default(),
+            watches: Watches::default(),
+        }),
         access_log: None,
         published,
         connections: ConnectionLimits {
@@ -298,6 +302,9 @@ fn numbers_are_those_of_the_table() {
          scheme=\"http\"} 1.0",
         "ferrix_configuration_generation 1.0",
         "ferrix_configuration_problems 0.0",
+        "ferrix_status_leader 0.0",
+        "ferrix_status_writes_total{result=\"written\"} 0.0",
+        "ferrix_status_others 0.0",
         "ferrix_access_log_dropped_records_total 0.0",
         "ferrix_panics_total 0.0",
     ] {
