@@ -14,6 +14,7 @@
 //!  budget    how often one status is written (pure)
 //!  ledger    which status is due (pure)
 //!  status    writes it, and Events for what went wrong
+//!  withdraw  takes back what was written, where it is no longer true
 //!  figures   what is counted of all this, for metrics
 //! ```
 //!
@@ -54,9 +55,11 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod watch_kind;
+mod withdraw;
 
 pub use figures::Figures;
 pub use pulse::{Watch, Watches};
+pub use withdraw::{WithdrawError, Withdrawn};
 
 /// How to reach the API server, and what to ask of it.
 #[derive(Clone, Debug, Default)]
@@ -101,6 +104,9 @@ pub enum KubernetesError {
     /// The client.
     #[error("no client for the API server can be made: {0}")]
     Client(#[from] kube::Error),
+    /// What has been written cannot be taken back.
+    #[error(transparent)]
+    Withdraw(#[from] WithdrawError),
     /// Neither of the ways to find a configuration.
     #[error(transparent)]
     Infer(#[from] InferConfigError),
@@ -228,6 +234,8 @@ pub async fn run_kubernetes(
     let (leaving, left) = watch::channel(false);
     let (leases, seen_leases) = watch::channel(Arc::default());
     let (leading, leads) = watch::channel(false);
+    let everywhere = || BTreeSet::from([leases::EVERYWHERE.to_owned()]);
+    let watched = settings.namespaces.clone().unwrap_or_else(everywhere);
     let watches = Watches::default();
     let (source, progress, routes) =
         source::Source::new(client.clone(), options.secrets, settings, compiler, watches.clone());
@@ -240,13 +248,26 @@ pub async fn run_kubernetes(
         Arc::clone(&identity),
         leases,
     ));
-    tasks.spawn(election::run(
-        client.clone(),
-        Arc::clone(&identity),
-        seen_leases.clone(),
+    let (former, formerly) = watch::channel(BTreeSet::new());
+    let (settling, settled) = watch::channel(false);
+    tasks.spawn(election::run(election::Inputs {
+        client: client.clone(),
+        identity: Arc::clone(&identity),
+        namespaces: watched.clone(),
+        seen: seen_leases.clone(),
         leading,
-        left.clone(),
-    ));
+        former,
+        settled,
+        left: left.clone(),
+    }));
+    tasks.spawn(withdraw::run(withdraw::Inputs {
+        client: client.clone(),
+        identity: Arc::clone(&identity),
+        namespaces: watched,
+        leading: leads.clone(),
+        former: formerly,
+        settled: settling,
+    }));
     tasks.spawn(replica::run(
         client.clone(),
         Arc::clone(&identity),
@@ -273,6 +294,21 @@ pub async fn run_kubernetes(
         watches,
         _tasks: tasks,
     })
+}
+
+/// Takes back every status that an installation has written, in the namespaces of the settings or in
+/// all, and tells it to write none for two minutes. `installation`: as statuses name it; `None`: that of
+/// these settings, in the namespace of this pod or of the kubeconfig.
+pub async fn withdraw(
+    options: Options,
+    settings: &Settings,
+    installation: Option<String>,
+) -> Result<Withdrawn, KubernetesError> {
+    let config = config(&options).await?;
+    let own = || Identity::new(settings, &config.default_namespace).installation();
+    let installation = installation.unwrap_or_else(own);
+    let client = Client::try_from(config)?;
+    Ok(withdraw::all(&client, &installation, namespaces(settings)).await?)
 }
 
 async fn config(options: &Options) -> Result<Config, KubernetesError> {

@@ -3,7 +3,7 @@
 //! ```text
 //!  documents ─┬─► settings     the ConfigMap, as Ferrix itself reads it
 //!             ├─► permissions  what roles and bindings grant, against what Ferrix asks for
-//!             ├─► pods         rights, probes, resources, time to end
+//!             ├─► pods         rights, probes, resources, time to end; and what runs at the end
 //!             └─► around them  Services, PodDisruptionBudget, NetworkPolicy: do they meet the pods?
 //! ```
 //!
@@ -100,6 +100,11 @@ pub fn lint(documents: &[Value]) -> Vec<String> {
         lint.container(deployment);
         lint.probes(deployment);
         lint.selectors(deployment);
+        for job in of_kind(documents, "Job") {
+            lint.pod(job);
+            lint.container(job);
+            lint.job(job, deployment);
+        }
     }
     lint.findings
 }
@@ -469,6 +474,38 @@ impl<'a> Lint<'a> {
         }
     }
 
+    /// What takes statuses back before all is deleted: with the rights and the settings of the pods, and
+    /// no traffic.
+    fn job(&mut self, job: &Value, deployment: &Value) {
+        let of = |object, path: &str| at(at(object, POD), path).clone();
+        let args = list(at(job, CONTAINER), "args");
+        for (holds, what) in [
+            (
+                text(job, "metadata/annotations/helm.sh~1hook") == "pre-delete",
+                "does not run before all is deleted",
+            ),
+            (
+                args.first().and_then(Value::as_str) == Some("withdraw"),
+                "does something else than to withdraw",
+            ),
+            (
+                of(job, "serviceAccountName") == of(deployment, "serviceAccountName")
+                    && of(job, "volumes") == of(deployment, "volumes"),
+                "has not the rights and the settings of the pods",
+            ),
+            (
+                number(job, "spec/activeDeadlineSeconds").is_some(),
+                "may keep a deletion waiting for ever",
+            ),
+        ] {
+            self.check(holds, title(job), what);
+        }
+        let labels = at(job, "spec/template/metadata/labels");
+        let name = labels.get("app.kubernetes.io/name");
+        let served = at(deployment, "spec/selector/matchLabels").get("app.kubernetes.io/name");
+        self.check(name != served, title(job), "gets traffic like the pods that serve");
+    }
+
     /// Whatever selects pods selects these.
     fn selectors(&mut self, deployment: &Value) {
         let labels = at(deployment, "spec/template/metadata/labels");
@@ -569,7 +606,8 @@ fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
     path.split('/').fold(value, |value, key| {
         match key.parse::<usize>() {
             Ok(index) => value.get(index),
-            Err(_) => value.get(key),
+            // `~1` stands for a slash, as in JSON pointers.
+            Err(_) => value.get(key.replace("~1", "/")),
         }
         .unwrap_or(&Value::Null)
     })

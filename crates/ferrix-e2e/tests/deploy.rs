@@ -382,6 +382,42 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "HorizontalPodAutoscaler ferrix/cpu: scales something else",
     ),
     (
+        "apiVersion: policy/v1\n",
+        "kind: Job\nmetadata: {name: end, namespace: ferrix, annotations: {helm.sh/hook: post-delete}}\nspec: {template: {spec: \
+         {serviceAccountName: ferrix}}}\n---\napiVersion: policy/v1\n",
+        "Job ferrix/end: does not run before all is deleted",
+    ),
+    (
+        "apiVersion: policy/v1\n",
+        "kind: Job\nmetadata: {name: end, namespace: ferrix}\nspec: {template: {spec: \
+         {serviceAccountName: ferrix}}}\n---\napiVersion: policy/v1\n",
+        "Job ferrix/end: does something else than to withdraw",
+    ),
+    (
+        "apiVersion: policy/v1\n",
+        "kind: Job\nmetadata: {name: end, namespace: ferrix}\nspec: {template: {spec: \
+         {serviceAccountName: ferrix}}}\n---\napiVersion: policy/v1\n",
+        "Job ferrix/end: has not the rights and the settings of the pods",
+    ),
+    (
+        "apiVersion: policy/v1\n",
+        "kind: Job\nmetadata: {name: end, namespace: ferrix}\nspec: {template: {spec: \
+         {serviceAccountName: ferrix}}}\n---\napiVersion: policy/v1\n",
+        "Job ferrix/end: may keep a deletion waiting",
+    ),
+    (
+        "apiVersion: policy/v1\n",
+        "kind: Job\nmetadata: {name: end, namespace: ferrix}\nspec: {template: {spec: \
+         {serviceAccountName: ferrix}}}\n---\napiVersion: policy/v1\n",
+        "Job ferrix/end: may run as root",
+    ),
+    (
+        "apiVersion: policy/v1\n",
+        "kind: Job\nmetadata: {name: end, namespace: ferrix}\nspec: {template: {metadata: {labels: \
+         {app.kubernetes.io/name: ferrix}}}}\n---\napiVersion: policy/v1\n",
+        "Job ferrix/end: gets traffic like the pods that serve",
+    ),
+    (
         "kind: Deployment",
         "kind: DaemonSet",
         "Deployment: expected one, found 0",
@@ -402,7 +438,7 @@ fn each_rule_finds_what_it_is_for() {
         );
         ran += 1;
     }
-    assert_eq!(ran, 66);
+    assert_eq!(ran, 72);
 }
 
 #[test]
@@ -479,7 +515,8 @@ fn comparable(documents: Vec<Value>) -> Vec<String> {
 #[test]
 #[ignore = "needs Helm: charts/check"]
 fn the_chart_makes_the_objects_of_the_manifests() {
-    let chart = comparable(rendered("").1);
+    // Before `kubectl delete` somebody withdraws by hand.
+    let chart = comparable(rendered("withdrawOnUninstall: false").1);
     let manifests = comparable(documents(&manifests()));
     assert_eq!(manifests.len(), 12);
     for (chart, manifest) in chart.iter().zip(&manifests) {
@@ -491,6 +528,15 @@ fn the_chart_makes_the_objects_of_the_manifests() {
 /// Values, what the rules say about them, and what else must be in what they make.
 const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("replicas: 3", &[], &["replicas: 3"]),
+    (
+        "withdrawOnUninstall: true",
+        &[],
+        &[
+            "kind: Job",
+            "helm.sh/hook: pre-delete",
+            "args: [withdraw, --config, /etc/ferrix/ferrix.yaml]",
+        ],
+    ),
     (
         "replicas: 1",
         &[
@@ -642,7 +688,7 @@ fn values_do_what_they_say() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 20);
+    assert_eq!(ran, 21);
 }
 
 #[test]

@@ -9,7 +9,10 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use ferrix_control::files;
+use ferrix_control::{
+    files,
+    kubernetes::{self, Withdrawn},
+};
 use http::{HeaderName, HeaderValue, Method};
 use tokio::{runtime, sync::watch, task::JoinSet};
 
@@ -56,6 +59,7 @@ enum Command {
     /// Print the definitions of Ferrix's own kinds, for kubectl apply
     #[command(after_help = "Example:\n  ferrix crds | kubectl apply -f -")]
     Crds,
+    Withdraw(Withdraw),
     Echo(EchoBackend),
     Demo(Demo),
 }
@@ -140,6 +144,30 @@ struct Explain {
     url: Url,
 }
 
+/// Take back the statuses that an installation has written
+///
+/// For whoever is about to uninstall Ferrix, or finds statuses of one that is gone. The replicas that
+/// run are told to write none for two minutes. The exit code is 1 where one is left.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kubectl -n ferrix exec deployment/ferrix -- /ferrix withdraw --config /etc/ferrix/ferrix.yaml
+  ferrix withdraw --kubeconfig ~/.kube/config --installation ferrix/ferrix --namespace shop")]
+struct Withdraw {
+    /// The settings file, for the class, the namespaces and the API server
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How to reach the API server, in place of the pod's service account
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Whose statuses, as status.installation names it [default: those of these settings, here]
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    installation: Option<String>,
+    /// Only in this namespace; may be given several times [default: those of the settings]
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Vec<String>,
+}
+
 /// Run a small backend that answers with what it was asked
 ///
 /// HTTP/1.1 and HTTP/2 without TLS on one port. Paths that end in /sse stream events (?count=N,
@@ -221,6 +249,7 @@ pub fn run(command_line: CommandLine) -> Result<ExitCode, Error> {
             print(&ferrix_api::crd_yaml())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Withdraw(args) => withdraw(args),
         Command::Echo(echo) => echo_for_ever(&echo),
         Command::Demo(demo) => demonstrate(demo),
     }
@@ -317,6 +346,43 @@ fn explain_request(args: Explain) -> Result<ExitCode, Error> {
     }
     print(&out)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn withdraw(args: Withdraw) -> Result<ExitCode, Error> {
+    let settings = read(args.config.as_deref())?;
+    log::start(&settings.log)?;
+    program::install_crypto();
+    let source = settings.source;
+    let configured = source.kubernetes.and_then(|it| it.kubeconfig);
+    let mut control = ferrix_control::Settings::new(Vec::new());
+    control.ingress_class = source.ingress_class;
+    control.namespaces = match args.namespace.is_empty() {
+        true => source.namespaces,
+        false => Some(args.namespace.into_iter().collect()),
+    };
+    let options = kubernetes::Options {
+        kubeconfig: args.kubeconfig.or(configured),
+        ..kubernetes::Options::default()
+    };
+    let withdrawal = kubernetes::withdraw(options, &control, args.installation);
+    let withdrawn = single_threaded()?.block_on(withdrawal).map_err(StartError::from)?;
+    let Withdrawn {
+        installation,
+        objects,
+        ..
+    } = &withdrawn;
+    let mut text = format!("Statuses of {installation} taken back: {objects}.\n");
+    if !withdrawn.silenced {
+        text += "Its Lease is out of reach: if it still runs, it writes them again.\n";
+    }
+    for key in &withdrawn.left {
+        text += &format!("{key} has one still.\n");
+    }
+    print(&text)?;
+    Ok(match withdrawn.left.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn echo_for_ever(args: &EchoBackend) -> Result<ExitCode, Error> {

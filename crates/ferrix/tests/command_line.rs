@@ -246,7 +246,9 @@ fn help_is_for_a_person() {
     let (code, out, _) = finished(&["--help"]);
     assert_eq!(code, 0);
     assert!(out.contains("Examples:"), "{out}");
-    for command in ["run", "check", "explain", "crds", "echo", "demo"] {
+    for command in [
+        "run", "check", "explain", "crds", "withdraw", "echo", "demo",
+    ] {
         assert!(
             out.contains(&format!("\n  {command} ")),
             "{command} is not in\n{out}"

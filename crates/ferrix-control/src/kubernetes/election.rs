@@ -5,13 +5,14 @@
 //! others may take over.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{ObjectMeta, PostParams},
 };
 use tokio::sync::watch::{Receiver, Sender};
@@ -20,7 +21,7 @@ use tracing::{debug, info, warn};
 use super::{
     Identity,
     health::jittered,
-    leases::{self, INSTALLATION, Leases, Observed},
+    leases::{self, EVERYWHERE, INSTALLATION, Leases, NAMESPACES, Observed, SILENT},
 };
 
 /// Without a sign of life for so long, a holder is taken for dead.
@@ -46,14 +47,32 @@ enum Move {
     Wait,
 }
 
+pub(super) struct Inputs {
+    pub(super) client: Client,
+    pub(super) identity: Arc<Identity>,
+    /// Those that are watched.
+    pub(super) namespaces: BTreeSet<String>,
+    pub(super) seen: Receiver<Arc<Leases>>,
+    pub(super) leading: Sender<bool>,
+    /// Namespaces that statuses were written in, and that are no longer watched.
+    pub(super) former: Sender<BTreeSet<String>>,
+    /// Whether nothing is left in those.
+    pub(super) settled: Receiver<bool>,
+    pub(super) left: Receiver<bool>,
+}
+
 /// Takes part in the election until the replica leaves, and tells who leads.
-pub(super) async fn run(
-    client: Client,
-    identity: Arc<Identity>,
-    mut seen: Receiver<Arc<Leases>>,
-    leading: Sender<bool>,
-    mut left: Receiver<bool>,
-) {
+pub(super) async fn run(inputs: Inputs) {
+    let Inputs {
+        client,
+        identity,
+        namespaces,
+        mut seen,
+        leading,
+        former,
+        settled,
+        mut left,
+    } = inputs;
     let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
     // As of the last write, which the watch may not have told yet.
     let mut held: Option<(Lease, Instant)> = None;
@@ -61,20 +80,46 @@ pub(super) async fn run(
     loop {
         let leases = Arc::clone(&seen.borrow_and_update());
         let observed = (leases.as_ref().as_ref()).map(|it| it.get(&*identity.installation));
+        let silent = (observed.flatten()).filter(|observed| observed.is_silent());
+        if silent.is_some() && held.take().is_some() {
+            info!("statuses are taken back: this replica writes none for a while");
+            leading.send_replace(false);
+        }
         let next = match (&held, observed) {
             _ if leaving => match &held {
                 Some((lease, _)) => Move::Take(Box::new(released(lease))),
                 None => return,
             },
+            (None, Some(Some(observed))) if silent.is_some() => {
+                match holder(&observed.lease) == Some(&*identity.name) {
+                    true => Move::Take(Box::new(released(&observed.lease))),
+                    false => Move::Wait,
+                }
+            }
             (Some((_, renewed)), _) if renewed.elapsed() < RENEWAL => Move::Wait,
-            (Some((lease, _)), _) => Move::Take(Box::new(renewed(lease, &identity))),
-            (None, Some(lease)) => decide(lease, &identity, Instant::now()),
+            (Some((lease, _)), _) => {
+                let lease = renewed(lease, &identity);
+                Move::Take(Box::new(spread(lease, &namespaces, *settled.borrow())))
+            }
+            (None, Some(lease)) => {
+                let next = decide(lease, &identity, Instant::now());
+                if let Some(observed) = lease {
+                    former.send_replace(given_up(&observed.lease, &namespaces));
+                }
+                match next {
+                    Move::Take(lease) => Move::Take(Box::new(spread(*lease, &namespaces, false))),
+                    next => next,
+                }
+            }
             (None, None) => Move::Wait,
         };
         let write = async {
             match &next {
                 Move::Wait => None,
-                Move::Create => Some(api.create(&PostParams::default(), &first(&identity)).await),
+                Move::Create => {
+                    let lease = spread(first(&identity), &namespaces, false);
+                    Some(api.create(&PostParams::default(), &lease).await)
+                }
                 Move::Take(lease) => {
                     let name = &identity.installation;
                     Some(api.replace(name, &PostParams::default(), lease).await)
@@ -83,6 +128,7 @@ pub(super) async fn run(
         };
         match tokio::time::timeout(LOOK, write).await {
             Ok(None) => {}
+            Ok(Some(Ok(_))) if silent.is_some() => {}
             Ok(Some(Ok(lease))) => held = Some((lease, Instant::now())),
             Ok(Some(Err(kube::Error::Api(status)))) if status.code == 409 => {
                 debug!("another replica was faster");
@@ -110,8 +156,8 @@ pub(super) async fn run(
         });
         tokio::select! {
             () = tokio::time::sleep(jittered(LOOK)) => {}
-            // A release is answered at once.
-            changed = seen.changed(), if !leads => if changed.is_err() { return },
+            // A release is answered at once, and so is who asks for silence.
+            changed = seen.changed() => if changed.is_err() { return },
             changed = left.changed() => if changed.is_err() { return },
         }
         leaving = *left.borrow();
@@ -122,9 +168,7 @@ fn decide(observed: Option<&Observed>, identity: &Identity, now: Instant) -> Mov
     let Some(Observed { lease, at }) = observed else {
         return Move::Create;
     };
-    let spec = lease.spec.as_ref();
-    let holder = spec.and_then(|spec| spec.holder_identity.as_deref());
-    let free = match holder {
+    let free = match holder(lease) {
         None | Some("") => true,
         // From an earlier life.
         Some(holder) if holder == identity.name => true,
@@ -134,6 +178,40 @@ fn decide(observed: Option<&Observed>, identity: &Identity, now: Instant) -> Mov
         true => Move::Take(Box::new(taken(lease, identity))),
         false => Move::Wait,
     }
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref()
+}
+
+/// The namespaces that a Lease says statuses were written in.
+fn written_in(lease: &Lease) -> BTreeSet<String> {
+    let written = lease.annotations().get(NAMESPACES);
+    let written = written.and_then(|written| serde_json::from_str(written).ok());
+    written.unwrap_or_default()
+}
+
+/// Those of them that are no longer watched.
+fn given_up(lease: &Lease, watched: &BTreeSet<String>) -> BTreeSet<String> {
+    match watched.contains(EVERYWHERE) {
+        true => BTreeSet::new(),
+        false => &written_in(lease) - watched,
+    }
+}
+
+/// A Lease that says where statuses are written: where they were before as well, until those are
+/// settled.
+fn spread(mut lease: Lease, watched: &BTreeSet<String>, settled: bool) -> Lease {
+    let written = match settled {
+        true => watched.clone(),
+        false => watched | &given_up(&lease, watched),
+    };
+    // A list of texts always has a form in JSON.
+    let written = serde_json::to_string(&written).unwrap_or_default();
+    let annotations = lease.annotations_mut();
+    annotations.insert(NAMESPACES.to_owned(), written);
+    annotations.remove(SILENT);
+    lease
 }
 
 fn first(identity: &Identity) -> Lease {

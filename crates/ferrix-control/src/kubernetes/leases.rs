@@ -32,6 +32,16 @@ pub(super) const PROGRESS: &str = "ferrix.com/progress";
 /// On the Lease of a replica: what it tells of its settings, as JSON.
 pub(super) const REPLICA: &str = "ferrix.com/replica";
 
+/// On the Lease of an installation: the namespaces that it writes statuses in, as JSON.
+pub(super) const NAMESPACES: &str = "ferrix.com/namespaces";
+
+/// In place of the names of namespaces.
+pub(super) const EVERYWHERE: &str = "*";
+
+/// On the Lease of an installation: until when none of its replicas writes, as its statuses are taken
+/// back.
+pub(super) const SILENT: &str = "ferrix.com/silent-until";
+
 /// The Leases of an installation by name; `None` before they have been listed.
 pub(super) type Leases = Option<BTreeMap<Box<str>, Observed>>;
 
@@ -57,6 +67,13 @@ impl Observed {
             progress: serde_json::from_str(told.get(PROGRESS)?).ok()?,
             offer: Offer::read(told.get(REPLICA).map(String::as_str)),
         })
+    }
+
+    /// Whether nobody is to write statuses now.
+    pub(super) fn is_silent(&self) -> bool {
+        let until = self.lease.annotations().get(SILENT);
+        let until = until.and_then(|until| until.parse::<Timestamp>().ok());
+        until.is_some_and(|until| Timestamp::now() < until)
     }
 
     /// Whether the replica whose Lease this is may be there still. One in a pod goes with the pod;

@@ -129,7 +129,10 @@ pub(super) async fn send(
     identity: Arc<Identity>,
     write: Write,
 ) -> (Write, Written) {
-    let outcome = apply(&client, &write).await;
+    let outcome = apply(&client, &write).await.unwrap_or_else(|error| {
+        warn!(route = %write.key, %error, "a status cannot be written; it is tried again");
+        Written::Failed
+    });
     if matches!(outcome, Written::Done(_)) {
         for (reason, message) in &write.events {
             tell(&client, &identity, (&write.key, &write.uid), *reason, message).await;
@@ -138,11 +141,12 @@ pub(super) async fn send(
     (write, outcome)
 }
 
-async fn apply(client: &Client, write: &Write) -> Written {
+/// Writes a status; an error is one that may pass.
+pub(super) async fn apply(client: &Client, write: &Write) -> Result<Written, kube::Error> {
     let key = &write.key;
     // Only objects of such kinds are ever seen by the ledger.
     let Some(kind) = kinds::of(key.kind) else {
-        return Written::Obsolete;
+        return Ok(Written::Obsolete);
     };
     let api_version = api_version(key.kind);
     let resource = watch_kind::resource(key.kind, objects::versions(key.kind)[0]);
@@ -163,13 +167,12 @@ async fn apply(client: &Client, write: &Write) -> Written {
     let patch = Patch::Apply(&patch);
     let patch = objects.patch_status(&key.name, &parameters, &patch);
     match timeout(PATIENCE, patch).await {
-        Ok(Ok(object)) => Written::Done(seen::version(&object)),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Written::Obsolete,
-        Ok(Err(error)) => {
-            warn!(route = %key, %error, "a status cannot be written; it is tried again");
-            Written::Failed
+        Ok(Ok(object)) => Ok(Written::Done(seen::version(&object))),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+            Ok(Written::Obsolete)
         }
-        Err(_) => Written::Failed,
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(kube::Error::Service("no answer in time".into())),
     }
 }
 

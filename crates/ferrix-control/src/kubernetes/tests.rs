@@ -154,7 +154,17 @@ fn elect(
     let client = script.client();
     let task = tokio::spawn(async move {
         let _sender = sender;
-        election::run(client, identity(), seen, leading, left).await;
+        election::run(election::Inputs {
+            client,
+            identity: identity(),
+            namespaces: [leases::EVERYWHERE.to_owned()].into(),
+            seen,
+            leading,
+            former: watch::channel(BTreeSet::new()).0,
+            settled: watch::channel(false).1,
+            left,
+        })
+        .await;
     });
     (leads, leaving, task)
 }
@@ -488,4 +498,231 @@ async fn what_an_api_server_refuses_to_show_serves_on_and_the_status_says_so() {
         }
     }
     assert_eq!(cases, 8);
+}
+
+const ROUTES: &str = "GET /apis/ferrix.com/v1/ingressroutes";
+const ROUTES_OF_A: &str = "GET /apis/ferrix.com/v1/namespaces/a/ingressroutes";
+const LIST_LEASES: &str = "GET /apis/coordination.k8s.io/v1/namespaces/ferrix/leases";
+
+/// A list of one route for each writer, of this version.
+fn written_by(version: u64, writers: &[Option<&str>]) -> Value {
+    let route = |(number, writer): (usize, &Option<&str>)| {
+        json!({
+            "metadata": {
+                "name": if number == 0 { "r".to_owned() } else { format!("r{number}") },
+                "namespace": "default", "uid": "u", "resourceVersion": version.to_string(),
+            },
+            "spec": {"route": {"rules": []}},
+            "status": {"installation": writer, "entryPoints": ["web"], "replicas": "2/2"},
+        })
+    };
+    json!({
+        "apiVersion": "ferrix.com/v1", "kind": "IngressRouteList",
+        "metadata": {"resourceVersion": "9"},
+        "items": writers.iter().enumerate().map(route).collect::<Vec<_>>(),
+    })
+}
+
+fn lease_list(holder: &str, annotations: Value) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "LeaseList",
+        "metadata": {"resourceVersion": "9"},
+        "items": [{
+            "metadata": {
+                "name": "ferrix", "namespace": "ferrix", "resourceVersion": "5",
+                "annotations": annotations,
+            },
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15},
+        }],
+    })
+}
+
+#[tokio::test]
+async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alone() {
+    let writers = [Some("ferrix/ferrix"), Some("other/ferrix"), None];
+    let script = Script::new([
+        scene(LIST_LEASES, 200, lease_list("me", json!({"kept": "yes"}))),
+        // It was renewed meanwhile.
+        scene(LEASE, 409, failure(409)),
+        scene(LIST_LEASES, 200, lease_list("me", json!({"kept": "yes"}))),
+        scene(LEASE, 200, Value::Null),
+        scene(LIST_LEASES, 200, lease_list("", json!({}))),
+        scene(ROUTES, 200, written_by(20, &writers)),
+        scene(STATUS, 409, failure(409)),
+        scene(ROUTES, 200, written_by(21, &writers)),
+        scene(STATUS, 200, written_by(22, &[None])["items"][0].clone()),
+    ]);
+    let withdrawn = withdraw::all(&script.client(), "ferrix/ferrix", None).await;
+    let withdrawn = withdrawn.unwrap();
+    let bodies = script.bodies().await;
+    assert_eq!(withdrawn.objects, 1);
+    assert_eq!(withdrawn.left, []);
+    assert!(withdrawn.silenced);
+    let mark = &bodies[3]["metadata"]["annotations"];
+    let until: k8s_openapi::jiff::Timestamp = mark[leases::SILENT].as_str().unwrap().parse().unwrap();
+    let seconds = until.as_second() - k8s_openapi::jiff::Timestamp::now().as_second();
+    assert!((110..=120).contains(&seconds), "{seconds} s");
+    assert_eq!(mark["kept"], "yes");
+    assert_eq!(bodies[3]["metadata"]["resourceVersion"], "5");
+    for (place, version) in [(6, "20"), (8, "21")] {
+        assert_eq!(bodies[place]["metadata"]["resourceVersion"], version);
+        assert_eq!(bodies[place]["status"], json!({}));
+    }
+}
+
+#[tokio::test]
+async fn statuses_of_an_installation_out_of_reach_are_taken_back_all_the_same() {
+    let script = Script::new([
+        scene(LIST_LEASES, 403, failure(403)),
+        scene(ROUTES_OF_A, 200, written_by(20, &[Some("other/ferrix")])),
+    ]);
+    let only = BTreeSet::from(["a".to_owned()]);
+    let withdrawn = withdraw::all(&script.client(), "ferrix/ferrix", Some(&only)).await;
+    let withdrawn = withdrawn.unwrap();
+    assert_eq!((withdrawn.objects, withdrawn.silenced), (0, false));
+    script.bodies().await;
+    for wrong in ["ferrix", "/ferrix", "ferrix/", ""] {
+        let refused = withdraw::all(&script.client(), wrong, None).await;
+        assert!(refused.unwrap_err().to_string().contains("NAMESPACE/NAME"));
+    }
+}
+
+/// Runs an election that sees these Leases, in one namespace.
+struct Elected {
+    leads: Receiver<bool>,
+    seen: watch::Sender<Arc<leases::Leases>>,
+    former: Receiver<BTreeSet<String>>,
+    settled: watch::Sender<bool>,
+    leaving: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Elected {
+    fn new(script: &Script, seen: leases::Leases) -> Self {
+        let (leading, leads) = watch::channel(false);
+        let (seen, seen_leases) = watch::channel(Arc::new(seen));
+        let (formerly, former) = watch::channel(BTreeSet::new());
+        let (settled, settling) = watch::channel(false);
+        let (leaving, left) = watch::channel(false);
+        let task = tokio::spawn(election::run(election::Inputs {
+            client: script.client(),
+            identity: identity(),
+            namespaces: ["b".to_owned()].into(),
+            seen: seen_leases,
+            leading,
+            former: formerly,
+            settled: settling,
+            left,
+        }));
+        Self {
+            leads,
+            seen,
+            former,
+            settled,
+            leaving,
+            task,
+        }
+    }
+
+    fn sees(&self, holder: &str, annotations: Value) {
+        self.seen.send_replace(Arc::new(observed(holder, annotations)));
+    }
+}
+
+fn observed(holder: &str, annotations: Value) -> leases::Leases {
+    let lease = lease_list(holder, annotations)["items"][0].clone();
+    let lease = serde_json::from_value(lease).unwrap();
+    let at = Instant::now();
+    Some([("ferrix".into(), leases::Observed { lease, at })].into())
+}
+
+#[tokio::test]
+async fn whoever_is_asked_to_be_silent_gives_the_lease_back_and_takes_it_again_later() {
+    let script = Script::new([
+        scene(LEASE, 200, Value::Null),
+        // Given back.
+        scene(LEASE, 200, Value::Null),
+        // Taken again.
+        scene(LEASE, 200, Value::Null),
+        // It leaves.
+        scene(LEASE, 200, Value::Null),
+    ]);
+    let mut election = Elected::new(&script, observed("", json!({})));
+    becomes(&mut election.leads, true).await;
+    let soon = k8s_openapi::jiff::Timestamp::now() + Duration::from_millis(2_500);
+    let mark = || json!({leases::SILENT: soon.to_string()});
+    election.sees("me", mark());
+    becomes(&mut election.leads, false).await;
+    election.sees("", mark());
+    becomes(&mut election.leads, true).await;
+    assert!(k8s_openapi::jiff::Timestamp::now() >= soon);
+    election.leaving.send_replace(true);
+    election.task.await.unwrap();
+    let bodies = script.bodies().await;
+    assert_eq!(bodies[1]["spec"]["holderIdentity"], "");
+    assert_eq!(bodies[1]["metadata"]["annotations"][leases::SILENT], mark()[leases::SILENT]);
+    assert_eq!(bodies[2]["spec"]["holderIdentity"], "me");
+    assert!(bodies[2]["metadata"]["annotations"][leases::SILENT].is_null());
+}
+
+#[tokio::test]
+async fn namespaces_that_are_no_longer_watched_are_known_until_nothing_is_left_in_them() {
+    let script = Script::new([
+        scene(LEASE, 200, Value::Null),
+        scene(LEASE, 200, Value::Null),
+        scene(LEASE, 200, Value::Null),
+    ]);
+    let written = json!({leases::NAMESPACES: r#"["a","b"]"#});
+    let mut election = Elected::new(&script, observed("", written));
+    becomes(&mut election.leads, true).await;
+    assert_eq!(*election.former.borrow(), ["a".to_owned()].into());
+    election.settled.send_replace(true);
+    // It is renewed after five seconds.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    election.leaving.send_replace(true);
+    election.task.await.unwrap();
+    let bodies = script.bodies().await;
+    let written = |place: usize| bodies[place]["metadata"]["annotations"][leases::NAMESPACES].clone();
+    assert_eq!(written(0), r#"["a","b"]"#);
+    assert_eq!(written(1), r#"["b"]"#);
+}
+
+#[tokio::test]
+async fn statuses_in_namespaces_that_are_no_longer_watched_are_taken_back() {
+    const STATUS_IN_A: &str = "PATCH /apis/ferrix.com/v1/namespaces/default/ingressroutes/r/status";
+    let mut cases = 0;
+    let ours = || written_by(20, &[Some("ferrix/ferrix"), Some("other/ferrix")]);
+    for scenes in [
+        vec![
+            scene(ROUTES_OF_A, 200, ours()),
+            scene(STATUS_IN_A, 200, written_by(21, &[None])["items"][0].clone()),
+        ],
+        // It has no right there any more.
+        vec![scene(ROUTES_OF_A, 403, failure(403))],
+        // It is tried again.
+        vec![
+            scene(ROUTES_OF_A, 500, failure(500)),
+            scene(ROUTES_OF_A, 200, written_by(20, &[])),
+        ],
+    ] {
+        let script = Script::new(scenes);
+        let (settled, mut settles) = watch::channel(false);
+        let leads = watch::Sender::new(true);
+        let former = watch::Sender::new(BTreeSet::from(["a".to_owned()]));
+        let task = tokio::spawn(withdraw::run(withdraw::Inputs {
+            client: script.client(),
+            identity: identity(),
+            namespaces: ["b".to_owned()].into(),
+            leading: leads.subscribe(),
+            former: former.subscribe(),
+            settled,
+        }));
+        becomes(&mut settles, true).await;
+        script.bodies().await;
+        leads.send_replace(false);
+        becomes(&mut settles, false).await;
+        task.abort();
+        cases += 1;
+    }
+    assert_eq!(cases, 3);
 }

@@ -1,0 +1,298 @@
+//! Takes back what an installation has written: all of it by a command, or that in namespaces which it
+//! no longer watches.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DynamicObject, ListParams, PostParams},
+};
+use tokio::sync::watch::{Receiver, Sender};
+use tracing::{info, warn};
+
+use super::{
+    Identity,
+    health::{Health, jittered},
+    leases::{EVERYWHERE, SILENT},
+    ledger::{Write, Written},
+    seen::{self, Seen},
+    status, watch_kind,
+};
+use crate::{
+    kinds,
+    objects::{self, Key, Kind},
+    status::Status,
+};
+
+/// So long nobody writes after a withdrawal has begun: enough for an uninstallation to end.
+pub(super) const SILENCE: Duration = Duration::from_secs(120);
+
+/// Who holds the Lease, and has not changed it for so long, is gone.
+const GONE: Duration = Duration::from_secs(15);
+
+/// Who holds the Lease gives it up within this time, or is of a release that does not.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Objects of one answer.
+const PAGE: u32 = 500;
+
+/// How often objects are listed again that have changed meanwhile.
+const PASSES: usize = 5;
+
+/// How soon a namespace is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What has been taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// Whose statuses.
+    pub installation: String,
+    /// How many objects have no status of it any more.
+    pub objects: usize,
+    /// Those that still have one.
+    pub left: Vec<Key>,
+    /// Whether it was told to write no more. `false`: its Lease may not be read or written.
+    pub silenced: bool,
+}
+
+/// Why statuses were not taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum WithdrawError {
+    /// What is asked for.
+    #[error("{0:?} is no installation: it is NAMESPACE/NAME, as status.installation has it")]
+    Installation(String),
+    /// Somebody goes on writing.
+    #[error(
+        "{0} holds the Lease and does not give it up: it would write again. Scale it to no replicas, \
+         and try again"
+    )]
+    StillWriting(String),
+    /// The API server.
+    #[error("the API server does not do what it has to: {0}")]
+    Api(#[from] kube::Error),
+}
+
+/// Tells an installation to be silent, and takes back all that it has written, in some namespaces or in
+/// all.
+pub(super) async fn all(
+    client: &Client,
+    installation: &str,
+    namespaces: Option<&BTreeSet<String>>,
+) -> Result<Withdrawn, WithdrawError> {
+    let (namespace, name) = (installation.split_once('/'))
+        .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty())
+        .ok_or_else(|| WithdrawError::Installation(installation.to_owned()))?;
+    let leases = Api::namespaced(client.clone(), namespace);
+    let silenced = match silence(&leases, name).await {
+        Err(WithdrawError::Api(kube::Error::Api(error))) if error.code == 403 => false,
+        silenced => silenced.map(|()| true)?,
+    };
+    let mut withdrawn = Withdrawn {
+        installation: installation.to_owned(),
+        silenced,
+        ..Withdrawn::default()
+    };
+    let everywhere = BTreeSet::from([EVERYWHERE.to_owned()]);
+    for namespace in namespaces.unwrap_or(&everywhere) {
+        let (objects, left) = take_back(client, installation, namespace, &BTreeSet::new()).await?;
+        withdrawn.objects += objects;
+        withdrawn.left.extend(left);
+    }
+    Ok(withdrawn)
+}
+
+/// Asks the replicas of an installation not to write, and waits until none does.
+async fn silence(leases: &Api<Lease>, name: &str) -> Result<(), WithdrawError> {
+    let only = ListParams::default().fields(&format!("metadata.name={name}"));
+    let until = Timestamp::now() + SILENCE;
+    let asked = loop {
+        let Some(mut lease) = leases.list(&only).await?.items.pop() else {
+            return Ok(());
+        };
+        (lease.annotations_mut()).insert(SILENT.to_owned(), until.to_string());
+        match leases.replace(name, &PostParams::default(), &lease).await {
+            Ok(lease) => break lease,
+            // The holder has renewed it meanwhile.
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let (started, mut changed) = (Instant::now(), Instant::now());
+    let mut known = asked;
+    loop {
+        let spec = known.spec.as_ref();
+        let holder = spec.and_then(|spec| spec.holder_identity.as_deref());
+        let Some(holder) = holder.filter(|holder| !holder.is_empty()) else {
+            return Ok(());
+        };
+        if changed.elapsed() > GONE {
+            return Ok(());
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(WithdrawError::StillWriting(holder.to_owned()));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let Some(lease) = leases.list(&only).await?.items.pop() else {
+            return Ok(());
+        };
+        if lease.resource_version() != known.resource_version() {
+            changed = Instant::now();
+        }
+        known = lease;
+    }
+}
+
+/// Takes back what an installation has written in a namespace, or in all but some. How many statuses,
+/// and what still has one.
+async fn take_back(
+    client: &Client,
+    installation: &str,
+    namespace: &str,
+    kept: &BTreeSet<String>,
+) -> Result<(usize, Vec<Key>), kube::Error> {
+    let (mut taken, mut left) = (0, Vec::new());
+    for kind in Kind::ALL.into_iter().filter(|kind| kinds::makes_rules(*kind)) {
+        // What changes between the list and the write is listed again.
+        for pass in 1..=PASSES {
+            let mut again = Vec::new();
+            for write in written_by(client, kind, installation, namespace, kept).await? {
+                match status::apply(client, &write).await {
+                    Ok(Written::Done(_)) => taken += 1,
+                    Ok(_) => again.push(write.key),
+                    Err(error) => {
+                        warn!(route = %write.key, %error, "a status cannot be taken back");
+                        again.push(write.key);
+                    }
+                }
+            }
+            if again.is_empty() {
+                break;
+            }
+            if pass == PASSES {
+                left.extend(again);
+            }
+        }
+    }
+    Ok((taken, left))
+}
+
+/// An empty status for each object that an installation has written to.
+async fn written_by(
+    client: &Client,
+    kind: Kind,
+    installation: &str,
+    namespace: &str,
+    kept: &BTreeSet<String>,
+) -> Result<Vec<Write>, kube::Error> {
+    let resource = watch_kind::resource(kind, objects::versions(kind)[0]);
+    let api: Api<DynamicObject> = match namespace {
+        EVERYWHERE => Api::all_with(client.clone(), &resource),
+        namespace => Api::namespaced_with(client.clone(), namespace, &resource),
+    };
+    let mut page = ListParams::default().limit(PAGE);
+    let mut writes = Vec::new();
+    loop {
+        let list = api.list(&page).await?;
+        let next = list.metadata.continue_.filter(|token| !token.is_empty());
+        for object in list.items {
+            let namespace = object.namespace().unwrap_or_default();
+            let seen = Seen::new(kind, &object);
+            let Some(seen) = seen.filter(|it| it.installation.as_deref() == Some(installation)) else {
+                continue;
+            };
+            if !kept.contains(&namespace) {
+                writes.push(Write {
+                    key: objects::key(kind, &namespace, &object.name_any()),
+                    uid: seen.uid,
+                    version: seen::version(&object),
+                    status: Status::default(),
+                    events: Vec::new(),
+                });
+            }
+        }
+        match next {
+            None => return Ok(writes),
+            Some(token) => page = page.continue_token(&token),
+        }
+    }
+}
+
+/// What a replica that leads takes back at its start.
+pub(super) struct Inputs {
+    pub(super) client: Client,
+    pub(super) identity: Arc<Identity>,
+    /// Those that are watched.
+    pub(super) namespaces: BTreeSet<String>,
+    pub(super) leading: Receiver<bool>,
+    /// Namespaces that are no longer watched, as of the time when this replica began to lead.
+    pub(super) former: Receiver<BTreeSet<String>>,
+    /// Whether nothing is left in them that can be taken back.
+    pub(super) settled: Sender<bool>,
+}
+
+/// Takes back what is left in namespaces that are no longer watched, whenever this replica begins to
+/// lead.
+pub(super) async fn run(mut inputs: Inputs) {
+    loop {
+        if inputs.leading.wait_for(|leads| *leads).await.is_err() {
+            return;
+        }
+        let former = inputs.former.borrow().clone();
+        let mut leading = inputs.leading.clone();
+        tokio::select! {
+            () = leave(&inputs, &former) => drop(inputs.settled.send_replace(true)),
+            _ = leading.wait_for(|leads| !*leads) => {}
+        }
+        if inputs.leading.wait_for(|leads| !*leads).await.is_err() {
+            return;
+        }
+        inputs.settled.send_replace(false);
+    }
+}
+
+async fn leave(inputs: &Inputs, former: &BTreeSet<String>) {
+    let installation = inputs.identity.installation();
+    for namespace in former {
+        let mut health = Health::default();
+        loop {
+            let taken = take_back(&inputs.client, &installation, namespace, &inputs.namespaces);
+            match taken.await {
+                Ok((0, left)) if left.is_empty() => break,
+                Ok((objects, left)) => {
+                    info!(
+                        namespace,
+                        objects,
+                        left = left.len(),
+                        "statuses are taken back, as the namespace is no longer watched"
+                    );
+                    break;
+                }
+                Err(kube::Error::Api(error)) if matches!(error.code, 403 | 404) => {
+                    let advice = format!(
+                        "ferrix withdraw --kubeconfig FILE --installation {installation} --namespace \
+                         {namespace}"
+                    );
+                    warn!(
+                        namespace,
+                        advice,
+                        "statuses in a namespace that is no longer watched may not be taken back, and \
+                         stay as they are: somebody has to who may"
+                    );
+                    break;
+                }
+                Err(error) => {
+                    let pause = health.failed(LONGEST_PAUSE).pause;
+                    if health.is_new() {
+                        warn!(namespace, %error, "statuses cannot be taken back; it is tried again");
+                    }
+                    tokio::time::sleep(jittered(pause)).await;
+                }
+            }
+        }
+    }
+}
