@@ -11,6 +11,7 @@
 //!  progress  how far a replica's watches have come, as replicas tell one another
 //!  census    which replicas there are, what each offers, and how many serve a route (pure)
 //!  seen      what the API server has of an object that makes rules
+//!  backoff   when statuses are written again that could not be (pure)
 //!  budget    how often one status is written (pure)
 //!  ledger    which status is due (pure)
 //!  status    writes it, and Events for what went wrong
@@ -39,6 +40,7 @@ use crate::{
     settings::Settings,
 };
 
+mod backoff;
 mod budget;
 mod census;
 mod election;
@@ -237,7 +239,7 @@ pub async fn run_kubernetes(
     let everywhere = || BTreeSet::from([leases::EVERYWHERE.to_owned()]);
     let watched = settings.namespaces.clone().unwrap_or_else(everywhere);
     let watches = Watches::default();
-    let (source, progress, routes) =
+    let (source, progress, sightings) =
         source::Source::new(client.clone(), options.secrets, settings, compiler, watches.clone());
     let figures = Arc::new(Figures::default());
     let mut tasks = JoinSet::new();
@@ -279,7 +281,7 @@ pub async fn run_kubernetes(
         client,
         identity,
         offer,
-        routes,
+        sightings,
         reports: reports.clone(),
         leases: seen_leases,
         leading: leads,

@@ -77,6 +77,8 @@ pub(super) async fn run(inputs: Inputs) {
     // As of the last write, which the watch may not have told yet.
     let mut held: Option<(Lease, Instant)> = None;
     let mut leaving = false;
+    // That the Lease cannot be written.
+    let mut said = false;
     loop {
         let leases = Arc::clone(&seen.borrow_and_update());
         let observed = (leases.as_ref().as_ref()).map(|it| it.get(&*identity.installation));
@@ -128,14 +130,26 @@ pub(super) async fn run(inputs: Inputs) {
         };
         match tokio::time::timeout(LOOK, write).await {
             Ok(None) => {}
-            Ok(Some(Ok(_))) if silent.is_some() => {}
-            Ok(Some(Ok(lease))) => held = Some((lease, Instant::now())),
+            Ok(Some(Ok(lease))) => {
+                if std::mem::take(&mut said) {
+                    info!("the Lease can be written again");
+                }
+                held = silent.is_none().then(|| (lease, Instant::now()));
+            }
             Ok(Some(Err(kube::Error::Api(status)))) if status.code == 409 => {
                 debug!("another replica was faster");
                 held = None;
             }
-            Ok(Some(Err(error))) => warn!(%error, "the Lease cannot be written"),
-            Err(_) => warn!("the API server does not answer in time"),
+            Ok(Some(Err(error))) => {
+                if !std::mem::replace(&mut said, true) {
+                    warn!(%error, "the Lease cannot be written; it is tried again, and this is said once");
+                }
+            }
+            Err(_) => {
+                if !std::mem::replace(&mut said, true) {
+                    warn!("the API server does not answer in time; this is said once");
+                }
+            }
         }
         if leaving {
             leading.send_replace(false);

@@ -1,6 +1,10 @@
 //! What a watch does about failures: how long it pauses, and what it says of them.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use kube::runtime::watcher::Event;
 
@@ -10,15 +14,29 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// An API server that comes back is found within this time.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How a watch has fared since the API server answered last.
+/// Without a failure for so long, all is well. Where some requests are answered and others are not,
+/// pauses grow, and nobody is told of each.
+const STABLE: Duration = Duration::from_secs(10);
+
+/// How a watch fares.
 #[derive(Debug, Default)]
 pub(super) struct Health {
+    /// Since the API server answered last.
     failures: u32,
+    /// Since all was well.
+    strain: u32,
+    failed: Option<Instant>,
     /// That the API server does not answer.
     said: bool,
     /// Whether it ever answered with all that there is.
     listed: bool,
+    outages: Outages,
+    kind: &'static str,
 }
+
+/// How many watches over each kind fail now: one of them speaks for all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outages(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +48,15 @@ pub(super) struct Failed {
 }
 
 impl Health {
+    /// That of one of several watches over a kind.
+    pub(super) fn of(kind: &'static str, outages: Outages) -> Self {
+        Self {
+            outages,
+            kind,
+            ..Self::default()
+        }
+    }
+
     /// Takes note of an event. That a list begins says nothing: it does so before it is asked for.
     pub(super) fn came<K>(&mut self, event: &Event<K>) {
         match event {
@@ -40,30 +67,72 @@ impl Health {
         self.failures = 0;
     }
 
-    /// Whether it is time to say that the API server answers again.
-    pub(super) fn has_news(&mut self) -> bool {
-        self.failures == 0 && std::mem::take(&mut self.said)
+    /// When it may be time to say that the API server answers again: nothing has failed since it did.
+    pub(super) fn has_news_at(&self) -> Option<Instant> {
+        let recovers = self.failures == 0 && self.strain > 0;
+        self.failed.filter(|_| recovers).map(|failed| failed + STABLE)
+    }
+
+    /// Whether it is time to say so.
+    pub(super) fn has_news(&mut self, now: Instant) -> bool {
+        if self.has_news_at().is_none_or(|at| now < at) {
+            return false;
+        }
+        self.strain = 0;
+        std::mem::take(&mut self.said) && self.outages.end(self.kind)
     }
 
     /// Takes note of a failure, after which the pause is at most the `longest`.
-    pub(super) fn failed(&mut self, longest: Duration) -> Failed {
-        let pause = FIRST_PAUSE * 2_u32.pow(self.failures.min(10));
+    pub(super) fn failed(&mut self, longest: Duration, now: Instant) -> Failed {
+        if self.failed.is_some_and(|failed| now >= failed + STABLE) && self.failures == 0 {
+            self.strain = 0;
+        }
+        let pause = FIRST_PAUSE * 2_u32.pow(self.strain.min(10));
         self.failures = self.failures.saturating_add(1);
+        self.strain = self.strain.saturating_add(1);
+        self.failed = Some(now);
         Failed {
             pause: pause.min(longest),
             failures: self.failures,
         }
     }
 
-    /// Whether it is time to say that the API server does not answer: once for all failures in a
-    /// row.
+    /// Whether it is time to say that the API server does not answer: once until it says that it does
+    /// again.
     pub(super) fn is_new(&mut self) -> bool {
-        !std::mem::replace(&mut self.said, true)
+        !std::mem::replace(&mut self.said, true) && self.outages.begin(self.kind)
     }
 
     /// Whether all that there is has been listed once.
     pub(super) fn listed(&self) -> bool {
         self.listed
+    }
+}
+
+/// A watch that is given up fails no more.
+impl Drop for Health {
+    fn drop(&mut self) {
+        if self.said {
+            self.outages.end(self.kind);
+        }
+    }
+}
+
+impl Outages {
+    /// Whether it is the first of its kind.
+    fn begin(&self, kind: &'static str) -> bool {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failing = failing.entry(kind).or_default();
+        *failing += 1;
+        *failing == 1
+    }
+
+    /// Whether it was the last of its kind.
+    fn end(&self, kind: &'static str) -> bool {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failing = failing.entry(kind).or_default();
+        *failing = failing.saturating_sub(1);
+        *failing == 0
     }
 }
 
@@ -84,20 +153,70 @@ mod tests {
     fn an_outage_is_said_once_and_pauses_grow() {
         let mut health = Health::default();
         let (mut pauses, mut said) = (Vec::new(), 0);
+        let mut now = Instant::now();
         for _ in 0..20 {
             // The watcher begins a list before each attempt.
             health.came::<()>(&Event::Init);
-            assert!(!health.has_news(), "nothing was answered");
-            pauses.push(health.failed(LONGEST_PAUSE).pause);
+            assert_eq!(health.has_news_at(), None, "nothing was answered");
+            let failed = health.failed(LONGEST_PAUSE, now);
+            now += failed.pause;
+            pauses.push(failed.pause);
             said += usize::from(health.is_new());
         }
         assert_eq!(said, 1);
         assert_eq!(pauses[..3], [200, 400, 800].map(Duration::from_millis));
         assert!(pauses.is_sorted() && pauses[5..].iter().all(|it| *it == LONGEST_PAUSE));
         health.came::<()>(&Event::InitDone);
-        assert!(health.has_news(), "it answers again");
-        assert!(!health.has_news(), "which is said once");
-        assert_eq!(health.failed(LONGEST_PAUSE).pause, FIRST_PAUSE);
+        assert!(!health.has_news(now), "it may fail again at once");
+        let at = health.has_news_at().unwrap();
+        assert!(at > now && at <= now + STABLE);
+        assert!(health.has_news(at), "it answers again");
+        assert!(!health.has_news(at), "which is said once");
+        assert_eq!(health.failed(LONGEST_PAUSE, at).pause, FIRST_PAUSE);
+    }
+
+    /// A list that is answered, a watch that is not, and so on.
+    #[test]
+    fn failures_and_answers_in_turn_are_said_once_and_pauses_grow() {
+        let mut health = Health::default();
+        let (mut said, mut attempts) = (0, 0);
+        let start = Instant::now();
+        let mut now = start;
+        while now < start + Duration::from_secs(60) {
+            health.came::<()>(&Event::InitDone);
+            said += usize::from(health.has_news(now));
+            let failed = health.failed(LONGEST_PAUSE, now);
+            assert_eq!(failed.failures, 1, "it was answered between");
+            said += usize::from(health.is_new());
+            now += failed.pause;
+            attempts += 1;
+        }
+        assert_eq!(said, 1);
+        assert!((10..20).contains(&attempts), "{attempts}");
+    }
+
+    #[test]
+    fn one_watch_speaks_for_all_of_its_kind() {
+        let outages = Outages::default();
+        let now = Instant::now();
+        let mut all: Vec<_> = (0..100).map(|_| Health::of("Secret", outages.clone())).collect();
+        let mut other = Health::of("Service", outages);
+        let mut said = Vec::new();
+        for health in &mut all {
+            health.failed(LONGEST_PAUSE, now);
+            said.push(health.is_new());
+        }
+        other.failed(LONGEST_PAUSE, now);
+        assert!(other.is_new());
+        assert_eq!(said.iter().filter(|said| **said).count(), 1);
+        // One is given up, the others recover.
+        drop(all.pop());
+        let mut said = 0;
+        for health in &mut all {
+            health.came::<()>(&Event::InitDone);
+            said += usize::from(health.has_news(now + STABLE));
+        }
+        assert_eq!(said, 1);
     }
 
     #[test]

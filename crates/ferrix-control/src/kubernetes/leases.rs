@@ -98,12 +98,24 @@ pub(super) async fn follow(client: Client, identity: Arc<Identity>, leases: Send
     pin_mut!(stream);
     let mut listed = BTreeMap::new();
     let mut health = Health::default();
-    while let Some(event) = stream.next().await {
+    loop {
+        let next = match health.has_news_at() {
+            None => stream.next().await,
+            Some(at) => match tokio::time::timeout_at(at.into(), stream.next()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    if health.has_news(Instant::now()) {
+                        info!("Leases can be watched again");
+                    }
+                    continue;
+                }
+            },
+        };
+        let Some(event) = next else {
+            return;
+        };
         if let Ok(event) = &event {
             health.came(event);
-        }
-        if health.has_news() {
-            info!("Leases can be watched again");
         }
         let named = |lease: Lease| (lease.name_any().into(), Observed::new(lease));
         match event {
@@ -123,7 +135,7 @@ pub(super) async fn follow(client: Client, identity: Arc<Identity>, leases: Send
                 }
             }),
             Err(error) => {
-                let failed = health.failed(LONGEST_PAUSE);
+                let failed = health.failed(LONGEST_PAUSE, Instant::now());
                 if health.is_new() {
                     warn!(%error, "Leases cannot be watched: no status is written until they can");
                 }

@@ -20,6 +20,7 @@ use k8s_openapi::{
 };
 
 use super::{
+    backoff::{Backoff, Blame, News, pause_of_one},
     budget::Budget,
     census::{Census, Count, Offer, Replica},
     seen::{Seen, digest, is_pending},
@@ -61,8 +62,8 @@ pub(super) enum Written {
     Done(u64),
     /// The route is gone, or has another version by now: nothing to do until it is seen again.
     Obsolete,
-    /// To be tried again.
-    Failed,
+    /// To be tried again, ever less often.
+    Failed(Blame),
 }
 
 /// Another installation, which serves routes of the same class, and the first of them.
@@ -90,6 +91,11 @@ pub(super) struct Ledger {
     leading: bool,
     /// When the next status may be written for its count alone; `None`: at any time.
     next_correction: Option<Instant>,
+    backoff: Backoff,
+    /// Namespaces that are about to go, with all that is in them.
+    terminating: BTreeSet<Arc<str>>,
+    /// Those of which the API server has said so itself, when something was to be made in them.
+    refusing: BTreeSet<Arc<str>>,
     /// Routes of this class that other installations have written the status of.
     others: HashMap<Key, Box<str>>,
     /// Other installations that were told of.
@@ -107,6 +113,8 @@ struct Route {
     /// What was told about it: a hash of its problems.
     told: Option<u64>,
     budget: Budget,
+    /// How often its status was refused in a row.
+    refusals: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +124,13 @@ struct Due {
     at: Instant,
     /// Whether `at` is its turn among those that are written for their count alone.
     turn: bool,
+}
+
+impl Due {
+    fn at(since: Instant, at: Instant) -> Self {
+        let turn = false;
+        Self { since, at, turn }
+    }
 }
 
 impl Ledger {
@@ -135,6 +150,7 @@ impl Ledger {
             self.forget(&key);
             self.unconfirmed.remove(&key);
             self.others.remove(&key);
+            self.backoff.release(&key);
             return;
         };
         let known = self.routes.get(&key);
@@ -145,6 +161,7 @@ impl Ledger {
             Some(route) if route.seen.uid == seen.uid => {
                 if route.seen.generation != seen.generation {
                     route.since = seen.version;
+                    route.refusals = 0;
                 }
                 route.seen = seen;
             }
@@ -155,7 +172,10 @@ impl Ledger {
                     since,
                     told: None,
                     budget: Budget::default(),
+                    refusals: 0,
                 };
+                // Nothing is made in a namespace that is about to go.
+                self.refusing.remove(&key.namespace);
                 self.routes.insert(key.clone(), route);
             }
         }
@@ -200,29 +220,61 @@ impl Ledger {
         }
     }
 
-    /// What came of a write.
-    pub(super) fn written(&mut self, write: &Write, outcome: Written, now: Instant) {
-        self.in_flight.remove(&write.key);
+    /// Whether a namespace is about to go.
+    pub(super) fn namespace(&mut self, name: &Arc<str>, terminating: bool) {
+        match terminating {
+            true => self.terminating.insert(Arc::clone(name)),
+            false => self.terminating.remove(name),
+        };
+    }
+
+    /// The API server makes nothing in a namespace any more, as it is about to go.
+    pub(super) fn refuses(&mut self, namespace: &Arc<str>) {
+        self.refusing.insert(Arc::clone(namespace));
+    }
+
+    /// What came of a write, and what there is to say about that.
+    pub(super) fn written(&mut self, write: &Write, outcome: Written, now: Instant) -> Option<News> {
+        let key = &write.key;
+        self.in_flight.remove(key);
+        let route = self.routes.get_mut(key);
+        let route = route.filter(|route| route.seen.uid == write.uid);
         match outcome {
-            // If it is there at all, the watch has more to tell.
-            Written::Obsolete | Written::Failed => {
-                let due = Due {
-                    since: now,
-                    at: now + PATIENCE,
-                    turn: false,
-                };
-                self.plan(write.key.clone(), due);
-            }
             Written::Done(version) => {
-                if let Some(route) = self.routes.get_mut(&write.key)
-                    && route.seen.uid == write.uid
-                {
+                if let Some(route) = route {
                     route.seen.remember(&write.status, version);
+                    route.refusals = 0;
                 }
                 // What has changed meanwhile.
-                self.look_at(write.key.clone(), now);
+                self.look_at(key.clone(), now);
+                self.backoff.succeeded(key)
+            }
+            // If it is there at all, the watch has more to tell.
+            Written::Obsolete => {
+                if let Some(route) = route {
+                    route.told = None;
+                }
+                self.plan(key.clone(), Due::at(now, now + PATIENCE));
+                self.backoff.succeeded(key)
+            }
+            Written::Failed(blame) => {
+                let mut pause = PATIENCE;
+                if let Some(route) = route {
+                    route.told = None;
+                    if blame == Blame::Object {
+                        pause = pause_of_one(route.refusals);
+                        route.refusals = route.refusals.saturating_add(1);
+                    }
+                }
+                self.plan(key.clone(), Due::at(now, now + pause));
+                self.backoff.failed(key, blame, now)
             }
         }
+    }
+
+    /// Whether the status of a route was refused for the first time, as it is now.
+    pub(super) fn is_first_refusal(&self, key: &Key) -> bool {
+        self.routes.get(key).is_some_and(|route| route.refusals == 1)
     }
 
     /// At most `limit` statuses to write now.
@@ -283,6 +335,13 @@ impl Ledger {
             return Step::Nothing;
         };
         self.others.remove(key);
+        let namespace = &key.namespace;
+        if route.seen.terminating
+            || self.terminating.contains(namespace)
+            || self.refusing.contains(namespace)
+        {
+            return Step::Nothing;
+        }
         // The report is about another version: it will come.
         if entry.observed_generation != route.seen.generation {
             return Step::Nothing;
@@ -292,7 +351,7 @@ impl Ledger {
         // Of another class by now.
         if entry.conditions.is_empty() {
             return match is_ours {
-                true => route.write(key, Status::default(), Vec::new(), now),
+                true => route.write(&mut self.backoff, key, Status::default(), Vec::new(), now),
                 false => Step::Nothing,
             };
         }
@@ -340,7 +399,8 @@ impl Ledger {
         }
         let (hash, events) = problems(entry);
         let news = route.told != Some(hash);
-        let step = route.write(key, status, if news { events } else { Vec::new() }, now);
+        let events = if news { events } else { Vec::new() };
+        let step = route.write(&mut self.backoff, key, status, events, now);
         if matches!(step, Step::Write(_)) {
             route.told = Some(hash);
         }
@@ -397,21 +457,26 @@ impl Route {
     /// A status to write now, or when it may be.
     fn write(
         &mut self,
+        backoff: &mut Backoff,
         key: &Key,
         status: Status,
         events: Vec<(Reason, String)>,
         now: Instant,
     ) -> Step {
-        match self.budget.spend(now) {
-            Err(until) => Step::Wait(until),
-            Ok(()) => Step::Write(Box::new(Write {
-                key: key.clone(),
-                uid: self.seen.uid.clone(),
-                version: self.seen.version,
-                status,
-                events,
-            })),
+        // A write that is admitted is made: the budget comes first.
+        let before = self.budget;
+        let admitted = (self.budget.spend(now)).and_then(|()| backoff.admit(key, now));
+        if let Err(until) = admitted {
+            self.budget = before;
+            return Step::Wait(until);
         }
+        Step::Write(Box::new(Write {
+            key: key.clone(),
+            uid: self.seen.uid.clone(),
+            version: self.seen.version,
+            status,
+            events,
+        }))
     }
 }
 

@@ -9,7 +9,7 @@ use kube::{
     api::{DeleteParams, ObjectMeta, Patch, PatchParams},
 };
 use tokio::sync::watch::Receiver;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     Identity,
@@ -21,6 +21,9 @@ use super::{
 
 /// Progress is told at once, and then no more often than this.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The pause after a first failure. It doubles three times.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often the Lease is renewed where nothing happens.
 const RENEWAL: Duration = Duration::from_secs(60);
@@ -44,6 +47,7 @@ pub(super) async fn run(
 ) {
     let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
     let name = name(&identity);
+    let (mut failures, mut said) = (0, false);
     // Nothing is served before.
     if progress.changed().await.is_err() {
         return;
@@ -53,10 +57,23 @@ pub(super) async fn run(
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = api.patch(&name, &parameters, &lease);
         let pause = match tokio::time::timeout(PATIENCE, patch).await {
-            Ok(Ok(_)) => PAUSE,
+            Ok(Ok(_)) => {
+                failures = 0;
+                if std::mem::take(&mut said) {
+                    info!("this replica's Lease can be written again");
+                }
+                PAUSE
+            }
             Ok(Err(error)) => {
-                warn!(%error, "this replica's Lease cannot be written: routes may be reported as not served by it");
-                Duration::from_secs(2)
+                if !std::mem::replace(&mut said, true) {
+                    warn!(
+                        %error,
+                        "this replica's Lease cannot be written: routes may be reported as not served by \
+                         it; this is said once"
+                    );
+                }
+                failures = (failures + 1).min(4);
+                jittered(FIRST_PAUSE * 2_u32.pow(failures - 1))
             }
             Err(_) => PAUSE,
         };

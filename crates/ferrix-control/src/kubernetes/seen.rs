@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) generation: Option<i64>,
     /// `metadata.resourceVersion`; 0 where it is no number.
     pub(super) version: u64,
+    /// Whether it is about to go.
+    pub(super) terminating: bool,
     /// What its status says: see [`digest`].
     pub(super) digest: u64,
     /// Who wrote its status; `None`: nobody, or a release that did not say.
@@ -42,6 +44,7 @@ impl Seen {
             uid: metadata.uid.as_deref().unwrap_or_default().into(),
             generation: metadata.generation,
             version: 0,
+            terminating: metadata.deletion_timestamp.is_some(),
             digest: 0,
             installation: None,
             count: None,

@@ -20,6 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Secrets,
+    health::Outages,
     namespaces,
     progress::Progress,
     pulse::{self, Watches},
@@ -47,8 +48,14 @@ const REFRESH_AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// How often watches are looked at that are silent.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// An object that makes rules, as the API server has it; `None`: it is gone.
-pub(super) type RouteSeen = (Key, Option<Seen>);
+/// What status writing has to know.
+#[derive(Debug)]
+pub(super) enum Sighting {
+    /// An object that makes rules, as the API server has it; `None`: it is gone.
+    Route(Key, Option<Seen>),
+    /// A namespace, and whether it is about to go, with all that is in it.
+    Namespace(Arc<str>, bool),
+}
 
 pub(super) struct Source {
     client: Client,
@@ -64,6 +71,8 @@ pub(super) struct Source {
     refused: HashMap<Scope, Refusal>,
     /// How fresh they are.
     freshness: Watches,
+    /// Which of them fail.
+    outages: Outages,
     /// Watches that the API server was not heard on for long.
     stale: HashSet<Scope>,
     started: Instant,
@@ -72,7 +81,7 @@ pub(super) struct Source {
     inbox: mpsc::Receiver<Message>,
     listed: Progress,
     progress: watch::Sender<Progress>,
-    routes: mpsc::UnboundedSender<Vec<RouteSeen>>,
+    routes: mpsc::UnboundedSender<Vec<Sighting>>,
 }
 
 impl Source {
@@ -85,7 +94,7 @@ impl Source {
     ) -> (
         Self,
         watch::Receiver<Progress>,
-        mpsc::UnboundedReceiver<Vec<RouteSeen>>,
+        mpsc::UnboundedReceiver<Vec<Sighting>>,
     ) {
         let (sink, inbox) = mpsc::channel(QUEUE);
         let (progress, progress_receiver) = watch::channel(Progress::default());
@@ -100,6 +109,7 @@ impl Source {
             pending: HashSet::new(),
             refused: HashMap::new(),
             freshness,
+            outages: Outages::default(),
             stale: HashSet::new(),
             started: Instant::now(),
             loaded: false,
@@ -167,7 +177,7 @@ impl Source {
         }
         let (kind, namespace) = (scope.kind.as_str(), scope.namespace.clone());
         let client = self.freshness.begin(kind, namespace).listen(&self.client);
-        let watch = watch_kind::run(client, scope.clone(), self.sink.clone());
+        let watch = watch_kind::run(client, scope.clone(), self.outages.clone(), self.sink.clone());
         let handle = self.tasks.spawn(watch);
         self.pending.insert(scope.clone());
         self.watches.insert(scope, handle);
@@ -243,10 +253,8 @@ impl Source {
                     let version = items.iter().map(|item| item.version).max().unwrap_or(0);
                     let keys = items.iter().map(|item| item.key.clone()).collect();
                     for gone in self.known(&scope, &keys) {
-                        if let Change::Remove(key) = &gone
-                            && kinds::makes_rules(scope.kind)
-                        {
-                            seen.push((key.clone(), None));
+                        if let Change::Remove(key) = &gone {
+                            seen.extend(lost(key));
                         }
                         changes.push(gone);
                     }
@@ -261,9 +269,7 @@ impl Source {
                     (scope, version)
                 }
                 Message::Deleted(scope, key, version) => {
-                    if kinds::makes_rules(scope.kind) {
-                        seen.push((key.clone(), None));
-                    }
+                    seen.extend(lost(&key));
                     changes.push(Change::Remove(key));
                     (scope, version)
                 }
@@ -386,11 +392,21 @@ impl Source {
     }
 }
 
-fn take_item(item: Item, changes: &mut Vec<Change>, routes: &mut Vec<RouteSeen>) {
-    if let Some(seen) = item.seen {
-        routes.push((item.key, Some(seen)));
+fn take_item(item: Item, changes: &mut Vec<Change>, seen: &mut Vec<Sighting>) {
+    match (item.key.kind, item.seen) {
+        (Kind::Namespace, _) => seen.push(Sighting::Namespace(item.key.name, item.terminating)),
+        (_, Some(route)) => seen.push(Sighting::Route(item.key, Some(route))),
+        (_, None) => {}
     }
     changes.push(item.change);
+}
+
+/// That an object is gone, where status writing has to know.
+fn lost(key: &Key) -> Option<Sighting> {
+    match key.kind {
+        Kind::Namespace => Some(Sighting::Namespace(Arc::clone(&key.name), false)),
+        kind => kinds::makes_rules(kind).then(|| Sighting::Route(key.clone(), None)),
+    }
 }
 
 impl Scope {

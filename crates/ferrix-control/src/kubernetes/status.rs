@@ -15,17 +15,18 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use super::{
     Identity,
+    backoff::{Blame, News},
     census::Offer,
     leases::{self, Leases},
     figures::Figures,
     ledger::{Ledger, Other, Write, Written},
     replica::FIELD_MANAGER,
     seen,
-    source::RouteSeen,
+    source::Sighting,
     watch_kind,
 };
 use crate::{
@@ -40,6 +41,9 @@ const CONCURRENCY: usize = 16;
 /// How long a write may take.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// How long no Events are written after one could not be.
+const EVENTS_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// The longest note of an Event that the API server takes.
 const MAX_NOTE: usize = 1024;
 
@@ -48,23 +52,48 @@ pub(super) struct Inputs {
     pub(super) identity: Arc<Identity>,
     /// Of this replica.
     pub(super) offer: Offer,
-    pub(super) routes: UnboundedReceiver<Vec<RouteSeen>>,
+    pub(super) sightings: UnboundedReceiver<Vec<Sighting>>,
     pub(super) reports: Receiver<Arc<Report>>,
     pub(super) leases: Receiver<Arc<Leases>>,
     pub(super) leading: Receiver<bool>,
     pub(super) figures: Arc<Figures>,
 }
 
+/// What came of a write.
+pub(super) struct Sent {
+    write: Write,
+    pub(super) outcome: Written,
+    /// Why it was not done.
+    error: Option<kube::Error>,
+    /// What came of its Events, if it had any.
+    events: Option<Result<(), kube::Error>>,
+}
+
+impl Sent {
+    /// Whether the namespace is: nothing is made in it any more.
+    pub(super) fn is_about_to_go(&self) -> bool {
+        let Some(Err(kube::Error::Api(status))) = &self.events else {
+            return false;
+        };
+        let mut causes = status.details.iter().flat_map(|details| &details.causes);
+        causes.any(|cause| cause.reason == "NamespaceTerminating")
+    }
+}
+
 /// Writes until the source ends.
 pub(super) async fn run(mut inputs: Inputs) {
     let mut ledger = Ledger::new(&inputs.identity.installation(), inputs.offer);
-    let mut writes: JoinSet<(Write, Written)> = JoinSet::new();
+    let mut events = Events::default();
+    let mut writes: JoinSet<Sent> = JoinSet::new();
     // Events about other installations, which nobody waits for.
     let mut told = JoinSet::new();
     loop {
         let now = Instant::now();
         if *inputs.leading.borrow() {
-            for write in ledger.writes(CONCURRENCY - writes.len(), now) {
+            for mut write in ledger.writes(CONCURRENCY - writes.len(), now) {
+                if events.are_paused(now) {
+                    write.events.clear();
+                }
                 writes.spawn(send(
                     inputs.client.clone(),
                     Arc::clone(&inputs.identity),
@@ -87,10 +116,15 @@ pub(super) async fn run(mut inputs: Inputs) {
             }
         };
         tokio::select! {
-            routes = inputs.routes.recv() => match routes {
+            sightings = inputs.sightings.recv() => match sightings {
                 None => return,
-                Some(routes) => for (key, seen) in routes {
-                    ledger.see(key, seen, Instant::now());
+                Some(sightings) => for sighting in sightings {
+                    match sighting {
+                        Sighting::Route(key, seen) => ledger.see(key, seen, Instant::now()),
+                        Sighting::Namespace(name, terminating) => {
+                            ledger.namespace(&name, terminating);
+                        }
+                    }
                 },
             },
             Ok(()) = inputs.reports.changed() => {
@@ -109,14 +143,8 @@ pub(super) async fn run(mut inputs: Inputs) {
                 inputs.figures.set_leads(leading);
                 ledger.lead(leading, Instant::now());
             }
-            Some(written) = writes.join_next() => match written {
-                Ok((write, outcome)) => {
-                    match outcome {
-                        Written::Done(_) => inputs.figures.add_written(),
-                        Written::Obsolete | Written::Failed => inputs.figures.add_failed(),
-                    }
-                    ledger.written(&write, outcome, Instant::now());
-                }
+            Some(sent) = writes.join_next() => match sent {
+                Ok(sent) => take_in(sent, &mut ledger, &mut events, &inputs.figures),
                 Err(error) => warn!(%error, "a write of a status was given up"),
             },
             () = waiting => {}
@@ -124,21 +152,108 @@ pub(super) async fn run(mut inputs: Inputs) {
     }
 }
 
-pub(super) async fn send(
-    client: Client,
-    identity: Arc<Identity>,
-    write: Write,
-) -> (Write, Written) {
-    let outcome = apply(&client, &write).await.unwrap_or_else(|error| {
-        warn!(route = %write.key, %error, "a status cannot be written; it is tried again");
-        Written::Failed
-    });
-    if matches!(outcome, Written::Done(_)) {
-        for (reason, message) in &write.events {
-            tell(&client, &identity, (&write.key, &write.uid), *reason, message).await;
+/// Takes note of what came of a write, and says what is new about it.
+fn take_in(sent: Sent, ledger: &mut Ledger, events: &mut Events, figures: &Figures) {
+    let about_to_go = sent.is_about_to_go();
+    let Sent {
+        write,
+        outcome,
+        error,
+        events: told,
+    } = sent;
+    match outcome {
+        Written::Done(_) => figures.add_written(),
+        Written::Obsolete => {}
+        Written::Failed(_) => figures.add_failed(),
+    }
+    let (key, now) = (&write.key, Instant::now());
+    let news = ledger.written(&write, outcome, now);
+    match (news, outcome, error) {
+        (Some(News::Works), ..) => info!("statuses can be written again"),
+        (Some(News::Fails), _, Some(error)) => warn!(
+            route = %key,
+            %error,
+            "statuses cannot be written; it is tried again, ever less often, and this is said once"
+        ),
+        (_, Written::Failed(Blame::Object), Some(error)) if ledger.is_first_refusal(key) => {
+            warn!(route = %key, %error, "its status is refused; it is tried again, ever less often");
+        }
+        (_, _, Some(error)) => debug!(route = %key, %error, "a status cannot be written"),
+        _ => {}
+    }
+    match told {
+        Some(_) if about_to_go => ledger.refuses(&key.namespace),
+        Some(told) => events.take_in(told, now),
+        None => {}
+    }
+}
+
+/// Whether Events can be written.
+#[derive(Debug, Default)]
+struct Events {
+    failed: Option<Instant>,
+}
+
+impl Events {
+    /// Nobody depends on an Event: where they fail, there are none for a while.
+    fn are_paused(&self, now: Instant) -> bool {
+        self.failed.is_some_and(|failed| now < failed + EVENTS_PAUSE)
+    }
+
+    fn take_in(&mut self, told: Result<(), kube::Error>, now: Instant) {
+        match told {
+            Ok(()) if self.failed.take().is_some() => info!("Events can be written again"),
+            Ok(()) => {}
+            Err(error) => {
+                if self.failed.replace(now).is_none() {
+                    warn!(%error, "Events cannot be written; this is said once");
+                }
+            }
         }
     }
-    (write, outcome)
+}
+
+/// Writes a status, and then its Events.
+pub(super) async fn send(client: Client, identity: Arc<Identity>, write: Write) -> Sent {
+    let mut sent = match apply(&client, &write).await {
+        Ok(outcome) => Sent {
+            write,
+            outcome,
+            error: None,
+            events: None,
+        },
+        Err(error) => Sent {
+            write,
+            outcome: Written::Failed(blame(&error)),
+            error: Some(error),
+            events: None,
+        },
+    };
+    let Written::Done(_) = sent.outcome else {
+        return sent;
+    };
+    let object = (&sent.write.key, &*sent.write.uid);
+    for (reason, message) in &sent.write.events {
+        let told = tell(&client, &identity, object, *reason, message).await;
+        let failed = told.is_err();
+        sent.events = Some(told);
+        if failed {
+            break;
+        }
+    }
+    sent
+}
+
+/// Whose fault it is that a status was not written.
+fn blame(error: &kube::Error) -> Blame {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            401 | 403 => Blame::Namespace,
+            400..=428 | 430..=499 => Blame::Object,
+            _ => Blame::Kind,
+        },
+        _ => Blame::Kind,
+    }
 }
 
 /// Writes a status; an error is one that may pass.
@@ -183,7 +298,7 @@ async fn tell(
     (key, uid): (&Key, &str),
     reason: Reason,
     message: &str,
-) {
+) -> Result<(), kube::Error> {
     let now = leases::now();
     let event = Event {
         metadata: ObjectMeta {
@@ -209,9 +324,9 @@ async fn tell(
     };
     let events: Api<Event> = Api::namespaced(client.clone(), &key.namespace);
     let parameters = PostParams::default();
-    let created = timeout(PATIENCE, events.create(&parameters, &event));
-    if let Ok(Err(error)) = created.await {
-        warn!(route = %key, %error, "an Event cannot be written");
+    match timeout(PATIENCE, events.create(&parameters, &event)).await {
+        Ok(created) => created.map(drop),
+        Err(_) => Err(kube::Error::Service("no answer in time".into())),
     }
 }
 
@@ -230,7 +345,8 @@ async fn tell_of(client: &Client, identity: &Identity, other: &Other) {
         identity.installation(),
     );
     warn!(route = %key, "{message}");
-    tell(client, identity, (key, uid), Reason::OtherInstallation, &message).await;
+    // The log has it, whether there is an Event or not.
+    let _ = tell(client, identity, (key, uid), Reason::OtherInstallation, &message).await;
 }
 
 /// The version that statuses are written in: the newest.

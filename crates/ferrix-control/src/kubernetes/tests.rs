@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tower::service_fn;
 
 use super::{
+    backoff::Blame,
     watch_kind::{Message, Refusal, Scope},
     *,
 };
@@ -268,7 +269,7 @@ async fn a_status_is_applied_by_our_own_field_manager() {
     let long = "é".repeat(2_000);
     let events = vec![(Reason::InvalidRule, long)];
     let sent = status::send(script.client(), identity(), write(events)).await;
-    assert_eq!(sent.1, ledger::Written::Done(8));
+    assert_eq!(sent.outcome, ledger::Written::Done(8));
     let bodies = script.bodies().await;
     assert_eq!(bodies[0]["metadata"]["uid"], "u");
     assert_eq!(bodies[0]["metadata"]["resourceVersion"], "7");
@@ -284,6 +285,27 @@ async fn a_status_is_applied_by_our_own_field_manager() {
     );
 }
 
+/// A namespace that is about to go takes no Events, and that is not said of each route in it.
+#[tokio::test]
+async fn who_is_told_that_a_namespace_is_about_to_go_does_not_ask_again() {
+    let mut refused = failure(403);
+    refused["details"] = json!({"causes": [{"reason": "NamespaceTerminating"}]});
+    let object = written_by(8, &[None])["items"][0].clone();
+    let cases = [(refused, true), (failure(403), false), (failure(503), false)];
+    for (answer, about_to_go) in cases {
+        let code = answer["code"].as_u64().unwrap() as u16;
+        let script = Script::new([scene(STATUS, 200, object.clone()), scene(EVENTS, code, answer)]);
+        let events = vec![
+            (Reason::InvalidRule, "one".to_owned()),
+            (Reason::ServiceNotFound, "two".to_owned()),
+        ];
+        let sent = status::send(script.client(), identity(), write(events)).await;
+        assert_eq!(sent.outcome, ledger::Written::Done(8));
+        script.bodies().await;
+        assert_eq!(sent.is_about_to_go(), about_to_go);
+    }
+}
+
 #[tokio::test]
 async fn what_becomes_of_a_status_that_is_not_taken() {
     use ledger::Written::{Failed, Obsolete};
@@ -291,17 +313,20 @@ async fn what_becomes_of_a_status_that_is_not_taken() {
     let cases = [
         (404, Obsolete),
         (409, Obsolete),
-        (429, Failed),
-        (403, Failed),
-        (500, Failed),
-        (503, Failed),
+        (429, Failed(Blame::Kind)),
+        (401, Failed(Blame::Namespace)),
+        (403, Failed(Blame::Namespace)),
+        (400, Failed(Blame::Object)),
+        (422, Failed(Blame::Object)),
+        (500, Failed(Blame::Kind)),
+        (503, Failed(Blame::Kind)),
     ];
     for (code, expected) in cases {
         // And no Event, which would tell of a status that nobody can read.
         let script = Script::new([scene(STATUS, code, failure(code))]);
         let events = vec![(Reason::InvalidRule, "wrong".to_owned())];
         let sent = status::send(script.client(), identity(), write(events)).await;
-        assert_eq!(sent.1, expected, "{code}");
+        assert_eq!(sent.outcome, expected, "{code}");
         script.bodies().await;
     }
 }
@@ -363,6 +388,7 @@ async fn a_refusal_after_a_list_tells_nothing_of_objects() {
 /// A source whose client is never answered, with all that it needs to serve one route.
 struct Served {
     source: source::Source,
+    watches: Watches,
     reader: ferrix_table::Reader,
     reports: Receiver<Arc<Report>>,
 }
@@ -385,10 +411,12 @@ impl Served {
         let reports = compiler.reports();
         let secrets = Secrets::Namespaces;
         let watches = Watches::default();
-        let (mut source, ..) = source::Source::new(client, secrets, settings, compiler, watches);
+        let (mut source, ..) =
+            source::Source::new(client, secrets, settings, compiler, watches.clone());
         source.watch_all();
         let mut served = Self {
             source,
+            watches,
             reader,
             reports,
         };
@@ -498,6 +526,42 @@ async fn what_an_api_server_refuses_to_show_serves_on_and_the_status_says_so() {
         }
     }
     assert_eq!(cases, 8);
+}
+
+#[tokio::test]
+async fn what_a_silent_watch_has_shown_serves_on_and_the_status_says_so() {
+    let mut cases = 0;
+    let kinds = [
+        Kind::EndpointSlice,
+        Kind::IngressRoute,
+        Kind::ReferenceGrant,
+        Kind::Service,
+    ];
+    for kind in kinds {
+        let mut served = Served::new();
+        let (forwards, before) = served.state();
+        assert!(forwards && !before.contains("no longer"), "{before}");
+        let mut silent_for = |seconds| {
+            let age = Duration::from_secs(seconds);
+            served.watches.set_age(kind.as_str(), age);
+            served.source.look_at_freshness();
+            served.state()
+        };
+        assert_eq!(silent_for(59), (true, before.clone()));
+        let (forwards, told) = silent_for(61);
+        assert!(forwards, "{kind}: {told}");
+        let expected = format!("{kind}s of namespace ");
+        assert!(
+            told.contains(&expected) && told.contains("no longer be seen"),
+            "{told}"
+        );
+        assert!(told.contains("Programmed=true"), "{told}");
+        // Nothing is said anew while it goes on.
+        assert_eq!(silent_for(3_600), (true, told));
+        assert_eq!(silent_for(1), (true, before));
+        cases += 1;
+    }
+    assert_eq!(cases, 4);
 }
 
 const ROUTES: &str = "GET /apis/ferrix.com/v1/ingressroutes";

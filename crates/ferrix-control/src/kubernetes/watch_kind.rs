@@ -4,7 +4,10 @@
 //! never less often than every [`LONGEST_PAUSE`]; what has been seen stays until the API server
 //! says that it is gone, which a refusal does not.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, pin_mut};
 use kube::{
@@ -18,7 +21,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    health::{Health, LONGEST_PAUSE, jittered},
+    health::{Health, LONGEST_PAUSE, Outages, jittered},
     pulse,
     seen::{self, Seen},
 };
@@ -64,6 +67,8 @@ pub(super) struct Item {
     pub(super) change: Change,
     /// For an object that makes rules: what status writing needs to know.
     pub(super) seen: Option<Seen>,
+    /// Whether it is about to go.
+    pub(super) terminating: bool,
 }
 
 /// Why the API server refuses.
@@ -76,8 +81,13 @@ pub(super) enum Refusal {
 }
 
 /// Watches until nobody listens.
-pub(super) async fn run(client: Client, scope: Scope, sink: mpsc::Sender<Message>) {
-    let mut health = Health::default();
+pub(super) async fn run(
+    client: Client,
+    scope: Scope,
+    outages: Outages,
+    sink: mpsc::Sender<Message>,
+) {
+    let mut health = Health::of(scope.kind.as_str(), outages);
     let versions = objects::versions(scope.kind);
     // Older clusters have older versions of some kinds only.
     for version in versions.iter().cycle() {
@@ -86,7 +96,7 @@ pub(super) async fn run(client: Client, scope: Scope, sink: mpsc::Sender<Message
         let Some(refusal) = watch(api, config, &scope, version, &mut health, &sink).await else {
             return;
         };
-        let failed = health.failed(LONGEST_PAUSE_WHEN_REFUSED);
+        let failed = health.failed(LONGEST_PAUSE_WHEN_REFUSED, Instant::now());
         if is_believed(&health, failed.failures, versions.len()) {
             let message = Message::Refused(scope.clone(), refusal);
             if sink.send(message).await.is_err() {
@@ -120,12 +130,21 @@ pub(super) async fn watch(
     pin_mut!(stream);
     let mut listed = Vec::new();
     loop {
-        match stream.next().await? {
+        let next = match health.has_news_at() {
+            None => stream.next().await,
+            Some(at) => match tokio::time::timeout_at(at.into(), stream.next()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    if health.has_news(Instant::now()) {
+                        info!(%scope, "the API server answers again");
+                    }
+                    continue;
+                }
+            },
+        };
+        match next? {
             Ok(event) => {
                 health.came(&event);
-                if health.has_news() {
-                    info!(%scope, "the API server answers again");
-                }
                 if let Some(message) = message(scope, version, event, &mut listed)
                     && sink.send(message).await.is_err()
                 {
@@ -136,7 +155,7 @@ pub(super) async fn watch(
                 if let Some(refusal) = refusal(&error) {
                     return Some(refusal);
                 }
-                let failed = health.failed(LONGEST_PAUSE);
+                let failed = health.failed(LONGEST_PAUSE, Instant::now());
                 if health.is_new() {
                     warn!(%scope, %error, "watching fails; what was seen stays");
                 }
@@ -201,6 +220,7 @@ pub(super) fn item(scope: &Scope, version: &str, object: DynamicObject) -> Optio
     let key = objects::key(kind, namespace, metadata.name.as_deref()?);
     let seen = Seen::new(kind, &object);
     let version_seen = seen::version(&object);
+    let terminating = metadata.deletion_timestamp.is_some();
     let mut value = serde_json::to_value(object).ok()?;
     // Objects of a list come without.
     value["apiVersion"] = Value::String(objects::api_version(kind, version));
@@ -223,6 +243,7 @@ pub(super) fn item(scope: &Scope, version: &str, object: DynamicObject) -> Optio
         version: version_seen,
         change,
         seen,
+        terminating,
     })
 }
 

@@ -286,7 +286,7 @@ async fn leave(inputs: &Inputs, former: &BTreeSet<String>) {
                     break;
                 }
                 Err(error) => {
-                    let pause = health.failed(LONGEST_PAUSE).pause;
+                    let pause = health.failed(LONGEST_PAUSE, Instant::now()).pause;
                     if health.is_new() {
                         warn!(namespace, %error, "statuses cannot be taken back; it is tried again");
                     }

@@ -524,9 +524,10 @@ fn a_failed_write_is_tried_again_later() {
             desk.ledger.writes(1, desk.now).is_empty(),
             "it is under way"
         );
-        desk.ledger.written(&writes[0], Written::Failed, desk.now);
+        let failed = Written::Failed(Blame::Kind);
+        desk.ledger.written(&writes[0], failed, desk.now);
         assert!(desk.ledger.writes(1, desk.now).is_empty());
-        desk.pass(PATIENCE);
+        desk.pass(SECOND * 4);
     }
     let writes = desk.ledger.writes(1, desk.now);
     desk.ledger.written(&writes[0], Written::Obsolete, desk.now);
@@ -535,6 +536,117 @@ fn a_failed_write_is_tried_again_later() {
     desk.ledger.see(key, None, desk.now);
     desk.pass(PATIENCE);
     assert!(desk.ledger.writes(1, desk.now).is_empty());
+}
+
+/// What becomes of some attempts, second by second: how many there were, and what was said of them.
+fn attempts(
+    desk: &mut Desk,
+    seconds: u32,
+    outcome: impl Fn(&Write) -> Option<Blame>,
+) -> (Vec<usize>, Vec<News>) {
+    let (mut counts, mut said) = (Vec::new(), Vec::new());
+    for _ in 0..seconds {
+        desk.pass(SECOND);
+        let writes = desk.ledger.writes(16, desk.now);
+        counts.push(writes.len());
+        for write in writes {
+            let written = match outcome(&write) {
+                Some(blame) => Written::Failed(blame),
+                None => {
+                    desk.version += 1;
+                    let object = desk.objects.get_mut(&*write.key.name).unwrap();
+                    take(object, &write, desk.version);
+                    Written::Done(desk.version)
+                }
+            };
+            said.extend(desk.ledger.written(&write, written, desk.now));
+        }
+    }
+    (counts, said)
+}
+
+fn with_routes(count: usize) -> Desk {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 100_000)]);
+    for number in 0..count {
+        let name = format!("r{number}");
+        desk.route(&name, 1);
+        desk.translated(&name, 1, None);
+    }
+    desk
+}
+
+#[test]
+fn what_all_statuses_are_refused_for_costs_one_attempt_now_and_then_and_is_said_once() {
+    for blame in [Blame::Kind, Blame::Namespace] {
+        let mut desk = with_routes(500);
+        let (counts, said) = attempts(&mut desk, 600, |_| Some(blame));
+        assert_eq!(said, [News::Fails]);
+        // Those that were under way together, and one at a time from then on.
+        assert_eq!(counts[0], 16);
+        assert!(counts[1..].iter().all(|count| *count <= 1), "{counts:?}");
+        let later: usize = counts[120..].iter().sum();
+        assert!((8..=13).contains(&later), "{later} in eight minutes");
+        // It is found out soon that it is over, and all is written.
+        let (counts, said) = attempts(&mut desk, 150, |_| None);
+        assert_eq!(said, [News::Works]);
+        assert_eq!(counts.iter().sum::<usize>(), 500);
+    }
+}
+
+#[test]
+fn an_object_whose_status_is_refused_keeps_no_other_waiting() {
+    let mut desk = with_routes(50);
+    let bad = |write: &Write| (&*write.key.name == "r7").then_some(Blame::Object);
+    let (counts, said) = attempts(&mut desk, 10, bad);
+    assert_eq!(said, []);
+    assert!(desk.ledger.is_first_refusal(&objects::key(ROUTE, "default", "r8")) == false);
+    let written = (desk.objects.iter()).filter(|(_, it)| it.data["status"]["installation"] == OURS);
+    assert_eq!(written.count(), 49);
+    assert!((51..=54).contains(&counts.iter().sum::<usize>()), "{counts:?}");
+    let (counts, _) = attempts(&mut desk, 3_600, bad);
+    let attempts: usize = counts.iter().sum();
+    assert!((8..=20).contains(&attempts), "{attempts} in an hour");
+}
+
+/// An object for which the API server itself fails, and no other.
+#[test]
+fn an_object_that_breaks_the_api_server_keeps_no_other_waiting_for_long() {
+    let mut desk = with_routes(50);
+    attempts(&mut desk, 180, |write| (&*write.key.name == "r0").then_some(Blame::Kind));
+    let written = (desk.objects.iter()).filter(|(_, it)| it.data["status"]["installation"] == OURS);
+    assert_eq!(written.count(), 49);
+}
+
+#[test]
+fn what_is_about_to_go_is_not_written_to() {
+    let mut desk = with_routes(3);
+    let key = |name: &str| objects::key(ROUTE, "default", name);
+    let object = desk.objects.get_mut("r0").unwrap();
+    object.metadata.deletion_timestamp = Some(Time(Timestamp::now()));
+    desk.see("r0");
+    let written = desk.write();
+    assert!(written.iter().all(|write| write.key != key("r0")) && written.len() == 2);
+    // Services go before the routes do.
+    let namespace: Arc<str> = "default".into();
+    for told_by_watch in [true, false] {
+        match told_by_watch {
+            true => desk.ledger.namespace(&namespace, true),
+            false => desk.ledger.refuses(&namespace),
+        }
+        for name in ["r1", "r2"] {
+            desk.translated(name, 1, Some("its Service is gone"));
+        }
+        assert_eq!(desk.ticks(60, SECOND), [0; 60]);
+        desk.ledger.namespace(&namespace, false);
+        desk.translated("r1", 1, None);
+        desk.translated("r2", 1, None);
+        desk.write();
+    }
+    // The next namespace of this name.
+    desk.route("new", 1);
+    desk.translated("new", 1, None);
+    assert!(desk.write().iter().any(|write| write.key == key("new")));
 }
 
 #[test]
@@ -573,7 +685,7 @@ fn objects_of_one_name_and_different_kinds_never_meet() {
     let route = (ROUTE, "uid of r");
     assert_eq!(told, [route, (key.kind, "uid of the other")]);
     for write in &writes {
-        desk.ledger.written(write, Written::Failed, desk.now);
+        desk.ledger.written(write, Written::Failed(Blame::Object), desk.now);
     }
     // One goes, the other stays.
     desk.ledger.see(key, None, desk.now);
@@ -801,7 +913,7 @@ fn progress_by_namespace() {
         desk.pass(PATIENCE);
         let status = &desk.ledger.writes(1, desk.now)[0];
         assert_eq!(status.status.replicas.as_deref(), Some(expected));
-        desk.ledger.written(status, Written::Failed, desk.now);
+        desk.ledger.written(status, Written::Failed(Blame::Object), desk.now);
         desk.pass(PATIENCE);
     }
 }
