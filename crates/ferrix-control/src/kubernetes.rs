@@ -239,8 +239,13 @@ pub async fn run_kubernetes(
     let everywhere = || BTreeSet::from([leases::EVERYWHERE.to_owned()]);
     let watched = settings.namespaces.clone().unwrap_or_else(everywhere);
     let watches = Watches::default();
-    let (source, progress, sightings) =
-        source::Source::new(client.clone(), options.secrets, settings, compiler, watches.clone());
+    let (source, progress, sightings) = source::Source::new(
+        client.clone(),
+        options.secrets,
+        settings,
+        compiler,
+        watches.clone(),
+    );
     let figures = Arc::new(Figures::default());
     let mut tasks = JoinSet::new();
     tasks.spawn(source.run());

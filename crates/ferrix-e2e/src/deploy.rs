@@ -503,7 +503,11 @@ impl<'a> Lint<'a> {
         let labels = at(job, "spec/template/metadata/labels");
         let name = labels.get("app.kubernetes.io/name");
         let served = at(deployment, "spec/selector/matchLabels").get("app.kubernetes.io/name");
-        self.check(name != served, title(job), "gets traffic like the pods that serve");
+        self.check(
+            name != served,
+            title(job),
+            "gets traffic like the pods that serve",
+        );
     }
 
     /// Whatever selects pods selects these.

@@ -365,7 +365,9 @@ fn withdraw(args: Withdraw) -> Result<ExitCode, Error> {
         ..kubernetes::Options::default()
     };
     let withdrawal = kubernetes::withdraw(options, &control, args.installation);
-    let withdrawn = single_threaded()?.block_on(withdrawal).map_err(StartError::from)?;
+    let withdrawn = single_threaded()?
+        .block_on(withdrawal)
+        .map_err(StartError::from)?;
     let Withdrawn {
         installation,
         objects,

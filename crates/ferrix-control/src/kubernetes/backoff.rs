@@ -128,5 +128,8 @@ fn pause_after(failures: u32, longest: Duration) -> Duration {
 }
 
 fn scopes(key: &Key) -> [Scope; 2] {
-    [(key.kind, None), (key.kind, Some(Arc::clone(&key.namespace)))]
+    [
+        (key.kind, None),
+        (key.kind, Some(Arc::clone(&key.namespace))),
+    ]
 }

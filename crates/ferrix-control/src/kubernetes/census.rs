@@ -71,13 +71,17 @@ impl Offer {
 
     /// For a Lease.
     pub(super) fn write(&self) -> String {
-        let named = |(name, secure): (&Box<str>, &bool)| ToldEntryPoint {
-            name: name.clone(),
-            secure: *secure,
-        };
+        let entry_points = self.0.as_ref().map(|entry_points| {
+            let all = entry_points.iter();
+            all.map(|(name, secure)| ToldEntryPoint {
+                name: name.clone(),
+                secure: *secure,
+            })
+            .collect()
+        });
         let told = Told {
             version: VERSION,
-            entry_points: (self.0.as_ref()).map(|it| it.iter().map(named).collect()),
+            entry_points,
         };
         // Texts, numbers and lists of them always have a form in JSON.
         serde_json::to_string(&told).unwrap_or_default()
@@ -119,11 +123,9 @@ impl Census {
         if self.replicas == replicas {
             return false;
         }
-        let same = |(one, other): ((&Box<str>, &Replica), (&Box<str>, &Replica))| {
-            one.0 == other.0 && one.1.offer == other.1.offer
-        };
-        let settled = self.replicas.len() == replicas.len()
-            && self.replicas.iter().zip(&replicas).all(same);
+        let offers = (replicas.iter()).map(|(name, replica)| (name, &replica.offer));
+        let before = (self.replicas.iter()).map(|(name, replica)| (name, &replica.offer));
+        let settled = before.eq(offers);
         self.replicas = replicas;
         if !settled {
             let (first, _) = self.changes.unwrap_or((now, now));
@@ -259,16 +261,29 @@ mod tests {
         let cases = [
             (None, None),
             (Some("nonsense"), None),
-            (Some(r#"{"version":2,"entryPoints":[{"name":"web"}]}"#), None),
-            (Some(r#"{"version":2,"entryPoints":"as one to come has it"}"#), None),
-            (Some(r#"{"version":1}"#), None),
-            (Some(r#"{"version":1,"entryPoints":[{"name":"web"}]}"#), Some("extra")),
             (
-                Some(r#"{"version":1,"entryPoints":[{"name":"web","port":1},{"name":"extra"}],"more":{}}"#),
+                Some(r#"{"version":2,"entryPoints":[{"name":"web"}]}"#),
                 None,
             ),
             (
-                Some(r#"{"version":1,"entryPoints":[{"name":"web","secure":true},{"name":"extra"}]}"#),
+                Some(r#"{"version":2,"entryPoints":"as one to come has it"}"#),
+                None,
+            ),
+            (Some(r#"{"version":1}"#), None),
+            (
+                Some(r#"{"version":1,"entryPoints":[{"name":"web"}]}"#),
+                Some("extra"),
+            ),
+            (
+                Some(
+                    r#"{"version":1,"entryPoints":[{"name":"web","port":1},{"name":"extra"}],"more":{}}"#,
+                ),
+                None,
+            ),
+            (
+                Some(
+                    r#"{"version":1,"entryPoints":[{"name":"web","secure":true},{"name":"extra"}]}"#,
+                ),
                 Some("web"),
             ),
         ];

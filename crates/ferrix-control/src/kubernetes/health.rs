@@ -70,7 +70,9 @@ impl Health {
     /// When it may be time to say that the API server answers again: nothing has failed since it did.
     pub(super) fn has_news_at(&self) -> Option<Instant> {
         let recovers = self.failures == 0 && self.strain > 0;
-        self.failed.filter(|_| recovers).map(|failed| failed + STABLE)
+        self.failed
+            .filter(|_| recovers)
+            .map(|failed| failed + STABLE)
     }
 
     /// Whether it is time to say so.
@@ -199,7 +201,9 @@ mod tests {
     fn one_watch_speaks_for_all_of_its_kind() {
         let outages = Outages::default();
         let now = Instant::now();
-        let mut all: Vec<_> = (0..100).map(|_| Health::of("Secret", outages.clone())).collect();
+        let mut all: Vec<_> = (0..100)
+            .map(|_| Health::of("Secret", outages.clone()))
+            .collect();
         let mut other = Health::of("Service", outages);
         let mut said = Vec::new();
         for health in &mut all {

@@ -36,7 +36,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The same for what can no longer be seen: after an outage watches do not all come back at once.
-const PATIENCE_WITH_WATCHES: Duration = Duration::from_secs(15);
+const PATIENCE_WITH_WATCHES: Duration = Duration::from_secs(8);
 
 /// Between two statuses that are written for their count alone: at most 50 a second, however many
 /// routes there are.
@@ -234,7 +234,12 @@ impl Ledger {
     }
 
     /// What came of a write, and what there is to say about that.
-    pub(super) fn written(&mut self, write: &Write, outcome: Written, now: Instant) -> Option<News> {
+    pub(super) fn written(
+        &mut self,
+        write: &Write,
+        outcome: Written,
+        now: Instant,
+    ) -> Option<News> {
         let key = &write.key;
         self.in_flight.remove(key);
         let route = self.routes.get_mut(key);
@@ -274,7 +279,9 @@ impl Ledger {
 
     /// Whether the status of a route was refused for the first time, as it is now.
     pub(super) fn is_first_refusal(&self, key: &Key) -> bool {
-        self.routes.get(key).is_some_and(|route| route.refusals == 1)
+        self.routes
+            .get(key)
+            .is_some_and(|route| route.refusals == 1)
     }
 
     /// At most `limit` statuses to write now.
@@ -297,11 +304,25 @@ impl Ledger {
                 Step::Nothing => {}
                 Step::Wait(until) => {
                     let turn = false;
-                    self.plan(key, Due { at: until, turn, ..due });
+                    self.plan(
+                        key,
+                        Due {
+                            at: until,
+                            turn,
+                            ..due
+                        },
+                    );
                 }
                 Step::Turn => {
                     let at = self.turn(now);
-                    self.plan(key, Due { at, turn: true, ..due });
+                    self.plan(
+                        key,
+                        Due {
+                            at,
+                            turn: true,
+                            ..due
+                        },
+                    );
                 }
                 Step::Write(write) => {
                     self.in_flight.insert(key);
@@ -391,6 +412,8 @@ impl Ledger {
             return Step::Nothing;
         }
         if same || differs_by_count(&route.seen, entry, &status) {
+            // Whoever wrote before has told what is wrong.
+            route.told = Some(problems(entry).0);
             match self.census.settles() {
                 Some(settles) => return Step::Wait(settles),
                 None if !due.turn => return Step::Turn,

@@ -53,7 +53,12 @@ pub(super) async fn run(
         return;
     }
     loop {
-        let lease = Patch::Apply(lease(&identity, &offer, &name, &progress.borrow_and_update()));
+        let lease = Patch::Apply(lease(
+            &identity,
+            &offer,
+            &name,
+            &progress.borrow_and_update(),
+        ));
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = api.patch(&name, &parameters, &lease);
         let pause = match tokio::time::timeout(PATIENCE, patch).await {

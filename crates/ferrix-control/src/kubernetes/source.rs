@@ -52,7 +52,7 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum Sighting {
     /// An object that makes rules, as the API server has it; `None`: it is gone.
-    Route(Key, Option<Seen>),
+    Route(Key, Option<Box<Seen>>),
     /// A namespace, and whether it is about to go, with all that is in it.
     Namespace(Arc<str>, bool),
 }
@@ -177,7 +177,12 @@ impl Source {
         }
         let (kind, namespace) = (scope.kind.as_str(), scope.namespace.clone());
         let client = self.freshness.begin(kind, namespace).listen(&self.client);
-        let watch = watch_kind::run(client, scope.clone(), self.outages.clone(), self.sink.clone());
+        let watch = watch_kind::run(
+            client,
+            scope.clone(),
+            self.outages.clone(),
+            self.sink.clone(),
+        );
         let handle = self.tasks.spawn(watch);
         self.pending.insert(scope.clone());
         self.watches.insert(scope, handle);
@@ -330,7 +335,8 @@ impl Source {
             let refused = self.refused.contains_key(scope);
             let stale = !refused && self.freshness.is_stale(kind, namespace);
             if stale && self.stale.insert(scope.clone()) {
-                let since = Timestamp::now() - SignedDuration::try_from(pulse::STALE).unwrap_or_default();
+                let since =
+                    Timestamp::now() - SignedDuration::try_from(pulse::STALE).unwrap_or_default();
                 let reason = format!(
                     "the API server has told nothing of them since {since:.0}, or nothing of it \
                      arrives here"
@@ -395,7 +401,7 @@ impl Source {
 fn take_item(item: Item, changes: &mut Vec<Change>, seen: &mut Vec<Sighting>) {
     match (item.key.kind, item.seen) {
         (Kind::Namespace, _) => seen.push(Sighting::Namespace(item.key.name, item.terminating)),
-        (_, Some(route)) => seen.push(Sighting::Route(item.key, Some(route))),
+        (_, Some(route)) => seen.push(Sighting::Route(item.key, Some(Box::new(route)))),
         (_, None) => {}
     }
     changes.push(item.change);

@@ -21,8 +21,8 @@ use super::{
     Identity,
     backoff::{Blame, News},
     census::Offer,
-    leases::{self, Leases},
     figures::Figures,
+    leases::{self, Leases},
     ledger::{Ledger, Other, Write, Written},
     replica::FIELD_MANAGER,
     seen,
@@ -120,7 +120,9 @@ pub(super) async fn run(mut inputs: Inputs) {
                 None => return,
                 Some(sightings) => for sighting in sightings {
                     match sighting {
-                        Sighting::Route(key, seen) => ledger.see(key, seen, Instant::now()),
+                        Sighting::Route(key, seen) => {
+                            ledger.see(key, seen.map(|seen| *seen), Instant::now());
+                        }
                         Sighting::Namespace(name, terminating) => {
                             ledger.namespace(&name, terminating);
                         }
@@ -197,7 +199,8 @@ struct Events {
 impl Events {
     /// Nobody depends on an Event: where they fail, there are none for a while.
     fn are_paused(&self, now: Instant) -> bool {
-        self.failed.is_some_and(|failed| now < failed + EVENTS_PAUSE)
+        self.failed
+            .is_some_and(|failed| now < failed + EVENTS_PAUSE)
     }
 
     fn take_in(&mut self, told: Result<(), kube::Error>, now: Instant) {
@@ -346,7 +349,14 @@ async fn tell_of(client: &Client, identity: &Identity, other: &Other) {
     );
     warn!(route = %key, "{message}");
     // The log has it, whether there is an Event or not.
-    let _ = tell(client, identity, (key, uid), Reason::OtherInstallation, &message).await;
+    let _ = tell(
+        client,
+        identity,
+        (key, uid),
+        Reason::OtherInstallation,
+        &message,
+    )
+    .await;
 }
 
 /// The version that statuses are written in: the newest.

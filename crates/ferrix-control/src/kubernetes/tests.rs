@@ -291,10 +291,17 @@ async fn who_is_told_that_a_namespace_is_about_to_go_does_not_ask_again() {
     let mut refused = failure(403);
     refused["details"] = json!({"causes": [{"reason": "NamespaceTerminating"}]});
     let object = written_by(8, &[None])["items"][0].clone();
-    let cases = [(refused, true), (failure(403), false), (failure(503), false)];
+    let cases = [
+        (refused, true),
+        (failure(403), false),
+        (failure(503), false),
+    ];
     for (answer, about_to_go) in cases {
         let code = answer["code"].as_u64().unwrap() as u16;
-        let script = Script::new([scene(STATUS, 200, object.clone()), scene(EVENTS, code, answer)]);
+        let script = Script::new([
+            scene(STATUS, 200, object.clone()),
+            scene(EVENTS, code, answer),
+        ]);
         let events = vec![
             (Reason::InvalidRule, "one".to_owned()),
             (Reason::ServiceNotFound, "two".to_owned()),
@@ -623,7 +630,8 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
     assert_eq!(withdrawn.left, []);
     assert!(withdrawn.silenced);
     let mark = &bodies[3]["metadata"]["annotations"];
-    let until: k8s_openapi::jiff::Timestamp = mark[leases::SILENT].as_str().unwrap().parse().unwrap();
+    let until: k8s_openapi::jiff::Timestamp =
+        mark[leases::SILENT].as_str().unwrap().parse().unwrap();
     let seconds = until.as_second() - k8s_openapi::jiff::Timestamp::now().as_second();
     assert!((110..=120).contains(&seconds), "{seconds} s");
     assert_eq!(mark["kept"], "yes");
@@ -689,7 +697,8 @@ impl Elected {
     }
 
     fn sees(&self, holder: &str, annotations: Value) {
-        self.seen.send_replace(Arc::new(observed(holder, annotations)));
+        self.seen
+            .send_replace(Arc::new(observed(holder, annotations)));
     }
 }
 
@@ -724,7 +733,10 @@ async fn whoever_is_asked_to_be_silent_gives_the_lease_back_and_takes_it_again_l
     election.task.await.unwrap();
     let bodies = script.bodies().await;
     assert_eq!(bodies[1]["spec"]["holderIdentity"], "");
-    assert_eq!(bodies[1]["metadata"]["annotations"][leases::SILENT], mark()[leases::SILENT]);
+    assert_eq!(
+        bodies[1]["metadata"]["annotations"][leases::SILENT],
+        mark()[leases::SILENT]
+    );
     assert_eq!(bodies[2]["spec"]["holderIdentity"], "me");
     assert!(bodies[2]["metadata"]["annotations"][leases::SILENT].is_null());
 }
@@ -746,7 +758,8 @@ async fn namespaces_that_are_no_longer_watched_are_known_until_nothing_is_left_i
     election.leaving.send_replace(true);
     election.task.await.unwrap();
     let bodies = script.bodies().await;
-    let written = |place: usize| bodies[place]["metadata"]["annotations"][leases::NAMESPACES].clone();
+    let written =
+        |place: usize| bodies[place]["metadata"]["annotations"][leases::NAMESPACES].clone();
     assert_eq!(written(0), r#"["a","b"]"#);
     assert_eq!(written(1), r#"["b"]"#);
 }
@@ -759,7 +772,11 @@ async fn statuses_in_namespaces_that_are_no_longer_watched_are_taken_back() {
     for scenes in [
         vec![
             scene(ROUTES_OF_A, 200, ours()),
-            scene(STATUS_IN_A, 200, written_by(21, &[None])["items"][0].clone()),
+            scene(
+                STATUS_IN_A,
+                200,
+                written_by(21, &[None])["items"][0].clone(),
+            ),
         ],
         // It has no right there any more.
         vec![scene(ROUTES_OF_A, 403, failure(403))],

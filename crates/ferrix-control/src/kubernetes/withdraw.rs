@@ -156,7 +156,10 @@ async fn take_back(
     kept: &BTreeSet<String>,
 ) -> Result<(usize, Vec<Key>), kube::Error> {
     let (mut taken, mut left) = (0, Vec::new());
-    for kind in Kind::ALL.into_iter().filter(|kind| kinds::makes_rules(*kind)) {
+    for kind in Kind::ALL
+        .into_iter()
+        .filter(|kind| kinds::makes_rules(*kind))
+    {
         // What changes between the list and the write is listed again.
         for pass in 1..=PASSES {
             let mut again = Vec::new();
@@ -202,7 +205,8 @@ async fn written_by(
         for object in list.items {
             let namespace = object.namespace().unwrap_or_default();
             let seen = Seen::new(kind, &object);
-            let Some(seen) = seen.filter(|it| it.installation.as_deref() == Some(installation)) else {
+            let Some(seen) = seen.filter(|it| it.installation.as_deref() == Some(installation))
+            else {
                 continue;
             };
             if !kept.contains(&namespace) {

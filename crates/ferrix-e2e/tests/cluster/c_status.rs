@@ -136,6 +136,40 @@ async fn the_office_moves_and_no_status_flaps() {
     space.wait("r-50", "Accepted", "True", "Accepted").await;
 }
 
+/// The count follows when replicas come and go, by one write for each route.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[ignore = "needs a cluster: cluster/test"]
+async fn the_count_follows_the_replicas() {
+    const ROUTES: usize = 20;
+    let _ferrix = Ferrix::install();
+    let space = Namespace::new("count");
+    space.backend("api", 1);
+    let api = routes_of(&space).await;
+    create(&space, &api, 0..ROUTES).await;
+    let counted = async |count: &str| {
+        let within = Duration::from_secs(90);
+        let started = Instant::now();
+        until(&format!("every route to say {count}"), within, async || {
+            let routes = api.list(&ListParams::default()).await.unwrap();
+            let says = |route: &IngressRoute| {
+                let status = route.status.as_ref();
+                status.and_then(|it| it.replicas.as_deref()) == Some(count)
+            };
+            routes.iter().all(says).then_some(())
+        })
+        .await;
+        println!("{count} after {:?}", started.elapsed());
+    };
+    counted("2/2").await;
+    for replicas in [3, 2] {
+        let audit = Audit::from_now();
+        let scale = format!("--replicas={replicas}");
+        kubectl(&["-n", "ferrix", "scale", "deployment", "ferrix", &scale]);
+        counted(&format!("{replicas}/{replicas}")).await;
+        assert_eq!(audit.status_writes(space.name()), ROUTES);
+    }
+}
+
 /// The process of Ferrix in a pod, as the machine numbers it.
 fn process_of(pod: &str) -> u32 {
     let variable = format!("POD_NAME={pod}");

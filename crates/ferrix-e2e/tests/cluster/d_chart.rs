@@ -64,6 +64,10 @@ async fn the_chart_installs_beside_the_plain_manifests() {
     assert_eq!(chart.get("plain.test", "/").await.status, 404);
     assert_eq!(plain.get("chart.test", "/").await.status, 404);
     helm(&["uninstall", "second", "--namespace=chart"]);
+    // What it has written goes with it, and nothing else does.
+    let status = |name| space.object("ingressroute", name)["status"].clone();
+    assert!(status("theirs")["conditions"].is_null());
+    assert_eq!(status("ours")["installation"], "ferrix/ferrix");
 }
 
 /// What the chart renders keeps to the rules that the plain manifests keep to.
