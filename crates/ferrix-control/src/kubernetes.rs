@@ -251,8 +251,9 @@ pub async fn run_kubernetes(
     tasks.spawn(source.run());
     let pulse = watches.begin("Lease", Some(identity.namespace.as_str().into()));
     tasks.spawn(leases::follow(
-        pulse.listen(&client),
+        client.clone(),
         Arc::clone(&identity),
+        pulse,
         leases,
     ));
     let (former, formerly) = watch::channel(BTreeSet::new());

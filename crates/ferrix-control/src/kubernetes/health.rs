@@ -8,6 +8,8 @@ use std::{
 
 use kube::runtime::watcher::Event;
 
+use super::pulse::Pulse;
+
 /// The pause after the first failure. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
@@ -17,6 +19,9 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Without a failure for so long, all is well. Where some requests are answered and others are not,
 /// pauses grow, and nobody is told of each.
 const STABLE: Duration = Duration::from_secs(10);
+
+/// How often a watch that fails is listened to: one that is well may have nothing to tell.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How a watch fares.
 #[derive(Debug, Default)]
@@ -32,6 +37,7 @@ pub(super) struct Health {
     listed: bool,
     outages: Outages,
     kind: &'static str,
+    pulse: Option<Pulse>,
 }
 
 /// How many watches over each kind fail now: one of them speaks for all.
@@ -48,11 +54,12 @@ pub(super) struct Failed {
 }
 
 impl Health {
-    /// That of one of several watches over a kind.
-    pub(super) fn of(kind: &'static str, outages: Outages) -> Self {
+    /// That of one of several watches over a kind, which is heard by its pulse.
+    pub(super) fn of(kind: &'static str, outages: Outages, pulse: Pulse) -> Self {
         Self {
             outages,
             kind,
+            pulse: Some(pulse),
             ..Self::default()
         }
     }
@@ -67,17 +74,28 @@ impl Health {
         self.failures = 0;
     }
 
-    /// When it may be time to say that the API server answers again: nothing has failed since it did.
-    pub(super) fn has_news_at(&self) -> Option<Instant> {
-        let recovers = self.failures == 0 && self.strain > 0;
-        self.failed
-            .filter(|_| recovers)
-            .map(|failed| failed + STABLE)
+    /// When it may be time to say that the API server answers again, though nothing comes.
+    pub(super) fn has_news_at(&mut self, now: Instant) -> Option<Instant> {
+        let failed = self.failed.filter(|_| self.strain > 0)?;
+        if self.failures == 0 {
+            return Some(failed + STABLE);
+        }
+        let age = self.pulse.as_ref()?.age();
+        if age.is_some_and(|age| now.checked_sub(age) > Some(failed)) {
+            self.failures = 0;
+        }
+        Some(now + LOOK)
     }
 
     /// Whether it is time to say so.
     pub(super) fn has_news(&mut self, now: Instant) -> bool {
-        if self.has_news_at().is_none_or(|at| now < at) {
+        let Some(failed) = self
+            .failed
+            .filter(|_| self.failures == 0 && self.strain > 0)
+        else {
+            return false;
+        };
+        if now < failed + STABLE {
             return false;
         }
         self.strain = 0;
@@ -159,7 +177,7 @@ mod tests {
         for _ in 0..20 {
             // The watcher begins a list before each attempt.
             health.came::<()>(&Event::Init);
-            assert_eq!(health.has_news_at(), None, "nothing was answered");
+            assert_eq!(health.has_news_at(now), None, "nothing was answered");
             let failed = health.failed(LONGEST_PAUSE, now);
             now += failed.pause;
             pauses.push(failed.pause);
@@ -170,7 +188,7 @@ mod tests {
         assert!(pauses.is_sorted() && pauses[5..].iter().all(|it| *it == LONGEST_PAUSE));
         health.came::<()>(&Event::InitDone);
         assert!(!health.has_news(now), "it may fail again at once");
-        let at = health.has_news_at().unwrap();
+        let at = health.has_news_at(now).unwrap();
         assert!(at > now && at <= now + STABLE);
         assert!(health.has_news(at), "it answers again");
         assert!(!health.has_news(at), "which is said once");
@@ -202,9 +220,9 @@ mod tests {
         let outages = Outages::default();
         let now = Instant::now();
         let mut all: Vec<_> = (0..100)
-            .map(|_| Health::of("Secret", outages.clone()))
+            .map(|_| Health::of("Secret", outages.clone(), Pulse::default()))
             .collect();
-        let mut other = Health::of("Service", outages);
+        let mut other = Health::of("Service", outages, Pulse::default());
         let mut said = Vec::new();
         for health in &mut all {
             health.failed(LONGEST_PAUSE, now);
@@ -221,6 +239,25 @@ mod tests {
             said += usize::from(health.has_news(now + STABLE));
         }
         assert_eq!(said, 1);
+    }
+
+    /// It goes on where it ended, and nothing has changed meanwhile.
+    #[test]
+    fn a_watch_that_has_nothing_to_tell_is_heard() {
+        let pulse = Pulse::default();
+        let mut health = Health::of("Service", Outages::default(), pulse.clone());
+        let failed = Instant::now();
+        health.failed(LONGEST_PAUSE, failed);
+        assert!(health.is_new());
+        let look = health.has_news_at(failed).unwrap();
+        assert_eq!(look, failed + LOOK);
+        assert!(!health.has_news(failed + STABLE * 10), "it was not heard");
+        std::thread::sleep(Duration::from_millis(2));
+        pulse.beat();
+        health.has_news_at(Instant::now());
+        assert_eq!(health.has_news_at(Instant::now()), Some(failed + STABLE));
+        assert!(!health.has_news(failed + STABLE / 2));
+        assert!(health.has_news(failed + STABLE));
     }
 
     #[test]

@@ -19,8 +19,8 @@ use tracing::{info, warn};
 use super::{
     Identity,
     census::{Offer, Replica},
-    health::{Health, LONGEST_PAUSE, jittered},
-    pulse,
+    health::{Health, LONGEST_PAUSE, Outages, jittered},
+    pulse::{self, Pulse},
 };
 
 /// On every Lease of an installation: its name.
@@ -91,15 +91,20 @@ impl Observed {
 }
 
 /// Follows them until nobody listens.
-pub(super) async fn follow(client: Client, identity: Arc<Identity>, leases: Sender<Arc<Leases>>) {
-    let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
+pub(super) async fn follow(
+    client: Client,
+    identity: Arc<Identity>,
+    pulse: Pulse,
+    leases: Sender<Arc<Leases>>,
+) {
+    let api: Api<Lease> = Api::namespaced(pulse.listen(&client), &identity.namespace);
     let ours = format!("{INSTALLATION}={}", identity.installation);
     let stream = watcher(api, pulse::config().labels(&ours));
     pin_mut!(stream);
     let mut listed = BTreeMap::new();
-    let mut health = Health::default();
+    let mut health = Health::of("Lease", Outages::default(), pulse);
     loop {
-        let next = match health.has_news_at() {
+        let next = match health.has_news_at(Instant::now()) {
             None => stream.next().await,
             Some(at) => match tokio::time::timeout_at(at.into(), stream.next()).await {
                 Ok(next) => next,

@@ -116,7 +116,8 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    fn beat(&self) {
+    /// It is heard.
+    pub(super) fn beat(&self) {
         let since = self.0.start.elapsed().as_millis() as u64;
         self.0.at.store(since + 1, Relaxed);
     }

@@ -176,13 +176,9 @@ impl Source {
             return;
         }
         let (kind, namespace) = (scope.kind.as_str(), scope.namespace.clone());
-        let client = self.freshness.begin(kind, namespace).listen(&self.client);
-        let watch = watch_kind::run(
-            client,
-            scope.clone(),
-            self.outages.clone(),
-            self.sink.clone(),
-        );
+        let pulse = self.freshness.begin(kind, namespace);
+        let (client, outages) = (self.client.clone(), self.outages.clone());
+        let watch = watch_kind::run(client, scope.clone(), pulse, outages, self.sink.clone());
         let handle = self.tasks.spawn(watch);
         self.pending.insert(scope.clone());
         self.watches.insert(scope, handle);

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use super::{
     health::{Health, LONGEST_PAUSE, Outages, jittered},
-    pulse,
+    pulse::{self, Pulse},
     seen::{self, Seen},
 };
 use crate::{
@@ -84,10 +84,12 @@ pub(super) enum Refusal {
 pub(super) async fn run(
     client: Client,
     scope: Scope,
+    pulse: Pulse,
     outages: Outages,
     sink: mpsc::Sender<Message>,
 ) {
-    let mut health = Health::of(scope.kind.as_str(), outages);
+    let client = pulse.listen(&client);
+    let mut health = Health::of(scope.kind.as_str(), outages, pulse);
     let versions = objects::versions(scope.kind);
     // Older clusters have older versions of some kinds only.
     for version in versions.iter().cycle() {
@@ -130,7 +132,7 @@ pub(super) async fn watch(
     pin_mut!(stream);
     let mut listed = Vec::new();
     loop {
-        let next = match health.has_news_at() {
+        let next = match health.has_news_at(Instant::now()) {
             None => stream.next().await,
             Some(at) => match tokio::time::timeout_at(at.into(), stream.next()).await {
                 Ok(next) => next,
