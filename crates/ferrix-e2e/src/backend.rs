@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{Notify, Semaphore},
     task::JoinHandle,
+    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -19,6 +21,9 @@ use crate::{
     wire::{Body, Head, ReadError, Reader},
     within,
 };
+
+/// How long a connection is waited for before a queue is taken to be full.
+const FULL: Duration = Duration::from_millis(300);
 
 /// A server on a port of its own. It fails the test when it got anything ambiguous.
 pub struct Backend {
@@ -106,6 +111,14 @@ impl Backend {
         R: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listen(listener, tls, script)
+    }
+
+    fn listen<F, R>(listener: TcpListener, tls: Option<TlsAcceptor>, script: F) -> Self
+    where
+        F: Fn(Connection) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let accepting = tokio::spawn({
@@ -138,8 +151,13 @@ impl Backend {
 
     /// Answers each request, once it is whole, with these bytes.
     pub async fn answering(response: impl Into<Vec<u8>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::answering_on(listener, response)
+    }
+
+    fn answering_on(listener: TcpListener, response: impl Into<Vec<u8>>) -> Self {
         let response = Arc::new(response.into());
-        Self::start(move |mut connection| {
+        Self::listen(listener, None, move |mut connection| {
             let response = Arc::clone(&response);
             async move {
                 while connection.request().await.is_some() {
@@ -147,12 +165,16 @@ impl Backend {
                 }
             }
         })
-        .await
     }
 
     /// Answers each request with 200 and this body.
     pub async fn hello(body: &str) -> Self {
         Self::answering(ok(body)).await
+    }
+
+    /// The same on a listener that was there before.
+    pub fn hello_on(listener: TcpListener, body: &str) -> Self {
+        Self::answering_on(listener, ok(body))
     }
 
     /// Answers a request with 200 and this body for each permit that the test adds.
@@ -411,10 +433,70 @@ impl Dead {
     pub fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap()
     }
+
+    /// Takes connections from now on.
+    pub fn listen(self) -> TcpListener {
+        self.0.listen(1024).unwrap()
+    }
 }
 
 impl Default for Dead {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// An address at which connections are neither taken nor refused: the queue of its listener is full.
+pub struct Blackhole {
+    listener: TcpListener,
+    queued: Vec<TcpStream>,
+}
+
+impl Blackhole {
+    /// Fills a queue.
+    pub async fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        // On one machine a connection that is taken is there at once.
+        while let Ok(stream) = timeout(FULL, TcpStream::connect(address)).await {
+            queued.push(stream.unwrap());
+            assert!(queued.len() < 10, "the queue of {address} has no end");
+        }
+        Self { listener, queued }
+    }
+
+    /// The address.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// How many connections to it are being attempted.
+    pub fn attempts(&self) -> usize {
+        const SYN_SENT: &str = "02";
+        let remote = format!("0100007F:{:04X}", self.address().port());
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let attempt = |socket: &&str| {
+            let mut words = socket.split_ascii_whitespace().skip(2);
+            words.next() == Some(&remote) && words.next() == Some(SYN_SENT)
+        };
+        sockets.lines().filter(attempt).count()
+    }
+
+    /// Waits until so many connections to it are being attempted.
+    pub async fn attempted(&self, attempts: usize) {
+        let waiting = async {
+            while self.attempts() != attempts {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within(format!("{attempts} attempts at a connection"), waiting).await;
+    }
+
+    /// Takes connections from now on. Returns also how many come that are not the gateway's.
+    pub fn listen(self) -> (TcpListener, usize) {
+        (self.listener, self.queued.len())
     }
 }

@@ -107,6 +107,14 @@ impl Http2Backend {
         R: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listen(listener, tls, script)
+    }
+
+    fn listen<F, R>(listener: TcpListener, tls: Option<TlsAcceptor>, script: F) -> Self
+    where
+        F: Fn(Exchange) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let accepting = tokio::spawn({
@@ -141,12 +149,17 @@ impl Http2Backend {
 
     /// Reads each request to its end, then answers with 200 and this body.
     pub async fn hello(body: &'static str) -> Self {
-        Self::start(move |mut exchange| async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::hello_on(listener, body)
+    }
+
+    /// The same on a listener that was there before.
+    pub fn hello_on(listener: TcpListener, body: &'static str) -> Self {
+        Self::listen(listener, None, move |mut exchange| async move {
             exchange.body().await;
             let mut stream = exchange.respond(200, &[], false);
             let _ = stream.send_data(Bytes::from_static(body.as_bytes()), true);
         })
-        .await
     }
 
     /// Sends each body back as it comes, and then its trailers.

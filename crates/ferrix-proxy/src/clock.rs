@@ -3,7 +3,7 @@
 //! Each piece of progress moves a deadline, several times in a request, and to read the system's clock
 //! each time costs a hundredth of the request.
 
-use std::cell::Cell;
+use std::{cell::Cell, sync::LazyLock};
 
 use tokio::time::Instant;
 
@@ -32,6 +32,13 @@ pub(crate) fn recent() -> Instant {
         }
         _ => read(),
     }
+}
+
+/// About now, in milliseconds since the process first asked.
+pub(crate) fn milliseconds() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let since = recent().saturating_duration_since(*START);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -31,6 +31,9 @@ pub(crate) enum ConnectError {
     /// Too many connections are open, and none was closed in time.
     #[error("no connection is free")]
     Busy,
+    /// The current table has the endpoint no more.
+    #[error("the endpoint is gone")]
+    Gone,
     #[error("HTTP/2 handshake: {0}")]
     Http2(#[from] h2::Error),
     #[error("invalid TLS server name {0:?}")]

@@ -16,11 +16,11 @@ use std::{
 use ferrix_http1::{Fields, Framing, RequestHead};
 use ferrix_table::{
     Headers, Table,
+    ids::ServiceIndex,
     rules::Route,
     services::{Endpoint, Protocol, Service},
 };
 use http::{HeaderName, Method, Version, uri::Authority};
-use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::{
@@ -31,11 +31,11 @@ use crate::{
     backend::Backend,
     client::{Client, ClientConnection},
     clock,
-    connector::ConnectError,
     deadline::Deadline,
     failure::Failure,
     headers::{self, RequestId},
     pool::Connection,
+    race::Race,
     real_client::real_client,
     relay::{self, Relay},
     request,
@@ -187,7 +187,8 @@ impl Exchange<'_, '_> {
         let table = self.engine.table.load();
         let of_connection = self.prepare(incoming)?;
         let Incoming { head, body, .. } = incoming;
-        let service = Arc::clone(self.find_service(&table, head)?);
+        let (index, service) = self.find_service(&table, head)?;
+        let service = Arc::clone(service);
         // A request may last for days; only its service has to.
         drop(table);
         self.served.service = Some(Arc::clone(&service));
@@ -208,7 +209,7 @@ impl Exchange<'_, '_> {
             body: *body,
             upgrade,
         };
-        self.attempt(&service, head, &relay).await
+        self.attempt(&service, index, head, &relay).await
     }
 
     /// Checks the request and makes its header section what will be sent, so that rules match
@@ -240,13 +241,13 @@ impl Exchange<'_, '_> {
         Ok(prepared.of_connection)
     }
 
-    /// Finds the rule of a prepared request and that rule's service, and leaves the canonical
-    /// target in the header section.
+    /// Finds the rule of a prepared request and that rule's service, with its index, and leaves the
+    /// canonical target in the header section.
     fn find_service<'t>(
         &mut self,
         table: &'t Arc<Table>,
         head: &mut RequestHead,
-    ) -> Result<&'t Arc<Service>, Failure> {
+    ) -> Result<(ServiceIndex, &'t Arc<Service>), Failure> {
         let Self {
             engine, connection, ..
         } = *self;
@@ -280,49 +281,27 @@ impl Exchange<'_, '_> {
     async fn attempt(
         &mut self,
         service: &Arc<Service>,
+        index: ServiceIndex,
         head: &mut RequestHead,
         relay: &Relay<'_>,
     ) -> Result<(), Failure> {
-        let engine = self.engine;
-        let mut tried = SmallVec::<[SocketAddr; 4]>::new();
+        let mut race = Race::new(self.engine, service, index, relay.upgrade);
         let mut broke = None;
         let idempotent = retry::is_idempotent(&relay.method);
         let (mut begun, mut kept) = (false, None);
         loop {
-            // After a connection that broke, the same endpoint may be the only one there is.
-            let endpoint = match service.pick(&tried) {
-                Some(endpoint) => endpoint,
-                None if broke.is_some() => service.pick(&[]).ok_or(Failure::NoEndpoint)?,
-                None => return Err(Failure::NoEndpoint),
-            };
-            self.served.endpoint = Some(endpoint.address);
-            self.served.attempts += 1;
-            if self.served.attempts > 1 {
-                service.state.retries.add(1);
-            }
-            let more = usize::from(self.served.attempts) < engine.settings.upstream.attempts;
-            tried.push(endpoint.address);
-            let (upstream, protocol) = (&engine.upstream, &service.protocol);
             let pooled = match broke {
                 Some(_) => None,
-                None => upstream.pooled(endpoint, protocol, relay.upgrade),
+                None => race.pooled(),
             };
             let connected = match pooled {
-                Some(connection) => Ok(connection),
+                Some(pooled) => Ok(pooled),
                 // Boxed, because it is large and rare.
-                None => Box::pin(upstream.connect(endpoint, protocol, broke, relay.upgrade)).await,
+                None => Box::pin(race.run(broke)).await,
             };
-            let connection = match connected {
-                Ok(connection) => connection,
-                Err(ConnectError::Busy) => return Err(Failure::NoConnection),
-                Err(error) => {
-                    service.state.connect_failures.add(1);
-                    if more && service.pick(&tried).is_some() {
-                        continue;
-                    }
-                    return Err(Failure::Connect(format!("{}: {error}", endpoint.address)));
-                }
-            };
+            self.served.attempts = race.attempts();
+            self.served.endpoint = race.endpoint();
+            let (endpoint, connection) = connected?;
             if !head.fields.contains("host") {
                 // Only HTTP/1.0 gets here without one; the backend is spoken to in HTTP/1.1.
                 let host = endpoint.address.to_string();
@@ -337,13 +316,13 @@ impl Exchange<'_, '_> {
             }
             // Awaited at once: a future that is named first takes its room twice.
             let sent = self
-                .send(service, endpoint, connection, head, relay, &mut kept)
+                .send(service, &endpoint, connection, head, relay, &mut kept)
                 .await;
             let Err(broken) = sent else {
                 return Ok(());
             };
             let attempt = Attempt {
-                more,
+                more: race.may_go_on(),
                 reused,
                 idempotent,
                 kept: kept.is_some(),

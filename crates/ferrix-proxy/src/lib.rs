@@ -17,6 +17,7 @@ mod answer;
 mod backend;
 mod client;
 mod clock;
+mod connecting;
 mod connection;
 mod connector;
 pub mod counters;
@@ -33,6 +34,7 @@ mod outlet;
 mod permit;
 mod pool;
 mod proxy_protocol;
+mod race;
 mod real_client;
 mod relay;
 mod request;
@@ -69,7 +71,7 @@ use crate::{
 pub(crate) struct Engine {
     pub(crate) settings: Arc<Settings>,
     pub(crate) table: Reader,
-    pub(crate) upstream: Upstream,
+    pub(crate) upstream: Arc<Upstream>,
     pub(crate) connections: Connections,
     pub(crate) counters: Arc<Counters>,
     pub(crate) access_log: Option<access_log::Sender>,
@@ -186,7 +188,13 @@ impl Bound {
         let settings = Arc::new(settings);
         let pools = Arc::new(Registry::new(&settings.upstream));
         let engine = |worker| Engine {
-            upstream: Upstream::new(&settings, connector.clone(), &pools, worker, workers),
+            upstream: Arc::new(Upstream::new(
+                &settings,
+                connector.clone(),
+                &pools,
+                worker,
+                workers,
+            )),
             settings: Arc::clone(&settings),
             table: table.clone(),
             connections: connections.clone(),

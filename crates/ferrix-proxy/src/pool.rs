@@ -20,12 +20,14 @@ use std::{
 use bytes::Bytes;
 use ferrix_table::{
     services::{Endpoint, Protocol},
-    state::EndpointState,
+    state::{Connections, EndpointState},
 };
 use h2::client::SendRequest;
 use parking_lot::Mutex;
 use tokio::{
+    runtime::Handle,
     sync::{Notify, oneshot},
+    task::AbortHandle,
     time::{Instant, timeout},
 };
 
@@ -78,7 +80,10 @@ pub(crate) struct Registry {
 /// The pools of one endpoint, one for each worker. A worker uses only its own: the connections of
 /// others belong to the runtimes of other threads.
 #[derive(Debug)]
-struct Pools(Box<[Arc<Pool>]>);
+struct Pools {
+    workers: Box<[Arc<Pool>]>,
+    gone: Arc<Notify>,
+}
 
 /// A worker's connections to one endpoint.
 #[derive(Debug)]
@@ -89,7 +94,11 @@ pub(crate) struct Pool {
     waiters: Mutex<VecDeque<Waiter>>,
     /// Held while a connection over HTTP/2 is made, so that requests which arrive together wait for
     /// one instead of making one each.
-    pub(crate) connecting: tokio::sync::Mutex<()>,
+    pub(crate) connecting: Arc<tokio::sync::Mutex<()>>,
+    /// Attempts at connections that no request waits for any more.
+    late: Mutex<Vec<AbortHandle>>,
+    /// Told when the endpoint goes.
+    gone: Arc<Notify>,
 }
 
 /// A request that waits until there may be another connection, or one of the pool's is free.
@@ -204,26 +213,34 @@ impl Http2 {
 
 impl Pools {
     fn of<'e>(endpoint: &'e Endpoint, workers: usize, registry: &Registry) -> &'e Self {
-        let slot: &Arc<dyn Any + Send + Sync> = endpoint.state.connections.get_or_init(|| {
+        let slot = endpoint.state.connections.get_or_init(|| {
             let limit = Limit::new(registry.connections_per_endpoint);
-            let pool = |_| Arc::new(Pool::new(&limit, &registry.limit));
-            let pools = (0..workers).map(pool).collect();
+            let gone = Arc::default();
+            let pool = |_| Arc::new(Pool::new(&limit, &registry.limit, &gone));
+            let workers = (0..workers).map(pool).collect();
             let mut endpoints = registry.endpoints.lock();
             endpoints.push(Arc::downgrade(&endpoint.state));
-            Arc::new(Self(pools))
+            Arc::new(Self { workers, gone })
         });
-        let pools = slot.downcast_ref();
+        let pools = (&**slot as &dyn Any).downcast_ref();
         pools.expect("only the proxy fills the slot, with pools")
     }
 
     /// Those of an endpoint that was connected to.
     fn existing(endpoint: &EndpointState) -> Option<&Self> {
-        endpoint.connections.get()?.downcast_ref()
+        let slot: &dyn Any = &**endpoint.connections.get()?;
+        slot.downcast_ref()
     }
 
     /// See [`Pool::close_one`].
     fn close_one(&self) -> bool {
-        self.0.iter().any(|pool| pool.close_one())
+        self.workers.iter().any(|pool| pool.close_one())
+    }
+}
+
+impl Connections for Pools {
+    fn retire(&self) {
+        self.gone.notify_waiters();
     }
 }
 
@@ -252,12 +269,19 @@ impl Registry {
             let Some(endpoint) = endpoint.upgrade() else {
                 return false;
             };
-            let pools = Pools::existing(&endpoint);
-            for pool in pools.iter().flat_map(|pools| &pools.0) {
-                match endpoint.is_retired() {
+            let Some(pools) = Pools::existing(&endpoint) else {
+                return true;
+            };
+            let retired = endpoint.is_retired();
+            for pool in &pools.workers {
+                match retired {
                     true => pool.retire(),
                     false => pool.sweep(limit),
                 }
+            }
+            if retired {
+                // Again: the first connections may have been made as it went.
+                pools.retire();
             }
             true
         });
@@ -271,7 +295,7 @@ impl Drop for Pool {
 }
 
 impl Pool {
-    fn new(endpoint: &Arc<Limit>, all: &Arc<Limit>) -> Self {
+    fn new(endpoint: &Arc<Limit>, all: &Arc<Limit>, gone: &Arc<Notify>) -> Self {
         let limits = Limits {
             endpoint: Arc::clone(endpoint),
             all: Arc::clone(all),
@@ -282,7 +306,9 @@ impl Pool {
             http1: Mutex::default(),
             http2: Mutex::default(),
             waiters: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
+            connecting: Arc::default(),
+            late: Mutex::default(),
+            gone: Arc::clone(gone),
         }
     }
 
@@ -294,7 +320,7 @@ impl Pool {
         registry: &Registry,
     ) -> &'e Arc<Self> {
         let pools = Pools::of(endpoint, workers, registry);
-        &pools.0[worker % pools.0.len()]
+        &pools.workers[worker % pools.workers.len()]
     }
 
     /// Closes a connection to `endpoint` that idles, if there is one, whichever worker has it.
@@ -304,8 +330,53 @@ impl Pool {
         }
     }
 
-    /// Closes a connection that idles. Returns whether there was one.
+    /// Ends when the endpoint, which is that of this pool, is gone.
+    pub(crate) async fn gone(&self, endpoint: &EndpointState) {
+        loop {
+            // Begun before looking, so that nothing is missed between.
+            let gone = self.gone.notified();
+            if endpoint.is_retired() {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// Runs an attempt at a connection that no request waits for, as long as nobody waits for its
+    /// place.
+    pub(crate) fn run_late(&self, attempt: impl Future<Output = ()> + Send + 'static) {
+        // Without a runtime the process ends.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let attempt = runtime.spawn(attempt).abort_handle();
+        {
+            let mut late = self.late.lock();
+            late.retain(|attempt| !attempt.is_finished());
+            late.push(attempt);
+        }
+        // Who began to wait before it was there to be found has found nothing.
+        if self.limits.is_wanted() {
+            self.give_up_late();
+        }
+    }
+
+    /// Gives up an attempt that no request waits for. Returns whether there was one.
+    fn give_up_late(&self) -> bool {
+        let mut late = self.late.lock();
+        late.retain(|attempt| !attempt.is_finished());
+        let Some(attempt) = late.pop() else {
+            return false;
+        };
+        attempt.abort();
+        true
+    }
+
+    /// Closes a connection that idles, or that no request waits for. Returns whether there was one.
     fn close_one(&self) -> bool {
+        if self.give_up_late() {
+            return true;
+        }
         let mut idle = self.http1.lock();
         if !idle.is_empty() {
             // The one that has idled longest.
@@ -470,7 +541,7 @@ mod tests {
     async fn connection(age: Duration) -> (Pool, Arc<Http2>) {
         let (stream, _backend) = tokio::io::duplex(1024);
         let (send, _) = h2::client::handshake(stream).await.unwrap();
-        let pool = Pool::new(&Limit::new(0), &Limit::new(0));
+        let pool = Pool::new(&Limit::new(0), &Limit::new(0), &Arc::default());
         let mut connection = Http2::new(Protocol::Http2, send, &pool);
         Arc::get_mut(&mut connection).unwrap().made -= age;
         pool.put_http2(&connection);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ferrix_table::{
     Request, Table,
+    ids::{EntryPointIndex, ServiceIndex},
     rules::{Action, Rule},
     services::Service,
-    table::EntryPointIndex,
 };
 
 use crate::failure::Failure;
@@ -42,15 +42,17 @@ pub(crate) fn find<'t>(
         .ok_or(Failure::NoRoute)
 }
 
-/// The service whose turn it is.
-pub(crate) fn choose<'t>(table: &'t Table, rule: &Rule) -> Result<&'t Arc<Service>, Failure> {
+/// The service whose turn it is, with its index.
+pub(crate) fn choose<'t>(
+    table: &'t Table,
+    rule: &Rule,
+) -> Result<(ServiceIndex, &'t Arc<Service>), Failure> {
     let split = match &rule.action {
         Action::Forward(split) => split,
         Action::Unavailable => return Err(Failure::NoEndpoint),
         Action::Unresolved(_) => return Err(Failure::Unresolved),
     };
-    let service = usize::try_from(split.choose())
-        .ok()
-        .and_then(|index| table.services.get(index));
-    service.ok_or(Failure::Unresolved)
+    let index = split.choose();
+    let service = table.service(index).ok_or(Failure::Unresolved)?;
+    Ok((index, service))
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ferrix_table::services::{Endpoint, Protocol};
 use pingora_core::protocols::ALPN;
 use tokio::{
-    sync::MutexGuard,
+    sync::OwnedMutexGuard,
     time::{Instant, timeout_at},
 };
 
@@ -56,7 +56,8 @@ impl Upstream {
         }
     }
 
-    fn pool<'e>(&self, endpoint: &'e Endpoint) -> &'e Arc<Pool> {
+    /// This worker's connections to `endpoint`.
+    pub(crate) fn pool<'e>(&self, endpoint: &'e Endpoint) -> &'e Arc<Pool> {
         Pool::of(endpoint, self.worker, self.workers, &self.pools)
     }
 
@@ -71,43 +72,80 @@ impl Upstream {
             .take(protocol, self.idle_timeout, upgrade)
     }
 
-    /// A new connection to `endpoint`, or one over HTTP/2 that somebody else made meanwhile: since
-    /// the last attempt `broke`, if one did. An upgrade needs HTTP/1.
-    pub(crate) async fn connect(
-        &self,
+    /// What a new connection to `endpoint` needs before it is opened, or one over HTTP/2 that somebody
+    /// else made meanwhile: since the last attempt `broke`, if one did. An upgrade needs HTTP/1.
+    pub(crate) async fn start(
+        self: &Arc<Self>,
         endpoint: &Endpoint,
         protocol: &Protocol,
         broke: Option<Instant>,
         upgrade: bool,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Result<Start, ConnectError> {
         let pool = self.pool(endpoint);
         let until = Instant::now() + self.connect_timeout;
-        let _turn = match protocol {
-            Protocol::Http2 => Some(turn(pool, until).await?),
+        let starting = async {
+            let turn = match protocol {
+                Protocol::Http2 => Some(turn(pool, until).await?),
+                Protocol::Http1 | Protocol::Tls { .. } => None,
+            };
+            let shared = || match protocol {
+                Protocol::Http1 => None,
+                _ if upgrade => None,
+                _ => pool.take_http2(protocol, broke),
+            };
+            if let Some(connection) = shared() {
+                return Ok(Start::Connection(connection));
+            }
+            let permit = match pool.limits.try_permit() {
+                Some(permit) => permit,
+                None => {
+                    let waiting = self.wait(endpoint, protocol, shared);
+                    let waited = timeout_at(until, waiting).await;
+                    match waited.map_err(|_| ConnectError::Busy)? {
+                        Waited::Permit(permit) => permit,
+                        Waited::Connection(connection) => {
+                            return Ok(Start::Connection(connection));
+                        }
+                    }
+                }
+            };
+            Ok(Start::Opening(Box::new(Opening {
+                upstream: Arc::clone(self),
+                endpoint: endpoint.clone(),
+                protocol: protocol.clone(),
+                upgrade,
+                until,
+                permit,
+                turn,
+            })))
+        };
+        tokio::select! {
+            biased;
+            () = pool.gone(&endpoint.state) => Err(ConnectError::Gone),
+            started = starting => started,
+        }
+    }
+
+    /// The same, if nobody needs to be waited for.
+    pub(crate) fn try_start(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        protocol: &Protocol,
+    ) -> Option<Opening> {
+        let pool = self.pool(endpoint);
+        let turn = match protocol {
+            Protocol::Http2 => Some(Arc::clone(&pool.connecting).try_lock_owned().ok()?),
             Protocol::Http1 | Protocol::Tls { .. } => None,
         };
-        let shared = || match protocol {
-            Protocol::Http1 => None,
-            _ if upgrade => None,
-            _ => pool.take_http2(protocol, broke),
-        };
-        if let Some(connection) = shared() {
-            return Ok(connection);
-        }
-        let permit = match pool.limits.try_permit() {
-            Some(permit) => permit,
-            None => {
-                let waiting = self.wait(endpoint, protocol, shared);
-                let waited = timeout_at(until, waiting).await;
-                match waited.map_err(|_| ConnectError::Busy)? {
-                    Waited::Permit(permit) => permit,
-                    Waited::Connection(connection) => return Ok(connection),
-                }
-            }
-        };
-        let opening = self.open(endpoint, protocol, upgrade, permit);
-        let opened = timeout_at(until, opening).await;
-        opened.map_err(|_| ConnectError::Timeout)?
+        Some(Opening {
+            upstream: Arc::clone(self),
+            endpoint: endpoint.clone(),
+            protocol: protocol.clone(),
+            upgrade: false,
+            until: Instant::now() + self.connect_timeout,
+            permit: pool.limits.try_permit()?,
+            turn,
+        })
     }
 
     /// Waits until there may be another connection, or one is free; `shared` looks for one over
@@ -199,6 +237,51 @@ impl Upstream {
     }
 }
 
+/// What comes before a connection is opened.
+pub(crate) enum Start {
+    /// All that it needs is there.
+    Opening(Box<Opening>),
+    /// One that is there already is free.
+    Connection(Connection),
+}
+
+/// A connection that may be opened.
+pub(crate) struct Opening {
+    upstream: Arc<Upstream>,
+    endpoint: Endpoint,
+    protocol: Protocol,
+    upgrade: bool,
+    until: Instant,
+    permit: Permit,
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Opening {
+    /// Opens it, TLS and HTTP/2 included; in vain as soon as the endpoint is gone.
+    pub(crate) async fn open(self) -> Result<Connection, ConnectError> {
+        let Self {
+            upstream,
+            endpoint,
+            protocol,
+            upgrade,
+            until,
+            permit,
+            turn: _turn,
+        } = self;
+        let opening = upstream.open(&endpoint, &protocol, upgrade, permit);
+        let opened = tokio::select! {
+            biased;
+            () = upstream.pool(&endpoint).gone(&endpoint.state) => Err(ConnectError::Gone),
+            opened = timeout_at(until, opening) => opened.unwrap_or(Err(ConnectError::Timeout)),
+        };
+        // It may go before anybody is told of it.
+        match opened {
+            Err(_) if endpoint.state.is_retired() => Err(ConnectError::Gone),
+            opened => opened,
+        }
+    }
+}
+
 /// What a request has waited for.
 enum Waited {
     /// It may open a connection.
@@ -208,8 +291,8 @@ enum Waited {
 }
 
 /// The turn to make a connection over HTTP/2, which may wait for one that waits for a permit.
-async fn turn(pool: &Pool, until: Instant) -> Result<MutexGuard<'_, ()>, ConnectError> {
-    let turn = timeout_at(until, pool.connecting.lock()).await;
+async fn turn(pool: &Pool, until: Instant) -> Result<OwnedMutexGuard<()>, ConnectError> {
+    let turn = timeout_at(until, Arc::clone(&pool.connecting).lock_owned()).await;
     turn.map_err(|_| match pool.limits.is_full() {
         true => ConnectError::Busy,
         false => ConnectError::Timeout,

@@ -1,7 +1,7 @@
 //! The table as a document, for the admin endpoint and for tests.
 //!
-//! The view borrows from the table. It holds no key and no certificate, and two equal tables give
-//! equal documents.
+//! The view borrows from the table. It holds no key and no certificate. Two equal tables give equal
+//! documents, but for the endpoints that connections fail to.
 
 use std::net::SocketAddr;
 
@@ -96,6 +96,18 @@ pub struct ServiceView<'t> {
     pub server_name: Option<&'t str>,
     /// Empty: 503.
     pub endpoints: Vec<SocketAddr>,
+    /// Those of them that get no requests as long as others can be connected to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<FailingView>,
+}
+
+/// An endpoint that connections fail to.
+#[derive(Debug, Serialize)]
+pub struct FailingView {
+    /// Its address.
+    pub endpoint: SocketAddr,
+    /// See [`Backoff::failures`](crate::backoff::Backoff::failures).
+    pub failures: u16,
 }
 
 /// A certificate in one of its places.
@@ -192,7 +204,20 @@ impl<'t> ServiceView<'t> {
             scheme: service.id.scheme.as_str(),
             server_name,
             endpoints: service.endpoints.iter().map(|it| it.address).collect(),
+            failing: FailingView::of(service),
         }
+    }
+}
+
+impl FailingView {
+    fn of(service: &Service) -> Vec<Self> {
+        let failing = service.endpoints.iter().filter(|it| it.is_failing());
+        failing
+            .map(|it| Self {
+                endpoint: it.address,
+                failures: it.state.backoff.failures(),
+            })
+            .collect()
     }
 }
 

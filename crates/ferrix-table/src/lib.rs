@@ -10,6 +10,7 @@
 //! changes; what requests count lives in the `state` objects, which outlive tables: see
 //! [`Publisher`].
 
+pub mod backoff;
 mod bucket;
 pub mod certificates;
 pub mod dump;

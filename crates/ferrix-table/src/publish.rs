@@ -56,10 +56,13 @@ impl Publisher {
         if !Arc::ptr_eq(&table.rules, &current.rules) {
             adopt_rules(&mut table.rules, &current.rules);
         }
-        if !Arc::ptr_eq(&table.services, &current.services) {
-            Arc::make_mut(&mut table.services).adopt(&current.services);
-        }
+        let changed = !Arc::ptr_eq(&table.services, &current.services);
+        let departed = changed.then(|| Arc::make_mut(&mut table.services).adopt(&current.services));
         self.current.store(Arc::new(table));
+        // Whoever is told that an endpoint is gone finds a table without it.
+        if let Some(departed) = departed {
+            departed.let_go();
+        }
         self.retired.push(current);
         self.reclaim();
         generation

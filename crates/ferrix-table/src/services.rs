@@ -108,8 +108,8 @@ impl Services {
 
     /// Hands the states of an earlier table (counters, rotation, idle connections) to the services
     /// of the same identity here. A service that both tables hold, as one `Arc`, has its state
-    /// already and is skipped.
-    pub(crate) fn adopt(&mut self, earlier: &Services) {
+    /// already and is skipped. Returns what is to be let go of once this table is current.
+    pub(crate) fn adopt(&mut self, earlier: &Services) -> Departed {
         let shared = |here: &[Option<Arc<Service>>], index: usize| {
             let (here, there) = (here.get(index).and_then(Option::as_ref), earlier.get(index));
             here.zip(there)
@@ -130,18 +130,25 @@ impl Services {
             if let Some(predecessor) = same_place.or_else(|| gone.get(&service.id).copied()) {
                 Arc::make_mut(service).adopt(predecessor);
             }
+            service.endpoints.iter().for_each(|it| it.state.hold());
         }
-        // In this order: some of the latter are among the former.
-        for service in gone.into_values() {
-            service.set_retired(true);
-        }
-        for (_, service) in
-            (self.places.iter().enumerate()).filter(|(index, _)| !shared(&self.places, *index))
-        {
-            service
-                .iter()
-                .for_each(|service| service.set_retired(false));
-        }
+        let departed = (earlier.places.iter().enumerate())
+            .filter(|(index, _)| !shared(&self.places, *index))
+            .filter_map(|(_, service)| service.clone());
+        Departed(departed.collect())
+    }
+}
+
+/// Services that the next table has not, or has in another version.
+#[derive(Debug)]
+#[must_use = "their endpoints are to be let go of"]
+pub(crate) struct Departed(Vec<Arc<Service>>);
+
+impl Departed {
+    /// Retires the endpoints that no service of the current table has.
+    pub(crate) fn let_go(self) {
+        let endpoints = self.0.iter().flat_map(|service| &service.endpoints);
+        endpoints.for_each(|endpoint| endpoint.state.let_go());
     }
 }
 
@@ -174,23 +181,52 @@ impl Index<usize> for Services {
 
 impl Service {
     /// The endpoint that the next attempt goes to: each in turn, but none that this request has
-    /// `tried`. `None` where that leaves none.
-    pub fn pick(&self, tried: &[SocketAddr]) -> Option<&Endpoint> {
+    /// `tried`, and none that connections fail to while they do to another. `passed_over` is told of
+    /// one that would have had its turn. `None` where all are tried.
+    pub fn pick(
+        &self,
+        tried: &[SocketAddr],
+        passed_over: impl FnOnce(&Endpoint),
+    ) -> Option<&Endpoint> {
         let untried = |endpoint: &&Endpoint| !tried.contains(&endpoint.address);
         let count = self.endpoints.len();
         if count < 2 {
             return self.endpoints.first().filter(untried);
         }
+        let turn = self.state.rotation.next();
         // The remainder of a division by `count` fits `usize`.
-        let turn = (self.state.rotation.next() % count as u64) as usize;
-        let (before, after) = self.endpoints.split_at(turn);
-        after.iter().chain(before).find(untried)
+        let endpoint = &self.endpoints[(turn % count as u64) as usize];
+        match endpoint.is_failing() || !untried(&endpoint) {
+            false => Some(endpoint),
+            true => self.pick_other(turn, untried, passed_over),
+        }
     }
 
-    fn set_retired(&self, retired: bool) {
-        for endpoint in &self.endpoints {
-            endpoint.state.set_retired(retired);
+    /// As [`Service::pick`], where whose turn it is should not have it. From round to round another
+    /// takes its place, so that no single one has to bear twice as much.
+    fn pick_other(
+        &self,
+        turn: u64,
+        untried: impl Fn(&&Endpoint) -> bool,
+        passed_over: impl FnOnce(&Endpoint),
+    ) -> Option<&Endpoint> {
+        let count = self.endpoints.len() as u64;
+        let step = 1 + turn / count % (count - 1);
+        let (before, from_turn) = self.endpoints.split_at((turn % count) as usize);
+        let (before_other, from_other) = self.endpoints.split_at(((turn + step) % count) as usize);
+        let mut others = from_other.iter().chain(before_other).filter(&untried);
+        let Some(other) = others.find(|it| !it.is_failing()) else {
+            return from_turn.iter().chain(before).find(untried);
+        };
+        if let Some(endpoint) = from_turn.first().filter(untried) {
+            passed_over(endpoint);
         }
+        Some(other)
+    }
+
+    /// Whether there is an endpoint that this request has not `tried`.
+    pub fn has_other(&self, tried: &[SocketAddr]) -> bool {
+        (self.endpoints.iter()).any(|endpoint| !tried.contains(&endpoint.address))
     }
 
     /// Takes over the states of an earlier version of the same service.
@@ -210,6 +246,13 @@ impl Service {
                 endpoint.state = Arc::clone(&predecessor.state);
             }
         }
+    }
+}
+
+impl Endpoint {
+    /// Whether connections to it fail: see [`Backoff::is_failing`](crate::backoff::Backoff::is_failing).
+    pub fn is_failing(&self) -> bool {
+        self.state.backoff.is_failing()
     }
 }
 

@@ -3,10 +3,19 @@
 //! All of it is atomics, written with relaxed ordering by every worker and read by the metrics
 //! page. No lock, no label look-up on the request path, and no allocation but at the first request.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
+use std::{
+    any::Any,
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{
+            AtomicBool, AtomicI64, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
 };
+
+use crate::backoff::Backoff;
 
 /// A counter that only rises.
 #[derive(Debug, Default)]
@@ -137,21 +146,74 @@ pub struct ServiceState {
 pub struct EndpointState {
     /// Requests in flight.
     pub in_flight: Gauge,
-    /// The proxy's connections to it; what they are is the proxy's own affair.
-    pub connections: std::sync::OnceLock<std::sync::Arc<dyn std::any::Any + Send + Sync>>,
+    /// Whether connections to it fail.
+    pub backoff: Backoff,
+    /// The proxy's connections to it.
+    pub connections: OnceLock<Arc<dyn Connections>>,
+    /// How many services of the current table have it.
+    holders: AtomicUsize,
     retired: AtomicBool,
+}
+
+/// The proxy's connections to an endpoint; what they are is its own affair.
+pub trait Connections: Any + fmt::Debug + Send + Sync {
+    /// The endpoint is gone: what waits for a connection to it waits in vain.
+    fn retire(&self);
 }
 
 impl EndpointState {
     /// Whether the current table has the endpoint no more. Requests that began before may still use
-    /// it; nothing else should be begun or kept for it.
+    /// its connections; nothing else should be begun or kept for it.
     pub fn is_retired(&self) -> bool {
-        self.retired.load(Relaxed)
+        self.retired.load(SeqCst)
     }
 
-    /// Only a publication knows.
-    pub(crate) fn set_retired(&self, retired: bool) {
-        self.retired.store(retired, Relaxed);
+    /// A service has it, which is about to be published.
+    pub(crate) fn hold(&self) {
+        self.holders.fetch_add(1, Relaxed);
+        self.retired.store(false, SeqCst);
+    }
+
+    /// A service that had it is not in the current table any more.
+    pub(crate) fn let_go(&self) {
+        if self.holders.fetch_sub(1, Relaxed) > 1 {
+            return;
+        }
+        self.retired.store(true, SeqCst);
+        if let Some(connections) = self.connections.get() {
+            connections.retire();
+        }
+    }
+
+    /// Makes an attempt at a connection that takes long the probe of this endpoint, unless it is
+    /// known to fail.
+    pub fn suspect(self: &Arc<Self>) -> Option<Probe> {
+        self.backoff.suspect().then(|| Probe(Arc::clone(self)))
+    }
+
+    /// For who is to find out, now that the pause is over, whether the endpoint can be connected to.
+    /// `now` is in milliseconds: see [`Backoff`].
+    pub fn probe(self: &Arc<Self>, now: u64) -> Option<Probe> {
+        self.backoff.claim(now).then(|| Probe(Arc::clone(self)))
+    }
+}
+
+/// The attempt at a connection to a failing endpoint that decides whether it fails still. There is one
+/// at a time; dropped, it leaves the question to another.
+#[derive(Debug)]
+pub struct Probe(Arc<EndpointState>);
+
+impl Probe {
+    /// There is no connection. `now` is in milliseconds: see [`Backoff`]. Returns whether a pause
+    /// begins.
+    pub fn fail(self, now: u64) -> bool {
+        self.0.backoff.fail_probe(now)
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.backoff.release();
     }
 }
 

@@ -362,6 +362,14 @@ fn services(page: &mut Page<'_>, table: &Table) -> fmt::Result {
         }),
     )?;
     page.gauges(
+        "ferrix_service_failing_endpoints",
+        "Endpoints that get no requests while others can be connected to",
+        busy().map(|(labels, service)| {
+            let failing = service.endpoints.iter().filter(|it| it.is_failing());
+            (labels, failing.count() as f64)
+        }),
+    )?;
+    page.gauges(
         "ferrix_service_endpoints",
         "Endpoints that take requests; 0: the service answers 503",
         of().map(|(labels, service)| (labels, service.endpoints.len() as f64)),

@@ -105,3 +105,18 @@ fn rules() -> Vec<Rule> {
         },
     ]
 }
+
+#[test]
+fn failing_endpoints() {
+    let service = service("a", &[1, 2, 3]);
+    service.endpoints[1].state.backoff.fail(0);
+    service.endpoints[1].state.backoff.fail(1_000);
+    let _probe = service.endpoints[2].state.suspect();
+    let table = table(vec![], vec![service]);
+    let document = serde_json::to_value(table.dump()).unwrap();
+    let expected = serde_json::json!([
+        {"endpoint": "10.0.0.1:2", "failures": 2},
+        {"endpoint": "10.0.0.1:3", "failures": 0},
+    ]);
+    assert_eq!(document["services"][0]["failing"], expected);
+}

@@ -1,10 +1,14 @@
-use std::sync::Weak;
+use std::sync::{
+    Weak,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use super::*;
 use crate::{
     ids::ServiceIndex,
     rules::{Action, Split},
-    services::Endpoint,
+    services::{Endpoint, Services},
+    state::Connections,
     testing::{rule, service, table},
 };
 
@@ -177,7 +181,13 @@ fn the_rotation_goes_on() {
     let mut picked = Vec::new();
     for _ in 0..4 {
         publisher.publish(table(vec![], vec![service("a", &[1, 2, 3])]));
-        picked.push(reader.load().services[0].pick(&[]).unwrap().address.port());
+        picked.push(
+            reader.load().services[0]
+                .pick(&[], |_| {})
+                .unwrap()
+                .address
+                .port(),
+        );
     }
     assert_eq!(picked, [1, 2, 3, 1]);
 }
@@ -270,6 +280,72 @@ fn endpoints_that_go_are_retired() {
     // Unless it is the very same.
     publisher.publish(Table::clone(&first));
     assert_eq!(retired(), [true, false, true, false]);
+}
+
+/// Which are told when they go, and not before the table without them is current.
+#[derive(Debug)]
+struct Told {
+    reader: Reader,
+    generation: AtomicU64,
+}
+
+impl Connections for Told {
+    fn retire(&self) {
+        let before = self.generation.swap(self.reader.generation(), Relaxed);
+        assert_eq!(before, 0, "told twice");
+    }
+}
+
+#[test]
+fn connections_are_told_when_their_endpoint_goes() {
+    let (mut publisher, reader) = channel();
+    publisher.publish(table(
+        vec![],
+        vec![service("a", &[1, 2]), service("b", &[5])],
+    ));
+    let first = publisher.current();
+    let endpoints = first.services.iter().flat_map(|it| &it.endpoints);
+    let told: Vec<_> = endpoints
+        .map(|endpoint| {
+            let told = Arc::new(Told {
+                reader: reader.clone(),
+                generation: AtomicU64::new(0),
+            });
+            endpoint.state.connections.set(told.clone()).unwrap();
+            told
+        })
+        .collect();
+    let generations = || -> Vec<u64> {
+        let generations = told.iter().map(|it| it.generation.load(Relaxed));
+        generations.collect()
+    };
+    publisher.publish(first.with_service(0, service("a", &[2, 3])));
+    assert_eq!(generations(), [2, 0, 0]);
+    publisher.publish(table(vec![], vec![service("b", &[5]), service("a", &[2])]));
+    assert_eq!(generations(), [2, 0, 0]);
+    publisher.publish(Table::default());
+    assert_eq!(generations(), [2, 4, 4]);
+}
+
+/// Two services of one identity, which differ in how they are spoken to, share what is known of an
+/// endpoint: it stays as long as one of them does.
+#[test]
+fn an_endpoint_of_two_services_goes_with_the_last() {
+    let (mut publisher, _) = channel();
+    publisher.publish(table(vec![], vec![service("a", &[1])]));
+    publisher.publish(table(vec![], vec![service("a", &[1]), service("a", &[1])]));
+    let both = publisher.current();
+    let states = [0, 1].map(|index| Arc::clone(&both.services[index].endpoints[0].state));
+    assert!(Arc::ptr_eq(&states[0], &states[1]));
+    let mut services = Services::clone(&both.services);
+    for (index, retired) in [(0, false), (1, true)] {
+        services.put(index, None);
+        publisher.publish(Table {
+            services: Arc::new(services.clone()),
+            ..Table::clone(&both)
+        });
+        assert_eq!(states[0].is_retired(), retired, "{index}");
+    }
 }
 
 #[test]

@@ -48,6 +48,12 @@ fn sources() -> Sources {
     state.requests.count(200, Duration::from_millis(1));
     state.requests.sent_bytes.add(100);
     state.retries.add(2);
+    let endpoint = |address: &str| Endpoint {
+        address: address.parse().unwrap(),
+        state: Arc::default(),
+    };
+    let endpoints = ["127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003"].map(endpoint);
+    endpoints[1].state.backoff.fail(0);
     let service = Arc::new(Service {
         id: ServiceId {
             namespace: "default".into(),
@@ -56,11 +62,7 @@ fn sources() -> Sources {
             scheme: Scheme::Http,
         },
         protocol: Protocol::Http1,
-        endpoints: [Endpoint {
-            address: "127.0.0.1:9001".parse().unwrap(),
-            state: Arc::default(),
-        }]
-        .into(),
+        endpoints: endpoints.into(),
         state,
     });
     let (mut publisher, table) = publish::channel();
@@ -299,7 +301,9 @@ fn numbers_are_those_of_the_table() {
         "ferrix_service_sent_bytes_total{namespace=\"default\",name=\"api-service\",\
          port=\"8080\",scheme=\"http\"} 100.0",
         "ferrix_service_endpoints{namespace=\"default\",name=\"api-service\",port=\"8080\",\
-         scheme=\"http\"} 1.0",
+         scheme=\"http\"} 3.0",
+        "ferrix_service_failing_endpoints{namespace=\"default\",name=\"api-service\",\
+         port=\"8080\",scheme=\"http\"} 1.0",
         "ferrix_configuration_generation 1.0",
         "ferrix_configuration_problems 0.0",
         "ferrix_status_leader 0.0",
