@@ -2,7 +2,10 @@
 
 use std::{io::Write, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer,
+    KeyPair,
+};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -45,18 +48,9 @@ impl Authority {
 
     /// A certificate for these names.
     pub fn certify(&self, id: &str, names: &[&str]) -> Certified {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.distinguished_name.push(DnType::CommonName, id);
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Certified {
-            id: id.into(),
-            der: certificate.der().clone(),
-            certificate_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
-            key: key.serialize_der(),
-        }
+        let certificate = params(id, names).signed_by(&key, &self.issuer).unwrap();
+        Certified::new(id, &certificate, &key)
     }
 
     /// A client that trusts this authority alone, and offers these protocols by ALPN.
@@ -97,7 +91,53 @@ impl Default for Authority {
     }
 }
 
+/// Of a certificate for these names.
+fn params(id: &str, names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.distinguished_name.push(DnType::CommonName, id);
+    params
+}
+
 impl Certified {
+    fn new(id: &str, certificate: &Certificate, key: &KeyPair) -> Self {
+        Self {
+            id: id.into(),
+            der: certificate.der().clone(),
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            key: key.serialize_der(),
+        }
+    }
+
+    /// A certificate for these names that is signed by its own key, with what the test changes.
+    pub fn self_signed(
+        id: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
+        let mut params = params(id, names);
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        Self::new(id, &params.self_signed(&key).unwrap(), &key)
+    }
+
+    /// A certificate for these names that is signed by the key of this one.
+    pub fn certify(&self, id: &str, names: &[&str]) -> Self {
+        let key = KeyPair::try_from(&*self.key).unwrap();
+        let issuer = Issuer::new(params(&self.id, &[]), key);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params(id, names).signed_by(&key, &issuer).unwrap();
+        Self::new(id, &certificate, &key)
+    }
+
+    /// As a file, for settings.
+    pub fn file(&self) -> NamedTempFile {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(self.certificate_pem.as_bytes()).unwrap();
+        file
+    }
+
     fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.clone()).into()
     }

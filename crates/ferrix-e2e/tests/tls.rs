@@ -15,6 +15,10 @@ use ferrix_e2e::{
     within,
 };
 use ferrix_table::services::Protocol;
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
+    date_time_ymd,
+};
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -438,20 +442,9 @@ async fn the_proxy_protocol_comes_before_tls() {
 #[tokio::test]
 async fn backends_are_verified() {
     let [known, unknown] = [Authority::new(), Authority::new()];
-    let serve = async |certified: Certified| {
-        Backend::start_tls(
-            certified.server(&["http/1.1"]),
-            |mut connection: Connection| async move {
-                while connection.request().await.is_some() {
-                    connection.send(ok("hi")).await;
-                }
-            },
-        )
-        .await
-    };
-    let right = serve(known.certify("right", &["backend.test"])).await;
-    let wrong_name = serve(known.certify("wrong name", &["other.test"])).await;
-    let wrong_authority = serve(unknown.certify("wrong authority", &["backend.test"])).await;
+    let right = serve(&known.certify("right", &["backend.test"])).await;
+    let wrong_name = serve(&known.certify("wrong name", &["other.test"])).await;
+    let wrong_authority = serve(&unknown.certify("wrong authority", &["backend.test"])).await;
     let plain = Backend::hello("hi").await;
     let file = known.file();
     let routes = || {
@@ -488,6 +481,115 @@ async fn backends_are_verified() {
         }
     }
     plain.forgive();
+}
+
+/// A backend's own certificate, signed by its own key, is believed where it is listed: that one, for
+/// its names, as long as it is valid, and no other.
+#[tokio::test]
+async fn a_listed_certificate_is_believed_itself() {
+    let authority = |params: &mut CertificateParams| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    };
+    let only_signs = |params: &mut CertificateParams| {
+        authority(params);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    };
+    let no_authority = |params: &mut CertificateParams| params.is_ca = IsCa::ExplicitNoCa;
+    let silent = |_: &mut CertificateParams| {};
+    let expired = |params: &mut CertificateParams| {
+        params.not_after = date_time_ymd(2020, 1, 1);
+    };
+    let future = |params: &mut CertificateParams| {
+        params.not_before = date_time_ymd(2100, 1, 1);
+        params.not_after = date_time_ymd(2101, 1, 1);
+    };
+    let for_clients = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    type Change<'c> = &'c dyn Fn(&mut CertificateParams);
+    // What it is answered with itself, and what it has signed: rustls asks nothing of an authority.
+    let cases: [(&str, Change<'_>, u16, u16); 8] = [
+        ("authority", &authority, 200, 200),
+        ("authority that only signs", &only_signs, 502, 200),
+        ("no authority", &no_authority, 200, 502),
+        ("does not say", &silent, 200, 502),
+        ("expired", &expired, 502, 502),
+        ("not yet valid", &future, 502, 502),
+        ("for clients", &for_clients, 502, 502),
+        (
+            "expired authority",
+            &|params| {
+                authority(params);
+                expired(params);
+            },
+            502,
+            200,
+        ),
+    ];
+    let mut ran = 0;
+    for (case, change, itself, signed) in cases {
+        let listed = Certified::self_signed("backend", &["backend.test"], change);
+        let other_key = Certified::self_signed("backend", &["backend.test"], change);
+        let child = listed.certify("child", &["backend.test"]);
+        let mut backends = Vec::new();
+        for certified in [&listed, &other_key, &child] {
+            backends.push(serve(certified).await);
+        }
+        let file = listed.file();
+        let settings = format!(
+            "upstream: {{tls: {{authorities: '{}'}}}}",
+            file.path().display()
+        );
+        let requests = [
+            ("backend.test", 0, itself),
+            ("other.test", 0, 502),
+            ("backend.test", 1, 502),
+            ("backend.test", 2, signed),
+            ("other.test", 2, 502),
+        ];
+        for (name, backend, status) in requests {
+            let server_name = name.into();
+            let tls = Protocol::Tls { server_name };
+            let backend: &Backend = &backends[backend];
+            let routes = Routes::all_by(tls, &[backend.address()]);
+            let gateway = Gateway::start_with(&settings, routes);
+            let response = gateway.client().await.get("/").await;
+            assert_eq!(response.status, status, "{case}: {name}");
+            ran += 1;
+        }
+    }
+    assert_eq!(ran, 8 * 5);
+}
+
+/// Nor does it matter who has signed it.
+#[tokio::test]
+async fn a_listed_certificate_of_an_unknown_authority_is_believed() {
+    let authority = Authority::new();
+    let listed = authority.certify("listed", &["backend.test"]);
+    let other = authority.certify("other", &["backend.test"]);
+    let file = listed.file();
+    let settings = format!(
+        "upstream: {{tls: {{authorities: '{}'}}}}",
+        file.path().display()
+    );
+    for (certified, status) in [(&listed, 200), (&other, 502)] {
+        let backend = serve(certified).await;
+        let tls = Protocol::Tls {
+            server_name: "backend.test".into(),
+        };
+        let gateway = Gateway::start_with(&settings, Routes::all_by(tls, &[backend.address()]));
+        assert_eq!(gateway.client().await.get("/").await.status, status);
+    }
+}
+
+async fn serve(certified: &Certified) -> Backend {
+    let config = certified.server(&["http/1.1"]);
+    Backend::start_tls(config, async |mut connection: Connection| {
+        while connection.request().await.is_some() {
+            connection.send(ok("hi")).await;
+        }
+    })
+    .await
 }
 
 #[tokio::test]

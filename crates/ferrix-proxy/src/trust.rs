@@ -1,12 +1,27 @@
 //! TLS towards backends: whose certificates are believed.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
+};
+use x509_cert::{
+    Version,
+    certificate::{CertificateInner, Raw},
+    der::{
+        Decode,
+        oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH},
+    },
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage},
+    time::Time,
 };
 
 use crate::settings::UpstreamTls;
@@ -16,31 +31,36 @@ pub(crate) fn client_config(settings: &UpstreamTls) -> Result<ClientConfig, Trus
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;
-    if !settings.verify {
-        let verifier = Arc::new(AcceptAll(provider));
-        return Ok(builder
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth());
-    }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(authorities(settings)?);
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let verifier: Arc<dyn ServerCertVerifier> = match (settings.verify, &settings.authorities) {
+        (false, _) => Arc::new(AcceptAll(provider)),
+        (true, Some(path)) => Arc::new(AcceptListed::new(listed(path)?, provider)),
+        (true, None) => {
+            // A system without certificates is fine until a backend wants TLS.
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            return Ok(builder.with_root_certificates(roots).with_no_client_auth());
+        }
+    };
+    Ok(builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
 }
 
-fn authorities(settings: &UpstreamTls) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let Some(path) = &settings.authorities else {
-        // A system without certificates is fine until a backend wants TLS.
-        return Ok(rustls_native_certs::load_native_certs().certs);
-    };
+/// The certificates of a PEM file.
+fn listed(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let wrap = |error: &dyn fmt::Display| TrustError::Authorities {
         path: path.clone(),
         error: error.to_string(),
     };
-    CertificateDer::pem_file_iter(path)
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
         .map_err(|error| wrap(&error))?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrap(&error))
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrap(&error))?;
+    match certificates.is_empty() {
+        true => Err(wrap(&"it has no certificate in it")),
+        false => Ok(certificates),
+    }
 }
 
 /// Why the authorities for backends cannot be used.
@@ -57,6 +77,155 @@ pub enum TrustError {
     /// The TLS library refuses its own defaults.
     #[error("TLS: {0}")]
     Tls(#[from] Error),
+}
+
+/// The verifier for `upstream.tls.authorities`: believes what a listed authority has signed, and each
+/// listed certificate itself, which may be a backend's own. It signs for no other then, unless it is
+/// an authority's too.
+///
+/// rustls alone knows authorities only: it refuses one that is presented as a server's certificate,
+/// and lets one that is no authority's sign for others.
+#[derive(Debug)]
+struct AcceptListed {
+    /// `None`: no listed certificate is an authority's.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+    /// Those that may be a server's, in DER.
+    servers: HashMap<CertificateDer<'static>, Validity>,
+    provider: Arc<CryptoProvider>,
+}
+
+/// When a certificate is valid, in seconds since 1970, both ends included.
+#[derive(Clone, Copy, Debug)]
+struct Validity {
+    not_before: u64,
+    not_after: u64,
+}
+
+impl AcceptListed {
+    fn new(certificates: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Self {
+        let mut roots = RootCertStore::empty();
+        let mut servers = HashMap::new();
+        for certificate in certificates {
+            let parsed = CertificateInner::<Raw>::from_der(&certificate).ok();
+            if parsed.as_ref().is_none_or(is_authority) {
+                roots.add_parsable_certificates([certificate.clone()]);
+            }
+            if let Some(parsed) = parsed.filter(may_serve) {
+                servers.insert(certificate, Validity::of(&parsed));
+            }
+        }
+        let authorities =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        Self {
+            // It fails without authorities only.
+            authorities: authorities.build().ok(),
+            servers,
+            provider,
+        }
+    }
+}
+
+/// Whether it may sign for others (RFC 5280, sections 4.2.1.3 and 4.2.1.9). Before version 3 there was
+/// no way to say so.
+fn is_authority(certificate: &CertificateInner<Raw>) -> bool {
+    let certificate = certificate.tbs_certificate();
+    if certificate.version() != Version::V3 {
+        return true;
+    }
+    match certificate.get_extension::<BasicConstraints>() {
+        Ok(Some((_, constraints))) => constraints.ca,
+        _ => matches!(
+            certificate.get_extension::<KeyUsage>(),
+            Ok(Some((_, usage))) if usage.key_cert_sign()
+        ),
+    }
+}
+
+/// Whether it may be a server's (RFC 5280, sections 4.2.1.3 and 4.2.1.12).
+fn may_serve(certificate: &CertificateInner<Raw>) -> bool {
+    let certificate = certificate.tbs_certificate();
+    let key = match certificate.get_extension::<KeyUsage>() {
+        Ok(Some((_, usage))) => {
+            usage.digital_signature() || usage.key_encipherment() || usage.key_agreement()
+        }
+        usage => usage.is_ok(),
+    };
+    let purpose = match certificate.get_extension::<ExtendedKeyUsage>() {
+        Ok(Some((_, ExtendedKeyUsage(usages)))) => {
+            (usages.iter()).any(|usage| [ID_KP_SERVER_AUTH, ANY_EXTENDED_KEY_USAGE].contains(usage))
+        }
+        usages => usages.is_ok(),
+    };
+    key && purpose
+}
+
+impl Validity {
+    fn of(certificate: &CertificateInner<Raw>) -> Self {
+        let validity = certificate.tbs_certificate().validity();
+        let seconds = |time: &Time| time.to_unix_duration().as_secs();
+        Self {
+            not_before: seconds(&validity.not_before),
+            not_after: seconds(&validity.not_after),
+        }
+    }
+
+    fn check(self, time: UnixTime) -> Result<(), CertificateError> {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        if time.as_secs() < self.not_before {
+            let not_before = at(self.not_before);
+            return Err(CertificateError::NotValidYetContext { time, not_before });
+        }
+        if time.as_secs() > self.not_after {
+            let not_after = at(self.not_after);
+            return Err(CertificateError::ExpiredContext { time, not_after });
+        }
+        Ok(())
+    }
+}
+
+impl ServerCertVerifier for AcceptListed {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if let Some(validity) = self.servers.get(end_entity) {
+            validity.check(now)?;
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        let authorities = self.authorities.as_ref();
+        let authorities = authorities.ok_or(CertificateError::UnknownIssuer)?;
+        authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
 }
 
 /// The verifier for `upstream.tls.verify: false`: the connection is private, the peer unknown.
