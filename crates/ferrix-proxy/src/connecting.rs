@@ -8,7 +8,7 @@ use std::{
 };
 
 use ferrix_table::{
-    services::{Endpoint, Service},
+    services::{Endpoint, Protocol, Service},
     state::Probe,
 };
 use tokio::time::Instant;
@@ -26,6 +26,9 @@ pub(crate) struct Connecting {
     service: Arc<Service>,
     upstream: Arc<Upstream>,
     step: Step,
+    /// Whether what comes of it is true of all requests. An upgrade offers HTTP/1 alone, which an
+    /// endpoint may refuse in its TLS handshake: no client shall make it fail for others by that.
+    of_all: bool,
     /// Where this decides whether the endpoint fails.
     probe: Option<Probe>,
 }
@@ -73,7 +76,10 @@ impl Connecting {
             }
         };
         let step = Step::Starting(Box::pin(starting));
-        Self::new(upstream, service, endpoint, step)
+        Self {
+            of_all: !(upgrade && matches!(service.protocol, Protocol::Tls { .. })),
+            ..Self::new(upstream, service, endpoint, step)
+        }
     }
 
     fn new(
@@ -87,6 +93,7 @@ impl Connecting {
             service: Arc::clone(service),
             upstream: Arc::clone(upstream),
             step,
+            of_all: true,
             probe: None,
         }
     }
@@ -94,7 +101,7 @@ impl Connecting {
     /// It takes long: other requests do not follow until it is known what comes of it. To wait for a
     /// place is not the endpoint's fault.
     pub(crate) fn suspect(&mut self) {
-        if matches!(self.step, Step::Opening(_)) && self.probe.is_none() {
+        if matches!(self.step, Step::Opening(_)) && self.of_all && self.probe.is_none() {
             self.probe = self.endpoint.state.suspect();
         }
     }
@@ -148,7 +155,12 @@ impl Connecting {
             Ok(_) if backoff.succeed() > 0 => {
                 tracing::info!(%service, %endpoint, "the endpoint can be connected to again");
             }
-            Err(error) if self.count(error) => {
+            Ok(_) => {}
+            Err(error) => {
+                self.count(error);
+                if !self.of_all || !error.is_of_endpoint() {
+                    return;
+                }
                 let now = clock::milliseconds();
                 let paused = match probe {
                     Some(probe) => probe.fail(now),
@@ -158,16 +170,12 @@ impl Connecting {
                     tracing::warn!(%service, %endpoint, %error, "the endpoint cannot be connected to");
                 }
             }
-            Ok(_) | Err(_) => {}
         }
     }
 
-    /// Counts a failure, unless nobody has failed. Returns whether it is one.
-    fn count(&self, error: &ConnectError) -> bool {
-        let failed = !matches!(error, ConnectError::Gone | ConnectError::Busy);
-        if failed {
+    fn count(&self, error: &ConnectError) {
+        if !matches!(error, ConnectError::Gone | ConnectError::Busy) {
             self.service.state.connect_failures.add(1);
         }
-        failed
     }
 }

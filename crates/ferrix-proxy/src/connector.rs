@@ -8,6 +8,7 @@ use pingora_core::{
     protocols::{TcpKeepalive, l4::socket},
     upstreams::peer::{Peer, PeerOptions},
 };
+use rustix::io::Errno;
 use rustls::{ClientConfig, crypto::aws_lc_rs, pki_types::ServerName};
 
 use crate::{
@@ -47,6 +48,20 @@ impl From<Box<pingora_core::Error>> for ConnectError {
         match cause.and_then(io::Error::raw_os_error) {
             Some(code) => Self::Io(io::Error::from_raw_os_error(code)),
             None => Self::Pingora(error),
+        }
+    }
+}
+
+impl ConnectError {
+    /// Whether it tells of the endpoint. This machine may be short of something instead.
+    pub(crate) fn is_of_endpoint(&self) -> bool {
+        match self {
+            Self::Busy | Self::Gone => false,
+            Self::Io(error) => !matches!(
+                Errno::from_io_error(error),
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+            ),
+            Self::Pingora(_) | Self::Timeout | Self::Http2(_) | Self::ServerName(_) => true,
         }
     }
 }
@@ -169,5 +184,36 @@ impl Peer for Backend {
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_no_endpoints_fault() {
+        let io = |error: Errno| ConnectError::from(io::Error::from(error));
+        let cases = [
+            (io(Errno::CONNREFUSED), true),
+            (io(Errno::HOSTUNREACH), true),
+            // All ports towards this endpoint are in use, and none towards others.
+            (io(Errno::ADDRNOTAVAIL), true),
+            (io(Errno::MFILE), false),
+            (io(Errno::NFILE), false),
+            (io(Errno::NOBUFS), false),
+            (io(Errno::NOMEM), false),
+            (
+                io::Error::other("a certificate that is not trusted").into(),
+                true,
+            ),
+            (ConnectError::Timeout, true),
+            (ConnectError::Busy, false),
+            (ConnectError::Gone, false),
+        ];
+        for (error, of_endpoint) in &cases {
+            assert_eq!(error.is_of_endpoint(), *of_endpoint, "{error}");
+        }
+        assert_eq!(cases.len(), 11);
     }
 }

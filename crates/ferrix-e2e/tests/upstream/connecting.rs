@@ -1,18 +1,28 @@
 //! How a request comes to a connection where endpoints hang, fail or go: judged by who answered, how
 //! long that took, and what the system says of connections that are being attempted.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use ferrix_e2e::{
     Backend, Client, Gateway, Http2Backend, Routes,
     backend::{Blackhole, Connection, Dead, ok},
     certificates::Authority,
     client::get,
+    http2_backend::Exchange,
     within,
 };
 use ferrix_table::services::Protocol;
 use tokio::{
     net::TcpListener,
+    sync::watch,
+    task::JoinSet,
     time::{Instant, sleep},
 };
 
@@ -376,6 +386,97 @@ async fn only_connections_count() {
     assert_eq!(statuses, [500, 502].repeat(10));
     let service = &gateway.table().services[0];
     assert!(!service.endpoints.iter().any(|it| it.is_failing()));
+}
+
+/// Endpoints that do not answer come and go under load, on two threads, and no request is lost or waits
+/// for one of them in vain.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn endpoints_that_hang_come_and_go_under_load() {
+    let backends = [Backend::hello("hi").await, Backend::hello("hi").await];
+    let settings = "{server: {threads: 2}, timeouts: {connect: 10m}, \
+                    limits: {requests_per_connection: 0}}";
+    let gateway = Gateway::start_with(settings, Routes::all_to(&[backends[0].address()]));
+    let answered = Arc::new(AtomicU64::new(0));
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    for index in 0..16 {
+        let (stopped, answered) = (stopped.clone(), Arc::clone(&answered));
+        let mut client = gateway.client().await;
+        tasks.spawn(async move {
+            while !*stopped.borrow() {
+                let request = if index % 2 == 0 {
+                    POST.to_owned()
+                } else {
+                    get("/")
+                };
+                assert_eq!(client.exchange(request).await.text(), "hi");
+                answered.fetch_add(1, SeqCst);
+            }
+        });
+    }
+    for round in 0..10 {
+        // A hole each time: its state is that of its address.
+        let hole = Blackhole::new().await;
+        let backend = backends[round % 2].address();
+        gateway.publish(Routes::all_to(&[hole.address(), backend]));
+        gateway.publish(Routes::all_to(&[hole.address()]));
+        let all_wait = async {
+            while hole.attempts() < 16 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within("all to wait", all_wait).await;
+        gateway.publish(Routes::all_to(&[backend]));
+        let before = answered.load(SeqCst);
+        let going_on = async {
+            while answered.load(SeqCst) < before + 100 && !tasks.is_empty() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        within("requests", going_on).await;
+        hole.attempted(0).await;
+    }
+    stop.send(true).unwrap();
+    while let Some(task) = within("the clients", tasks.join_next()).await {
+        task.unwrap();
+    }
+}
+
+/// An upgrade needs HTTP/1, which a backend may refuse in its TLS handshake: that is no reason to keep
+/// other requests from it.
+#[tokio::test]
+async fn an_upgrade_that_is_refused_in_tls_does_not_count() {
+    let certified = Authority::new().certify("backend", &["backend.test"]);
+    let backends = [
+        Http2Backend::start_tls(certified.server(&["h2"]), answer).await,
+        Http2Backend::start_tls(certified.server(&["h2"]), answer).await,
+    ];
+    let addresses = backends.each_ref().map(Http2Backend::address);
+    let gateway = Gateway::start_with(
+        "upstream: {attempts: 1, tls: {verify: false}}",
+        Routes::all_by(tls(), &addresses),
+    );
+    let upgrade = "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\n\
+                   Upgrade: websocket\r\n\r\n";
+    for failures in 1..=4 {
+        let mut client = gateway.client().await;
+        assert_eq!(client.exchange(upgrade).await.status, 502);
+        let service = gateway.table().services[0].clone();
+        assert_eq!(service.state.connect_failures.get(), failures);
+        assert!(!service.endpoints.iter().any(|it| it.is_failing()));
+    }
+    let mut client = gateway.client().await;
+    for _ in 0..4 {
+        assert_eq!(client.get("/").await.status, 204);
+    }
+    for backend in &backends {
+        assert_eq!(backend.log().requests.len(), 2);
+    }
+}
+
+async fn answer(mut exchange: Exchange) {
+    exchange.body().await;
+    exchange.respond(204, &[], true);
 }
 
 /// Where all hang they are tried side by side, as many as there are attempts, and then it is 502.
