@@ -17,7 +17,7 @@ use crate::{
     clock,
     connector::ConnectError,
     pool::Connection,
-    upstream::{Opening, Start, Upstream},
+    upstream::{Start, Upstream},
 };
 
 /// An attempt at a connection to an endpoint.
@@ -111,7 +111,7 @@ impl Connecting {
             match &mut self.step {
                 Step::Starting(starting) => match ready!(starting.as_mut().poll(cx)) {
                     Ok(Start::Opening(opening)) => {
-                        self.step = Step::Opening(Box::pin(Opening::open(*opening)));
+                        self.step = Step::Opening(Box::pin(opening.open()));
                     }
                     Ok(Start::Connection(connection)) => return Poll::Ready(Ok(connection)),
                     Err(error) => {

@@ -396,6 +396,8 @@ impl Pool {
     fn sweep(&self, limit: Duration) {
         let mut idle = self.http1.lock();
         idle.retain(|idle| idle.since.elapsed() < limit);
+        // An attempt holds its memory until nobody can give it up.
+        self.late.lock().retain(|attempt| !attempt.is_finished());
     }
 
     /// The endpoint is gone: closes what idles, and the rest when it does.
