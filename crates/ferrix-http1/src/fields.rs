@@ -76,9 +76,16 @@ impl Fields {
         owned.extend_from_slice(text);
         Self {
             text: owned,
-            lines: Vec::with_capacity(fields + 8),
+            lines: Vec::with_capacity(fields + MORE_FIELDS),
             names: 0,
         }
+    }
+
+    /// Makes room for so many fields with names and values of so much text, and for what a proxy adds, and no more: header
+    /// sections may be kept by the hundred.
+    pub fn reserve(&mut self, text: usize, fields: usize) {
+        self.text.reserve_exact(text + fields * LINE + ROOM);
+        self.lines.reserve_exact(fields + MORE_FIELDS);
     }
 
     /// Makes a part of the text a field.
@@ -97,6 +104,20 @@ impl Fields {
         let start = self.text.len();
         self.text.extend_from_slice(text);
         Span::new(start, self.text.len())
+    }
+
+    /// Leaves only the text of fields, and this before it.
+    pub(crate) fn shrink_behind(&mut self, before: &[u8]) -> Span {
+        let lengths = self.iter().map(|(name, value)| name.len() + value.len());
+        let length = before.len() + lengths.sum::<usize>();
+        let mut kept = Self::default();
+        kept.reserve(length, self.len());
+        let before = kept.add_text(before);
+        for (name, value) in self.iter() {
+            kept.add_line(name, value);
+        }
+        *self = kept;
+        before
     }
 
     /// How many fields there are.
@@ -175,14 +196,14 @@ impl Fields {
     pub fn append(&mut self, name: &str, value: &[u8]) {
         debug_assert!(HeaderName::from_bytes(name.as_bytes()).is_ok(), "{name}");
         debug_assert!(HeaderValue::from_bytes(value).is_ok(), "{value:?}");
-        self.add_line(name, value);
+        self.add_line(name.as_bytes(), value);
     }
 
     /// The text gets the whole line, so that [`Fields::write`] copies it in one piece with its
     /// neighbours.
-    fn add_line(&mut self, name: &str, value: &[u8]) {
+    fn add_line(&mut self, name: &[u8], value: &[u8]) {
         self.text.reserve(name.len() + value.len() + LINE);
-        let name = self.add_text(name.as_bytes());
+        let name = self.add_text(name);
         self.text.extend_from_slice(b": ");
         let value = self.add_text(value);
         self.text.extend_from_slice(b"\r\n");
@@ -265,6 +286,9 @@ fn bit(name: &[u8]) -> u64 {
 /// Bytes that a proxy adds to a header section, about.
 const ROOM: usize = 512;
 
+/// Fields that it adds, about.
+const MORE_FIELDS: usize = 8;
+
 /// Bytes of a line beside its name and its value.
 const LINE: usize = ": \r\n".len();
 
@@ -275,7 +299,7 @@ impl<'a> Extend<(&'a HeaderName, &'a HeaderValue)> for Fields {
         T: IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
     {
         for (name, value) in fields {
-            self.add_line(name.as_str(), value.as_bytes());
+            self.add_line(name.as_str().as_bytes(), value.as_bytes());
         }
     }
 }

@@ -122,6 +122,12 @@ impl RequestHead {
         self.target = self.fields.add_text(target);
     }
 
+    /// Gives back the room of text that was replaced.
+    pub fn shrink(&mut self) {
+        let target = self.target().to_vec();
+        self.target = self.fields.shrink_behind(&target);
+    }
+
     /// How many bytes [`RequestHead::write`] writes, where no text was replaced.
     pub fn size(&self) -> usize {
         self.method.as_str().len() + "  HTTP/1.1\r\n\r\n".len() + self.fields.size()

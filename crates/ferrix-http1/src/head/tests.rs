@@ -582,3 +582,26 @@ fn a_status_may_be_changed() {
     assert_eq!(owned(&response(&out).0.fields), before);
     assert_eq!(response(&out).0.status, StatusCode::OK);
 }
+
+#[test]
+fn what_was_replaced_is_given_back() {
+    let text = b"GET /a HTTP/1.1\r\nA: 1\r\nB: 2\r\nA: 3\r\n\r\n";
+    let (mut head, _) = RequestHead::parse(text).unwrap().unwrap();
+    head.set_target(b"/b");
+    head.fields.set("A", &[b'x'; 10_000]);
+    head.fields.set("A", b"4");
+    let written = |head: &RequestHead| {
+        let mut out = BytesMut::new();
+        head.write(&mut out);
+        out
+    };
+    let before = written(&head);
+    assert!(head.size() > 10_000);
+    head.shrink();
+    assert_eq!(written(&head), before);
+    assert_eq!(head.size(), before.len());
+    assert_eq!(
+        (head.target(), head.fields.get("b")),
+        (&b"/b"[..], Some(&b"2"[..]))
+    );
+}
