@@ -18,6 +18,7 @@ pub mod kind {
     #![expect(missing_docs, reason = "the names are those of the RFC")]
     pub const DATA: u8 = 0;
     pub const HEADERS: u8 = 1;
+    pub const PRIORITY: u8 = 2;
     pub const RST_STREAM: u8 = 3;
     pub const SETTINGS: u8 = 4;
     pub const PING: u8 = 6;
@@ -95,18 +96,35 @@ impl Frames {
             .is_ok()
     }
 
+    /// Sends the same bytes up to so many times, and reads what comes meanwhile, until the gateway
+    /// says goodbye or takes no more. Returns how often they were sent, and the `GOAWAY`.
+    pub async fn flood(&mut self, bytes: &[u8], times: usize) -> (usize, Option<Frame>) {
+        let Self { reader, writer } = self;
+        let mut sent = 0;
+        let sending = async {
+            while sent < times && writer.write_all(bytes).await.is_ok() {
+                sent += 1;
+            }
+            std::future::pending().await
+        };
+        let goodbye = async {
+            loop {
+                match next(reader).await {
+                    Some(frame) if frame.kind != kind::GOAWAY => {}
+                    end => return end,
+                }
+            }
+        };
+        let goodbye = tokio::select! {
+            goodbye = goodbye => goodbye,
+            never = sending => never,
+        };
+        (sent, goodbye)
+    }
+
     /// The next frame. `None`: the connection has ended.
     pub async fn next(&mut self) -> Option<Frame> {
-        let head = within("a frame", self.reader.exactly(9)).await.ok()?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let length = usize::try_from(length).ok()?;
-        let payload = within("a frame", self.reader.exactly(length)).await.ok()?;
-        Some(Frame {
-            kind: head[3],
-            flags: head[4],
-            stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
-            payload,
-        })
+        next(&mut self.reader).await
     }
 
     /// The next frame of this type. `None`: the connection has ended before one.
@@ -118,6 +136,19 @@ impl Frames {
             }
         }
     }
+}
+
+async fn next(reader: &mut Reader) -> Option<Frame> {
+    let head = within("a frame", reader.exactly(9)).await.ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let length = usize::try_from(length).ok()?;
+    let payload = within("a frame", reader.exactly(length)).await.ok()?;
+    Some(Frame {
+        kind: head[3],
+        flags: head[4],
+        stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+        payload,
+    })
 }
 
 /// A frame in bytes.

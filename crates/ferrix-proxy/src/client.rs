@@ -16,7 +16,7 @@ use crate::{
     headers::{self, Forwarding},
     io::Io,
     outlet::Outlet,
-    stream::StreamWriter,
+    stream::{Backlog, StreamWriter},
     wire::{Wire, WireError},
 };
 
@@ -73,6 +73,8 @@ struct Http2 {
     body: RecvStream,
     body_done: bool,
     respond: SendResponse<Bytes>,
+    /// Of the connection.
+    backlog: Backlog,
     /// Once there is a body to send.
     writer: Option<StreamWriter>,
 }
@@ -96,11 +98,12 @@ impl<'c> Client<'c> {
         }))
     }
 
-    pub(crate) fn http2(body: RecvStream, respond: SendResponse<Bytes>) -> Self {
+    pub(crate) fn http2(body: RecvStream, respond: SendResponse<Bytes>, backlog: Backlog) -> Self {
         Self::new(Side::Http2(Http2 {
             body,
             body_done: false,
             respond,
+            backlog,
             writer: None,
         }))
     }
@@ -354,7 +357,8 @@ impl Http2 {
     fn header(&mut self, head: ResponseHead, end: bool) -> Result<(), h2::Error> {
         let stream = self.respond.send_response(response(head), end)?;
         if !end {
-            self.writer = Some(StreamWriter::new(stream));
+            let backlog = self.backlog.clone();
+            self.writer = Some(StreamWriter::with_backlog(stream, backlog));
         }
         Ok(())
     }

@@ -24,6 +24,8 @@ pub struct EntryPointCounters {
     pub accepted_connections: Counter,
     /// Client connections closed at once because of a limit or a bad PROXY protocol header.
     pub refused_connections: Counter,
+    /// Connections over HTTP/2 that were ended for what the client did.
+    pub abusive_connections: Counter,
     /// TLS handshakes that failed.
     pub tls_failures: Counter,
     /// Requests.

@@ -15,7 +15,7 @@ use crate::clock;
 ///
 /// Moving it later, which happens at every piece of progress, only stores a number; the timer
 /// finds out when it fires too early.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Deadline {
     sleep: Option<Pin<Box<Sleep>>>,
     at: Option<Instant>,
@@ -25,11 +25,7 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     pub(crate) fn never() -> Self {
-        Self {
-            sleep: None,
-            at: None,
-            waker: None,
-        }
+        Self::default()
     }
 
     /// `limit` from now; zero: never.

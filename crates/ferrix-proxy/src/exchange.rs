@@ -95,7 +95,7 @@ pub(crate) async fn refuse(
     failure: Failure,
     deadline: &mut Deadline,
 ) {
-    let head = RequestHead::new(Method::GET, b"/", Version::HTTP_11);
+    let mut head = RequestHead::new(Method::GET, b"/", Version::HTTP_11);
     let served = Served::new(engine, connection.client, &head);
     let mut exchange = Exchange {
         engine,
@@ -104,7 +104,7 @@ pub(crate) async fn refuse(
         deadline,
         served,
     };
-    exchange.answer(&failure, &head).await;
+    exchange.answer(&failure, &mut head).await;
     exchange.account(Some(failure));
 }
 
@@ -140,7 +140,7 @@ pub(crate) async fn serve(
     let result = exchange.run(incoming).await;
     let ending = match &result {
         Ok(()) => Ending::Complete,
-        Err(failure) => exchange.answer(failure, &incoming.head).await,
+        Err(failure) => exchange.answer(failure, &mut incoming.head).await,
     };
     exchange.account(result.err());
     ending
@@ -223,6 +223,8 @@ impl Exchange<'_, '_> {
         } = incoming;
         match head.version {
             Version::HTTP_2 => {
+                // It may lie in a buffer with all that came with it.
+                let authority = authority.take();
                 let authority = authority.as_ref().map(Authority::as_str);
                 request::check_http2(head, authority, self.connection.secure, settings)?;
             }
@@ -369,7 +371,7 @@ impl Exchange<'_, '_> {
     }
 
     /// Tells the client what failed, where it can still be told.
-    async fn answer(&mut self, failure: &Failure, head: &RequestHead) -> Ending {
+    async fn answer(&mut self, failure: &Failure, head: &mut RequestHead) -> Ending {
         let client = &mut *self.client;
         let settings = &self.engine.settings;
         if *failure == Failure::ClientGone {
@@ -386,6 +388,8 @@ impl Exchange<'_, '_> {
             };
         }
         let answer = Answer::new(failure, Form::of(&head.fields), &settings.server.name);
+        // Nobody reads the request any more, and the client may let its answer wait.
+        *head = RequestHead::new(head.method.clone(), b"", head.version);
         let bodiless = answer.body.is_empty() || head.method == Method::HEAD;
         if failure.closes_connection() {
             client.close_after();

@@ -40,6 +40,9 @@ const PASSED: usize = 64 * 1024;
 /// Buffers smaller than this are not kept for the next read.
 const SPARED: usize = 16 * 1024;
 
+/// More than this is not kept for what is to be written next.
+const KEPT: usize = 8 * 1024;
+
 /// Pieces that leave in one system call.
 const SLICES: usize = 16;
 
@@ -310,6 +313,10 @@ impl Output {
             left -= front.len();
             self.pieces.pop_front();
         }
-        self.last.advance(left);
+        match self.length == 0 && left > KEPT {
+            // A long header section, most likely, of a message that may last.
+            true => self.last = BytesMut::new(),
+            false => self.last.advance(left),
+        }
     }
 }

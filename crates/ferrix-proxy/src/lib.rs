@@ -25,6 +25,7 @@ mod deadline;
 mod drain;
 mod exchange;
 pub mod failure;
+mod frames;
 mod headers;
 mod http1;
 mod http2;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::{
+    io::HIGH_WATER,
     stream::StreamWriter,
     wire::{Wire, WireError},
 };
@@ -55,6 +56,15 @@ impl<'o> Outlet<'o> {
             Self::Wire(wire) => wire.io.pending(),
             Self::Stream(writer) => writer.pending(),
             Self::Closed => 0,
+        }
+    }
+
+    /// Whether so much waits that nothing more should be read for it.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Wire(wire) => wire.io.pending() >= HIGH_WATER,
+            Self::Stream(writer) => writer.is_full(),
+            Self::Closed => false,
         }
     }
 

@@ -22,7 +22,6 @@ use crate::{
     deadline::Deadline,
     failure::Failure,
     headers,
-    io::HIGH_WATER,
     retry::Broken,
     settings::{OddResponses, Timeouts},
     tunnel::{self, End},
@@ -287,13 +286,13 @@ impl Progress {
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
         if !self.response_done {
-            if client.out().pending() < HIGH_WATER
+            if !client.out().is_full()
                 && let Poll::Ready(part) = backend.poll_read(cx)
             {
                 return Poll::Ready(Event::Response(part));
             }
             if !self.deaf
-                && (self.request_done || backend.out().pending() < HIGH_WATER)
+                && (self.request_done || !backend.out().is_full())
                 && let Poll::Ready(part) = client.poll_read(cx, self.request_done)
             {
                 return Poll::Ready(Event::Request(part));
@@ -338,7 +337,7 @@ impl Progress {
     }
 
     fn waits_for_client(&self, backend: &mut Backend) -> bool {
-        !self.request_done && !self.deaf && backend.out().pending() < HIGH_WATER
+        !self.request_done && !self.deaf && !backend.out().is_full()
     }
 
     /// Who kept the other waiting.

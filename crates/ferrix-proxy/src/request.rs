@@ -80,6 +80,9 @@ pub(crate) fn check_http2(
     join_cookie(head)
 }
 
+/// The crumbs of one that is longer are not kept beside it while the request lasts.
+const LONG_COOKIE: usize = 2048;
+
 /// HTTP/2 may split a cookie for compression (RFC 9113, section 8.2.3).
 fn join_cookie(head: &mut RequestHead) -> Result<(), Failure> {
     let fields = &mut head.fields;
@@ -91,6 +94,9 @@ fn join_cookie(head: &mut RequestHead) -> Result<(), Failure> {
         }
         let joined = crumbs.join(&b"; "[..]);
         fields.set("Cookie", &joined);
+        if joined.len() > LONG_COOKIE {
+            head.shrink();
+        }
     }
     Ok(())
 }

@@ -194,9 +194,17 @@ pub struct Http2 {
     /// `SETTINGS_MAX_HEADER_LIST_SIZE`: decoded header section of a request, in the way of HTTP/2,
     /// which counts 32 bytes more for each field. `limits.header_bytes` is obeyed besides.
     pub header_list: ByteSize,
+    /// `limits.header_bytes` for all requests together that are open at once on a connection: beyond
+    /// it a request is refused, unless it is alone, so that the client repeats it. 0: no limit.
+    pub request_headers: ByteSize,
     /// A connection that starts so many streams within a second and resets most of them is
-    /// closed. 0: never.
+    /// closed. So is one that makes Ferrix reset so many, by errors or by opening more than
+    /// `streams`; and one whose client leaves so many before their answer, and most of all, may go
+    /// on only with the streams that it has. 0: never.
     pub reset_streams: u64,
+    /// A connection that sends so many frames more within ten seconds than requests and their
+    /// responses need is closed. 0: never.
+    pub control_frames: u64,
 }
 
 impl Default for Http2 {
@@ -206,7 +214,9 @@ impl Default for Http2 {
             stream_window: ByteSize::kib(64),
             connection_window: ByteSize::mib(1),
             header_list: ByteSize::kib(40),
+            request_headers: ByteSize::mib(1),
             reset_streams: 500,
+            control_frames: 10_000,
         }
     }
 }

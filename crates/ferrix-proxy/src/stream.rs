@@ -3,6 +3,10 @@
 use std::{
     collections::VecDeque,
     io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker, ready},
 };
 
@@ -10,13 +14,31 @@ use bytes::Bytes;
 use h2::SendStream;
 use http::HeaderMap;
 
+use crate::io::HIGH_WATER;
+
 /// Sends the body of an HTTP/2 message as the peer's windows allow.
 #[derive(Debug)]
 pub(crate) struct StreamWriter {
     stream: SendStream<Bytes>,
     queue: VecDeque<Bytes>,
     queued: usize,
+    /// Of a connection to a client.
+    backlog: Option<Backlog>,
     end: End,
+}
+
+/// The bytes that wait on all streams of a connection together, where a client takes less than there
+/// is for it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backlog(Arc<AtomicUsize>);
+
+impl Backlog {
+    /// Above this a stream gets more only when it has none.
+    const HIGH_WATER: usize = 1024 * 1024;
+
+    fn is_high(&self) -> bool {
+        self.0.load(Relaxed) >= Self::HIGH_WATER
+    }
 }
 
 #[derive(Debug)]
@@ -32,15 +54,39 @@ impl StreamWriter {
             stream,
             queue: VecDeque::new(),
             queued: 0,
+            backlog: None,
             end: End::Open,
         }
+    }
+
+    /// One of several on a connection.
+    pub(crate) fn with_backlog(stream: SendStream<Bytes>, backlog: Backlog) -> Self {
+        let mut writer = Self::new(stream);
+        writer.backlog = Some(backlog);
+        writer
     }
 
     pub(crate) fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.queued += bytes.len();
+            if let Some(Backlog(all)) = &self.backlog {
+                all.fetch_add(bytes.len(), Relaxed);
+            }
             self.queue.push_back(bytes);
         }
+    }
+
+    fn sent(&mut self, length: usize) {
+        self.queued -= length;
+        if let Some(Backlog(all)) = &self.backlog {
+            all.fetch_sub(length, Relaxed);
+        }
+    }
+
+    /// Whether enough waits, here or on the whole connection.
+    pub(crate) fn is_full(&self) -> bool {
+        let backlog = self.backlog.as_ref();
+        self.pending() >= HIGH_WATER || self.queued > 0 && backlog.is_some_and(Backlog::is_high)
     }
 
     /// Nothing is pushed after this.
@@ -97,10 +143,10 @@ impl StreamWriter {
                 }
             }
             let piece = front.split_to(front.len().min(self.stream.capacity()));
-            self.queued -= piece.len();
             if front.is_empty() {
                 self.queue.pop_front();
             }
+            self.sent(piece.len());
             let last = self.queue.is_empty() && matches!(self.end, End::Wanted(None));
             self.stream
                 .send_data(piece, last)
@@ -118,5 +164,11 @@ impl StreamWriter {
             self.end = End::Sent;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for StreamWriter {
+    fn drop(&mut self) {
+        self.sent(self.queued);
     }
 }

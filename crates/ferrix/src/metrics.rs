@@ -172,6 +172,11 @@ impl Sources {
             of().map(|(labels, it)| (labels, it.refused_connections.get() as f64)),
         )?;
         page.counters(
+            "ferrix_entry_point_abusive_connections",
+            "HTTP/2 connections ended because of what the client did",
+            of().map(|(labels, it)| (labels, it.abusive_connections.get() as f64)),
+        )?;
+        page.counters(
             "ferrix_entry_point_tls_failures",
             "TLS handshakes with clients that failed",
             of().map(|(labels, it)| (labels, it.tls_failures.get() as f64)),

@@ -1,6 +1,10 @@
 //! What is too large or too many.
 
-use ferrix_e2e::{Backend, Gateway, Routes, within};
+use ferrix_e2e::{
+    Backend, Gateway, Routes,
+    frames::{self, Frames, kind},
+    within,
+};
 
 use crate::with_fields;
 
@@ -83,4 +87,79 @@ async fn requests_on_one_connection_are_counted() {
         .unwrap()
         .unwrap();
     assert_eq!(backend.requests().len(), 3);
+}
+
+/// A client that goes on after the goodbye, and never acknowledges the ping that comes with it.
+#[tokio::test]
+async fn no_more_requests_after_the_last_one() {
+    let backend = Backend::hello("hi").await;
+    let gateway = Gateway::start_with(
+        "{limits: {requests_per_connection: 3}, http2: {streams: 10}}",
+        Routes::all_to(&[backend.address()]),
+    );
+    let mut frames = Frames::connect(gateway.web, &[]).await;
+    let (mut codes, mut stream) = (Vec::new(), 1);
+    'requests: loop {
+        frames.send(&frames::get(stream)).await;
+        stream += 2;
+        loop {
+            match frames.next().await {
+                Some(frame) if frame.kind == kind::GOAWAY => codes.extend(frame.code()),
+                Some(frame) if frame.kind == kind::DATA => break,
+                Some(_) => {}
+                None => break 'requests,
+            }
+        }
+    }
+    assert_eq!(codes, [0, 11]);
+    // What may have been underway when it was told.
+    assert_eq!(backend.requests().len(), 3 + 10);
+}
+
+/// Header sections are kept while their requests are open, and all together have a limit too.
+#[tokio::test]
+async fn the_limit_of_all_header_sections() {
+    let (backend, gate) = Backend::gated("hi").await;
+    let gateway = Gateway::start_with(
+        "http2: {request_headers: 64KiB}",
+        Routes::all_to(&[backend.address()]),
+    );
+    let mut client = gateway.http2().await;
+    let request = |length: usize| {
+        let mut request = client.request("GET", "/");
+        let value = "x".repeat(length).parse().unwrap();
+        request.headers_mut().insert("x-large", value);
+        request
+    };
+    let (few, many) = (request(15_000), request(31_000));
+    let mut open = Vec::new();
+    for _ in 0..6 {
+        open.push(client.open(few.clone(), true).await.unwrap().0);
+    }
+    let mut refused = 0;
+    for response in open.drain(4..) {
+        let error = within("an answer", response).await.unwrap_err();
+        assert_eq!(error.reason(), Some(h2::Reason::REFUSED_STREAM));
+        refused += 1;
+    }
+    assert_eq!(refused, 2);
+    gate.add_permits(4);
+    for response in open {
+        assert_eq!(within("an answer", response).await.unwrap().status(), 200);
+    }
+    // There is room again.
+    for _ in 0..2 {
+        gate.add_permits(1);
+        assert_eq!(client.fetch(many.clone()).await.unwrap().status, 200);
+    }
+    assert_eq!(backend.requests().len(), 6);
+
+    // A request alone is never too much.
+    let gateway = Gateway::start_with(
+        "http2: {request_headers: 1KiB}",
+        Routes::all_to(&[backend.address()]),
+    );
+    let mut client = gateway.http2().await;
+    gate.add_permits(1);
+    assert_eq!(client.fetch(many).await.unwrap().status, 200);
 }

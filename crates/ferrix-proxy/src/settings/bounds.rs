@@ -122,6 +122,13 @@ pub const BOUNDS: &[Bound<Settings>] = &[
         ByteSize::mib(16),
         |it| it.http2.header_list,
     ),
+    Bound::size(
+        "http2.request_headers",
+        ByteSize::kib(1),
+        ByteSize::gib(1),
+        |it: &Settings| it.http2.request_headers,
+    )
+    .or_none(),
     Bound::duration("upstream.idle_timeout", Duration::ZERO, YEAR, |it| {
         it.upstream.idle_timeout
     }),

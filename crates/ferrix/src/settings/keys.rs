@@ -91,7 +91,12 @@ pub const KEYS: &[(&str, &str)] = &[
         "http2.header_list",
         "a size such as 64KiB, from 1KiB to 16MiB",
     ),
+    (
+        "http2.request_headers",
+        "0, or a size such as 64KiB, from 1KiB to 1GiB",
+    ),
     ("http2.reset_streams", COUNT),
+    ("http2.control_frames", COUNT),
     ("tls", MAPPING),
     ("tls.minimum_version", "\"1.2\" or \"1.3\" (with quotes)"),
     ("tls.tickets", BOOLEAN),

@@ -143,7 +143,7 @@ timeouts:
   connect: 500ms
   response: 0s
   upgraded: 1h 30m
-http2: {streams: 10, stream_window: 65535, connection_window: 1MiB, header_list: 16KiB, reset_streams: 100}
+http2: {streams: 10, stream_window: 65535, connection_window: 1MiB, header_list: 16KiB, request_headers: 1MiB, reset_streams: 100, control_frames: 1000}
 tls:
   minimum_version: "1.3"
   tickets: false
