@@ -21,6 +21,7 @@ mod descriptors;
 pub mod echo;
 pub mod explain;
 pub mod log;
+mod memory;
 pub mod metrics;
 pub mod program;
 pub mod settings;

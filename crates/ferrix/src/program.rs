@@ -24,6 +24,7 @@ use crate::{
     access_log::{self, Writer},
     admin::{self, Admin, Listener, Pages, Readiness},
     descriptors::{self, Shares},
+    memory,
     metrics::{Cluster, ConnectionLimits, Metrics, Published, Sources},
     settings::{self, DefaultCertificate, Settings},
     signals::{Signal, Signals, Wish},
@@ -190,6 +191,7 @@ impl Program {
                 }
             }
         });
+        control.spawn(memory::give_back());
         let readiness = Readiness::new(table.clone(), source.failures());
         let metrics = Arc::new(Metrics::new(Sources {
             table: table.clone(),
