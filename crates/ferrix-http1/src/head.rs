@@ -18,7 +18,7 @@ pub const MAX_FIELDS: usize = 256;
 /// Room for the first line of a message, and for a body that leaves with its header section.
 const SMALL_BODY: usize = 512;
 
-/// About as many fields as a request has that is not parsed here.
+/// About as many fields as a response has that is not parsed here.
 const FIELDS: usize = 16;
 
 /// Why bytes are no header section.
@@ -62,11 +62,13 @@ pub struct RequestHead {
 impl RequestHead {
     /// A request without fields.
     pub fn new(method: Method, target: &[u8], version: Version) -> Self {
+        let mut fields = Fields::default();
+        let target = fields.add_text(target);
         Self {
             method,
             version,
-            fields: Fields::with_text(target, FIELDS),
-            target: Span::new(0, target.len()),
+            fields,
+            target,
         }
     }
 

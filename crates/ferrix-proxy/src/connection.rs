@@ -125,7 +125,7 @@ impl Application {
         }
         let limit = engine.settings.timeouts.tls_handshake;
         match tokio::time::timeout(limit, proxy_protocol::read(stream)).await {
-            Ok(Ok(client)) => Some(client.unwrap_or(*peer)),
+            Ok(Ok(client)) => Some(client.map_or(*peer, Address::from)),
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "bad PROXY protocol header");
                 None

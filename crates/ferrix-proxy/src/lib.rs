@@ -34,7 +34,7 @@ mod listener;
 mod outlet;
 mod permit;
 mod pool;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod race;
 mod real_client;
 mod relay;

@@ -5,9 +5,7 @@
 
 use std::{io, net::SocketAddr};
 
-use tokio::io::AsyncReadExt;
-
-use crate::{address::Address, transport::L4};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The first bytes of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -20,22 +18,32 @@ const MAX_BINARY: usize = 4096;
 
 /// Why there is no client address.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ProxyProtocolError {
+pub enum ProxyProtocolError {
+    /// The connection's, or it ended first.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The connection begins with something else.
     #[error("neither version 1 nor version 2")]
     Unknown,
+    /// Longer than any header that says what is needed.
     #[error("longer than {MAX_BINARY} bytes")]
     TooLong,
+    /// Malformed.
     #[error("version 1: {0}")]
     Text(#[from] ppp::v1::BinaryParseError),
+    /// Malformed.
     #[error("version 2: {0}")]
     Binary(#[from] ppp::v2::ParseError),
 }
 
-/// The client's address; `None` where the load balancer speaks for itself (health checks) or
-/// knows no address.
-pub(crate) async fn read(stream: &mut L4) -> Result<Option<Address>, ProxyProtocolError> {
+/// Reads a header and no byte more. The result is the client's address; `None` where the load balancer
+/// speaks for itself (health checks) or knows no address.
+///
+/// # Errors
+/// [`ProxyProtocolError`]
+pub async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<SocketAddr>, ProxyProtocolError> {
     let mut header = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
     if header.starts_with(b"PROXY ") {
@@ -48,9 +56,9 @@ pub(crate) async fn read(stream: &mut L4) -> Result<Option<Address>, ProxyProtoc
 }
 
 async fn read_text(
-    stream: &mut L4,
+    stream: &mut (impl AsyncRead + Unpin),
     header: Vec<u8>,
-) -> Result<Option<Address>, ProxyProtocolError> {
+) -> Result<Option<SocketAddr>, ProxyProtocolError> {
     let mut header = header;
     while !header.ends_with(b"\r\n") {
         if header.len() == MAX_LINE {
@@ -60,16 +68,16 @@ async fn read_text(
     }
     use ppp::v1::Addresses;
     Ok(match ppp::v1::Header::try_from(&header[..])?.addresses {
-        Addresses::Tcp4(tcp) => Some(address((tcp.source_address, tcp.source_port))),
-        Addresses::Tcp6(tcp) => Some(address((tcp.source_address, tcp.source_port))),
+        Addresses::Tcp4(tcp) => Some((tcp.source_address, tcp.source_port).into()),
+        Addresses::Tcp6(tcp) => Some((tcp.source_address, tcp.source_port).into()),
         Addresses::Unknown => None,
     })
 }
 
 async fn read_binary(
-    stream: &mut L4,
+    stream: &mut (impl AsyncRead + Unpin),
     header: Vec<u8>,
-) -> Result<Option<Address>, ProxyProtocolError> {
+) -> Result<Option<SocketAddr>, ProxyProtocolError> {
     let mut header = header;
     header.resize(16, 0);
     stream.read_exact(&mut header[12..]).await?;
@@ -85,12 +93,8 @@ async fn read_binary(
         return Ok(None);
     }
     Ok(match header.addresses {
-        Addresses::IPv4(ip) => Some(address((ip.source_address, ip.source_port))),
-        Addresses::IPv6(ip) => Some(address((ip.source_address, ip.source_port))),
+        Addresses::IPv4(ip) => Some((ip.source_address, ip.source_port).into()),
+        Addresses::IPv6(ip) => Some((ip.source_address, ip.source_port).into()),
         Addresses::Unspecified | Addresses::Unix(_) => None,
     })
-}
-
-fn address(address: impl Into<SocketAddr>) -> Address {
-    Address::from(address.into())
 }

@@ -24,7 +24,9 @@ macro_rules! fuzz {
 
 mod chunks;
 mod host;
+mod http2;
 mod path;
+mod proxy_protocol;
 mod request;
 mod response;
 mod rule;
