@@ -1,7 +1,8 @@
 //! A backend: from a reference to a port of a Service to the addresses behind it.
 
 use std::{
-    collections::HashMap,
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -14,6 +15,7 @@ use ferrix_table::{
 use crate::{
     draft::BackendReference,
     endpointslice::{SERVICE_NAME_LABEL, Use, refusal},
+    external_name::{DomainName, ExternalName, Resolution},
     objects::{Key, Kind, ObjectName},
     referencegrant::{Permitted, Referrer, Refused},
     report::{Finding, Reason},
@@ -21,6 +23,9 @@ use crate::{
     settings::Settings,
     world::World,
 };
+
+/// How many findings about the addresses of one name are told.
+const MAX_NAME_FINDINGS: usize = 8;
 
 /// A port of a Service that some rule forwards to, and how it is spoken to.
 ///
@@ -31,9 +36,18 @@ pub(crate) struct Backend {
     port: u16,
     scheme: Scheme,
     server_name: Option<Box<str>>,
-    /// The name of the port, by which slices know it.
-    port_name: Arc<str>,
-    external: Option<IpAddr>,
+    addresses: AddressSource,
+}
+
+/// Where the addresses of a backend come from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum AddressSource {
+    /// EndpointSlices, which know the port by this name.
+    Slices { port_name: Arc<str> },
+    /// DNS.
+    Name(DomainName),
+    /// The Service itself.
+    Address(IpAddr),
 }
 
 impl Backend {
@@ -46,6 +60,14 @@ impl Backend {
     pub(crate) fn permitted(&self) -> &Permitted {
         &self.service
     }
+
+    /// The name that has to be looked up for it.
+    pub(crate) fn external_name(&self) -> Option<&DomainName> {
+        match &self.addresses {
+            AddressSource::Name(name) => Some(name),
+            AddressSource::Slices { .. } | AddressSource::Address(_) => None,
+        }
+    }
 }
 
 /// What the services of a table are made from: every backend that some rule refers to, and the
@@ -54,6 +76,8 @@ impl Backend {
 pub(crate) struct Backends {
     /// In order, so that those of one identity are neighbours.
     of_service: HashMap<ObjectName, Vec<Placed>>,
+    /// The names that have to be looked up, and how many backends need each.
+    names: BTreeMap<DomainName, usize>,
     /// Indices below `end` that have no backend.
     free: Vec<ServiceIndex>,
     end: ServiceIndex,
@@ -83,6 +107,11 @@ impl Backends {
         Some(placed[place].index)
     }
 
+    /// The names that have to be looked up, in order.
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &DomainName> {
+        self.names.keys()
+    }
+
     /// Takes note of a reference. Tells whether it is the first to its backend.
     pub(crate) fn refer(&mut self, backend: &Arc<Backend>) -> bool {
         // Nearly all have one backend.
@@ -106,6 +135,9 @@ impl Backends {
                         references: 1,
                     },
                 );
+                if let Some(name) = backend.external_name() {
+                    *self.names.entry(name.clone()).or_default() += 1;
+                }
                 true
             }
         }
@@ -126,6 +158,14 @@ impl Backends {
             self.of_service.remove(backend.service());
         }
         self.free.push(index);
+        if let Some(name) = backend.external_name()
+            && let Some(backends) = self.names.get_mut(name)
+        {
+            *backends -= 1;
+            if *backends == 0 {
+                self.names.remove(name);
+            }
+        }
         Some(index)
     }
 }
@@ -140,20 +180,21 @@ pub(crate) fn resolve(
     let (name, field) = (&reference.service, reference.field);
     let found = world.service(settings, Referrer::Object(from), name);
     let (service, spec) = found.map_err(|refused| not_found(world, from, reference, refused))?;
-    let port = port(spec, reference)?;
-    let external = spec.external_name.as_deref();
-    let external = external.map(|external| external_address(settings, name, external));
+    let external = spec.external_name.as_ref();
+    let external = external.map(|external| external_source(settings, name, external));
     let external = external.transpose().map_err(|message| {
         Finding::problem(Reason::ServiceNotUsable, field.to_string(), message)
     })?;
+    let port = port(spec, reference)?;
     let scheme = reference.scheme.or(port.scheme()).unwrap_or(Scheme::Http);
     Ok(Backend {
         service,
         port: port.number,
         scheme,
         server_name: (reference.server_name.clone()).filter(|_| scheme == Scheme::Https),
-        port_name: Arc::clone(&port.name),
-        external,
+        addresses: external.unwrap_or_else(|| AddressSource::Slices {
+            port_name: Arc::clone(&port.name),
+        }),
     })
 }
 
@@ -198,13 +239,17 @@ pub(crate) fn why_missing(world: &World, kind: Kind, name: &ObjectName) -> Strin
 fn port<'s>(
     spec: &'s ServiceSpec,
     reference: &BackendReference,
-) -> Result<&'s ServicePort, Finding> {
+) -> Result<Cow<'s, ServicePort>, Finding> {
     let (name, wanted) = (&reference.service, &reference.port);
     let refuse = |reason, message: String| {
         Finding::problem(reason, format!("{}.port", reference.field), message)
     };
     let Some(port) = spec.port(wanted) else {
         let message = match &*spec.ports {
+            [] if spec.external_name.is_some() => format!(
+                "Service {name} has no port {wanted}; it has none, so that any number can be given \
+                 here, but no name"
+            ),
             [] => format!("Service {name} has no port {wanted}; it has none"),
             ports => {
                 let ports: Vec<_> = ports.iter().map(ServicePort::to_string).collect();
@@ -229,26 +274,27 @@ pub(crate) fn ignores_server_name(reference: &BackendReference, backend: &Backen
     reference.server_name.is_some() && backend.scheme != Scheme::Https
 }
 
-fn external_address(
+fn external_source(
     settings: &Settings,
     name: &ObjectName,
-    external: &str,
-) -> Result<IpAddr, String> {
+    external: &ExternalName,
+) -> Result<AddressSource, String> {
     if !settings.allow_external_name {
         return Err(format!(
             "Service {name} is of type ExternalName, which the settings do not allow; name the \
              addresses in an EndpointSlice"
         ));
     }
-    let address: IpAddr = external.parse().map_err(|_| {
-        format!(
-            "Service {name} stands for the name `{external}`; names are not looked up, only an \
-             IP address can be used"
-        )
-    })?;
-    match refusal(settings, address) {
-        None => Ok(address.to_canonical()),
-        Some(refusal) => Err(format!("Service {name} stands for {address}: {refusal}")),
+    match external {
+        ExternalName::Name(external) => Ok(AddressSource::Name(external.clone())),
+        ExternalName::Address(address) => match refusal(settings, *address) {
+            None => Ok(AddressSource::Address(*address)),
+            Some(refusal) => Err(format!("Service {name} stands for {address}: {refusal}")),
+        },
+        ExternalName::Invalid(text) => Err(format!(
+            "Service {name} stands for `{text}`, which is neither the name of a host nor an IP \
+             address"
+        )),
     }
 }
 
@@ -295,9 +341,7 @@ fn table_service(world: &World, settings: &Settings, backend: &Backend) -> Servi
             Scheme::Http => Protocol::Http1,
             Scheme::H2c => Protocol::Http2,
             Scheme::Https => Protocol::Tls {
-                server_name: backend.server_name.clone().unwrap_or_else(|| {
-                    format!("{}.{}.svc", service.name, service.namespace).into()
-                }),
+                server_name: server_name(backend),
             },
         },
         endpoints: addresses(world, settings, backend)
@@ -311,18 +355,45 @@ fn table_service(world: &World, settings: &Settings, backend: &Backend) -> Servi
     }
 }
 
-/// The addresses that take requests now, in order, each once.
-fn addresses(world: &World, settings: &Settings, backend: &Backend) -> Vec<SocketAddr> {
-    if let Some(address) = backend.external {
-        return vec![SocketAddr::new(address, backend.port)];
+/// The name that the certificate of a backend has to have.
+fn server_name(backend: &Backend) -> Box<str> {
+    let service = backend.service();
+    match (&backend.server_name, &backend.addresses) {
+        (Some(name), _) => name.clone(),
+        (None, AddressSource::Name(name)) => name.as_str().into(),
+        (None, AddressSource::Address(address)) => address.to_string().into(),
+        (None, AddressSource::Slices { .. }) => {
+            format!("{}.{}.svc", service.name, service.namespace).into()
+        }
     }
+}
+
+/// The addresses that take requests now, in a stable order, each once.
+fn addresses(world: &World, settings: &Settings, backend: &Backend) -> Vec<SocketAddr> {
+    match &backend.addresses {
+        AddressSource::Slices { port_name } => {
+            slice_addresses(world, settings, &backend.service, port_name)
+        }
+        AddressSource::Name(name) => {
+            let addresses = world.resolution(name).map(Resolution::in_turn);
+            let usable = |address: &IpAddr| refusal(settings, *address).is_none();
+            (addresses.into_iter().flatten().filter(usable))
+                .map(|address| SocketAddr::new(address, backend.port))
+                .collect()
+        }
+        AddressSource::Address(address) => vec![SocketAddr::new(*address, backend.port)],
+    }
+}
+
+fn slice_addresses(
+    world: &World,
+    settings: &Settings,
+    service: &Permitted,
+    port_name: &Arc<str>,
+) -> Vec<SocketAddr> {
     let mut found: Vec<(Use, SocketAddr)> = Vec::new();
-    for slice in world.slices(&backend.service) {
-        for port in slice
-            .ports
-            .iter()
-            .filter(|port| port.name == backend.port_name)
-        {
+    for slice in world.slices(service) {
+        for port in slice.ports.iter().filter(|port| port.name == *port_name) {
             let usable = slice.endpoints.iter().filter(|endpoint| {
                 endpoint.use_ != Use::Never && refusal(settings, endpoint.address).is_none()
             });
@@ -337,7 +408,7 @@ fn addresses(world: &World, settings: &Settings, backend: &Backend) -> Vec<Socke
     found.dedup();
     // The same pods have an address in each family. One is enough: the one that the Service
     // prefers, as long as it leads anywhere.
-    if let Some(family) = world.spec(&backend.service).and_then(|spec| spec.family)
+    if let Some(family) = world.spec(service).and_then(|spec| spec.family)
         && found
             .iter()
             .any(|(_, address)| Family::of(address) == family)
@@ -356,7 +427,12 @@ pub(crate) fn same(one: &Service, other: &Service) -> bool {
 
 /// What there is to say about a Service that rules forward to: `backends` are all those of it,
 /// and `services` what they became.
-pub(crate) fn findings(world: &World, backends: &[Placed], services: &Services) -> Vec<Finding> {
+pub(crate) fn findings(
+    world: &World,
+    settings: &Settings,
+    backends: &[Placed],
+    services: &Services,
+) -> Vec<Finding> {
     let Some(any) = backends.first() else {
         return Vec::new();
     };
@@ -380,11 +456,21 @@ pub(crate) fn findings(world: &World, backends: &[Placed], services: &Services) 
             }
         }
     }
+    let mut looked_up = BTreeSet::new();
+    for Placed { backend, .. } in backends {
+        if let Some(name) = backend.external_name()
+            && looked_up.insert(name)
+        {
+            findings.extend(name_findings(world, settings, name));
+        }
+    }
     let mut named = Vec::new();
     for Placed { backend, index, .. } in backends {
         let service = services.get(*index as usize);
         let empty = service.is_none_or(|service| service.endpoints.is_empty());
-        if empty && !named.contains(&backend.port) {
+        // What is yet to be looked up is no fault.
+        let unknown = (backend.external_name()).is_some_and(|it| world.resolution(it).is_none());
+        if empty && !unknown && !named.contains(&backend.port) {
             named.push(backend.port);
             findings.push(Finding::warning(
                 Reason::NoEndpoints,
@@ -400,19 +486,82 @@ pub(crate) fn findings(world: &World, backends: &[Placed], services: &Services) 
     findings
 }
 
-fn why_none(world: &World, backend: &Backend) -> String {
-    let port_name = &backend.port_name;
+/// What there is to say about a name that is looked up.
+fn name_findings(world: &World, settings: &Settings, name: &DomainName) -> Vec<Finding> {
+    const FIELD: &str = "spec.externalName";
+    let Some(resolution) = world.resolution(name) else {
+        let message = format!("`{name}` is looked up at run time; until then requests get 503");
+        return vec![Finding::info(Reason::NotLookedUp, FIELD, message)];
+    };
+    let mut findings = Vec::new();
+    if let Some(message) = lookup_trouble(resolution, name) {
+        findings.push(Finding::warning(Reason::LookupFailed, FIELD, message));
+    }
+    for address in resolution.in_turn() {
+        if let Some(refusal) = refusal(settings, address) {
+            let message = format!("address {address} of `{name}` is left out: {refusal}");
+            findings.push(Finding::problem(Reason::EndpointNotUsed, FIELD, message));
+        }
+    }
+    findings.truncate(MAX_NAME_FINDINGS);
+    findings
+}
+
+/// What there is to say where what was found last is all there is. Where that is nothing, there is no
+/// endpoint, and that is said.
+fn lookup_trouble(resolution: &Resolution, name: &DomainName) -> Option<String> {
+    let failure = resolution.trouble.as_ref()?;
+    let trouble = || {
+        format!(
+            "`{name}` is looked up in vain: {failure}; the addresses that were found last serve on"
+        )
+    };
+    (!resolution.is_empty()).then(trouble)
+}
+
+/// What is wrong with the name that a backend stands for, for those who refer to it.
+pub(crate) fn external_name_finding(
+    world: &World,
+    reference: &BackendReference,
+    backend: &Backend,
+) -> Option<Finding> {
+    let name = backend.external_name()?;
+    let message = lookup_trouble(world.resolution(name)?, name)?;
+    let message = format!("Service {}: {message}", backend.service());
+    let field = reference.field.to_string();
+    Some(Finding::warning(Reason::LookupFailed, field, message))
+}
+
+/// Why a backend has no endpoint that takes requests.
+pub(crate) fn why_none(world: &World, backend: &Backend) -> String {
+    match &backend.addresses {
+        AddressSource::Slices { port_name } => why_no_slice(world, &backend.service, port_name),
+        AddressSource::Name(name) => match world.resolution(name) {
+            None => format!("`{name}` has not been looked up yet"),
+            Some(resolution) => match &resolution.trouble {
+                Some(failure) if resolution.is_empty() => {
+                    format!("`{name}` is looked up in vain: {failure}")
+                }
+                _ => format!("no address of `{name}` may be used"),
+            },
+        },
+        // It was looked at when the backend was made.
+        AddressSource::Address(address) => format!("{address} may not be used"),
+    }
+}
+
+fn why_no_slice(world: &World, service: &Permitted, port_name: &Arc<str>) -> String {
     let mut slices = 0;
     let mut with_port = 0;
     let mut endpoints = 0;
-    for slice in world.slices(&backend.service) {
+    for slice in world.slices(service) {
         slices += 1;
         if slice.ports.iter().any(|port| port.name == *port_name) {
             with_port += 1;
             endpoints += slice.endpoints.len();
         }
     }
-    let name = &backend.service().name;
+    let name = &service.name().name;
     match (slices, with_port, endpoints) {
         (0, ..) => format!("no EndpointSlice has the label `{SERVICE_NAME_LABEL}: {name}`"),
         (_, 0, _) => match port_name.is_empty() {

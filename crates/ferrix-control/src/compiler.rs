@@ -6,6 +6,7 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::{
+    external_name::DomainName,
     report::Report,
     settings::Settings,
     translate::Translation,
@@ -47,14 +49,25 @@ pub struct Compiler {
     settings: Settings,
     publisher: Publisher,
     world: World,
-    /// Whether every object that there is has been seen once.
-    loaded: bool,
+    stage: Stage,
     /// What was translated last, but for its table, which is published. `None` before the first
     /// time, and after a failure.
     translation: Option<Translation>,
+    names: watch::Sender<Arc<BTreeSet<DomainName>>>,
     generations: watch::Sender<u64>,
     reports: watch::Sender<Arc<Report>>,
     failures: watch::Sender<Failures>,
+}
+
+/// How far the first publication is.
+#[derive(Debug)]
+enum Stage {
+    /// Not every object that there is has been seen.
+    Listing,
+    /// These names were not looked up yet: a table without their addresses would answer 503 where an
+    /// older replica does not.
+    LookingUp(BTreeSet<DomainName>),
+    Serving,
 }
 
 /// Translations that ended in a bug of Ferrix, for which no single object could be blamed. What was
@@ -74,8 +87,9 @@ impl Compiler {
             settings,
             publisher,
             world: World::new(),
-            loaded: false,
+            stage: Stage::Listing,
             translation: None,
+            names: watch::Sender::default(),
             generations: watch::Sender::new(0),
             reports: watch::Sender::default(),
             failures: watch::Sender::default(),
@@ -95,6 +109,17 @@ impl Compiler {
     /// How translation fails.
     pub fn failures(&self) -> watch::Receiver<Failures> {
         self.failures.subscribe()
+    }
+
+    /// The names that have to be looked up. Whoever does so tells by [`Change::LookedUp`] what came of
+    /// each, success or failure, and soon: the first publication waits for it.
+    pub fn names(&self) -> watch::Receiver<Arc<BTreeSet<DomainName>>> {
+        self.names.subscribe()
+    }
+
+    /// Whether the first table was published, or would have been but for a bug.
+    pub fn is_serving(&self) -> bool {
+        matches!(self.stage, Stage::Serving)
     }
 
     /// The objects as they are now.
@@ -117,20 +142,29 @@ impl Compiler {
                 effect = effect.and(further);
             }
         }
-        match self.loaded {
-            true => self.follow_or_fail(translation, effect),
-            false => Published::Nothing,
+        if let Stage::LookingUp(names) = &mut self.stage {
+            names.retain(|name| self.world.resolution(name).is_none());
+            if names.is_empty() {
+                self.stage = Stage::Serving;
+            }
+        }
+        match self.stage {
+            Stage::Serving => self.follow_or_fail(translation, effect),
+            Stage::Listing | Stage::LookingUp(_) => Published::Nothing,
         }
     }
 
     /// Every object that there is has been seen once: publishes the first table, even if there is
-    /// nothing in it.
+    /// nothing in it; where there are names to look up, as soon as that is done.
     pub fn loaded(&mut self) -> Published {
-        match self.loaded {
-            true => Published::Nothing,
-            false => {
-                self.loaded = true;
-                self.follow_or_fail(None, Effect::default())
+        match self.stage {
+            Stage::LookingUp(_) | Stage::Serving => Published::Nothing,
+            Stage::Listing => {
+                let published = self.follow_or_fail(None, Effect::default());
+                if matches!(self.stage, Stage::Listing) {
+                    self.stage = Stage::Serving;
+                }
+                published
             }
         }
     }
@@ -186,6 +220,10 @@ impl Compiler {
         };
         let next = translation.follow(&self.world, &self.settings, &effect, &current);
         drop(current);
+        self.announce_names(&translation);
+        if self.awaits_names() {
+            return Published::Nothing;
+        }
         let published = match (next.differs || anew, next.services) {
             (true, _) => Published::Table {
                 generation: self.publisher.publish(next.table),
@@ -203,6 +241,32 @@ impl Compiler {
         // Who waits for a generation finds its report.
         self.announce(published);
         published
+    }
+
+    /// Whether the first publication has to wait for names. It does so once: those that come to be
+    /// named meanwhile are not waited for.
+    fn awaits_names(&mut self) -> bool {
+        if !matches!(self.stage, Stage::Listing) {
+            return false;
+        }
+        let names = self.names.borrow();
+        let unknown = (names.iter()).filter(|name| self.world.resolution(name).is_none());
+        let unknown: BTreeSet<_> = unknown.cloned().collect();
+        let awaits = !unknown.is_empty();
+        if awaits {
+            self.stage = Stage::LookingUp(unknown);
+        }
+        awaits
+    }
+
+    fn announce_names(&self, translation: &Translation) {
+        self.names.send_if_modified(|names| {
+            let differ = !names.iter().eq(translation.names());
+            if differ {
+                *names = Arc::new(translation.names().cloned().collect());
+            }
+            differ
+        });
     }
 
     fn tell(&self, report: &Report) {

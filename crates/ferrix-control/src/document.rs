@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     guard::Bug,
@@ -85,7 +85,10 @@ pub(crate) fn read<T: DeserializeOwned>(
     strictness: Strictness,
 ) -> Result<Read<T>, Vec<Fault>> {
     let mut unknown_fields = Vec::new();
-    let object = typed(value, &mut unknown_fields).map_err(|fault| vec![fault])?;
+    let object = typed(value, &mut unknown_fields).map_err(|fault| match strictness {
+        Strictness::File => rest::<T>(value, vec![fault]).1,
+        Strictness::Api => vec![fault],
+    })?;
     match strictness {
         // Types whose kind is known do not read it again.
         Strictness::File => unknown_fields.retain(|field| field != "apiVersion" && field != "kind"),
@@ -111,6 +114,69 @@ pub(crate) fn read_known<T: DeserializeOwned>(
         message: "unknown field".to_owned(),
     };
     Err(read.unknown_fields.into_iter().map(fault).collect())
+}
+
+/// How often a document is read before nobody looks for more.
+const MAX_READS: usize = 64;
+
+/// Reads what is left of a document without what these faults are about, so that none hides another.
+/// Gives all that is wrong in the end, and the object, as far as there is one.
+pub(crate) fn rest<T: DeserializeOwned>(
+    value: &Value,
+    mut faults: Vec<Fault>,
+) -> (Option<T>, Vec<Fault>) {
+    let mut left = value.clone();
+    for fault in &faults {
+        take_out(&mut left, &steps(&fault.field));
+    }
+    for _ in 0..MAX_READS {
+        match typed(&left, &mut Vec::new()) {
+            Ok(object) => return (Some(object), faults),
+            Err(fault) if fault.field.is_empty() => break,
+            Err(fault) => {
+                take_out(&mut left, &steps(&fault.field));
+                // What is missing now may only be what was taken out.
+                if !faults.iter().any(|it| it.is_near(&fault.field)) {
+                    faults.push(fault);
+                }
+            }
+        }
+    }
+    (None, faults)
+}
+
+/// Takes out the value of a field. An item of a list becomes an empty mapping, so that those behind it
+/// keep their places. Where there is no such value, that is what was wrong, and what should have it goes.
+fn take_out(value: &mut Value, steps: &[&str]) {
+    let Some((last, above)) = steps.split_last() else {
+        return;
+    };
+    let holder = above
+        .iter()
+        .try_fold(&mut *value, |value, step| match value {
+            Value::Object(fields) => fields.get_mut(*step),
+            Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
+            _ => None,
+        });
+    let known = match holder {
+        Some(Value::Object(fields)) => fields.remove(*last).is_some(),
+        Some(Value::Array(items)) => {
+            let item = last
+                .parse()
+                .ok()
+                .and_then(|place: usize| items.get_mut(place));
+            item.is_some_and(|item| !std::mem::replace(item, Value::Object(Map::new())).is_null())
+        }
+        _ => false,
+    };
+    if !known {
+        take_out(value, above);
+    }
+}
+
+fn steps(field: &str) -> Vec<&str> {
+    let steps = field.split(['.', '[', ']']);
+    steps.filter(|step| !step.is_empty()).collect()
 }
 
 /// Reads a type, and notes the fields that it did not take.
@@ -145,6 +211,14 @@ fn field_of(path: &str) -> String {
         }
     }
     field
+}
+
+impl Fault {
+    /// Whether it is about a field, or what holds that, or what is in it.
+    pub(crate) fn is_near(&self, field: &str) -> bool {
+        let (ours, theirs) = (steps(&self.field), steps(field));
+        ours.iter().zip(&theirs).all(|(one, other)| one == other)
+    }
 }
 
 impl fmt::Display for Fault {

@@ -13,9 +13,12 @@ use std::{
 };
 
 use ferrix_table::{Publisher, Table};
-use tokio::sync::watch::Receiver;
+use tokio::{sync::watch::Receiver, task::JoinSet};
 
-use crate::{compiler::Failures, report::Report, settings::Settings, translate, world::World};
+use crate::{
+    compiler::Failures, lookup::Lookups, report::Report, settings::Settings, translate,
+    world::World,
+};
 
 mod folder;
 mod watch;
@@ -55,7 +58,10 @@ pub struct Files {
     generations: Receiver<u64>,
     reports: Receiver<Arc<Report>>,
     failures: Receiver<Failures>,
+    lookups: Arc<Lookups>,
     _watch: watch::Stop,
+    /// They end with it.
+    _tasks: JoinSet<()>,
 }
 
 impl Files {
@@ -73,16 +79,25 @@ impl Files {
     pub fn failures(&self) -> Receiver<Failures> {
         self.failures.clone()
     }
+
+    /// How lookups of names have gone.
+    pub fn lookups(&self) -> Arc<Lookups> {
+        Arc::clone(&self.lookups)
+    }
 }
 
-/// Reads a folder once: for `ferrix check` and `ferrix explain`.
+/// Reads a folder once, or a file or a pipe of any size: for `ferrix check` and `ferrix explain`. No
+/// name is looked up.
 pub fn load(folder: &Path, settings: &Settings) -> Result<(Table, Report), FolderError> {
     let mut world = World::new();
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     world.set_time(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
-    let mut folder = Folder::open(folder)?;
+    let mut folder = match folder.exists() && !folder.is_dir() {
+        true => Folder::of_file(folder),
+        false => Folder::open(folder)?,
+    };
     let mut more = true;
     while more {
         let scan = folder.scan(&HashSet::new(), false);
@@ -94,8 +109,8 @@ pub fn load(folder: &Path, settings: &Settings) -> Result<(Table, Report), Folde
     Ok(translate(&world, settings))
 }
 
-/// Reads a folder, publishes, and watches the folder from then on, on a thread of its own. Returns
-/// after the first publication. Fails only where there is no such folder: whatever happens later
+/// Reads a folder, publishes, and watches the folder from then on, on a thread of its own; names are
+/// looked up on the current runtime. Returns after the first publication. Fails only where there is no such folder: whatever happens later
 /// is reported, and what was good goes on serving.
 pub async fn run_files(
     folder: PathBuf,

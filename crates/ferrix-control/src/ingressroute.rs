@@ -9,7 +9,10 @@
 use ferrix_api::{IngressRoute, schema};
 use serde_json::Value;
 
-use crate::document::{self, Fault, Read, Strictness};
+use crate::{
+    document::{self, Fault, Read, Strictness},
+    objects::Origin,
+};
 
 mod draft;
 pub(crate) mod status;
@@ -28,8 +31,27 @@ pub(crate) fn decode(
                 field: violation.path,
                 message: violation.message,
             };
-            return Err(violations.into_iter().map(fault).collect());
+            let mut faults: Vec<_> = violations.into_iter().map(fault).collect();
+            let further = further_faults(value, &faults);
+            faults.extend(further);
+            return Err(faults);
         }
     }
     document::read_known(value, strictness)
+}
+
+/// What else is wrong with a document that breaks the schema: with its hosts, its rules and so on, as
+/// far as they can be read.
+fn further_faults(value: &Value, faults: &[Fault]) -> Vec<Fault> {
+    let (route, _) = document::rest::<IngressRoute>(value, faults.to_vec());
+    let draft = route.map(|route| draft(&route, Origin::Api));
+    let findings = draft.iter().flat_map(|draft| &draft.faults);
+    findings
+        // Only for what is missing in its place, perhaps.
+        .filter(|finding| !faults.iter().any(|fault| fault.is_near(&finding.field)))
+        .map(|finding| Fault {
+            field: finding.field.clone(),
+            message: finding.message.clone(),
+        })
+        .collect()
 }

@@ -23,7 +23,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use ferrix_table::Publisher;
+use ferrix_table::{Publisher, Table, publish};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Client, Config,
@@ -36,8 +36,10 @@ use tokio::{
 
 use crate::{
     compiler::{Compiler, Failures},
+    lookup::Lookups,
     report::Report,
     settings::Settings,
+    translate,
 };
 
 mod backoff;
@@ -86,6 +88,20 @@ pub enum Secrets {
 /// How long an end waits for the API server.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// How long one look at a cluster may take.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+
+/// What one look at a cluster has found.
+#[derive(Debug)]
+pub struct Look {
+    /// What Ferrix would serve.
+    pub table: Table,
+    /// What it would say of each object.
+    pub report: Report,
+    /// What could not be seen, and why.
+    pub withheld: Vec<String>,
+}
+
 /// Why the API server cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {
@@ -109,6 +125,12 @@ pub enum KubernetesError {
     /// What has been written cannot be taken back.
     #[error(transparent)]
     Withdraw(#[from] WithdrawError),
+    /// The API server does not answer, or refuses whoever asks.
+    #[error("the API server cannot be asked: {0}")]
+    Unreachable(kube::Error),
+    /// It does not say all that there is.
+    #[error("the API server has not listed every kind within {} s", LONGEST_LOOK.as_secs())]
+    Slow,
     /// Neither of the ways to find a configuration.
     #[error(transparent)]
     Infer(#[from] InferConfigError),
@@ -133,6 +155,7 @@ pub struct Kubernetes {
     generations: Receiver<u64>,
     reports: Receiver<Arc<Report>>,
     failures: Receiver<Failures>,
+    lookups: Arc<Lookups>,
     leaving: watch::Sender<bool>,
     figures: Arc<Figures>,
     watches: Watches,
@@ -164,6 +187,11 @@ impl Kubernetes {
     /// How fresh each watch is.
     pub fn watches(&self) -> Watches {
         self.watches.clone()
+    }
+
+    /// How lookups of names have gone.
+    pub fn lookups(&self) -> Arc<Lookups> {
+        Arc::clone(&self.lookups)
     }
 
     /// Tells the other replicas that this one is about to end, so that none waits for it, and
@@ -247,6 +275,7 @@ pub async fn run_kubernetes(
         watches.clone(),
     );
     let figures = Arc::new(Figures::default());
+    let lookups = source.lookups();
     let mut tasks = JoinSet::new();
     tasks.spawn(source.run());
     let pulse = watches.begin("Lease", Some(identity.namespace.as_str().into()));
@@ -297,6 +326,7 @@ pub async fn run_kubernetes(
         generations,
         reports,
         failures,
+        lookups,
         leaving,
         figures,
         watches,
@@ -317,6 +347,32 @@ pub async fn withdraw(
     let installation = installation.unwrap_or_else(own);
     let client = Client::try_from(config)?;
     Ok(withdraw::all(&client, &installation, namespaces(settings)).await?)
+}
+
+/// Looks at a cluster once: for `ferrix check` and `ferrix explain`. Nothing is written to it, and no
+/// name is looked up.
+pub async fn look(options: &Options, settings: &Settings) -> Result<Look, KubernetesError> {
+    let client = Client::try_from(config(options).await?)?;
+    // What is wrong with the way there is told at once; the watches would try again.
+    let version = client.apiserver_version().await;
+    version.map_err(KubernetesError::Unreachable)?;
+    let (publisher, _) = publish::channel();
+    let compiler = Compiler::new(settings.clone(), publisher);
+    let (source, ..) = source::Source::new(
+        client,
+        options.secrets,
+        settings.clone(),
+        compiler,
+        Watches::default(),
+    );
+    let listed = tokio::time::timeout(LONGEST_LOOK, source.list()).await;
+    let (world, withheld) = listed.map_err(|_| KubernetesError::Slow)?;
+    let (table, report) = translate(&world, settings);
+    Ok(Look {
+        table,
+        report,
+        withheld,
+    })
 }
 
 async fn config(options: &Options) -> Result<Config, KubernetesError> {

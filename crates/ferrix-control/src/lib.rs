@@ -3,7 +3,8 @@
 //! ```text
 //!  files (a folder) ──► decode ──► Change ─┐
 //!                                          ├─► compiler ─► world ─► translate ─┬─► Table ──► publish
-//!  the API server ────► decode ──► Change ─┘    (last good versions)  (pure)   └─► Report ─► status, check
+//!  the API server ────► decode ──► Change ─┤    (last good versions)  (pure)   └─► Report ─► status, check
+//!  DNS ───────────────► lookup ──► Change ─┘
 //! ```
 //!
 //! `translate` does not know where objects come from, and knows no kind. What is particular to a kind
@@ -14,6 +15,7 @@
 //! ```text
 //!  one object      endpointslice, ingressroute, namespace, referencegrant, secret, service
 //!                  draft, outcome       what an object that makes rules asks for, and what it got
+//!  one name        external_name        the addresses that `lookup` has found
 //!  all objects     world
 //!  several         resolve              a draft, with what it names in the world
 //!                  backend              a Service, with its addresses
@@ -33,12 +35,16 @@ mod document;
 mod draft;
 mod endpointslice;
 mod entry_points;
+pub mod external_name;
 mod field;
 pub mod files;
+mod foreign;
 mod guard;
 mod ingressroute;
+mod jitter;
 mod kinds;
 pub mod kubernetes;
+pub mod lookup;
 mod names;
 mod namespace;
 mod never;
@@ -58,6 +64,7 @@ pub mod yaml;
 pub use compiler::{Compiler, Failures};
 pub use files::run_files;
 pub use kubernetes::run_kubernetes;
+pub use lookup::Lookups;
 pub use report::Report;
 pub use settings::Settings;
 pub use translate::translate;

@@ -197,6 +197,10 @@ reasons! {
     NoEndpoints,
     /// An endpoint is left out.
     EndpointNotUsed,
+    /// The name that a Service stands for is looked up in vain: the addresses found last serve on.
+    LookupFailed,
+    /// The name that a Service stands for has not been looked up: `ferrix check` looks none up.
+    NotLookedUp,
     /// A rule, or a part of one, that no request can match.
     NeverMatches,
     /// A field that nobody reads.
@@ -239,6 +243,8 @@ impl Reason {
             | CertificateForOtherNames
             | NoEndpoints
             | EndpointNotUsed
+            | LookupFailed
+            | NotLookedUp
             | NeverMatches
             | UnknownField
             | UnknownProtocol
@@ -363,20 +369,24 @@ impl fmt::Display for Report {
     }
 }
 
+impl Located<'_> {
+    /// What it is printed with first: `FILE:LINE: `; empty for objects of the API server.
+    pub fn place(&self) -> String {
+        let path = match self.place {
+            Place::File(path) => path,
+            Place::Origin(Origin::File { path, .. }) => path,
+            Place::Origin(Origin::Api) => return String::new(),
+        };
+        match self.finding.line {
+            Some(line) => format!("{}:{line}: ", path.display()),
+            None => format!("{}: ", path.display()),
+        }
+    }
+}
+
 impl fmt::Display for Located<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = match self.place {
-            Place::File(path) => Some(path),
-            Place::Origin(Origin::File { path, .. }) => Some(&**path),
-            Place::Origin(Origin::Api) => None,
-        };
-        if let Some(path) = path {
-            write!(f, "{}:", path.display())?;
-            if let Some(line) = self.finding.line {
-                write!(f, "{line}:")?;
-            }
-            f.write_str(" ")?;
-        }
+        f.write_str(&self.place())?;
         if self.finding.severity != Severity::Problem {
             write!(f, "{}: ", self.finding.severity.as_str())?;
         }

@@ -388,6 +388,8 @@ fn target(
                     let field = format!("{}.serverName", reference.field);
                     findings.push(Finding::warning(Reason::NoEffect, field, message));
                 }
+                let trouble = backend::external_name_finding(context.world, reference, &backend);
+                findings.extend(trouble);
                 backends.push((Arc::new(backend), reference.weight.unwrap_or(1)));
             }
             Err(finding) => {

@@ -3,7 +3,7 @@
 //! The store keeps only what is read here. A cluster has many more Services than routes, and most
 //! changes of a Service are none to us.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, fmt, net::SocketAddr, sync::Arc};
 
 use ferrix_api::ingressroute::Port;
 use ferrix_table::services::Scheme;
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     document::{self, Fault, Read, Strictness},
+    external_name::{DomainName, ExternalName},
     names::shared,
 };
 
@@ -19,8 +20,8 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServiceSpec {
     pub(crate) ports: Box<[ServicePort]>,
-    /// The name that a Service of type ExternalName stands for.
-    pub(crate) external_name: Option<Box<str>>,
+    /// What a Service of type ExternalName stands for.
+    pub(crate) external_name: Option<ExternalName>,
     /// The address family that the Service prefers, where it has one.
     pub(crate) family: Option<Family>,
 }
@@ -67,7 +68,8 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
     let family = spec.ip_families.as_deref().and_then(<[_]>::first);
     ServiceSpec {
         ports: spec.ports.iter().flatten().filter_map(port).collect(),
-        external_name: external.then(|| spec.external_name.as_deref().unwrap_or_default().into()),
+        external_name: external
+            .then(|| ExternalName::parse(spec.external_name.as_deref().unwrap_or_default())),
         family: family.and_then(|family| match family.as_str() {
             "IPv4" => Some(Family::Ipv4),
             "IPv6" => Some(Family::Ipv6),
@@ -77,11 +79,27 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
 }
 
 impl ServiceSpec {
-    pub(crate) fn port(&self, port: &Port) -> Option<&ServicePort> {
-        self.ports.iter().find(|it| match port {
+    /// The name that it stands for, where that is a name.
+    pub(crate) fn name_to_look_up(&self) -> Option<&DomainName> {
+        self.external_name.as_ref()?.name()
+    }
+
+    /// The port that a reference means. A Service of type ExternalName needs none: it has every
+    /// number then.
+    pub(crate) fn port(&self, port: &Port) -> Option<Cow<'_, ServicePort>> {
+        if let (Port::Number(number), Some(_), []) = (port, &self.external_name, &*self.ports) {
+            return Some(Cow::Owned(ServicePort {
+                name: Arc::default(),
+                number: *number,
+                protocol: shared("TCP"),
+                app_protocol: None,
+            }));
+        }
+        let port = self.ports.iter().find(|it| match port {
             Port::Number(number) => it.number == *number,
             Port::Name(name) => *it.name == **name,
-        })
+        });
+        port.map(Cow::Borrowed)
     }
 }
 

@@ -33,6 +33,7 @@ use crate::{
     backend::{self, Backends},
     certificates::{self, Claims},
     conflict::Conflicts,
+    external_name::DomainName,
     guard::{Step, guarded},
     objects::{self, Key, Kind, ObjectName},
     report::{Entry, Report},
@@ -102,6 +103,11 @@ struct Concerned {
 }
 
 impl Translation {
+    /// The names that have to be looked up, in order.
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &DomainName> {
+        self.backends.names()
+    }
+
     /// Follows a change of the world. `current` is the table that was made last.
     pub(crate) fn follow(
         &mut self,

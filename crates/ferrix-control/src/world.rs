@@ -16,6 +16,7 @@ use crate::{
     document::DecodeError,
     draft::{Draft, Versions},
     endpointslice::{self, Slice},
+    external_name::{Answer, DomainName, Resolution},
     guard::{Step, guarded},
     ingressroute,
     objects::{self, Key, Kind, Object, ObjectName, Origin},
@@ -36,6 +37,10 @@ pub struct World {
     slices: HashMap<ObjectName, Box<Stored<Slice>>>,
     /// Each Service that slices name, with the names of those slices.
     slices_of: BTreeSet<(ObjectName, Arc<str>)>,
+    /// Each name that Services stand for, with those Services.
+    services_of: BTreeSet<(DomainName, ObjectName)>,
+    /// What was found of the names that are looked up.
+    resolutions: HashMap<DomainName, Resolution>,
     secrets: HashMap<ObjectName, Stored<SecretState>>,
     grants: Grants,
     namespaces: BTreeSet<Arc<str>>,
@@ -110,6 +115,15 @@ pub enum Change {
         /// Why it cannot be decoded.
         error: DecodeError,
     },
+    /// A name was looked up. What was found before stays where nothing was found now.
+    LookedUp {
+        /// The name.
+        name: DomainName,
+        /// What came of it.
+        answer: Answer,
+    },
+    /// A name is not looked up any more: nothing is known of it.
+    Forget(DomainName),
     /// All there is to say about a file itself. Replaces what was said before.
     Remark {
         /// The file.
@@ -223,6 +237,8 @@ impl World {
             } => self.apply(object, origin, notes),
             Change::Remove(key) => self.remove(&key),
             Change::Reject { key, origin, error } => self.reject(key, origin, error),
+            Change::LookedUp { name, answer } => self.looked_up(name, &answer),
+            Change::Forget(name) => self.forget(&name),
             Change::Remark { path, findings } => self.remark(path, findings),
             Change::Withhold {
                 kind,
@@ -245,7 +261,7 @@ impl World {
         let effect = Effect::on_if(told, key.clone());
         let changed = match compiled {
             Compiled::Draft(draft) => self.apply_draft(key.clone(), draft),
-            Compiled::Service(service) => store(&mut self.services, name, service, origin),
+            Compiled::Service(service) => self.apply_service(name, service, origin),
             Compiled::EndpointSlice(slice) => {
                 return effect.and(self.apply_slice(name, slice, origin));
             }
@@ -266,7 +282,7 @@ impl World {
         let effect = Effect::on_if(told, key.clone());
         let gone = match key.kind {
             Kind::IngressRoute => self.routes.remove(key).is_some(),
-            Kind::Service => self.services.remove(&name).is_some(),
+            Kind::Service => self.remove_service(&name),
             Kind::EndpointSlice => return effect.and(self.remove_slice(&name)),
             Kind::Secret => self.secrets.remove(&name).is_some(),
             Kind::ReferenceGrant => self.grants.remove(&name),
@@ -352,6 +368,67 @@ impl World {
                 true
             }
         }
+    }
+
+    /// Tells whether that changes anything.
+    fn apply_service(&mut self, name: ObjectName, service: ServiceSpec, origin: Origin) -> bool {
+        if let Some(before) = self.services.get(&name)
+            && before.value.external_name != service.external_name
+        {
+            self.remove_service(&name);
+        }
+        if let Some(external) = service.name_to_look_up() {
+            self.services_of.insert((external.clone(), name.clone()));
+        }
+        store(&mut self.services, name, service, origin)
+    }
+
+    /// Tells whether there was one.
+    fn remove_service(&mut self, name: &ObjectName) -> bool {
+        let Some(service) = self.services.remove(name) else {
+            return false;
+        };
+        if let Some(external) = service.value.name_to_look_up() {
+            (self.services_of).remove(&(external.clone(), name.clone()));
+        }
+        true
+    }
+
+    fn looked_up(&mut self, name: DomainName, answer: &Answer) -> Effect {
+        let before = self.resolutions.get(&name);
+        let after = before.cloned().unwrap_or_default().after(answer);
+        let (moved, told) = match before {
+            Some(before) => (
+                !before.has_same_addresses(&after),
+                before.trouble != after.trouble,
+            ),
+            None => (true, true),
+        };
+        let effect = self.effect_of_name(&name, moved, told);
+        self.resolutions.insert(name, after);
+        effect
+    }
+
+    fn forget(&mut self, name: &DomainName) -> Effect {
+        let known = self.resolutions.remove(name).is_some();
+        self.effect_of_name(name, known, known)
+    }
+
+    /// What is made of a name may differ: the endpoints of its Services, or what is said of them.
+    fn effect_of_name(&self, name: &DomainName, moved: bool, told: bool) -> Effect {
+        let first = (name.clone(), ObjectName::new("", ""));
+        let services = self.services_of.range(first..);
+        let services = services.take_while(|(it, _)| it == name);
+        let mut effect = Effect::default();
+        for (_, service) in services {
+            if moved {
+                effect.endpoints.insert(service.clone());
+            }
+            if told {
+                effect.objects.insert(service.key(Kind::Service));
+            }
+        }
+        effect
     }
 
     fn apply_slice(&mut self, name: ObjectName, slice: Slice, origin: Origin) -> Effect {
@@ -458,6 +535,11 @@ impl World {
     pub(crate) fn spec(&self, service: &Permitted) -> Option<&ServiceSpec> {
         let stored = self.services.get(service.name())?;
         Some(&stored.value)
+    }
+
+    /// What was found of a name; `None` before it was looked up.
+    pub(crate) fn resolution(&self, name: &DomainName) -> Option<&Resolution> {
+        self.resolutions.get(name)
     }
 
     /// The slices of a Service, by name, for who may use it.

@@ -15,7 +15,8 @@ use crate::names;
 /// Deeper documents are refused. Manifests need about 10.
 const MAX_DEPTH: usize = 64;
 
-/// Documents with more values than this, after aliases are followed, are refused.
+/// Documents with more values than this, after aliases are followed, are refused; in a larger text, with
+/// more than one for every eight bytes.
 const MAX_VALUES: usize = 500_000;
 
 /// A document that could be read.
@@ -64,6 +65,7 @@ pub fn documents(text: &str) -> impl Iterator<Item = Result<Document, SyntaxErro
         block_nesting_limit: MAX_DEPTH,
     };
     options.set_emit_comments(false);
+    let max_values = MAX_VALUES.max(text.len() / 8);
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut ended = false;
     iter::from_fn(move || {
@@ -72,6 +74,7 @@ pub fn documents(text: &str) -> impl Iterator<Item = Result<Document, SyntaxErro
                 parser: &mut parser,
                 anchors: HashMap::new(),
                 values: 0,
+                max_values,
             };
             match builder.document() {
                 Ok(Some(Document {
@@ -267,6 +270,7 @@ struct Builder<'p, 't> {
     /// Only finished values: an alias cannot name what contains it.
     anchors: HashMap<usize, (Value, Tree, usize)>,
     values: usize,
+    max_values: usize,
 }
 
 impl<'t> Builder<'_, 't> {
@@ -414,7 +418,7 @@ impl<'t> Builder<'_, 't> {
                 message: "the alias refers to a value that contains it".to_owned(),
             });
         };
-        let (value, lines, size) = match self.values.saturating_add(*size) > MAX_VALUES {
+        let (value, lines, size) = match self.values.saturating_add(*size) > self.max_values {
             true => (Value::Null, Tree::at(start), *size),
             false => (value.clone(), lines.clone(), *size),
         };
@@ -424,10 +428,10 @@ impl<'t> Builder<'_, 't> {
 
     fn count(&mut self, values: usize, at: u32) -> Result<(), SyntaxError> {
         self.values = self.values.saturating_add(values);
-        match self.values > MAX_VALUES {
+        match self.values > self.max_values {
             true => Err(SyntaxError {
                 line: at,
-                message: format!("the document has more than {MAX_VALUES} values"),
+                message: format!("the document has more than {} values", self.max_values),
             }),
             false => Ok(()),
         }

@@ -8,6 +8,7 @@
 //! # Then            (optional, any number of times: what is applied next)
 //! # Delete: KIND NAMESPACE/NAME
 //! # Withhold: KIND [NAMESPACE]
+//! # LookedUp: NAME ADDRESS…, or NXDOMAIN
 //! OBJECTS
 //! ---
 //! # Output
@@ -16,10 +17,11 @@
 //!
 //! `FERRIX_REFRESH=1` writes the outputs anew.
 
-use std::{env, fs, path::Path, sync::Arc};
+use std::{env, fs, net::IpAddr, path::Path, sync::Arc};
 
 use ferrix_control::{
     decode::{self, Decoded, Strictness},
+    external_name::{Answer, DomainName, Failure},
     objects::{Key, Kind, Origin},
     settings::{DefaultCertificate, Settings},
     translate,
@@ -99,6 +101,12 @@ fn run(path: &Path, input: &str) -> String {
                 namespace: (!namespace.is_empty()).then(|| namespace.into()),
                 reason: Some(format!("Ferrix may not list {kind}s")),
             });
+        }
+        for looked_up in part
+            .lines()
+            .filter_map(|line| line.strip_prefix("# LookedUp: "))
+        {
+            world.take(parse_looked_up(looked_up));
         }
         // Lines count from the start of the file.
         let blank = "\n".repeat(line);
@@ -207,6 +215,28 @@ fn settings(input: &str) -> Settings {
         }
     }
     settings
+}
+
+fn parse_looked_up(text: &str) -> Change {
+    let (name, found) = text.split_once(' ').expect("NAME ADDRESS…");
+    let of = |family: fn(&IpAddr) -> bool| match found {
+        "NXDOMAIN" => Err(Failure::NoSuchName),
+        found => {
+            let addresses = found.split(' ').map(|it| it.parse().expect("an address"));
+            let addresses: Vec<IpAddr> = addresses.filter(family).collect();
+            match addresses.is_empty() {
+                true => Err(Failure::NoAddresses),
+                false => Ok(addresses),
+            }
+        }
+    };
+    Change::LookedUp {
+        name: DomainName::parse(name).expect("a name"),
+        answer: Answer {
+            ipv4: of(IpAddr::is_ipv4),
+            ipv6: of(IpAddr::is_ipv6),
+        },
+    }
 }
 
 fn parse_key(text: &str) -> Key {

@@ -6,6 +6,7 @@ use ferrix_control::{
     Compiler,
     compiler::Published,
     decode::{self, DecodeError, Decoded, Strictness},
+    external_name::{Answer, DomainName, Failure},
     objects::{Object, Origin},
     report::{ConditionType, Finding, Reason, Severity},
     settings::{DefaultCertificate, Settings},
@@ -85,7 +86,7 @@ fn spec() -> impl Strategy<Value = Spec> {
     let small = || 0..3_u8;
     let namespace = || 0..2_u8;
     let service =
-        (small(), namespace(), 0..5_u8).prop_map(|(name, namespace, variant)| Spec::Service {
+        (small(), namespace(), 0..9_u8).prop_map(|(name, namespace, variant)| Spec::Service {
             name,
             namespace,
             variant,
@@ -185,6 +186,10 @@ impl Spec {
                     "ports: [{name: http, port: 80, appProtocol: odd}, {name: x, port: 1}]",
                     "ports: [{name: other, port: 80}]",
                     "ports: [{name: http, port: 443}], ipFamilies: [IPv6]",
+                    "ports: [{name: http, port: 80}], type: ExternalName, externalName: x.example",
+                    "ports: [{name: http, port: 443}], type: ExternalName, externalName: X.example.",
+                    "ports: [{name: http, port: 80}], type: ExternalName, externalName: y.example",
+                    "ports: [{name: http, port: 80}], type: ExternalName, externalName: 192.0.2.1",
                 ][usize::from(*variant)];
                 format!(
                     "apiVersion: v1\nkind: Service\n\
@@ -310,6 +315,7 @@ fn settings() -> Settings {
         secure,
     };
     Settings {
+        allow_external_name: true,
         default_certificate: Some(DefaultCertificate::Secret {
             namespace: "n0".to_owned(),
             name: "c0".to_owned(),
@@ -342,6 +348,8 @@ enum Step {
     Reject(Spec),
     /// Something about a file, or nothing any more.
     Remark(bool),
+    /// A name is looked up, and this is found: see [`looked_up`].
+    LookedUp(u8, u8),
     /// A kind cannot be seen, or can again; in all namespaces, or in that of the object.
     Withhold {
         spec: Spec,
@@ -374,6 +382,7 @@ impl Step {
                 path: std::path::Path::new("file").into(),
                 findings: there.then(finding).into_iter().collect(),
             },
+            Self::LookedUp(name, found) => looked_up(*name, *found),
             Self::Withhold {
                 spec,
                 everywhere,
@@ -388,6 +397,24 @@ impl Step {
             }
         }
     }
+}
+
+fn looked_up(name: u8, found: u8) -> Change {
+    let name = ["x.example", "y.example", "z.example"][usize::from(name)];
+    let name = DomainName::parse(name).expect("a name");
+    let addresses = |list: &[&str]| Ok(list.iter().map(|it| it.parse().expect("one")).collect());
+    let answer = |ipv4, ipv6| Answer { ipv4, ipv6 };
+    let none = || Err(Failure::NoAddresses);
+    let answer = match found {
+        0 => answer(addresses(&["10.0.0.1", "10.0.0.2"]), none()),
+        1 => answer(addresses(&["10.0.0.2"]), addresses(&["2001:db8::1"])),
+        2 => answer(addresses(&["127.0.0.1"]), none()),
+        3 => Answer::failed(Failure::NoSuchName),
+        4 => Answer::failed(Failure::TimedOut),
+        5 => answer(Err(Failure::TimedOut), addresses(&["2001:db8::2"])),
+        _ => return Change::Forget(name),
+    };
+    Change::LookedUp { name, answer }
 }
 
 fn finding() -> Finding {
@@ -407,6 +434,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => spec().prop_map(Step::Remove),
         2 => spec().prop_map(Step::Reject),
         1 => any::<bool>().prop_map(Step::Remark),
+        6 => (0..3_u8, 0..7_u8).prop_map(|(name, found)| Step::LookedUp(name, found)),
         2 => (spec(), any::<bool>(), any::<bool>()).prop_map(|(spec, everywhere, there)| {
             Step::Withhold { spec, everywhere, there }
         }),
@@ -457,7 +485,9 @@ fn the_short_way_leads_to_the_same_place() {
         let reports = compiler.reports();
         let first = proptest::collection::vec(spec(), 0..40);
         let first = first.new_tree(&mut runner).expect("objects").current();
-        let published = compiler.apply_at(first.iter().map(Spec::change), 0);
+        // The first publication waits for names.
+        let names = (0..3).map(|name| looked_up(name, 3));
+        let published = compiler.apply_at(first.iter().map(Spec::change).chain(names), 0);
         assert_eq!(published, Published::Nothing, "not everything was seen");
         assert_eq!(reader.generation(), 0);
         assert_eq!(compiler.loaded(), Published::Table { generation: 1 });

@@ -28,6 +28,14 @@ impl Manifests {
     /// # Panics
     /// Where Ferrix does not start.
     pub async fn start(manifests: &str, settings: &str) -> Self {
+        Self::start_from("", manifests, settings).await
+    }
+
+    /// The same with these settings of the source besides, each with a comma before it.
+    ///
+    /// # Panics
+    /// Where Ferrix does not start.
+    pub async fn start_from(source: &str, manifests: &str, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("all.yaml"), manifests).unwrap();
         let text = format!(
@@ -35,7 +43,7 @@ impl Manifests {
              - {{name: web, address: 127.0.0.1, port: 0}}\n\
              - {{name: websecure, address: 127.0.0.1, port: 0, secure: true}}\n\
              admin: {{address: '127.0.0.1:0'}}\n\
-             source: {{files: {{path: '{}'}}}}\n\
+             source: {{files: {{path: '{}'}}{source}}}\n\
              {settings}\n",
             folder.path().display()
         );

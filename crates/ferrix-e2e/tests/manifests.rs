@@ -7,7 +7,7 @@ use ferrix_e2e::{
     backend::Dead,
     certificates::Authority,
     client::get,
-    manifests::{route, secret, service},
+    manifests::{Manifests, route, secret, service},
     within,
 };
 use tokio::sync::watch;
@@ -269,4 +269,88 @@ async fn the_end_of_the_whole_program() {
     assert_eq!(client.get("/").await.text(), "hi");
     assert_eq!(within("the drain", ferrix.program.drain()).await, 0);
     client.closed().await;
+}
+
+/// Without `ports` in the Service, so that the number in the route is the port.
+fn external(name: &str, external_name: &str) -> String {
+    format!(
+        "---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: default}}
+spec: {{type: ExternalName, externalName: {external_name}}}
+"
+    )
+}
+
+#[tokio::test]
+async fn external_names_are_looked_up_and_are_the_names_of_certificates() {
+    let authority = Authority::new();
+    let certificate = authority.certify("external", &["localhost"]);
+    let plain = Backend::hello("plain").await;
+    let secure = Backend::start_tls(
+        certificate.server(&["http/1.1"]),
+        |mut connection| async move {
+            while connection.request().await.is_some() {
+                connection.send(ferrix_e2e::backend::ok("secure")).await;
+            }
+        },
+    )
+    .await;
+    let rule = |path: &str, service: String| {
+        format!("      - matches: Path(`{path}`)\n        service: {service}\n")
+    };
+    let (port, secure_port) = (plain.address().port(), secure.address().port());
+    let of_secure = format!("name: local, port: {secure_port}, scheme: https");
+    let manifests = format!(
+        "{}{}---
+apiVersion: ferrix.com/v1
+kind: IngressRoute
+metadata: {{name: r, namespace: default}}
+spec:
+  entrypoint: web
+  route:
+    host: example.com
+    rules:
+{}{}{}{}",
+        external("local", "LOCALHOST."),
+        // RFC 6761 says that there is none.
+        external("none", "none.invalid"),
+        rule("/plain", format!("{{name: local, port: {port}}}")),
+        rule("/secure", format!("{{{of_secure}}}")),
+        rule(
+            "/other",
+            format!("{{{of_secure}, serverName: other.example}}")
+        ),
+        rule("/none", "{name: none, port: 80}".to_owned()),
+    );
+    let file = authority.file();
+    let settings = format!(
+        "upstream: {{tls: {{authorities: '{}'}}}}",
+        file.path().display()
+    );
+    let refusing = Gateway::from_manifests(&manifests, &settings).await;
+    let mut client = refusing.client().await;
+    assert_eq!(
+        client.get("/plain").await.status,
+        500,
+        "the settings do not allow it"
+    );
+
+    let allowed = ", allow_external_name: true";
+    let ferrix = Manifests::start_from(allowed, &manifests, &settings).await;
+    let mut client = ferrix.client().await;
+    for _ in 0..4 {
+        assert_eq!(client.get("/plain").await.text(), "plain");
+        assert_eq!(client.get("/secure").await.text(), "secure");
+        assert_eq!(client.get("/other").await.status, 502);
+        assert_eq!(client.get("/none").await.status, 503);
+    }
+    for backend in [&plain, &secure] {
+        let requests = backend.requests();
+        assert_eq!(requests.len(), 4);
+        for request in requests {
+            assert_eq!(request.head.one("host"), Some("example.com"));
+        }
+    }
 }

@@ -140,9 +140,9 @@ impl Connecting {
     async fn finish(mut self) {
         let opened = std::future::poll_fn(|cx| self.poll(cx)).await;
         // One over HTTP/2 is in the pool already.
-        if let Ok(Connection::Http1 { io, .. }) = opened {
+        if let Ok(Connection::Http1 { wire, .. }) = opened {
             let protocol = &self.service.protocol;
-            self.upstream.release(&self.endpoint, protocol, io);
+            self.upstream.release(&self.endpoint, protocol, wire);
         }
     }
 

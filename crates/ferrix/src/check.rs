@@ -1,4 +1,4 @@
-//! `ferrix check`: all that is wrong with folders of manifests.
+//! `ferrix check`: all that is wrong with folders of manifests, or with a cluster.
 
 use std::{
     io::{self, Write},
@@ -8,10 +8,14 @@ use std::{
 use ferrix_control::{
     Report, Settings,
     files::{self, FolderError},
+    kubernetes::Look,
     objects::Key,
-    report::Finding,
+    report::{Finding, Located, Severity},
 };
+use ferrix_table::Table;
 use serde::Serialize;
+
+use crate::colour;
 
 /// How findings are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -43,11 +47,15 @@ pub enum Error {
     Write(#[from] io::Error),
 }
 
-/// One folder, as JSON.
+/// One folder or cluster, as JSON.
 #[derive(Serialize)]
-struct Folder<'r> {
-    folder: String,
+struct Checked<'r> {
+    /// A folder, or `cluster`.
+    folder: &'r str,
     problems: usize,
+    /// What of a cluster could not be seen, and why.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    withheld: &'r [String],
     findings: Vec<Found<'r>>,
 }
 
@@ -61,8 +69,8 @@ struct Found<'r> {
     finding: &'r Finding,
 }
 
-impl<'r> Folder<'r> {
-    fn new(folder: String, report: &'r Report) -> Self {
+impl<'r> Checked<'r> {
+    fn new(folder: &'r str, report: &'r Report, withheld: &'r [String]) -> Self {
         let findings = report.findings().map(|located| Found {
             text: located.to_string(),
             object: located.key,
@@ -70,13 +78,14 @@ impl<'r> Folder<'r> {
         });
         Self {
             folder,
-            problems: report.problems().count(),
+            problems: report.problems().count() + withheld.len(),
+            withheld,
             findings: findings.collect(),
         }
     }
 }
 
-/// Checks folders, each by itself, and writes what is found.
+/// Checks folders, each by itself, and writes what is found. A text has colours.
 pub fn check(
     settings: &Settings,
     folders: &[PathBuf],
@@ -86,35 +95,78 @@ pub fn check(
     let mut outcome = Outcome::default();
     for folder in folders {
         let (table, report) = files::load(folder, settings)?;
-        let problems = report.problems().count();
-        outcome.problems += problems;
-        outcome.findings += report.findings().count();
-        match format {
-            Format::Text => {
-                for finding in report.findings() {
-                    writeln!(out, "{finding}")?;
-                }
-                let routes = report
-                    .entries()
-                    .iter()
-                    .filter(|it| !it.conditions.is_empty());
-                writeln!(
-                    out,
-                    "{}: {} with {}, {}",
-                    folder.display(),
-                    counted(routes.count(), "route"),
-                    counted(table.rules.len(), "rule"),
-                    counted(problems, "problem"),
-                )?;
-            }
-            Format::Json => {
-                let folder = Folder::new(folder.display().to_string(), &report);
-                serde_json::to_writer_pretty(&mut *out, &folder).map_err(io::Error::from)?;
-                writeln!(out)?;
-            }
-        }
+        let name = folder.display().to_string();
+        let one = write_found(&name, &table, &report, &[], format, out)?;
+        outcome.problems += one.problems;
+        outcome.findings += one.findings;
     }
     Ok(outcome)
+}
+
+/// Writes what was found in a cluster. A text has colours.
+pub fn check_cluster(look: &Look, format: Format, out: &mut impl Write) -> Result<Outcome, Error> {
+    let Look {
+        table,
+        report,
+        withheld,
+    } = look;
+    write_found("cluster", table, report, withheld, format, out)
+}
+
+fn write_found(
+    name: &str,
+    table: &Table,
+    report: &Report,
+    withheld: &[String],
+    format: Format,
+    out: &mut impl Write,
+) -> Result<Outcome, Error> {
+    let problems = report.problems().count() + withheld.len();
+    match format {
+        Format::Text => {
+            for reason in withheld {
+                writeln!(out, "{}", colour::in_style(colour::WRONG, reason))?;
+            }
+            for located in report.findings() {
+                writeln!(out, "{}", coloured(&located))?;
+            }
+            let routes = report
+                .entries()
+                .iter()
+                .filter(|it| !it.conditions.is_empty());
+            writeln!(
+                out,
+                "{name}: {} with {}, {}",
+                counted(routes.count(), "route"),
+                counted(table.rules.len(), "rule"),
+                counted(problems, "problem"),
+            )?;
+        }
+        Format::Json => {
+            let checked = Checked::new(name, report, withheld);
+            serde_json::to_writer_pretty(&mut *out, &checked).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+    }
+    Ok(Outcome {
+        problems,
+        findings: report.findings().count() + withheld.len(),
+    })
+}
+
+/// A finding as it is printed, in the colour of its severity.
+fn coloured(located: &Located<'_>) -> String {
+    let (place, text) = (located.place(), located.to_string());
+    let text = text.strip_prefix(&place).unwrap_or(&text);
+    // What follows are a rule and what points at a part of it.
+    let (first, rest) = text.split_at(text.find('\n').unwrap_or(text.len()));
+    let style = match located.finding.severity {
+        Severity::Problem => colour::WRONG,
+        Severity::Warning => colour::DOUBTFUL,
+        Severity::Info => colour::REMARK,
+    };
+    let place = colour::in_style(colour::PLACE, &place);
+    format!("{place}{}{rest}", colour::in_style(style, first))
 }
 
 /// `1 rule`, `2 rules`.

@@ -11,15 +11,17 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use ferrix_control::{
     files,
-    kubernetes::{self, Withdrawn},
+    kubernetes::{self, KubernetesError, Look, Withdrawn},
+    settings as control,
 };
+use ferrix_proxy::settings::EntryPoint;
 use http::{HeaderName, HeaderValue, Method};
 use tokio::{runtime, sync::watch, task::JoinSet};
 
 use crate::{
-    Program, Settings, check, demo, echo,
+    Program, Settings, check, colour, demo, echo,
     explain::{self, Question, Url},
-    log,
+    log, new,
     program::{self, Ended, StartError},
     settings::{self, Files},
     signals::Signals,
@@ -37,6 +39,8 @@ use crate::{
     after_help = "\
 Examples:
   ferrix demo                               try it: example routes, with backends that answer
+  ferrix new app.localhost=127.0.0.1:3000 --run
+                                            serve an app of yours that listens there
   ferrix run --files ./manifests            serve a folder of manifests, watching it
   ferrix run --config ferrix.yaml           the same, with settings
   ferrix check ./manifests                  what is wrong with it? (exit code 1 if anything)
@@ -54,6 +58,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Run),
+    New(New),
     Check(Check),
     Explain(Explain),
     /// Print the definitions of Ferrix's own kinds, for kubectl apply
@@ -94,24 +99,59 @@ struct SourceArgs {
     files: Option<PathBuf>,
 }
 
-/// Say all that is wrong with folders of manifests
+/// Write manifests for apps that run already
+///
+/// Each host gets a file with a route, a Service and where the app listens. Several addresses for one
+/// host share its requests. Nothing is overwritten.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ferrix new app.localhost=127.0.0.1:3000
+  ferrix new app.localhost=localhost:3000 api.localhost=localhost:8080 --run
+  ferrix new '*.example.com=10.0.0.5:8080' '*.example.com=10.0.0.6:8080' --folder ./manifests
+
+Browsers and curl send names that end in .localhost to this machine.")]
+struct New {
+    /// The folder to write to, which is made where there is none
+    #[arg(long, value_name = "FOLDER", default_value = "manifests")]
+    folder: PathBuf,
+    /// The settings file (YAML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Serve the folder right away, as ferrix run does
+    #[arg(long)]
+    run: bool,
+    /// The host of requests, and where they go
+    #[arg(required = true, value_name = "HOST=ADDRESS:PORT")]
+    apps: Vec<new::App>,
+}
+
+/// Say all that is wrong with folders of manifests, or with a cluster
 ///
 /// Each finding is a line of file, line, object and advice. The exit code is 1 if something would
-/// not be served as written, else 0.
+/// not be served as written, else 0. A cluster is only read.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   ferrix check ./manifests
-  ferrix check --config ferrix.yaml --format json ./base ./overlay")]
+  ferrix check --config ferrix.yaml --format json ./base ./overlay
+  kubectl get ingressroutes,services,endpointslices -A -o yaml | ferrix check -
+  ferrix check --kubeconfig ~/.kube/config
+  kubectl -n ferrix exec deploy/ferrix -- ferrix check --config /etc/ferrix/ferrix.yaml
+
+Without FOLDER, the source of the settings is checked.")]
 struct Check {
     /// The settings file, for the names of entry points
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Check the objects of this cluster
+    #[arg(long, value_name = "FILE", conflicts_with = "folders")]
+    kubeconfig: Option<PathBuf>,
     /// How findings are written
     #[arg(long, value_enum, default_value_t)]
     format: check::Format,
-    /// Folders, each checked by itself
-    #[arg(required = true, value_name = "FOLDER")]
+    /// Folders, or files of any size, each checked by itself; -: what comes in
+    #[arg(required_unless_present_any = ["config", "kubeconfig"], value_name = "FOLDER")]
     folders: Vec<PathBuf>,
 }
 
@@ -123,10 +163,16 @@ struct Check {
 Examples:
   ferrix explain --files ./manifests GET http://example.com/api
   ferrix explain --files ./manifests POST https://example.com/login -H 'X-Beta: yes'
-  ferrix explain --files ./manifests --client 203.0.113.7 GET http://example.com/")]
+  ferrix explain --files ./manifests --client 203.0.113.7 GET http://example.com/
+  ferrix explain --kubeconfig ~/.kube/config GET http://example.com/
+  kubectl -n ferrix exec deploy/ferrix -- \\
+    ferrix explain --config /etc/ferrix/ferrix.yaml GET http://example.com/")]
 struct Explain {
     #[command(flatten)]
     source: SourceArgs,
+    /// Read the objects of this cluster
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    kubeconfig: Option<PathBuf>,
     /// Where the request comes in [default: what fits the scheme and the port of the URL]
     #[arg(long, value_name = "NAME")]
     entry_point: Option<String>,
@@ -211,12 +257,21 @@ pub enum Error {
     /// The program.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// New manifests.
+    #[error(transparent)]
+    New(#[from] new::Error),
     /// A folder of manifests.
     #[error(transparent)]
     Folder(#[from] files::FolderError),
     /// Nothing to explain.
-    #[error("explain reads manifests from a folder: name it with --files FOLDER")]
-    NoFolder,
+    #[error(
+        "there are no objects to look at: name a folder of manifests, a cluster with --kubeconfig \
+         FILE, or settings with a source with --config FILE"
+    )]
+    NoSource,
+    /// A cluster.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
     /// A folder to check.
     #[error(transparent)]
     Check(#[from] check::Error),
@@ -243,6 +298,7 @@ pub enum Error {
 pub fn run(command_line: CommandLine) -> Result<ExitCode, Error> {
     match command_line.command {
         Command::Run(run) => serve(&run.source),
+        Command::New(new) => write_manifests(new),
         Command::Check(check) => check_folders(&check),
         Command::Explain(explain) => explain_request(explain),
         Command::Crds => {
@@ -259,10 +315,18 @@ impl SourceArgs {
     fn settings(&self) -> Result<Settings, Error> {
         let mut settings = read(self.config.as_deref())?;
         if let Some(path) = &self.files {
-            settings.source.files = Some(Files { path: path.clone() });
+            settings.source.files = Some(Files { path: input(path) });
             settings.source.kubernetes = None;
         }
         Ok(settings)
+    }
+}
+
+/// `-` stands for standard input, as everywhere.
+fn input(path: &Path) -> PathBuf {
+    match path.as_os_str() == "-" {
+        true => "/dev/stdin".into(),
+        false => path.to_owned(),
     }
 }
 
@@ -309,12 +373,76 @@ fn exit_code(ended: Ended) -> ExitCode {
     }
 }
 
+fn write_manifests(args: New) -> Result<ExitCode, Error> {
+    let folder = args.folder;
+    let mut settings = read(args.config.as_deref())?;
+    let mut text = String::new();
+    for (path, what) in new::write(&folder, &args.apps)? {
+        text += &format!("{}: {what}\n", path.display());
+    }
+    let (table, report) = files::load(&folder, &program::control_settings(&settings)?)?;
+    let problems = report.problems().count();
+    if problems > 0 {
+        let problems = check::counted(problems, "problem");
+        text += &format!(
+            "\nThe folder has {problems}: ferrix check {}\n",
+            folder.display()
+        );
+    }
+    if !args.run {
+        let config = args
+            .config
+            .map(|path| format!(" --config {}", path.display()));
+        text += &format!(
+            "\nServe the folder:\n  ferrix run{} --files {}\n",
+            config.unwrap_or_default(),
+            folder.display(),
+        );
+        let address = |it: &EntryPoint| (it.name.clone(), SocketAddr::new(it.address, it.port));
+        let addresses: Vec<_> = settings.entry_points.iter().map(address).collect();
+        print(&(text + &what_to_ask(&demo::commands(&table, &addresses))))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    settings.source.files = Some(Files { path: folder });
+    settings.source.kubernetes = None;
+    log::start(&settings.log)?;
+    single_threaded()?.block_on(async {
+        let signals = Signals::new()?;
+        let program = Program::start(settings).await?;
+        announce(&program);
+        let commands = demo::commands(&program.table(), program.addresses());
+        tell(text + &what_to_ask(&commands))?;
+        Ok(exit_code(program.run(signals).await))
+    })
+}
+
+fn what_to_ask(commands: &[String]) -> String {
+    let mut text = "\nThen, in another terminal:\n".to_owned();
+    for command in commands {
+        text += &format!("  {command}\n");
+    }
+    text + "\nEdit the folder and ask again. In a cluster, endpoints on loopback are refused.\n"
+}
+
 fn check_folders(args: &Check) -> Result<ExitCode, Error> {
-    let settings = read(args.config.as_deref())?;
-    let settings = program::control_settings(&settings)?;
+    let mut settings = read(args.config.as_deref())?;
+    use_cluster(&mut settings, args.kubeconfig.as_deref());
+    let mut folders: Vec<_> = args.folders.iter().map(|it| input(it)).collect();
+    if folders.is_empty() {
+        folders.extend(settings.source.files.iter().map(|files| files.path.clone()));
+    }
+    let control = program::control_settings(&settings)?;
     let mut out = Vec::new();
-    let outcome = check::check(&settings, &args.folders, args.format, &mut out)?;
-    print(&String::from_utf8_lossy(&out))?;
+    let outcome = match &settings.source.kubernetes {
+        _ if !folders.is_empty() => check::check(&control, &folders, args.format, &mut out)?,
+        Some(cluster) => check::check_cluster(&look(cluster, &control)?, args.format, &mut out)?,
+        None => return Err(Error::NoSource),
+    };
+    let out = String::from_utf8_lossy(&out);
+    match args.format {
+        check::Format::Text => print(&colour::for_stdout(&out))?,
+        check::Format::Json => print(&out)?,
+    }
     Ok(match outcome.problems {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -322,12 +450,21 @@ fn check_folders(args: &Check) -> Result<ExitCode, Error> {
 }
 
 fn explain_request(args: Explain) -> Result<ExitCode, Error> {
-    let settings = args.source.settings()?;
-    let folder = match &settings.source.files {
-        Some(files) => &files.path,
-        None => return Err(Error::NoFolder),
+    let mut settings = args.source.settings()?;
+    use_cluster(&mut settings, args.kubeconfig.as_deref());
+    let control = program::control_settings(&settings)?;
+    let source = &settings.source;
+    let (table, report, withheld) = match (&source.files, &source.kubernetes) {
+        (Some(Files { path }), _) => {
+            let (table, report) = files::load(path, &control)?;
+            (table, report, Vec::new())
+        }
+        (None, Some(cluster)) => {
+            let look = look(cluster, &control)?;
+            (look.table, look.report, look.withheld)
+        }
+        (None, None) => return Err(Error::NoSource),
     };
-    let (table, report) = files::load(folder, &program::control_settings(&settings)?)?;
     let question = Question {
         method: args.method,
         url: args.url,
@@ -335,16 +472,22 @@ fn explain_request(args: Explain) -> Result<ExitCode, Error> {
         client: args.client,
         entry_point: args.entry_point,
     };
-    let mut out = explain::explain(&settings, &table, &question)?;
+    let mut out = explain::explain(&settings, &table, &report, &question)?;
+    for reason in withheld {
+        out += &format!("\nNot seen: {reason}\n");
+    }
     let problems = report.problems().count();
     if problems > 0 {
         let problems = check::counted(problems, "problem");
-        out += &format!(
-            "\nThe folder has {problems}, which may be why: ferrix check {}\n",
-            folder.display(),
-        );
+        out += &match &settings.source.files {
+            Some(Files { path }) => {
+                let folder = path.display();
+                format!("\nThe folder has {problems}, which may be why: ferrix check {folder}\n")
+            }
+            None => format!("\nThe cluster has {problems}, which may be why: ferrix check\n"),
+        };
     }
-    print(&out)?;
+    print(&colour::for_stdout(&explain::coloured(&out)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -385,6 +528,23 @@ fn withdraw(args: Withdraw) -> Result<ExitCode, Error> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// Where there is a kubeconfig file, the objects are those of its cluster.
+fn use_cluster(settings: &mut Settings, kubeconfig: Option<&Path>) {
+    if let Some(path) = kubeconfig {
+        settings.source.files = None;
+        settings.source.kubernetes = Some(settings::Kubernetes {
+            kubeconfig: Some(path.to_owned()),
+            ..settings.source.kubernetes.take().unwrap_or_default()
+        });
+    }
+}
+
+fn look(cluster: &settings::Kubernetes, control: &control::Settings) -> Result<Look, Error> {
+    program::install_crypto();
+    let options = program::kubernetes_options(cluster);
+    Ok(single_threaded()?.block_on(kubernetes::look(&options, control))?)
 }
 
 fn echo_for_ever(args: &EchoBackend) -> Result<ExitCode, Error> {

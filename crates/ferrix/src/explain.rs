@@ -1,11 +1,17 @@
 //! `ferrix explain`: what a request would get from a folder of manifests, and why.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv4Addr},
     str::FromStr,
 };
 
+use ferrix_control::{
+    Report,
+    objects::{Key, Kind},
+    report::Reason,
+};
 use ferrix_proxy::settings::EntryPoint;
 use ferrix_table::{
     Request, Table,
@@ -17,7 +23,7 @@ use ferrix_table::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::Settings;
+use crate::{Settings, colour, spelling};
 
 /// A request that nobody sends.
 #[derive(Clone, Debug)]
@@ -111,13 +117,41 @@ pub enum Error {
     Scheme(bool),
 }
 
-/// What `question` would get from `table`, and why, for a person.
-pub fn explain(settings: &Settings, table: &Table, question: &Question) -> Result<String, Error> {
+/// What `question` would get from `table`, and why, for a person. `report`: that of the same objects.
+pub fn explain(
+    settings: &Settings,
+    table: &Table,
+    report: &Report,
+    question: &Question,
+) -> Result<String, Error> {
     let index = entry_point(&settings.entry_points, question)?;
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = write(settings, table, question, index, &mut text);
+    let made = Made { table, report };
+    let _ = write(settings, made, question, index, &mut text);
     Ok(text)
+}
+
+/// An explanation with what decides in colours.
+pub(crate) fn coloured(explanation: &str) -> String {
+    let style = |line: &str| match line {
+        line if line.starts_with("served by no rule") => Some(colour::WRONG),
+        line if line.starts_with("served by ") => Some(colour::RIGHT),
+        line if line.starts_with("answer: from ") || line == "answer: by weight, one of" => {
+            Some(colour::RIGHT)
+        }
+        line if line.starts_with("answer: ") => Some(colour::WRONG),
+        _ => None,
+    };
+    let mut text = String::new();
+    for line in explanation.lines() {
+        match style(line) {
+            Some(style) => text += &colour::in_style(style, line),
+            None => text += line,
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn entry_point(all: &[EntryPoint], question: &Question) -> Result<EntryPointIndex, Error> {
@@ -151,13 +185,21 @@ fn entry_point(all: &[EntryPoint], question: &Question) -> Result<EntryPointInde
     Ok(EntryPointIndex::try_from(found).unwrap_or(EntryPointIndex::MAX))
 }
 
+/// What was made of the objects.
+#[derive(Clone, Copy)]
+struct Made<'m> {
+    table: &'m Table,
+    report: &'m Report,
+}
+
 fn write(
     settings: &Settings,
-    table: &Table,
+    made: Made<'_>,
     question: &Question,
     index: EntryPointIndex,
     out: &mut impl fmt::Write,
 ) -> fmt::Result {
+    let table = made.table;
     let entry_point = &settings.entry_points[usize::from(index)];
     let url = &question.url;
     writeln!(out, "{} {url}", question.method)?;
@@ -190,7 +232,8 @@ fn write(
                 "\nanswer: none, the TLS handshake fails: there is no certificate for {} and no \
                  default one",
                 asked.server_name,
-            );
+            )
+            .and_then(|()| nearest(table, &asked.server_name, out));
         };
         writeln!(
             out,
@@ -219,30 +262,58 @@ fn write(
     let explanation = table.explain(index, &request);
     write!(out, "\n{explanation}\nanswer: ")?;
     match explanation.winner.map(|rule| &rule.action) {
+        None if explanation.others.is_empty() => unknown_host(table, &asked.host, out),
         None => writeln!(out, "404, no rule takes it"),
         Some(Action::Unresolved(reason)) => writeln!(out, "500, {reason}"),
         Some(Action::Unavailable) => writeln!(out, "503, every service of the rule has weight 0"),
-        Some(Action::Forward(split)) => forward(table, split, out),
+        Some(Action::Forward(split)) => forward(made, split, out),
     }
 }
 
-fn forward(table: &Table, split: &Split, out: &mut impl fmt::Write) -> fmt::Result {
+fn unknown_host(table: &Table, host: &str, out: &mut impl fmt::Write) -> fmt::Result {
+    writeln!(out, "404, no rule is for {host}")?;
+    nearest(table, host, out)
+}
+
+/// The hosts that may have been meant, where no rule takes this one.
+fn nearest(table: &Table, host: &str, out: &mut impl fmt::Write) -> fmt::Result {
+    if table.rules.iter().any(|rule| rule.host.takes(host)) {
+        return Ok(());
+    }
+    let hosts: BTreeSet<String> = table
+        .rules
+        .iter()
+        .map(|rule| rule.host.to_string())
+        .collect();
+    match spelling::nearest_hosts(host, hosts.iter().map(String::as_str)).as_slice() {
+        [] => Ok(()),
+        nearest => writeln!(out, "\nThe most like it: {}", nearest.join(", ")),
+    }
+}
+
+fn forward(made: Made<'_>, split: &Split, out: &mut impl fmt::Write) -> fmt::Result {
     let services: Vec<_> = (split.weights())
-        .filter_map(|(index, weight)| Some((table.service(index)?, weight)))
+        .filter_map(|(index, weight)| Some((made.table.service(index)?, weight)))
         .collect();
     if let [(service, _)] = services[..] {
-        return endpoints(service, out);
+        return endpoints(made.report, service, out);
     }
     let total: u64 = services.iter().map(|(_, weight)| weight).sum();
     writeln!(out, "by weight, one of")?;
     for (service, weight) in services {
         write!(out, "  {weight} of {total}: ")?;
-        endpoints(service, out)?;
+        endpoints(made.report, service, out)?;
     }
     Ok(())
 }
 
-fn endpoints(service: &Service, out: &mut impl fmt::Write) -> fmt::Result {
+fn endpoints(report: &Report, service: &Service, out: &mut impl fmt::Write) -> fmt::Result {
+    let id = &service.id;
+    let object = report.get(&Key::new(Kind::Service, &*id.namespace, &*id.name));
+    let mut findings = object.iter().flat_map(|entry| &entry.findings);
+    if let Some(finding) = findings.find(|it| it.reason == Reason::NotLookedUp) {
+        return writeln!(out, "from service {id}: {}", finding.message);
+    }
     if service.endpoints.is_empty() {
         return writeln!(
             out,

@@ -6,6 +6,7 @@
 //!        │                              ├─► access_log (own thread) ◄── Records
 //!        │                              └─► admin (own thread): readiness, metrics, Table, Report
 //!        ├─► check, explain             one look at a folder, no socket
+//!        ├─► new                        manifests to begin with
 //!        └─► echo, demo                 backends to try things with
 //! ```
 //!
@@ -15,6 +16,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod check;
+mod colour;
 pub mod command_line;
 pub mod demo;
 mod descriptors;
@@ -23,9 +25,11 @@ pub mod explain;
 pub mod log;
 mod memory;
 pub mod metrics;
+pub mod new;
 pub mod program;
 pub mod settings;
 pub mod signals;
+mod spelling;
 mod stream;
 
 pub use program::Program;

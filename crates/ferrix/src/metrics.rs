@@ -17,7 +17,7 @@ use std::{
 };
 
 use ferrix_control::{
-    Failures, Report,
+    Failures, Lookups, Report,
     kubernetes::{Figures, Watches},
 };
 use ferrix_proxy::{counters::Counters, failure::Failure};
@@ -51,6 +51,7 @@ pub(crate) struct Sources {
     pub(crate) reports: watch::Receiver<Arc<Report>>,
     pub(crate) failures: watch::Receiver<Failures>,
     pub(crate) cluster: Option<Cluster>,
+    pub(crate) lookups: Arc<Lookups>,
     pub(crate) access_log: Option<Losses>,
     pub(crate) published: Arc<Published>,
     pub(crate) connections: ConnectionLimits,
@@ -221,6 +222,17 @@ impl Sources {
             "ferrix_configuration_frozen",
             "1 while such a bug keeps what is served from following the objects",
             f64::from(u8::from(failures.in_a_row > 0)),
+        )?;
+        let lookups = [
+            ("found", self.lookups.found()),
+            ("empty", self.lookups.empty()),
+            ("failed", self.lookups.failed()),
+        ];
+        page.counters(
+            "ferrix_name_lookups",
+            "Lookups of names that Services stand for, by what came of them",
+            (lookups.into_iter())
+                .map(|(result, count)| (vec![label("result", result)], count as f64)),
         )?;
         let mut seen = HashSet::new();
         let certificates: Vec<_> = (table.certificates.entry_points.iter())

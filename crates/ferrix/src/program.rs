@@ -7,7 +7,7 @@
 use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ferrix_control::{
-    Failures, Report,
+    Failures, Lookups, Report,
     files::{Files, FolderError},
     kubernetes::{self, Kubernetes, KubernetesError},
     secret::{self, CertificateError},
@@ -94,6 +94,13 @@ impl Source {
         match self {
             Self::Files(files) => files.failures(),
             Self::Kubernetes(kubernetes) => kubernetes.failures(),
+        }
+    }
+
+    fn lookups(&self) -> Arc<Lookups> {
+        match self {
+            Self::Files(files) => files.lookups(),
+            Self::Kubernetes(kubernetes) => kubernetes.lookups(),
         }
     }
 
@@ -199,6 +206,7 @@ impl Program {
             reports: source.reports(),
             failures: source.failures(),
             cluster: source.cluster(),
+            lookups: source.lookups(),
             access_log: access_log.as_ref().map(Writer::losses),
             published,
             connections,
@@ -377,15 +385,19 @@ async fn start_source(
         return Ok(Source::Files(files));
     }
     let kubernetes = source.kubernetes.ok_or(StartError::NoSource)?;
-    let options = kubernetes::Options {
-        kubeconfig: kubernetes.kubeconfig,
-        secrets: match kubernetes.secrets {
+    let options = kubernetes_options(&kubernetes);
+    let kubernetes = ferrix_control::run_kubernetes(options, settings, publisher).await?;
+    Ok(Source::Kubernetes(kubernetes))
+}
+
+pub(crate) fn kubernetes_options(settings: &settings::Kubernetes) -> kubernetes::Options {
+    kubernetes::Options {
+        kubeconfig: settings.kubeconfig.clone(),
+        secrets: match settings.secrets {
             settings::Secrets::Namespaces => kubernetes::Secrets::Namespaces,
             settings::Secrets::Cluster => kubernetes::Secrets::Cluster,
         },
-    };
-    let kubernetes = ferrix_control::run_kubernetes(options, settings, publisher).await?;
-    Ok(Source::Kubernetes(kubernetes))
+    }
 }
 
 /// What the control plane is told.

@@ -11,6 +11,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -247,7 +248,7 @@ fn help_is_for_a_person() {
     assert_eq!(code, 0);
     assert!(out.contains("Examples:"), "{out}");
     for command in [
-        "run", "check", "explain", "crds", "withdraw", "echo", "demo",
+        "run", "new", "check", "explain", "crds", "withdraw", "echo", "demo",
     ] {
         assert!(
             out.contains(&format!("\n  {command} ")),
@@ -272,6 +273,534 @@ fn help_is_for_a_person() {
         finished(&["explain", "--files", ".", "GET", "example.com/"]).0,
         2
     );
+}
+
+#[test]
+fn an_app_that_runs_already() {
+    let echo = Echo::start("mine");
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = folder.path().join("new/manifests");
+    let files = manifests.to_str().unwrap();
+    let (first, second) = (
+        format!("app.localhost=127.0.0.1:{}", echo.1),
+        format!("'*.example.com'=localhost:{}", echo.1).replace('\'', ""),
+    );
+    let (code, out, error) = finished(&["new", "--folder", files, &first, &second]);
+    assert_eq!((code, error.as_str()), (0, ""), "{out}");
+    for line in [
+        format!(
+            "{files}/app-localhost.yaml: app.localhost goes to 127.0.0.1:{}",
+            echo.1
+        ),
+        format!(
+            "{files}/any-example-com.yaml: *.example.com goes to 127.0.0.1:{0} and [::1]:{0}",
+            echo.1
+        ),
+        format!("  ferrix run --files {files}"),
+        "  curl -H 'Host: app.localhost' http://127.0.0.1:6190/".to_owned(),
+    ] {
+        assert!(
+            out.lines().any(|it| it == line),
+            "{line:?} is not in\n{out}"
+        );
+    }
+    let (code, out, _) = finished(&["check", files]);
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(out, format!("{files}: 2 routes with 2 rules, 0 problems\n"));
+
+    let running = Running::start(ANY_PORT, &manifests);
+    for _ in 0..4 {
+        for host in ["app.localhost", "demo.example.com"] {
+            let (status, body) = get(running.web, host, "/anything");
+            assert_eq!(status, 200, "{host}: {body}");
+            assert!(body.contains("mine"), "{body}");
+        }
+    }
+    assert_eq!(get(running.web, "other.example", "/").0, 404);
+
+    // At once, from another folder.
+    let again = folder.path().join("again");
+    let config = write_settings(folder.path(), ANY_PORT);
+    let args = [
+        "new",
+        "--run",
+        "--config",
+        &config,
+        "--folder",
+        again.to_str().unwrap(),
+        &first,
+    ];
+    let mut running = Running::of(ferrix(&args));
+    assert_eq!(get(running.web, "app.localhost", "/").0, 200);
+    let port = running.web.port();
+    let expected = format!("  curl -H 'Host: app.localhost' http://127.0.0.1:{port}/\n");
+    let mut line = String::new();
+    while line != expected {
+        line.clear();
+        assert_ne!(
+            running.stdout.read_line(&mut line).unwrap(),
+            0,
+            "no {expected}"
+        );
+    }
+    running.signal("TERM");
+    assert_eq!(running.exit_code(), 0);
+
+    // Nothing is overwritten, and nothing is written beside what is in the way.
+    let message = format!(
+        "ferrix: {files}/app-localhost.yaml is there already; remove it, or name another folder \
+         with --folder"
+    );
+    refused(
+        &["new", "--folder", files, "a.b=127.0.0.1:1", &first],
+        &message,
+    );
+    assert_eq!(fs::read_dir(&manifests).unwrap().count(), 2);
+    let (code, _, error) = finished(&["new", "--folder", files, "app.localhost"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("app.localhost=127.0.0.1:3000"), "{error}");
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let folder = manifests(&[9001]);
+    let broken = ROUTE
+        .replace("Path(", "Pfad(")
+        .replace("example-route", "broken");
+    fs::write(folder.path().join("broken.yaml"), broken).unwrap();
+    let files = folder.path().to_str().unwrap();
+    let check = ["check", files];
+    let explain = ["explain", "--files", files, "GET", "http://example.com/api"];
+    let mut cases = 0;
+    for args in [&check[..], &explain[..]] {
+        let run = |variables: &[&str]| {
+            let mut command = ferrix(args);
+            command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+            command.envs(variables.iter().map(|name| (name, "1")));
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let plain = run(&[]);
+        assert!(!plain.contains('\x1b'), "{plain}");
+        let coloured = run(&["CLICOLOR_FORCE"]);
+        assert!(
+            coloured.contains("\x1b[31m") || coloured.contains("\x1b[32m"),
+            "{coloured}"
+        );
+        assert_eq!(run(&["NO_COLOR", "CLICOLOR_FORCE"]), plain);
+        cases += 1;
+    }
+    assert_eq!(cases, 2);
+    let mut json = ferrix(&["check", "--format", "json", files]);
+    let json = json.env("CLICOLOR_FORCE", "1").output().unwrap().stdout;
+    serde_json::from_slice::<Value>(&json).unwrap();
+}
+
+#[test]
+fn what_others_serve_is_told_of() {
+    let folder = manifests(&[9001]);
+    let others = [
+        (
+            "networking.k8s.io/v1",
+            "Ingress",
+            "write an IngressRoute (ferrix.com/v1)",
+        ),
+        (
+            "traefik.io/v1alpha1",
+            "IngressRoute",
+            "write an IngressRoute of ferrix.com/v1",
+        ),
+        (
+            "traefik.io/v1alpha1",
+            "Middleware",
+            "nothing takes its place",
+        ),
+        (
+            "gateway.networking.k8s.io/v1",
+            "HTTPRoute",
+            "for each of `hostnames`",
+        ),
+    ];
+    let mut text = String::new();
+    for (api_version, kind, _) in others {
+        text += &format!("---\napiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: a}}\n");
+    }
+    fs::write(folder.path().join("others.yaml"), text).unwrap();
+    let files = folder.path().to_str().unwrap();
+    let (code, out, _) = finished(&["check", files]);
+    assert_eq!(code, 0, "{out}");
+    for (place, (api_version, kind, words)) in others.iter().enumerate() {
+        let line = 2 + 4 * place;
+        let start =
+            format!("{files}/others.yaml:{line}: warning: {kind} ({api_version}) is not served: ");
+        let found = out.lines().find(|line| line.starts_with(&start));
+        assert!(
+            found.is_some_and(|line| line.contains(words)),
+            "{start}{words}\nis not in\n{out}"
+        );
+    }
+}
+
+/// The part of an API server that is asked here: lists, by their paths. Everything else is not
+/// installed, and watches never tell anything.
+struct ApiServer {
+    address: SocketAddr,
+    /// Every method and path that was asked for.
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl ApiServer {
+    fn start(lists: Vec<(&'static str, u16, Value)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            asked: Arc::default(),
+        };
+        let (asked, lists) = (Arc::clone(&server.asked), Arc::new(lists));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (asked, lists) = (Arc::clone(&asked), Arc::clone(&lists));
+                thread::spawn(move || answer_api_requests(stream.unwrap(), &asked, &lists));
+            }
+        });
+        server
+    }
+
+    fn kubeconfig(&self, folder: &Path) -> String {
+        let text = format!(
+            "apiVersion: v1\nkind: Config\n\
+             clusters: [{{name: c, cluster: {{server: 'http://{}'}}}}]\n\
+             users: [{{name: u, user: {{token: t}}}}]\n\
+             contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n\
+             current-context: x\n",
+            self.address
+        );
+        let file = folder.join("kubeconfig");
+        fs::write(&file, text).unwrap();
+        file.to_str().unwrap().into()
+    }
+}
+
+fn answer_api_requests(
+    stream: TcpStream,
+    asked: &Mutex<Vec<String>>,
+    lists: &[(&'static str, u16, Value)],
+) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = Vec::new();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            if line == "\r\n" {
+                break;
+            }
+            head.push(line);
+        }
+        let length = head.iter().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let is_length = name.eq_ignore_ascii_case("content-length");
+            is_length.then(|| value.trim().parse::<u64>().unwrap())
+        });
+        let mut body = Vec::new();
+        let mut unread = reader.by_ref().take(length.unwrap_or(0));
+        unread.read_to_end(&mut body).unwrap();
+        let mut words = head[0].split(' ');
+        let (method, target) = (words.next().unwrap(), words.next().unwrap());
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        asked.lock().unwrap().push(format!("{method} {path}"));
+        if query.contains("watch=true") {
+            continue;
+        }
+        let known = lists.iter().find(|(it, ..)| *it == path);
+        let (status, body) = match known {
+            Some((_, status, body)) => (*status, body.clone()),
+            None => (
+                404,
+                serde_json::json!({
+                    "kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {},
+                    "message": "not found", "reason": "NotFound", "code": 404,
+                }),
+            ),
+        };
+        let body = body.to_string();
+        let head = format!(
+            "HTTP/1.1 {status} As Asked\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        reader
+            .get_mut()
+            .write_all((head + &body).as_bytes())
+            .unwrap();
+    }
+}
+
+#[test]
+fn check_and_explain_look_no_name_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = folder.path().join("manifests");
+    fs::create_dir(&manifests).unwrap();
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: api-service, namespace: default}\n\
+                   spec: {type: ExternalName, externalName: none.invalid}\n";
+    fs::write(manifests.join("route.yaml"), ROUTE).unwrap();
+    fs::write(manifests.join("service.yaml"), service).unwrap();
+    let files = manifests.to_str().unwrap();
+    let config = write_settings(folder.path(), "source: {allow_external_name: true}\n");
+    let words = "`none.invalid` is looked up at run time; until then requests get 503";
+    let (code, out, _) = finished(&["check", "--config", &config, files]);
+    assert_eq!(code, 0, "{out}");
+    let line = format!(
+        "{files}/service.yaml:4: info: Service default/api-service: spec.externalName: {words}"
+    );
+    assert!(out.lines().any(|it| it == line), "{line}\nis not in\n{out}");
+    let url = "http://example.com/api";
+    let (_, out, _) = finished(&["explain", "--config", &config, "--files", files, "GET", url]);
+    let answer = format!("answer: from service default/api-service:8080: {words}\n");
+    assert!(out.ends_with(&answer), "{out}");
+}
+
+/// Of a kind, as the API server lists them.
+fn api_list(kind: &str, items: Value) -> Value {
+    serde_json::json!({
+        "kind": format!("{kind}List"), "apiVersion": "v1",
+        "metadata": {"resourceVersion": "7"}, "items": items,
+    })
+}
+
+#[test]
+fn names_in_a_cluster_are_looked_up() {
+    let metadata = serde_json::json!({
+        "name": "local", "namespace": "default", "resourceVersion": "5", "generation": 1,
+    });
+    let route = serde_json::json!([{
+        "metadata": metadata,
+        "spec": {"entrypoint": "web", "route": {"host": "example.com", "rules": [
+            {"service": {"name": "local", "port": 8080}},
+        ]}},
+    }]);
+    let service = serde_json::json!([{
+        "metadata": metadata, "spec": {"type": "ExternalName", "externalName": "localhost"},
+    }]);
+    let none = || serde_json::json!([]);
+    let server = ApiServer::start(vec![
+        (
+            "/apis/ferrix.com/v1/ingressroutes",
+            200,
+            api_list("IngressRoute", route),
+        ),
+        ("/api/v1/services", 200, api_list("Service", service)),
+        (
+            "/apis/discovery.k8s.io/v1/endpointslices",
+            200,
+            api_list("EndpointSlice", none()),
+        ),
+        ("/api/v1/namespaces", 200, api_list("Namespace", none())),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = server.kubeconfig(folder.path());
+    let settings = format!(
+        "{ANY_PORT}source: {{allow_external_name: true, kubernetes: {{kubeconfig: '{kubeconfig}'}}}}\n"
+    );
+    let config = write_settings(folder.path(), &settings);
+    let running = Running::of(ferrix(&["run", "--config", &config]));
+    // It was looked up before anything was served, and its address is refused in a cluster.
+    assert_eq!(get(running.web, "example.com", "/").0, 503);
+    let (_, report) = get(running.admin, "a", "/report");
+    let refused = "address 127.0.0.1 of `localhost` is left out: loopback addresses are refused";
+    assert!(report.contains(refused), "{report}");
+    let (_, metrics) = get(running.admin, "a", "/metrics");
+    let found = "ferrix_name_lookups_total{result=\"found\"} 1.0";
+    assert!(metrics.lines().any(|line| line == found), "{metrics}");
+}
+
+#[test]
+fn a_cluster_is_looked_at() {
+    let version = serde_json::json!({
+        "major": "1", "minor": "36", "gitVersion": "v1.36.3", "gitCommit": "", "gitTreeState": "",
+        "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
+    });
+    let metadata = serde_json::json!({
+        "name": "api-service", "namespace": "default", "resourceVersion": "5",
+        "labels": {"kubernetes.io/service-name": "api-service"},
+    });
+    let route = serde_json::json!([{
+        "metadata": {"name": "r", "namespace": "default", "resourceVersion": "6"},
+        "spec": {"entrypoint": "web", "route": {"host": "example.com", "rules": [
+            {"service": {"name": "api-service", "port": 8080}},
+        ]}},
+    }]);
+    let service = serde_json::json!([{
+        "metadata": metadata, "spec": {"ports": [{"name": "http", "port": 8080}]},
+    }]);
+    let slice = serde_json::json!([{
+        "metadata": metadata, "addressType": "IPv4", "ports": [{"name": "http", "port": 80}],
+        "endpoints": [{"addresses": ["10.0.0.1"]}],
+    }]);
+    let lists = vec![
+        ("/version", 200, version),
+        (
+            "/apis/ferrix.com/v1/ingressroutes",
+            200,
+            api_list("IngressRoute", route),
+        ),
+        ("/api/v1/services", 200, api_list("Service", service)),
+        (
+            "/apis/discovery.k8s.io/v1/endpointslices",
+            200,
+            api_list("EndpointSlice", slice),
+        ),
+        (
+            "/api/v1/namespaces",
+            200,
+            api_list("Namespace", serde_json::json!([])),
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let server = ApiServer::start(lists.clone());
+    let kubeconfig = server.kubeconfig(folder.path());
+    let (code, out, error) = finished(&["check", "--kubeconfig", &kubeconfig]);
+    assert_eq!(
+        (code, out.as_str(), error.as_str()),
+        (0, "cluster: 1 route with 1 rule, 0 problems\n", "")
+    );
+    let explain = [
+        "explain",
+        "--kubeconfig",
+        &kubeconfig,
+        "GET",
+        "http://example.com/",
+    ];
+    let (code, out, error) = finished(&explain);
+    assert_eq!((code, error.as_str()), (0, ""));
+    let answer = "answer: from service default/api-service:8080, 10.0.0.1:80 in turn\n";
+    assert!(out.ends_with(answer), "{out}");
+    // As in a pod, by the settings.
+    let settings = format!("source: {{kubernetes: {{kubeconfig: '{kubeconfig}'}}}}\n");
+    let config = write_settings(folder.path(), &settings);
+    assert_eq!(finished(&["check", "--config", &config]).0, 0);
+    let asked = server.asked.lock().unwrap().clone();
+    assert!(asked.iter().all(|it| it.starts_with("GET ")), "{asked:?}");
+    let secrets = |it: &&String| it.contains("secrets");
+    assert_eq!(asked.iter().filter(secrets).count(), 0, "no route uses TLS");
+
+    // What may not be seen is said, and does not keep the rest from being looked at.
+    let mut lists = lists;
+    lists[2] = (
+        "/api/v1/services",
+        403,
+        serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {},
+            "message": "no", "reason": "Forbidden", "code": 403,
+        }),
+    );
+    let server = ApiServer::start(lists);
+    let kubeconfig = server.kubeconfig(folder.path());
+    let (code, out, _) = finished(&["check", "--kubeconfig", &kubeconfig]);
+    assert_eq!(code, 1);
+    let reason = "Ferrix may not list and watch Services; its ClusterRole must allow both";
+    assert!(out.starts_with(&format!("{reason}\n")), "{out}");
+    assert!(
+        out.contains("cluster: 1 route with 1 rule, 2 problems"),
+        "{out}"
+    );
+
+    // An API server that is not there is said at once.
+    let nowhere = ApiServer {
+        address: TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap(),
+        asked: Arc::default(),
+    };
+    let kubeconfig = nowhere.kubeconfig(folder.path());
+    let (code, _, error) = finished(&["check", "--kubeconfig", &kubeconfig]);
+    assert_eq!(code, 1);
+    assert!(
+        error.starts_with("ferrix: the API server cannot be asked: "),
+        "{error}"
+    );
+    let empty = write_settings(folder.path(), "{}\n");
+    refused(
+        &["check", "--config", &empty],
+        "ferrix: there are no objects to look at: name a folder of manifests, a cluster with \
+         --kubeconfig FILE, or settings with a source with --config FILE",
+    );
+}
+
+/// What `kubectl get -A -o yaml`, and `-o json`, write of a large cluster.
+#[test]
+fn dumps_of_any_size() {
+    const ROUTES: usize = 2_500;
+    let managed: Vec<_> = (0..20)
+        .map(|field| (format!("f:field-{field}"), serde_json::json!({})))
+        .collect();
+    let managed: serde_json::Map<_, _> = managed.into_iter().collect();
+    let metadata = |name: &str| {
+        serde_json::json!({
+            "name": name, "namespace": "default", "uid": "0", "resourceVersion": "7",
+            "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z",
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "x".repeat(900)},
+            "managedFields": [{
+                "apiVersion": "v1", "fieldsType": "FieldsV1", "manager": "kubectl",
+                "operation": "Apply", "time": "2026-01-01T00:00:00Z", "fieldsV1": managed,
+            }],
+        })
+    };
+    let mut items = vec![serde_json::json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": metadata("s"),
+        "spec": {"clusterIP": "10.96.0.1", "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]},
+        "status": {"loadBalancer": {}},
+    })];
+    items.extend((0..ROUTES).map(|number| {
+        serde_json::json!({
+            "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
+            "metadata": metadata(&format!("r{number}")),
+            "spec": {"route": {"host": format!("h{number}.example"), "rules": [
+                {"service": {"name": "s", "port": 80}},
+            ]}},
+            "status": {"conditions": [], "replicas": "1/1"},
+        })
+    }));
+    let list = serde_json::json!({
+        "apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""},
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let dumps = [
+        ("dump.json", serde_json::to_string_pretty(&list).unwrap()),
+        ("dump.yaml", serde_yaml_ng::to_string(&list).unwrap()),
+    ];
+    for (name, text) in dumps {
+        assert!(
+            text.len() > 4 * 1024 * 1024,
+            "{name} has only {} bytes",
+            text.len()
+        );
+        let path = folder.path().join(name);
+        fs::write(&path, &text).unwrap();
+        let file = path.to_str().unwrap();
+        let (code, out, error) = finished(&["check", file]);
+        assert_eq!((code, error.as_str()), (0, ""), "{out}");
+        let last = format!("{file}: {ROUTES} routes with {ROUTES} rules, 0 problems");
+        assert_eq!(out.lines().last(), Some(last.as_str()), "{name}");
+        let (code, out, _) = finished(&["explain", "--files", file, "GET", "http://h7.example/"]);
+        assert_eq!(code, 0);
+        assert!(
+            out.contains("served by rule 0 of IngressRoute default/r7"),
+            "{out}"
+        );
+        let mut piped = ferrix(&["check", "-"]);
+        let mut piped = (piped.stdin(Stdio::piped()).stdout(Stdio::piped()))
+            .spawn()
+            .unwrap();
+        let mut stdin = piped.stdin.take().unwrap();
+        stdin.write_all(text.as_bytes()).unwrap();
+        drop(stdin);
+        let out = String::from_utf8(piped.wait_with_output().unwrap().stdout).unwrap();
+        let last = last.replace(file, "/dev/stdin");
+        assert_eq!(out.lines().last(), Some(last.as_str()), "{name}");
+    }
 }
 
 #[test]
@@ -453,6 +982,12 @@ fn explain() {
     assert_eq!(code, 0);
     assert!(out.contains("Path(`/api`)"), "the loser is named:\n{out}");
     assert!(out.ends_with("answer: 404, no rule takes it\n"), "{out}");
+    let (code, out, _) = finished(&["explain", "--files", files, "GET", "http://exampel.com/api"]);
+    assert_eq!(code, 0);
+    assert!(
+        out.ends_with("answer: 404, no rule is for exampel.com\n\nThe most like it: example.com\n"),
+        "{out}"
+    );
 
     let (code, _, error) = finished(&[
         "explain",

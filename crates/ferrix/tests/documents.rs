@@ -70,7 +70,7 @@ fn every_rule_in_the_documents_parses() {
         .find(|line| line.starts_with("PathPrefix("))
         .unwrap();
     Rule::parse(example).unwrap();
-    assert_eq!(rules, 2);
+    assert_eq!(rules, 3);
 }
 
 #[test]

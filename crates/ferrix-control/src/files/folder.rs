@@ -18,13 +18,14 @@ use std::{
 use super::FolderError;
 use crate::{
     decode::{self, DecodeError, Decoded, Fault, Strictness},
+    foreign,
     objects::{Key, Object, Origin},
     report::{Finding, Reason},
     world::Change,
     yaml::{self, Document, Lines, SyntaxError},
 };
 
-/// Larger files are refused.
+/// Larger files of a folder are refused: it is watched, and a file may be read at any time.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// How many bytes of a large folder the first look reads before what it read is compiled; then it goes
@@ -42,6 +43,8 @@ const FRESH: Duration = Duration::from_millis(15);
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
+    /// Whether it is one file in the place of a folder, of any size.
+    single: bool,
     /// In the order in which files come first. Boxed: the nodes of a map that grows in order are
     /// half empty.
     files: BTreeMap<Arc<Path>, Box<File>>,
@@ -148,13 +151,23 @@ impl Folder {
             });
         }
         fs::read_dir(root).map_err(unreadable)?;
-        Ok(Self {
+        Ok(Self::new(root, false))
+    }
+
+    /// One file in the place of a folder, of any size: what `kubectl get -o yaml` has written is large.
+    pub(super) fn of_file(path: &Path) -> Self {
+        Self::new(path, true)
+    }
+
+    fn new(root: &Path, single: bool) -> Self {
+        Self {
             root: root.to_owned(),
+            single,
             files: BTreeMap::new(),
             duplicates: BTreeMap::new(),
             remarked: BTreeSet::new(),
             complete: false,
-        })
+        }
     }
 
     /// Looks at everything, and reads the files that have changed since the last look or are
@@ -167,7 +180,10 @@ impl Folder {
     /// same: files are read in the order in which they come first.
     pub(super) fn scan(&mut self, touched: &HashSet<PathBuf>, patient: bool) -> Scan {
         let now = SystemTime::now();
-        let listing = Listing::of(&self.root);
+        let listing = match self.single {
+            true => Listing::of_file(&self.root),
+            false => Listing::of(&self.root),
+        };
         let unreadable = |path: &Path| listing.unreadable.keys().any(|it| path.starts_with(it));
         let mut unsettled = false;
         // Objects that were taken from files which are gone, or are read again.
@@ -311,7 +327,8 @@ impl Folder {
     /// Reads a file, and takes note of what it claims. What was taken from it until now is lost,
     /// unless it turns out to be claimed still.
     fn read(&mut self, path: &Arc<Path>, stamp: Option<Stamp>, lost: &mut HashSet<Key>) -> Content {
-        let mut content = match read_text(path) {
+        let max_file = if self.single { u64::MAX } else { MAX_FILE };
+        let mut content = match read_text(path, max_file) {
             // What a writer leaves behind that was interrupted, or has not begun. Who means to
             // delete the objects deletes the file.
             Ok(text) if text.trim().is_empty() && self.has_objects_of(path) => {
@@ -383,6 +400,24 @@ impl Listing {
     fn of(root: &Path) -> Self {
         let mut listing = Self::default();
         listing.look_into(root, &mut Vec::new());
+        listing
+    }
+
+    fn of_file(path: &Path) -> Self {
+        let mut listing = Self::default();
+        match fs::metadata(path) {
+            Ok(metadata) => {
+                let stamp = Stamp::of(&metadata);
+                let target = None;
+                listing
+                    .files
+                    .insert(path.to_owned(), Listed { stamp, target });
+            }
+            Err(error) => {
+                let message = format!("the file cannot be read: {error}");
+                listing.unreadable.insert(path.to_owned(), message);
+            }
+        }
         listing
     }
 
@@ -522,8 +557,17 @@ impl Content {
         let line = document.lines.line();
         match decode::decode(&document.value, Strictness::File) {
             Ok(Decoded::Ignored(kind)) => {
-                let message = format!("{kind} is passed over: it is not a kind that is watched");
-                let finding = Finding::info(Reason::UnknownKind, "", message);
+                let finding = match foreign::instead(&document.value) {
+                    Some(instead) => {
+                        let message = format!("{kind} is not served: {instead}");
+                        Finding::warning(Reason::UnknownKind, "", message)
+                    }
+                    None => {
+                        let message =
+                            format!("{kind} is passed over: it is not a kind that is watched");
+                        Finding::info(Reason::UnknownKind, "", message)
+                    }
+                };
                 self.findings.push(finding.at_line(line));
                 // Half of a document that would be one of ours looks like this.
                 if document.value["metadata"]["name"].is_null() {
@@ -609,15 +653,17 @@ fn is_fresh(stamp: &Stamp, now: SystemTime) -> bool {
     age.is_some_and(|age| age < FRESH)
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
+fn read_text(path: &Path, max_file: u64) -> Result<String, String> {
     let file = fs::File::open(path).map_err(|error| format!("the file cannot be read: {error}"))?;
     let mut bytes = Vec::new();
-    let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
+    let read = file
+        .take(max_file.saturating_add(1))
+        .read_to_end(&mut bytes);
     read.map_err(|error| format!("the file cannot be read: {error}"))?;
-    if bytes.len() as u64 > MAX_FILE {
+    if bytes.len() as u64 > max_file {
         return Err(format!(
             "the file is larger than {} MiB",
-            MAX_FILE / 1024 / 1024
+            max_file / 1024 / 1024
         ));
     }
     String::from_utf8(bytes).map_err(|error| {

@@ -18,7 +18,7 @@ use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode, ModifyKind},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinSet};
 use tracing::{error, info, warn};
 
 use super::{
@@ -27,8 +27,10 @@ use super::{
 };
 use crate::{
     compiler::{Compiler, Published},
+    lookup::{self, Dns, Lookups},
     report::Report,
     settings::Settings,
+    world::Change,
 };
 
 /// A file that is quiet for this long is read.
@@ -51,6 +53,7 @@ const REFRESH: Duration = Duration::from_secs(3600);
 
 enum Message {
     Event(notify::Result<Event>),
+    LookedUp(Change),
     Stop,
 }
 
@@ -76,6 +79,18 @@ pub(super) async fn start(
     let compiler = Compiler::new(settings, publisher);
     let (generations, reports) = (compiler.generations(), compiler.reports());
     let failures = compiler.failures();
+    let lookups = Arc::new(Lookups::default());
+    let told = messages.clone();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(lookup::follow(
+        Dns::of_the_system(),
+        compiler.names(),
+        Arc::clone(&lookups),
+        move |change| {
+            // If nobody listens, the watch has ended.
+            let _ = told.send(Message::LookedUp(change));
+        },
+    ));
     let path = root.clone();
     let work = move || match Folder::open(&root) {
         Err(error) => {
@@ -93,7 +108,9 @@ pub(super) async fn start(
         generations,
         reports,
         failures,
+        lookups,
         _watch: stop,
+        _tasks: tasks,
     })
 }
 
@@ -106,12 +123,16 @@ struct Watch {
     logged: HashSet<String>,
 }
 
-/// What notifications have said since the last look.
+/// What was heard of since the last time.
 #[derive(Default)]
 struct Noise {
     touched: HashSet<PathBuf>,
     /// Written to, and not closed since.
     open: HashSet<PathBuf>,
+    /// Whether the folder is to be looked at.
+    time_to_look: bool,
+    /// What came of lookups.
+    looked_up: Vec<Change>,
 }
 
 impl Watch {
@@ -143,18 +164,25 @@ impl Watch {
             let published = watch.compiler.loaded();
             watch.log(published);
         });
-        let _ = ready.send(Ok(()));
+        let mut ready = Some(ready);
+        self.answer(&mut ready);
         // What has changed before there was a watch on it.
         self.look(&HashSet::new());
-        let mut refreshed = Instant::now();
+        let mut looked = Instant::now();
+        let mut refreshed = looked;
         loop {
             let pause = match self.notifications {
                 Some(_) => LOOK,
                 None => LOOK_WITHOUT_NOTIFICATIONS,
             };
-            match wait(inbox, pause) {
-                Some(noise) => self.look(&noise.touched),
-                None => return,
+            let Some(noise) = wait(inbox, looked + pause) else {
+                return;
+            };
+            self.take(noise.looked_up);
+            self.answer(&mut ready);
+            if noise.time_to_look {
+                self.look(&noise.touched);
+                looked = Instant::now();
             }
             if refreshed.elapsed() > REFRESH {
                 refreshed = Instant::now();
@@ -163,6 +191,25 @@ impl Watch {
                     watch.log(published);
                 });
             }
+        }
+    }
+
+    /// Tells whoever waits for the first publication, once there is one.
+    fn answer(&self, ready: &mut Option<oneshot::Sender<Result<(), FolderError>>>) {
+        if self.compiler.is_serving()
+            && let Some(ready) = ready.take()
+        {
+            let _ = ready.send(Ok(()));
+        }
+    }
+
+    /// Takes in what came of lookups.
+    fn take(&mut self, looked_up: Vec<Change>) {
+        if !looked_up.is_empty() {
+            self.survive(|watch| {
+                let published = watch.compiler.apply(looked_up);
+                watch.log(published);
+            });
         }
     }
 
@@ -249,23 +296,30 @@ impl Watch {
     }
 }
 
-/// Waits for something to happen and then for quiet, or for the pause to pass. `None`: the watch
-/// has ended.
-fn wait(inbox: &mpsc::Receiver<Message>, pause: Duration) -> Option<Noise> {
+/// Waits for something to happen and then for quiet, or for the time to look without a reason. `None`:
+/// the watch has ended.
+fn wait(inbox: &mpsc::Receiver<Message>, look: Instant) -> Option<Noise> {
     let mut noise = Noise::default();
-    let started = Instant::now();
     loop {
-        let left = pause.saturating_sub(started.elapsed());
+        let left = look.saturating_duration_since(Instant::now());
         match inbox.recv_timeout(left) {
             Ok(Message::Event(event)) => {
                 if noise.hear(event) {
                     break;
                 }
             }
+            Ok(Message::LookedUp(change)) => {
+                noise.looked_up.push(change);
+                return Some(noise);
+            }
             Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return None,
-            Err(mpsc::RecvTimeoutError::Timeout) => return Some(noise),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                noise.time_to_look = true;
+                return Some(noise);
+            }
         }
     }
+    noise.time_to_look = true;
     let restless = Instant::now() + RESTLESS;
     let mut last = Instant::now();
     loop {
@@ -280,6 +334,7 @@ fn wait(inbox: &mpsc::Receiver<Message>, pause: Duration) -> Option<Noise> {
                     last = Instant::now();
                 }
             }
+            Ok(Message::LookedUp(change)) => noise.looked_up.push(change),
             Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             Err(mpsc::RecvTimeoutError::Timeout) => return Some(noise),
         }

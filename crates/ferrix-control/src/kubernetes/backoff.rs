@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::health::jittered;
+use crate::jitter::jittered;
 use crate::objects::{Key, Kind};
 
 /// The pause after the first failure. It doubles with each further one.

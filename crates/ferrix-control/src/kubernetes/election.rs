@@ -20,9 +20,9 @@ use tracing::{debug, info, warn};
 
 use super::{
     Identity,
-    health::jittered,
     leases::{self, EVERYWHERE, INSTALLATION, Leases, NAMESPACES, Observed, SILENT},
 };
+use crate::jitter::jittered;
 
 /// Without a sign of life for so long, a holder is taken for dead.
 const DURATION: Duration = Duration::from_secs(15);

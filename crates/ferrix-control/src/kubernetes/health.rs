@@ -47,7 +47,7 @@ pub(super) struct Outages(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failed {
-    /// How long to wait before the next attempt, give or take: see [`jittered`].
+    /// How long to wait before the next attempt, give or take: see [`crate::jitter`].
     pub(super) pause: Duration,
     /// How many there were in a row, this one with them.
     pub(super) failures: u32,
@@ -156,15 +156,6 @@ impl Outages {
     }
 }
 
-/// From three quarters of a time to all of it, at random: replicas that lost the API server together
-/// do not come back in step.
-pub(super) fn jittered(time: Duration) -> Duration {
-    use std::hash::{BuildHasher, RandomState};
-    // Each state has other keys.
-    let random = RandomState::new().hash_one(0) % 256;
-    time.mul_f64(0.75 + random as f64 / 1024.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,13 +249,5 @@ mod tests {
         assert_eq!(health.has_news_at(Instant::now()), Some(failed + STABLE));
         assert!(!health.has_news(failed + STABLE / 2));
         assert!(health.has_news(failed + STABLE));
-    }
-
-    #[test]
-    fn jitter_never_lengthens() {
-        for _ in 0..1_000 {
-            let time = jittered(Duration::from_secs(4));
-            assert!((3..=4).contains(&time.as_secs()), "{time:?}");
-        }
     }
 }

@@ -19,9 +19,10 @@ use tracing::{info, warn};
 use super::{
     Identity,
     census::{Offer, Replica},
-    health::{Health, LONGEST_PAUSE, Outages, jittered},
+    health::{Health, LONGEST_PAUSE, Outages},
     pulse::{self, Pulse},
 };
+use crate::jitter::jittered;
 
 /// On every Lease of an installation: its name.
 pub(super) const INSTALLATION: &str = "ferrix.com/installation";

@@ -14,10 +14,10 @@ use tracing::{info, warn};
 use super::{
     Identity,
     census::Offer,
-    health::jittered,
     leases::{self, INSTALLATION, PROGRESS, REPLICA},
     progress::Progress,
 };
+use crate::jitter::jittered;
 
 /// Progress is told at once, and then no more often than this.
 const PAUSE: Duration = Duration::from_millis(100);

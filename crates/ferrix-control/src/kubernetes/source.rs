@@ -30,9 +30,10 @@ use super::{
 use crate::{
     compiler::{Compiler, Published},
     kinds,
+    lookup::{self, Dns, Lookups},
     objects::{Key, Kind},
     settings::{DefaultCertificate, Settings},
-    world::Change,
+    world::{Change, World},
 };
 
 /// Messages that may wait. The API server is read no faster than they are taken in.
@@ -79,6 +80,7 @@ pub(super) struct Source {
     loaded: bool,
     sink: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
+    lookups: Arc<Lookups>,
     listed: Progress,
     progress: watch::Sender<Progress>,
     routes: mpsc::UnboundedSender<Vec<Sighting>>,
@@ -115,6 +117,7 @@ impl Source {
             loaded: false,
             sink,
             inbox,
+            lookups: Arc::default(),
             listed: Progress::default(),
             progress,
             routes,
@@ -122,11 +125,18 @@ impl Source {
         (source, progress_receiver, routes_receiver)
     }
 
+    /// How lookups have gone.
+    pub(super) fn lookups(&self) -> Arc<Lookups> {
+        Arc::clone(&self.lookups)
+    }
+
     pub(super) async fn run(mut self) {
         self.watch_all();
+        let mut looked_up = self.look_up();
         let failures = self.compiler.failures();
         let mut messages = Vec::new();
         let mut refreshed = Instant::now();
+        let mut changes = Vec::new();
         loop {
             let refresh = match failures.borrow().in_a_row {
                 0 => REFRESH,
@@ -138,6 +148,13 @@ impl Source {
                     self.survive(|source| source.take(messages));
                     refreshed = Instant::now();
                 }
+                _ = looked_up.recv_many(&mut changes, QUEUE), if !looked_up.is_closed() => {
+                    let changes = std::mem::take(&mut changes);
+                    self.survive(|source| {
+                        log(source.compiler.apply(changes));
+                        source.proceed(&Progress::default());
+                    });
+                }
                 () = tokio::time::sleep_until((refreshed + refresh).into()) => {
                     self.survive(|source| log(source.compiler.refresh()));
                     refreshed = Instant::now();
@@ -145,6 +162,43 @@ impl Source {
                 () = tokio::time::sleep(LOOK) => self.survive(Self::look_at_freshness),
             }
         }
+    }
+
+    /// Waits until every kind has been listed, or refused; gives what was seen, and what was not, with
+    /// the reasons.
+    pub(super) async fn list(mut self) -> (World, Vec<String>) {
+        self.watch_all();
+        let waits = |source: &Self| {
+            let mut pending = source.pending.iter();
+            pending.any(|scope| !source.refused.contains_key(scope))
+        };
+        while waits(&self) {
+            let mut messages = Vec::new();
+            self.inbox.recv_many(&mut messages, QUEUE).await;
+            self.take(messages);
+        }
+        // Where there are no ReferenceGrants, nothing is granted, and nothing is missing.
+        let none = |kind, refusal| kind == Kind::ReferenceGrant && refusal == Refusal::NotInstalled;
+        let refused = self.refused.iter();
+        let refused = refused.filter(|(scope, refusal)| !none(scope.kind, **refusal));
+        let mut withheld: Vec<_> = refused.map(|(scope, it)| it.reason(scope)).collect();
+        withheld.sort_unstable();
+        (self.compiler.world().clone(), withheld)
+    }
+
+    /// Begins to look up names, and gives what comes of it.
+    fn look_up(&mut self) -> mpsc::UnboundedReceiver<Change> {
+        let (tell, looked_up) = mpsc::unbounded_channel();
+        self.tasks.spawn(lookup::follow(
+            Dns::of_the_system(),
+            self.compiler.names(),
+            Arc::clone(&self.lookups),
+            move |change| {
+                // Whoever listened has gone only if the program ends.
+                let _ = tell.send(change);
+            },
+        ));
+        looked_up
     }
 
     pub(super) fn watch_all(&mut self) {
@@ -376,7 +430,7 @@ impl Source {
     fn proceed(&mut self, further: &Progress) {
         self.listed.merge(further);
         let listed = &self.listed;
-        if self.loaded {
+        if self.compiler.is_serving() {
             self.progress.send_if_modified(|progress| {
                 let differs = progress != listed;
                 if differs {

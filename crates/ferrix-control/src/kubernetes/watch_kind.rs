@@ -21,12 +21,13 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    health::{Health, LONGEST_PAUSE, Outages, jittered},
+    health::{Health, LONGEST_PAUSE, Outages},
     pulse::{self, Pulse},
     seen::{self, Seen},
 };
 use crate::{
     decode::{self, Decoded, Strictness},
+    jitter::jittered,
     objects::{self, Key, Kind, Origin},
     world::Change,
 };

@@ -17,13 +17,14 @@ use tracing::{info, warn};
 
 use super::{
     Identity,
-    health::{Health, jittered},
+    health::Health,
     leases::{EVERYWHERE, SILENT},
     ledger::{Write, Written},
     seen::{self, Seen},
     status, watch_kind,
 };
 use crate::{
+    jitter::jittered,
     kinds,
     objects::{self, Key, Kind},
     status::Status,

@@ -5,12 +5,9 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use ferrix_table::{
-    rules::{Action, Rule},
-    services::Services,
-};
+use ferrix_table::{rules::Action, services::Services};
 
-use super::{Concerned, Translation};
+use super::{Concerned, Translated, Translation};
 use crate::{
     backend, endpointslice,
     guard::{Bug, Step, guarded},
@@ -51,7 +48,7 @@ impl Translation {
         };
         for service in &concerned.services {
             let backends = self.backends.of_service(service);
-            let findings = backend::findings(context.world, backends, services);
+            let findings = backend::findings(context.world, context.settings, backends, services);
             tell(service.key(Kind::Service), findings);
             for slice in context.world.slice_names(service) {
                 let findings = self.slice_findings(context, &slice);
@@ -110,7 +107,7 @@ impl Translation {
             let of = |key: &Key| self.routes.get(key).map(|route| &*route.resolved);
             self.conflicts.tell(resolved.to_mut(), context.settings, of);
         }
-        let without_endpoints = without_endpoints(&route.rules, services);
+        let without_endpoints = self.without_endpoints(context.world, route, services);
         if !without_endpoints.is_empty() {
             resolved.to_mut().outcome.without_endpoints = without_endpoints;
         }
@@ -123,6 +120,49 @@ impl Translation {
         Some(entry)
     }
 
+    /// What of a route's rules gets 503, as there is no endpoint: each a sentence.
+    fn without_endpoints(
+        &self,
+        world: &World,
+        route: &Translated,
+        services: &Services,
+    ) -> Vec<String> {
+        let mut sentences = Vec::new();
+        for rule in &route.rules {
+            match &rule.action {
+                Action::Forward(split) => {
+                    for (index, _) in split.weights() {
+                        let empty = services.get(index as usize);
+                        let Some(empty) = empty.filter(|service| service.endpoints.is_empty())
+                        else {
+                            continue;
+                        };
+                        // Only what is looked up has a reason of its own for everybody who refers to it.
+                        let backends = route.resolved.backends().iter();
+                        let why = backends
+                            .filter(|backend| backend.external_name().is_some())
+                            .find(|backend| self.backends.index(backend) == Some(index))
+                            .map_or_else(String::new, |backend| {
+                                format!(", as {}", backend::why_none(world, backend))
+                            });
+                        sentences.push(format!(
+                            "No endpoint of Service {} takes requests{why}: they get 503.",
+                            empty.id
+                        ));
+                    }
+                }
+                Action::Unavailable => {
+                    let sentence = "No service of a rule has a weight: its requests get 503.";
+                    sentences.push(sentence.into());
+                }
+                Action::Unresolved(_) => {}
+            }
+        }
+        sentences.sort();
+        sentences.dedup();
+        sentences
+    }
+
     fn slice_findings(&self, context: &Context<'_>, name: &ObjectName) -> Vec<Finding> {
         let Context {
             world, settings, ..
@@ -132,34 +172,6 @@ impl Translation {
         let slice = world.slice_of(any.map(|any| any.backend.permitted()), name);
         slice.map_or_else(Vec::new, |it| endpointslice::findings(settings, it))
     }
-}
-
-/// What of some rules gets 503, as there is no endpoint: each a sentence.
-fn without_endpoints(rules: &[Arc<Rule>], services: &Services) -> Vec<String> {
-    let mut sentences = Vec::new();
-    for rule in rules {
-        match &rule.action {
-            Action::Forward(split) => {
-                for (index, _) in split.weights() {
-                    let empty = services.get(index as usize);
-                    let Some(empty) = empty.filter(|service| service.endpoints.is_empty()) else {
-                        continue;
-                    };
-                    sentences.push(format!(
-                        "No endpoint of Service {} takes requests: they get 503.",
-                        empty.id
-                    ));
-                }
-            }
-            Action::Unavailable => {
-                sentences.push("No service of a rule has a weight: its requests get 503.".into());
-            }
-            Action::Unresolved(_) => {}
-        }
-    }
-    sentences.sort();
-    sentences.dedup();
-    sentences
 }
 
 /// The entry of a route of which a bug of ours keeps the rest from being told.

@@ -25,6 +25,7 @@ fn start_with(failures: watch::Receiver<Failures>) -> (Admin, Readiness, Publish
             reports,
             failures,
             cluster: None,
+            lookups: Arc::default(),
             access_log: None,
             published: Arc::new(Published::default()),
             connections: ConnectionLimits::default(),

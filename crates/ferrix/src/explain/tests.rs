@@ -89,7 +89,7 @@ fn table() -> Table {
 }
 
 fn explained(question: &Question) -> String {
-    explain(&Settings::default(), &table(), question).unwrap()
+    explain(&Settings::default(), &table(), &Report::default(), question).unwrap()
 }
 
 /// The line of the answer for a GET.
@@ -122,7 +122,19 @@ fn answers() {
             "503, every service of the rule has weight 0",
         ),
         ("http://example.com/other", "404, no rule takes it"),
-        ("http://example.org/api", "404, no rule takes it"),
+        ("http://other.test/api", "404, no rule is for other.test"),
+        (
+            "http://www.exmaple.com/api",
+            "404, no rule is for www.exmaple.com",
+        ),
+        (
+            "http://exmaple.com/api",
+            "404, no rule is for exmaple.com\n\nThe most like it: example.com",
+        ),
+        (
+            "http://www.example.com/api",
+            "404, no rule is for www.example.com\n\nThe most like it: example.com",
+        ),
         (
             "http://EXAMPLE.com:6190//x/../api",
             "from service default/api:8080, 127.0.0.1:9001, 127.0.0.1:9002 in turn",

@@ -104,6 +104,7 @@ fn sources() -> Sources {
             figures: Arc::default(),
             watches: Watches::default(),
         }),
+        lookups: Arc::default(),
         access_log: None,
         published,
         connections: ConnectionLimits {

@@ -14,6 +14,7 @@ use super::{
     keys::KEYS,
     locate::locate,
 };
+use crate::spelling::distance;
 
 /// The file as serde sees it. The sections of the proxy are fields here, and not one flattened
 /// struct: serde's errors within a flattened one do not name the path.
@@ -164,22 +165,6 @@ fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
         .filter(|(distance, name)| *distance <= 2 && *distance < name.len())
         .min()
         .map(|(_, name)| name)
-}
-
-/// Levenshtein's distance.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, l) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, r) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(l != *r);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 /// What stands at `path`, short enough for a message.

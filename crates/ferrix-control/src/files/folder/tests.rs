@@ -40,7 +40,9 @@ fn scan_touched(folder: &mut Folder, touched: &[PathBuf]) -> Vec<String> {
                 format!("# {} {}", file(path), findings.join("; "))
                     .replace(&format!("{}/", root.display()), "")
             }
-            Change::Withhold { .. } => panic!("a folder withholds nothing"),
+            other @ (Change::Withhold { .. } | Change::LookedUp { .. } | Change::Forget(_)) => {
+                panic!("a folder says no such thing: {other:?}")
+            }
         })
         .collect();
     changes.sort();
