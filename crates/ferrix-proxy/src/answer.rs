@@ -76,7 +76,9 @@ impl Answer {
             head.fields.append("Server", server.as_bytes());
         }
         match status {
-            StatusCode::SERVICE_UNAVAILABLE => head.fields.append("Retry-After", b"1"),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                head.fields.append("Retry-After", b"1");
+            }
             StatusCode::METHOD_NOT_ALLOWED => {
                 let methods = b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS";
                 head.fields.append("Allow", methods);
@@ -106,13 +108,13 @@ fn reason(status: u16) -> &'static str {
         .unwrap_or("Error")
 }
 
-/// The mapping of gRPC's HTTP status page, with 429-like overload left out.
+/// The mapping of gRPC's HTTP status page.
 fn grpc_status(status: u16) -> u16 {
     match status {
         400 | 431 | 414 | 413 => 13,
         404 | 405 | 501 => 12,
         408 | 504 => 4,
-        421 | 502 | 503 => 14,
+        421 | 429 | 502 | 503 => 14,
         500 => 13,
         _ => 2,
     }

@@ -21,7 +21,7 @@ use crate::{
     outlet::Outlet,
     pool::{Connection, Lease},
     retry::{Broken, Kept},
-    stream::StreamWriter,
+    stream::{StreamWriter, Unreleased},
     wire::{Wire, WireError},
 };
 
@@ -99,6 +99,7 @@ struct Http2 {
     /// Whether anything of an answer has come.
     answered: bool,
     body: Option<RecvStream>,
+    unreleased: Unreleased,
     ended: bool,
     /// Where the request has a body.
     writer: Option<StreamWriter>,
@@ -196,17 +197,45 @@ impl Backend {
         match self.side {
             Side::Http1(http1) if http1.is_reusable() => {
                 let mut wire = http1.wire;
-                wire.rest();
+                wire.shrink();
                 Some(wire)
             }
             _ => None,
         }
     }
 
-    /// The next part of the response.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
+    /// How much of the response a read should ask for.
+    pub(crate) fn read_size(&self) -> usize {
+        match &self.side {
+            Side::Http1(http1) => http1.wire.read_size(),
+            Side::Http2(http2) => http2.unreleased.read_size(),
+        }
+    }
+
+    /// Lets the backend send more: of what was read, this much still `waits` for the client.
+    pub(crate) fn release(&mut self, waits: usize) {
+        if let Side::Http2(http2) = &mut self.side
+            && let Some(body) = &mut http2.body
+        {
+            http2.unreleased.release(body, waits);
+        }
+    }
+
+    /// The response is not read for a while.
+    pub(crate) fn rest(&mut self) {
+        if let Some(io) = self.io() {
+            io.rest();
+        }
+    }
+
+    /// The next part of the response, of which no more is read than there is `room` for.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: usize,
+    ) -> Poll<Result<FromBackend, Broken>> {
         let (part, answered) = match &mut self.side {
-            Side::Http1(http1) => (http1.poll_read(cx), http1.answered),
+            Side::Http1(http1) => (http1.poll_read(cx, room), http1.answered),
             Side::Http2(http2) => (http2.poll_read(cx), http2.answered),
         };
         if answered {
@@ -256,6 +285,7 @@ impl Side {
                     response,
                     answered: false,
                     body: None,
+                    unreleased: Unreleased::default(),
                     ended: false,
                     writer: (!end).then(|| StreamWriter::new(stream)),
                     _lease: lease,
@@ -270,15 +300,19 @@ fn clients_fault(error: WireError) -> Failure {
 }
 
 impl Http1 {
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: usize,
+    ) -> Poll<Result<FromBackend, Broken>> {
         if self.header_read {
-            let piece = ready!(self.wire.poll_piece(cx)).map_err(broken_answer)?;
+            let piece = ready!(self.wire.poll_piece(cx, room)).map_err(broken_answer)?;
             return Poll::Ready(Ok(match piece {
                 Piece::Data(data) => FromBackend::Data(data),
                 Piece::End(trailers) => FromBackend::End(trailers),
             }));
         }
-        let head = ready!(self.poll_head(cx))?;
+        let head = ready!(self.poll_head(cx, room))?;
         if head.status.is_informational() && head.status != 101 {
             return Poll::Ready(Ok(FromBackend::Interim(head)));
         }
@@ -291,7 +325,11 @@ impl Http1 {
         Poll::Ready(Ok(FromBackend::Header(head, framing == Framing::Empty)))
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Broken>> {
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: usize,
+    ) -> Poll<Result<ResponseHead, Broken>> {
         loop {
             let read = &mut self.wire.io.read;
             if !read.is_empty()
@@ -303,7 +341,7 @@ impl Http1 {
             if read.len() > MAX_HEAD {
                 return Poll::Ready(Err(broken_answer("its header section is too large")));
             }
-            match ready!(self.wire.poll_read(cx)) {
+            match ready!(self.wire.poll_read(cx, room)) {
                 Ok(0) => return Poll::Ready(Err(self.cut("it closed the connection"))),
                 Ok(_) => self.answered = true,
                 Err(error) => return Poll::Ready(Err(self.cut(error))),
@@ -333,7 +371,7 @@ impl Http2 {
         };
         if let Some(data) = ready!(stream.poll_data(cx)) {
             let data = data.map_err(broken_answer)?;
-            let _ = stream.flow_control().release_capacity(data.len());
+            self.unreleased.add(data.len());
             return Poll::Ready(Ok(FromBackend::Data(data)));
         }
         let trailers = ready!(stream.poll_trailers(cx)).map_err(broken_answer)?;

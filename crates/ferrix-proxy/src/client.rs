@@ -1,6 +1,9 @@
 //! The client's side of an exchange, over HTTP/1 or an HTTP/2 stream.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use ferrix_http1::{BodyError, Framing, Piece, RequestHead, ResponseHead, keeps_alive};
@@ -11,12 +14,13 @@ use pingora_core::server::ShutdownWatch;
 
 use crate::{
     address::Address,
+    clients::Account,
     drain,
     failure::Failure,
     headers::{self, Forwarding},
     io::Io,
     outlet::Outlet,
-    stream::{Backlog, StreamWriter},
+    stream::{Backlog, StreamWriter, Unreleased},
     wire::{Wire, WireError},
 };
 
@@ -33,6 +37,8 @@ pub(crate) struct ClientConnection {
     /// The name the client gave in the TLS handshake, in canonical form.
     pub(crate) server_name: Option<String>,
     pub(crate) forwarding: Forwarding,
+    /// What that client has open. `None`: its requests are not limited.
+    pub(crate) account: Option<Arc<Account>>,
     /// Tells when the connection is to end. Nobody waits on this one: see [`drain::has_begun`].
     pub(crate) shutdown: ShutdownWatch,
 }
@@ -71,7 +77,7 @@ struct Http1<'c> {
 /// A request over HTTP/2.
 struct Http2 {
     body: RecvStream,
-    body_done: bool,
+    unreleased: Unreleased,
     respond: SendResponse<Bytes>,
     /// Of the connection.
     backlog: Backlog,
@@ -101,7 +107,7 @@ impl<'c> Client<'c> {
     pub(crate) fn http2(body: RecvStream, respond: SendResponse<Bytes>, backlog: Backlog) -> Self {
         Self::new(Side::Http2(Http2 {
             body,
-            body_done: false,
+            unreleased: Unreleased::default(),
             respond,
             backlog,
             writer: None,
@@ -232,22 +238,62 @@ impl<'c> Client<'c> {
         matches!(&self.side, Side::Http1(http1) if http1.upgraded)
     }
 
-    /// The next piece of the request body. Once the body is done, it only resolves when the client
-    /// leaves.
+    /// How much of the request body a read should ask for.
+    pub(crate) fn read_size(&self) -> usize {
+        match &self.side {
+            Side::Http1(http1) => http1.wire.read_size(),
+            Side::Http2(http2) => http2.unreleased.read_size(),
+        }
+    }
+
+    /// Lets the client send more: of what was read, this much still `waits` for the backend.
+    pub(crate) fn release(&mut self, waits: usize) {
+        if let Side::Http2(http2) = &mut self.side {
+            http2.unreleased.release(&mut http2.body, waits);
+        }
+    }
+
+    /// The request body is not read for a while.
+    pub(crate) fn rest(&mut self) {
+        if let Some(io) = self.io() {
+            io.rest();
+        }
+    }
+
+    /// The next piece of the request body, of which no more is read than there is `room` for.
     ///
     /// # Errors
     /// The client left, or its body is malformed.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        body_done: bool,
+        room: usize,
     ) -> Poll<Result<Piece, Failure>> {
         match &mut self.side {
-            Side::Http1(Http1 { wire, .. }) if !body_done => {
-                wire.poll_piece(cx).map_err(unreadable_body)
+            Side::Http1(http1) => {
+                let piece = ready!(http1.wire.poll_piece(cx, room)).map_err(unreadable_body)?;
+                // Before it could be refused: the client sends it without permission.
+                http1.expects_continue &= self.status.is_some();
+                Poll::Ready(Ok(piece))
             }
-            Side::Http1(Http1 { wire, .. }) => poll_leave(wire, cx).map(|gone| Err(gone.into())),
             Side::Http2(http2) => http2.poll_read(cx).map_err(Failure::from),
+        }
+    }
+
+    /// Whether the client waits to be told to send its body.
+    pub(crate) fn awaits_permission(&self) -> bool {
+        matches!(&self.side, Side::Http1(http1) if http1.expects_continue)
+    }
+
+    /// Resolves when the client leaves, after its whole request.
+    pub(crate) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        match &mut self.side {
+            Side::Http1(Http1 { wire, .. }) => poll_leave(wire, cx),
+            // Once the response has begun this is an error, and its writer watches.
+            Side::Http2(http2) => match ready!(http2.respond.poll_reset(cx)) {
+                Ok(_) => Poll::Ready(Gone),
+                Err(_) => Poll::Pending,
+            },
         }
     }
 
@@ -364,20 +410,12 @@ impl Http2 {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Gone>> {
-        if self.body_done {
-            // Once the response has begun this is an error, and its writer watches.
-            return match ready!(self.respond.poll_reset(cx)) {
-                Ok(_) => Poll::Ready(Err(Gone)),
-                Err(_) => Poll::Pending,
-            };
-        }
         if let Some(data) = ready!(self.body.poll_data(cx)) {
             let data = data.map_err(|_| Gone)?;
-            let _ = self.body.flow_control().release_capacity(data.len());
+            self.unreleased.add(data.len());
             return Poll::Ready(Ok(Piece::Data(data)));
         }
         let trailers = ready!(self.body.poll_trailers(cx)).map_err(|_| Gone)?;
-        self.body_done = true;
         Poll::Ready(Ok(Piece::End(trailers)))
     }
 }

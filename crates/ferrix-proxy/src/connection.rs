@@ -86,6 +86,7 @@ impl Application {
             secure,
             client,
             server_name: None,
+            account: engine.account(client),
             forwarding: Forwarding::new(trusted, peer.ip(), client.ip(), entry.port, secure),
             shutdown: shutdown.clone(),
         };

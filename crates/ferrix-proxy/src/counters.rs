@@ -9,6 +9,8 @@ use crate::failure::Failure;
 pub struct Counters {
     /// In the order of the settings.
     pub entry_points: Vec<EntryPointCounters>,
+    /// Bytes of bodies that were read, and wait for peers that do not take them.
+    pub buffered_bytes: Gauge,
     /// Tasks that panicked: each cost one connection or stream, and is a bug.
     pub panics: Counter,
 }

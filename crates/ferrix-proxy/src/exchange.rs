@@ -30,6 +30,7 @@ use crate::{
     answer::{Answer, Form},
     backend::Backend,
     client::{Client, ClientConnection},
+    clients::Open,
     clock,
     deadline::Deadline,
     failure::Failure,
@@ -73,6 +74,8 @@ struct Served {
     received: u64,
     /// Whether the response broke off after it had begun.
     cut: bool,
+    /// The request, among those of its client.
+    open: Option<Open>,
     log: Option<LoggedTarget>,
 }
 
@@ -158,6 +161,7 @@ impl Served {
             request_id: RequestId::new(),
             received: 0,
             cut: false,
+            open: None,
             log: engine.access_log.is_some().then(|| LoggedTarget::new(head)),
         }
     }
@@ -184,6 +188,9 @@ impl LoggedTarget {
 
 impl Exchange<'_, '_> {
     async fn run(&mut self, incoming: &mut Incoming) -> Result<(), Failure> {
+        if self.engine.is_overloaded() {
+            return Err(Failure::Overloaded);
+        }
         let table = self.engine.table.load();
         let of_connection = self.prepare(incoming)?;
         let Incoming { head, body, .. } = incoming;
@@ -237,10 +244,27 @@ impl Exchange<'_, '_> {
             false => self.connection.client,
         };
         self.served.client = client;
+        self.admit()?;
         let real = Some(client.ip()).filter(|real| *real != self.connection.client.ip());
         let prepared = headers::prepare_request(head, forwarding, real, *body, underscores)?;
         self.served.request_id = prepared.request_id;
         Ok(prepared.of_connection)
+    }
+
+    /// Counts the request among those of its client.
+    fn admit(&mut self) -> Result<(), Failure> {
+        let Some(account) = &self.connection.account else {
+            return Ok(());
+        };
+        let limit = self.engine.settings.limits.requests_per_client();
+        let client = self.served.client;
+        let open = match client.ip() == self.connection.client.ip() {
+            true => account.request(limit),
+            // A trusted proxy asks for another.
+            false => self.engine.clients.get(client.ip()).request(limit),
+        };
+        self.served.open = Some(open.ok_or(Failure::TooManyRequests)?);
+        Ok(())
     }
 
     /// Finds the rule of a prepared request and that rule's service, with its index, and leaves the

@@ -45,6 +45,9 @@ pub enum Failure {
     /// A transfer coding other than `chunked`.
     #[error("unsupported transfer coding")]
     TransferCoding,
+    /// The client has as many requests in flight as it may.
+    #[error("the client has too many requests at once")]
+    TooManyRequests,
     /// No rule takes the request.
     #[error("no route")]
     NoRoute,
@@ -57,6 +60,9 @@ pub enum Failure {
     /// As many connections to backends are open as there may be.
     #[error("no connection to a backend is free")]
     NoConnection,
+    /// More waits in the process for slow peers than may.
+    #[error("too much waits to be sent")]
+    Overloaded,
     /// No endpoint could be connected to.
     #[error("no connection to the backend: {0}")]
     Connect(String),
@@ -73,7 +79,7 @@ pub enum Failure {
 
 impl Failure {
     /// Names for metrics, by [`Failure::index`].
-    pub const NAMES: [&'static str; 17] = [
+    pub const NAMES: [&'static str; 19] = [
         "bad_request",
         "method_not_allowed",
         "header_timeout",
@@ -91,6 +97,8 @@ impl Failure {
         "upstream",
         "upstream_timeout",
         "client_gone",
+        "overloaded",
+        "too_many_requests",
     ];
 
     /// Position in [`Failure::NAMES`].
@@ -113,6 +121,8 @@ impl Failure {
             Self::Upstream(_) => 14,
             Self::UpstreamTimeout => 15,
             Self::ClientGone => 16,
+            Self::Overloaded => 17,
+            Self::TooManyRequests => 18,
         }
     }
 
@@ -125,11 +135,12 @@ impl Failure {
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
             Self::Misdirected => 421,
+            Self::TooManyRequests => 429,
             Self::HeaderTooLarge => 431,
             Self::TransferCoding => 501,
             Self::NoRoute => 404,
             Self::Unresolved => 500,
-            Self::NoEndpoint | Self::NoConnection => 503,
+            Self::NoEndpoint | Self::NoConnection | Self::Overloaded => 503,
             Self::Connect(_) | Self::Upstream(_) => 502,
             Self::UpstreamTimeout => 504,
             Self::ClientGone => 0,

@@ -150,7 +150,7 @@ async fn drain_body(wire: &mut Wire, deadline: &mut Deadline) -> Next {
     loop {
         let piece = tokio::select! {
             biased;
-            piece = std::future::poll_fn(|cx| wire.poll_piece(cx)) => piece,
+            piece = std::future::poll_fn(|cx| wire.poll_piece(cx, usize::MAX)) => piece,
             () = deadline.passed() => return Next::Close,
         };
         match piece {

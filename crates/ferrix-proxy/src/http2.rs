@@ -30,7 +30,7 @@ use crate::{
     drain,
     exchange::{self, Ending, Incoming},
     frames::{Conduct, Followed},
-    stream::Backlog,
+    stream::{Backlog, SEND_BUFFER},
     transport::Stream,
 };
 
@@ -273,7 +273,7 @@ fn options(engine: &Engine) -> H2Options {
         .initial_window_size(size(settings.stream_window))
         .initial_connection_window_size(size(settings.connection_window))
         .max_header_list_size(size(settings.header_list))
-        .max_send_buffer_size(64 * 1024)
+        .max_send_buffer_size(SEND_BUFFER)
         // Streams that the client makes us reset (CVE-2025-8671), and those above `streams`.
         .max_local_error_reset_streams(resets);
     options

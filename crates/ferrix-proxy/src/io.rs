@@ -2,7 +2,8 @@
 //!
 //! [`Io`] is an HTTP/1 connection. Writing to it completes at once, into a queue that the exchange
 //! drains itself: header and body leave in one system call, and both directions move in one task
-//! without a channel. Back-pressure is the exchange not reading one side while the other is behind.
+//! without a channel. Back-pressure is the exchange not reading one side while the other is behind:
+//! what waits for a peer that takes nothing is little, and is known beforehand ([`Io::room`]).
 //!
 //! HTTP/2 has its own flow control and runs on a [`Stream`] directly.
 
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::{
@@ -25,17 +26,22 @@ use crate::{
     transport::{self, Stream},
 };
 
-/// Queued output above this means: do not read more for this side.
-pub(crate) const HIGH_WATER: usize = 64 * 1024;
+/// As much may wait for a peer of which it is not known whether it takes anything. Above it, the other
+/// side is not read.
+pub(crate) const HIGH_WATER: usize = 16 * 1024;
+
+/// The least that is worth a read.
+const LEAST: usize = 4 * 1024;
+
+/// Where the system does not tell how much it takes, this part of what it took without a stop is
+/// dared. No system's buffers hold so much that a peer that reads nothing is taken for one that does.
+const DARED: usize = 32;
 
 /// Read at once where a header section is expected.
 const HEAD: usize = 4 * 1024;
 
 /// Pieces up to this size are copied together rather than queued one by one.
 const COPIED: usize = 4 * 1024;
-
-/// Read at once of a connection that passes on whatever arrives.
-const PASSED: usize = 64 * 1024;
 
 /// Buffers smaller than this are not kept for the next read.
 const SPARED: usize = 16 * 1024;
@@ -59,9 +65,16 @@ pub(crate) struct Io {
     /// What was read and not yet used.
     pub(crate) read: BytesMut,
     out: Output,
-    /// Whether TLS may still hold records that the socket did not take.
-    unflushed: bool,
+    /// What TLS may still hold of what was written, for the socket did not take it: as of when it had
+    /// taken so much.
+    unflushed: usize,
+    flushed: u64,
     needs_flushing: bool,
+    /// As much the system is known to take at once; asked since something was written or not.
+    takes: usize,
+    asked: bool,
+    /// What it took without a stop.
+    taken: usize,
     /// Of a connection to a backend. After the stream, and so given back when that is closed.
     _permit: Option<Permit>,
 }
@@ -75,10 +88,14 @@ impl Io {
     pub(crate) fn resumed(stream: Stream, read: BytesMut) -> Self {
         Self {
             needs_flushing: transport::needs_flushing(&stream),
+            flushed: transport::taken(&stream),
             stream,
             read,
             out: Output::default(),
-            unflushed: false,
+            unflushed: 0,
+            takes: 0,
+            asked: false,
+            taken: 0,
             _permit: None,
         }
     }
@@ -96,9 +113,29 @@ impl Io {
         self.pending() == 0
     }
 
-    /// Bytes written that the socket did not take yet; at least one while TLS holds some.
+    /// Bytes written that the socket did not take yet; of those that TLS holds, an upper bound.
     pub(crate) fn pending(&self) -> usize {
-        self.out.length.max(usize::from(self.unflushed))
+        self.out.length + self.unflushed
+    }
+
+    /// Bytes that wait here: those, and what was read and is to be passed on.
+    pub(crate) fn waits(&self) -> usize {
+        self.pending() + self.read.len()
+    }
+
+    /// How much may be read for this connection now, of `wanted`: as much as the system surely takes
+    /// at once, or else what may wait.
+    pub(crate) fn room(&mut self, wanted: usize) -> usize {
+        if wanted > HIGH_WATER && self.takes < wanted && !self.asked && self.pending() < LEAST {
+            self.asked = true;
+            let known = transport::room(&self.stream);
+            self.takes = known.unwrap_or(self.taken / DARED);
+        }
+        let limit = HIGH_WATER.max(self.takes.min(wanted));
+        match limit.saturating_sub(self.pending()) {
+            0 => 0,
+            room => room.max(LEAST).min(wanted),
+        }
     }
 
     /// Lets `write` append to the output.
@@ -115,24 +152,57 @@ impl Io {
 
     /// Moves output to the socket. Ready when some moved or none is left.
     pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let before = self.out.length;
+        let before = self.pending();
         while self.out.length > 0 {
-            match self.out.poll_write(&mut self.stream, cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(written)) => {
+            match self.out.poll_write(&mut self.stream, cx)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(written) => {
                     self.out.advance(written);
-                    self.unflushed = self.needs_flushing;
+                    self.count_written(written);
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending if self.out.length < before => return Poll::Ready(Ok(())),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => return self.fall_behind(before),
             }
         }
-        if self.unflushed {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-            self.unflushed = false;
+        if self.unflushed > 0 {
+            if Pin::new(&mut self.stream).poll_flush(cx)?.is_pending() {
+                return self.fall_behind(before);
+            }
+            (self.unflushed, self.flushed) = (0, transport::taken(&self.stream));
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn count_written(&mut self, written: usize) {
+        self.takes = self.takes.saturating_sub(written);
+        self.asked = false;
+        self.taken = self.taken.saturating_add(written);
+        if self.needs_flushing {
+            self.unflushed += written;
+        }
+    }
+
+    /// The socket takes no more: what waits should hold no more memory than it needs. Ready when there
+    /// is less of it than `before`.
+    fn fall_behind(&mut self, before: usize) -> Poll<io::Result<()>> {
+        (self.takes, self.taken, self.asked) = (0, 0, false);
+        self.out.compact();
+        if self.unflushed > 0 {
+            let flushed = transport::taken(&self.stream);
+            let more = usize::try_from(flushed - self.flushed).unwrap_or(usize::MAX);
+            self.unflushed = self.unflushed.saturating_sub(more).max(1);
+            self.flushed = flushed;
+        }
+        match self.pending() < before {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Gives back what was set aside for reading, where this is not read for a while.
+    pub(crate) fn rest(&mut self) {
+        if self.read.is_empty() && self.read.capacity() > 0 {
+            SPARE.set(mem::take(&mut self.read));
+        }
     }
 
     /// As much as the socket takes now, without waiting. An error shows again at the next call
@@ -160,7 +230,7 @@ impl Io {
         poll_fn(|cx| self.poll_read_head(cx)).await
     }
 
-    /// Reads up to about `size` bytes of a message. Returns how many came; none at the end of the
+    /// Reads up to `size` bytes of a message. Returns how many came; none at the end of the
     /// connection.
     pub(crate) fn poll_read(
         &mut self,
@@ -169,11 +239,12 @@ impl Io {
     ) -> Poll<io::Result<usize>> {
         if self.read.capacity() - self.read.len() < size / 2 {
             if self.read.is_empty() {
-                self.read = SPARE.take();
+                self.read = spare(size);
             }
             self.read.reserve(size);
         }
-        let read = pin!(self.stream.read_buf(&mut self.read)).poll(cx);
+        let mut limited = (&mut self.read).limit(size);
+        let read = pin!(self.stream.read_buf(&mut limited)).poll(cx);
         if read.is_pending() && self.read.is_empty() {
             SPARE.set(mem::take(&mut self.read));
         }
@@ -208,14 +279,18 @@ impl Io {
         while !to.is_drained() {
             ready!(to.poll_drain(cx))?;
         }
-        if self.read.is_empty() && ready!(self.poll_read(cx, PASSED))? == 0 {
+        if self.read.is_empty() && ready!(self.poll_read(cx, HIGH_WATER))? == 0 {
             return Poll::Ready(Ok(0));
         }
-        let written = ready!(Pin::new(&mut to.stream).poll_write(cx, &self.read))?;
+        let Poll::Ready(written) = Pin::new(&mut to.stream).poll_write(cx, &self.read)? else {
+            // What waits is here.
+            let _ = to.fall_behind(0);
+            return Poll::Pending;
+        };
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        to.unflushed = to.needs_flushing;
+        to.count_written(written);
         self.read.advance(written);
         if self.read.is_empty() {
             SPARE.set(mem::take(&mut self.read));
@@ -249,6 +324,18 @@ impl Io {
             io::Result::Ok(())
         };
         let _ = tokio::time::timeout(patience, closing).await;
+    }
+}
+
+/// The spare buffer, if it is about as large. A piece of what is read may hold the whole of it for long.
+fn spare(size: usize) -> BytesMut {
+    let spare = SPARE.take();
+    match spare.capacity() <= 2 * size {
+        true => spare,
+        false => {
+            SPARE.set(spare);
+            BytesMut::new()
+        }
     }
 }
 
@@ -301,6 +388,19 @@ impl Output {
             filled += 1;
         }
         stream.poll_write_vectored(cx, &slices[..filled])
+    }
+
+    /// Takes pieces together: each may be a small part of the buffer that it was read into.
+    fn compact(&mut self) {
+        if self.pieces.is_empty() || self.length > 4 * HIGH_WATER {
+            return;
+        }
+        let mut all = BytesMut::with_capacity(self.length);
+        for piece in self.pieces.drain(..) {
+            all.extend_from_slice(&piece);
+        }
+        all.extend_from_slice(&self.last);
+        self.last = all;
     }
 
     fn advance(&mut self, written: usize) {

@@ -15,7 +15,9 @@ pub mod access_log;
 mod address;
 mod answer;
 mod backend;
+mod budget;
 mod client;
+mod clients;
 mod clock;
 mod connecting;
 mod connection;
@@ -32,6 +34,7 @@ mod http2;
 mod io;
 mod listener;
 mod outlet;
+mod pace;
 mod permit;
 mod pool;
 pub mod proxy_protocol;
@@ -57,6 +60,8 @@ use ferrix_table::{Reader, table::EntryPointIndex};
 
 pub use crate::trust::TrustError;
 use crate::{
+    address::Address,
+    clients::{Account, Clients},
     connection::Entry,
     connector::Connector,
     counters::{Counters, EntryPointCounters},
@@ -74,6 +79,7 @@ pub(crate) struct Engine {
     pub(crate) table: Reader,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) connections: Connections,
+    pub(crate) clients: Clients,
     pub(crate) counters: Arc<Counters>,
     pub(crate) access_log: Option<access_log::Sender>,
 }
@@ -81,6 +87,20 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn counters(&self, entry_point: EntryPointIndex) -> &EntryPointCounters {
         &self.counters.entry_points[usize::from(entry_point)]
+    }
+
+    /// Where the requests of this client are counted, if they are.
+    pub(crate) fn account(&self, client: Address) -> Option<Arc<Account>> {
+        let counted = self.settings.limits.requests_per_client() > 0;
+        counted.then(|| self.clients.get(client.ip()))
+    }
+
+    /// Whether more waits for peers that do not take it than may.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        let limit = self.settings.limits.buffered_bytes;
+        let limit = limit.map_or(0, |limit| limit.as_u64());
+        let waiting = u64::try_from(self.counters.buffered_bytes.get()).unwrap_or(0);
+        limit > 0 && waiting > limit
     }
 
     pub(crate) fn panic_guard(&self) -> PanicGuard {
@@ -181,10 +201,8 @@ impl Bound {
         let trust = trust::client_config(&settings.upstream.tls)?;
         let connector = Connector::new(&settings.upstream.tcp, &trust);
         let counters = Arc::new(Counters::new(&entry_points));
-        let connections = Connections::new(
-            settings.limits.connections,
-            settings.limits.connections_per_client,
-        );
+        let clients = Clients::default();
+        let connections = Connections::new(&settings.limits, &clients);
         let workers = workers(settings.server.threads);
         let settings = Arc::new(settings);
         let pools = Arc::new(Registry::new(&settings.upstream));
@@ -199,6 +217,7 @@ impl Bound {
             settings: Arc::clone(&settings),
             table: table.clone(),
             connections: connections.clone(),
+            clients: clients.clone(),
             counters: Arc::clone(&counters),
             access_log: access_log.clone(),
         };

@@ -7,7 +7,6 @@
 //! becomes a stream on the thread that serves it.
 
 use std::{
-    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::OwnedFd,
@@ -15,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use pingora_core::{server::ShutdownWatch, services::listening::Service};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -27,8 +25,10 @@ use tokio::{
 use crate::{
     Engine,
     address::Address,
+    clients::{Clients, Open},
     connection::{Application, Entry},
     drain::{self, Drain},
+    settings::Limits,
     transport,
     workers::Workers,
 };
@@ -212,16 +212,16 @@ fn accept(socket: &Socket) -> io::Result<(OwnedFd, Address)> {
 pub(crate) struct Connections {
     all: Option<Arc<Semaphore>>,
     per_client: usize,
-    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    clients: Clients,
 }
 
 impl Connections {
-    /// 0: no limit.
-    pub(crate) fn new(all: usize, per_client: usize) -> Self {
+    pub(crate) fn new(limits: &Limits, clients: &Clients) -> Self {
+        let all = limits.connections;
         Self {
             all: (all > 0).then(|| Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS)))),
-            per_client,
-            clients: Arc::default(),
+            per_client: limits.connections_per_client(),
+            clients: clients.clone(),
         }
     }
 
@@ -230,34 +230,8 @@ impl Connections {
     }
 
     /// `None`: this client has too many already.
-    fn seat(&self, client: Address) -> Option<Seat> {
-        let client = client.ip();
-        let mut clients = self.clients.lock();
-        let count = clients.entry(client).or_default();
-        if self.per_client > 0 && *count == self.per_client {
-            return None;
-        }
-        *count += 1;
-        let clients = Arc::clone(&self.clients);
-        Some(Seat { client, clients })
-    }
-}
-
-/// One connection of one address, until it is dropped.
-struct Seat {
-    client: IpAddr,
-    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut clients = self.clients.lock();
-        if let Some(count) = clients.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                clients.remove(&self.client);
-            }
-        }
+    fn seat(&self, client: Address) -> Option<Open> {
+        self.clients.get(client.ip()).connect(self.per_client)
     }
 }
 

@@ -59,12 +59,12 @@ impl<'o> Outlet<'o> {
         }
     }
 
-    /// Whether so much waits that nothing more should be read for it.
-    pub(crate) fn is_full(&self) -> bool {
+    /// How much may be read for this side now, of `wanted`.
+    pub(crate) fn room(self, wanted: usize) -> usize {
         match self {
-            Self::Wire(wire) => wire.io.pending() >= HIGH_WATER,
-            Self::Stream(writer) => writer.is_full(),
-            Self::Closed => false,
+            Self::Wire(wire) => wire.io.room(wanted),
+            Self::Stream(writer) => writer.room(wanted),
+            Self::Closed => HIGH_WATER.min(wanted),
         }
     }
 

@@ -14,14 +14,19 @@ use std::{
 use ferrix_http1::{Framing, Piece, ResponseHead};
 use ferrix_table::services::{Endpoint, Service};
 use http::{Method, StatusCode};
+use tokio::time::Instant;
 
 use crate::{
     Engine,
     backend::{Backend, FromBackend},
+    budget::Waiting,
     client::{Client, Gone},
+    clock,
     deadline::Deadline,
     failure::Failure,
     headers,
+    io::HIGH_WATER,
+    pace::Pace,
     retry::Broken,
     settings::{OddResponses, Timeouts},
     tunnel::{self, End},
@@ -32,6 +37,9 @@ const LEAST_TAKEN: u64 = 4096;
 
 /// The log names no more impossible fields of a response than this.
 const LOGGED_ODDITIES: usize = 8;
+
+/// A deadline that has passed already: none would be set by zero.
+const SOON: Duration = Duration::from_millis(1);
 
 /// So often an HTTP/2 connection may run before one of its streams is reset.
 const TURNS: usize = 4;
@@ -68,13 +76,17 @@ impl From<Gone> for Broken {
 }
 
 /// How far the two directions have come.
-struct Progress {
+struct Progress<'r> {
     request_done: bool,
     response_done: bool,
     /// The backend takes no more of the request; its response may still come.
     deaf: bool,
     /// While the client is waited for: how much it had taken when the deadline was set.
     taken: Option<u64>,
+    /// Where the request's body may not be as slow as the client likes.
+    pace: Option<Pace>,
+    /// What of both directions waits.
+    waiting: Waiting<'r>,
 }
 
 /// What happens next in an exchange.
@@ -101,9 +113,13 @@ pub(crate) async fn relay(
         response_done: false,
         deaf: false,
         taken: None,
+        pace: None,
+        waiting: Waiting::new(&relay.engine.counters.buffered_bytes),
     };
     if progress.request_done {
         backend.out().drain_now();
+    } else if matches!(relay.body, Framing::Length(_)) {
+        progress.pace = Pace::new(&relay.engine.settings.limits, timeouts);
     }
     loop {
         if progress.response_done {
@@ -112,8 +128,11 @@ pub(crate) async fn relay(
                 break;
             }
         }
-        progress.set_deadline(deadline, client, backend, timeouts);
-        match poll_fn(|cx| progress.poll_event(client, backend, deadline, cx)).await {
+        progress.set_deadline(deadline, client, backend, timeouts, *received);
+        let waited_since = progress.begin_wait(client, backend);
+        let event = poll_fn(|cx| progress.poll_event(client, backend, deadline, cx)).await;
+        progress.end_wait(waited_since);
+        match event {
             Event::Response(part) => {
                 let ended = on_response(relay, client, backend, part?).await?;
                 progress.response_done = ended || backend.is_done();
@@ -121,7 +140,12 @@ pub(crate) async fn relay(
                     client.finish(None)?;
                 }
             }
-            Event::Request(part) => on_request(relay, backend, part?, &mut progress, received)?,
+            Event::Request(part) => {
+                on_request(relay, backend, part?, &mut progress, received)?;
+                if progress.is_too_slow(*received) {
+                    return Err(Failure::BodyTimeout.into());
+                }
+            }
             Event::ClientDrained(drained) => drained.map_err(|_| Gone)?,
             // The response to what it got may already be on its way.
             Event::BackendDrained(drained) => progress.deaf = drained.is_err(),
@@ -129,7 +153,9 @@ pub(crate) async fn relay(
         }
         if client.is_upgraded() && progress.request_done {
             // What follows the whole request is in the other protocol (RFC 9110, section 7.8).
-            return tunnel(client, backend, deadline, timeouts.upgraded, received).await;
+            let waiting = &mut progress.waiting;
+            let idle = timeouts.upgraded;
+            return tunnel(client, backend, deadline, idle, received, waiting).await;
         }
     }
     Ok(progress.request_done && !progress.deaf && backend.out().is_drained())
@@ -142,12 +168,13 @@ async fn tunnel(
     deadline: &mut Deadline,
     idle: Duration,
     received: &mut u64,
+    waiting: &mut Waiting<'_>,
 ) -> Result<bool, Broken> {
     let (Some(to_client), Some(to_backend)) = (client.io(), backend.io()) else {
         let reason = "it switched protocols over HTTP/2".to_owned();
         return Err(Broken::Answer(reason));
     };
-    let (passed, end) = tunnel::run(to_client, to_backend, deadline, idle).await;
+    let (passed, end) = tunnel::run(to_client, to_backend, deadline, idle, waiting).await;
     *received += passed.from_client;
     client.sent += passed.from_backend;
     match end {
@@ -214,7 +241,7 @@ fn on_body(client: &mut Client<'_>, part: FromBackend) -> Result<bool, Broken> {
 /// What the backend sends next, if it is there already.
 async fn there_already(backend: &mut Backend) -> Option<Result<FromBackend, Broken>> {
     poll_fn(|cx| {
-        Poll::Ready(match backend.poll_read(cx) {
+        Poll::Ready(match backend.poll_read(cx, HIGH_WATER) {
             Poll::Ready(part) => Some(part),
             Poll::Pending => None,
         })
@@ -256,7 +283,7 @@ fn on_request(
     relay: &Relay<'_>,
     backend: &mut Backend,
     part: Piece,
-    progress: &mut Progress,
+    progress: &mut Progress<'_>,
     received: &mut u64,
 ) -> Result<(), Broken> {
     let limit = relay.engine.settings.limits.body_bytes.as_u64();
@@ -270,30 +297,28 @@ fn on_request(
         }
         Piece::End(trailers) => {
             progress.request_done = true;
+            progress.pace = None;
             backend.finish(trailers)?;
         }
     }
     Ok(())
 }
 
-impl Progress {
+impl Progress<'_> {
     /// The first thing that can be done; all others that are waited for will wake the task.
     fn poll_event(
-        &self,
+        &mut self,
         client: &mut Client<'_>,
         backend: &mut Backend,
         deadline: &mut Deadline,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
         if !self.response_done {
-            if !client.out().is_full()
-                && let Poll::Ready(part) = backend.poll_read(cx)
-            {
+            if let Poll::Ready(part) = poll_response(client, backend, cx) {
                 return Poll::Ready(Event::Response(part));
             }
             if !self.deaf
-                && (self.request_done || !backend.out().is_full())
-                && let Poll::Ready(part) = client.poll_read(cx, self.request_done)
+                && let Poll::Ready(part) = self.poll_request(client, backend, cx)
             {
                 return Poll::Ready(Event::Request(part));
             }
@@ -306,7 +331,33 @@ impl Progress {
         {
             return Poll::Ready(Event::BackendDrained(drained));
         }
+        // Who is not read for a while needs no buffer.
+        let (to_client, to_backend) = (client.out().pending(), backend.out().pending());
+        if to_client > 0 {
+            backend.rest();
+        }
+        if to_backend > 0 {
+            client.rest();
+        }
+        self.waiting.set(to_client + to_backend);
         deadline.poll_passed(cx).map(|()| Event::DeadlinePassed)
+    }
+
+    /// Reads the request as far as the backend has room for it, then notices when the client leaves.
+    fn poll_request(
+        &self,
+        client: &mut Client<'_>,
+        backend: &mut Backend,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Piece, Failure>> {
+        if self.request_done {
+            return client.poll_leave(cx).map(|gone| Err(gone.into()));
+        }
+        client.release(backend.out().pending());
+        match backend.out().room(client.read_size()) {
+            0 => Poll::Pending,
+            room => client.poll_read(cx, room),
+        }
     }
 
     /// The exchange may stand still this long. A client that takes a byte now and then does not
@@ -317,6 +368,7 @@ impl Progress {
         client: &mut Client<'_>,
         backend: &mut Backend,
         timeouts: &Timeouts,
+        received: u64,
     ) {
         if !client.out().is_drained() {
             let taken = client.sent.saturating_sub(client.out().pending() as u64);
@@ -328,27 +380,61 @@ impl Progress {
                 deadline.set(timeouts.write);
             }
             return;
-        } else if self.waits_for_client(backend) {
-            deadline.set(timeouts.body);
+        } else if self.waits_for_client(client, backend) {
+            let left = self.pace.map(|pace| pace.left(received).max(SOON));
+            deadline.set(left.map_or(timeouts.body, |left| left.min(timeouts.body)));
         } else {
             deadline.set(timeouts.response);
         }
         self.taken = None;
     }
 
-    fn waits_for_client(&self, backend: &mut Backend) -> bool {
-        !self.request_done && !self.deaf && !backend.out().is_full()
+    /// Whether more of the request is awaited, and the client is free to send it.
+    fn waits_for_client(&self, client: &Client<'_>, backend: &mut Backend) -> bool {
+        !self.request_done
+            && !self.deaf
+            && !client.awaits_permission()
+            && backend.out().pending() < HIGH_WATER
+    }
+
+    /// Where the client's pace matters, and it is waited for: since when.
+    fn begin_wait(&self, client: &Client<'_>, backend: &mut Backend) -> Option<Instant> {
+        let waits = self.pace.is_some() && self.waits_for_client(client, backend);
+        waits.then(clock::recent)
+    }
+
+    fn end_wait(&mut self, since: Option<Instant>) {
+        if let (Some(pace), Some(since)) = (&mut self.pace, since) {
+            pace.wait(clock::recent().saturating_duration_since(since));
+        }
+    }
+
+    fn is_too_slow(&self, received: u64) -> bool {
+        self.pace.is_some_and(|pace| pace.left(received).is_zero())
     }
 
     /// Who kept the other waiting.
     fn blame(&self, client: &mut Client<'_>, backend: &mut Backend) -> Failure {
         if !client.out().is_drained() {
             Failure::ClientGone
-        } else if self.waits_for_client(backend) {
+        } else if self.waits_for_client(client, backend) {
             Failure::BodyTimeout
         } else {
             Failure::UpstreamTimeout
         }
+    }
+}
+
+/// Reads the response as far as the client has room for it.
+fn poll_response(
+    client: &mut Client<'_>,
+    backend: &mut Backend,
+    cx: &mut Context<'_>,
+) -> Poll<Result<FromBackend, Broken>> {
+    backend.release(client.out().pending());
+    match client.out().room(backend.read_size()) {
+        0 => Poll::Pending,
+        room => backend.poll_read(cx, room),
     }
 }
 

@@ -114,10 +114,21 @@ pub struct Limits {
     /// Open client connections; beyond it new ones wait in the listen queue. 0: no limit of its
     /// own. The program lowers it to what file descriptors allow.
     pub connections: usize,
-    /// Open connections of one client address; beyond it new ones are closed. 0: no limit.
-    pub connections_per_client: usize,
+    /// Open connections of one client address; beyond it new ones are closed. 0: no limit. Absent: half
+    /// of `connections`, so that no address takes them all.
+    pub connections_per_client: Option<usize>,
+    /// Requests of one client address that are served at once, over all its connections: 429 above. 0: no
+    /// limit. Absent: as many as there may be connections of it, so that HTTP/2, which has many on one,
+    /// allows no more than HTTP/1.
+    pub requests_per_client: Option<usize>,
     /// Requests on one connection before it is closed. 0: no limit.
     pub requests_per_connection: u64,
+    /// Bytes of all bodies that wait in the process for peers that do not take them: above it, new
+    /// requests get 503. 0, and absent where the program sets nothing: no limit.
+    pub buffered_bytes: Option<ByteSize>,
+    /// Bytes a second that a request body of announced length has to come at, while the client is
+    /// waited for and after `timeouts.body_grace`: 408 below. 0: it may be as slow as it likes.
+    pub body_rate: ByteSize,
 }
 
 impl Default for Limits {
@@ -128,9 +139,26 @@ impl Default for Limits {
             uri_bytes: ByteSize::kib(16),
             body_bytes: ByteSize(0),
             connections: 50_000,
-            connections_per_client: 10_000,
+            connections_per_client: None,
+            requests_per_client: None,
             requests_per_connection: 10_000,
+            buffered_bytes: None,
+            body_rate: ByteSize::b(240),
         }
+    }
+}
+
+impl Limits {
+    /// Open connections of one client address; 0: no limit.
+    pub fn connections_per_client(&self) -> usize {
+        let half = self.connections.div_ceil(2);
+        self.connections_per_client.unwrap_or(half)
+    }
+
+    /// Requests of one client address that are served at once; 0: no limit.
+    pub fn requests_per_client(&self) -> usize {
+        let default = || self.connections_per_client();
+        self.requests_per_client.unwrap_or_else(default)
     }
 }
 
@@ -150,6 +178,9 @@ pub struct Timeouts {
     /// Between two pieces of a request body: 408 after.
     #[serde(with = "humantime_serde")]
     pub body: Duration,
+    /// A request body may be slower than `limits.body_rate` for so long.
+    #[serde(with = "humantime_serde")]
+    pub body_grace: Duration,
     /// A client that takes nothing of what there is for it.
     #[serde(with = "humantime_serde")]
     pub write: Duration,
@@ -173,6 +204,7 @@ impl Default for Timeouts {
             tls_handshake: Duration::from_secs(10),
             keep_alive: Duration::from_secs(60),
             body: Duration::from_secs(60),
+            body_grace: Duration::from_secs(30),
             write: Duration::from_secs(60),
             connect: Duration::from_secs(5),
             response: Duration::from_secs(60),

@@ -1,4 +1,4 @@
-//! What waits to be sent on an HTTP/2 stream.
+//! What waits to be sent on an HTTP/2 stream, and what was received on one and waits elsewhere.
 
 use std::{
     collections::VecDeque,
@@ -11,10 +11,50 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::SendStream;
+use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 
 use crate::io::HIGH_WATER;
+
+/// As much a stream may send before it is told that there is room for more: what there can be of it
+/// while the other side takes nothing.
+pub(crate) const STREAM_WINDOW: usize = 64 * 1024;
+
+/// What the crate holds of a stream for a connection that takes nothing.
+pub(crate) const SEND_BUFFER: usize = 32 * 1024;
+
+/// What was read of a stream, and its sender not yet told so.
+#[derive(Debug, Default)]
+pub(crate) struct Unreleased {
+    bytes: usize,
+    /// Whether more came than is read at once of a short message.
+    long: bool,
+}
+
+impl Unreleased {
+    pub(crate) fn add(&mut self, read: usize) {
+        self.bytes += read;
+        self.long |= self.bytes >= HIGH_WATER;
+    }
+
+    /// How much a read should ask for.
+    pub(crate) fn read_size(&self) -> usize {
+        match self.long {
+            true => STREAM_WINDOW,
+            false => HIGH_WATER,
+        }
+    }
+
+    /// Tells the sender, but for what still `waits` for the other side.
+    pub(crate) fn release(&mut self, stream: &mut RecvStream, waits: usize) {
+        let gone = self.bytes.saturating_sub(waits);
+        if gone > 0 {
+            self.bytes -= gone;
+            // Of a stream that was reset, nothing is awaited.
+            let _ = stream.flow_control().release_capacity(gone);
+        }
+    }
+}
 
 /// Sends the body of an HTTP/2 message as the peer's windows allow.
 #[derive(Debug)]
@@ -83,12 +123,6 @@ impl StreamWriter {
         }
     }
 
-    /// Whether enough waits, here or on the whole connection.
-    pub(crate) fn is_full(&self) -> bool {
-        let backlog = self.backlog.as_ref();
-        self.pending() >= HIGH_WATER || self.queued > 0 && backlog.is_some_and(Backlog::is_high)
-    }
-
     /// Nothing is pushed after this.
     pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) {
         if matches!(self.end, End::Open) {
@@ -108,6 +142,17 @@ impl StreamWriter {
     /// Bytes that wait. The end of the stream counts as one.
     pub(crate) fn pending(&self) -> usize {
         self.queued + usize::from(matches!(self.end, End::Wanted(_)))
+    }
+
+    /// How much may be read for this stream now, of `wanted`: nothing where enough waits, here or on
+    /// the whole connection.
+    pub(crate) fn room(&self, wanted: usize) -> usize {
+        let backlog = self.backlog.as_ref();
+        match self.pending() {
+            _ if self.queued > 0 && backlog.is_some_and(Backlog::is_high) => 0,
+            0 => (2 * HIGH_WATER).min(wanted),
+            waits => HIGH_WATER.saturating_sub(waits).min(wanted),
+        }
     }
 
     /// What leaves without waiting. An error shows again where it is waited for.

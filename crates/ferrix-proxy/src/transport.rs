@@ -19,6 +19,8 @@ use std::{
 };
 
 use async_trait::async_trait;
+#[cfg(target_os = "linux")]
+use pingora_core::protocols::l4::ext::get_tcp_info;
 pub(crate) use pingora_core::protocols::{Stream, l4::stream::Stream as L4};
 use pingora_core::{
     listeners::tls::Acceptor,
@@ -37,6 +39,13 @@ use tokio_rustls::{TlsConnector, TlsStream, server::StartHandshake};
 
 /// Read at once of a client's first TLS message: most fit.
 const HELLO: usize = 2 * 1024;
+
+/// HTTP/2 in a handshake (RFC 7301; RFC 9113, section 3.2).
+const HTTP2: &[u8] = b"h2";
+
+/// What TLS holds of HTTP/2 that the socket does not take: room for a frame, for these are written one
+/// at a time. The library's own limit is 64 KiB.
+const HTTP2_BUFFER: usize = 20 * 1024;
 
 /// Makes an accepted socket a stream of the runtime that this runs in.
 ///
@@ -97,8 +106,13 @@ pub(crate) async fn alert(stream: &mut L4, record: &[u8]) -> io::Result<()> {
 /// The connection's, or the TLS library's.
 pub(crate) async fn accept(acceptor: &Acceptor, hello: Accepted, stream: L4) -> io::Result<Tls> {
     let config = Arc::clone(acceptor.acceptor.config());
-    let handshake = StartHandshake::from_parts(hello, stream).into_stream(config);
-    Ok(Tls(TlsStream::from(handshake.await?)))
+    let handshake = StartHandshake::from_parts(hello, Counted::new(stream)).into_stream(config);
+    let mut stream = handshake.await?;
+    let session = stream.get_mut().1;
+    if session.alpn_protocol() == Some(HTTP2) {
+        session.set_buffer_limit(Some(HTTP2_BUFFER));
+    }
+    Ok(Tls(TlsStream::from(stream)))
 }
 
 /// The client's side of a handshake: Pingora's connector to backends takes no verifier of certificates
@@ -112,8 +126,43 @@ pub(crate) async fn connect(
     stream: L4,
 ) -> io::Result<Tls> {
     let connector = TlsConnector::from(Arc::clone(config));
-    let stream = connector.connect(name, stream).await?;
+    let mut stream = connector.connect(name, Counted::new(stream)).await?;
+    let session = stream.get_mut().1;
+    if session.alpn_protocol() == Some(HTTP2) {
+        session.set_buffer_limit(Some(HTTP2_BUFFER));
+    }
     Ok(Tls(TlsStream::from(stream)))
+}
+
+/// How many bytes the system takes for a stream at once, as far as it tells: as many as its network
+/// takes in flight, without those that wait for that. It keeps room for twice the flight, so that these
+/// find room even where nothing of it arrives. `None`: it does not tell.
+#[cfg(target_os = "linux")]
+pub(crate) fn room(stream: &Stream) -> Option<usize> {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    /// Linux before 6.2 tells less than Pingora asks for, and Pingora then tells nothing.
+    static SILENT: AtomicBool = AtomicBool::new(false);
+
+    if SILENT.load(Relaxed) {
+        return None;
+    }
+    match get_tcp_info(stream.id()) {
+        Ok(info) => {
+            let flight = u64::from(info.tcpi_snd_cwnd) * u64::from(info.tcpi_snd_mss);
+            let room = flight.saturating_sub(info.tcpi_notsent_bytes.into());
+            Some(usize::try_from(room).unwrap_or(usize::MAX))
+        }
+        Err(_) => {
+            SILENT.store(true, Relaxed);
+            None
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn room(_stream: &Stream) -> Option<usize> {
+    None
 }
 
 /// Whether writing to a stream may leave bytes with it that only flushing moves on.
@@ -124,7 +173,13 @@ pub(crate) fn needs_flushing(stream: &Stream) -> bool {
 /// TLS on a Pingora stream, for Pingora. Its own type for this holds room for two handshakes for as
 /// long as it lives, which is 4 KB a connection.
 #[derive(Debug)]
-pub(crate) struct Tls(TlsStream<L4>);
+pub(crate) struct Tls(TlsStream<Counted>);
+
+/// Bytes that the socket under a stream with TLS has taken, records included. 0 without TLS.
+pub(crate) fn taken(stream: &Stream) -> u64 {
+    let tls = stream.as_any().downcast_ref::<Tls>();
+    tls.map_or(0, |tls| tls.socket().taken)
+}
 
 impl Tls {
     /// The name that the client asked for.
@@ -133,6 +188,10 @@ impl Tls {
             TlsStream::Server(stream) => stream.get_ref().1.server_name(),
             TlsStream::Client(_) => None,
         }
+    }
+
+    fn socket(&self) -> &Counted {
+        self.0.get_ref().0
     }
 }
 
@@ -179,7 +238,7 @@ impl AsyncWrite for Tls {
 impl Ssl for Tls {
     fn selected_alpn_proto(&self) -> Option<ALPN> {
         match self.0.get_ref().1.alpn_protocol()? {
-            b"h2" => Some(ALPN::H2),
+            HTTP2 => Some(ALPN::H2),
             _ => Some(ALPN::H1),
         }
     }
@@ -195,26 +254,88 @@ impl Shutdown for Tls {
 
 impl UniqueID for Tls {
     fn id(&self) -> UniqueIDType {
-        self.0.get_ref().0.id()
+        self.socket().stream.id()
     }
 }
 
 impl GetTimingDigest for Tls {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.0.get_ref().0.get_timing_digest()
+        self.socket().stream.get_timing_digest()
     }
 }
 
 impl GetProxyDigest for Tls {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.0.get_ref().0.get_proxy_digest()
+        self.socket().stream.get_proxy_digest()
     }
 }
 
 impl GetSocketDigest for Tls {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.0.get_ref().0.get_socket_digest()
+        self.socket().stream.get_socket_digest()
     }
 }
 
 impl Peek for Tls {}
+
+/// A socket under TLS. What TLS holds is what it was given and this has not taken.
+#[derive(Debug)]
+struct Counted {
+    stream: L4,
+    taken: u64,
+}
+
+impl Counted {
+    fn new(stream: L4) -> Self {
+        Self { stream, taken: 0 }
+    }
+
+    fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(written)) = written {
+            self.taken += written as u64;
+        }
+        written
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.count(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.count(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

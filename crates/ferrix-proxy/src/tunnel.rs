@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{deadline::Deadline, io::Io};
+use crate::{budget::Waiting, deadline::Deadline, io::Io};
 
 /// Bytes that passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,11 +32,12 @@ pub(crate) async fn run(
     backend: &mut Io,
     deadline: &mut Deadline,
     idle: Duration,
+    waiting: &mut Waiting<'_>,
 ) -> (Passed, End) {
     let mut passed = Passed::default();
     deadline.set(idle);
     loop {
-        let step = poll_fn(|cx| poll_step(client, backend, &mut passed, deadline, cx));
+        let step = poll_fn(|cx| poll_step(client, backend, &mut passed, deadline, waiting, cx));
         match step.await {
             Ok(None) => deadline.set(idle),
             Ok(Some(end)) => return (passed, end),
@@ -52,6 +53,7 @@ fn poll_step(
     backend: &mut Io,
     passed: &mut Passed,
     deadline: &mut Deadline,
+    waiting: &mut Waiting<'_>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Option<End>>> {
     let mut moved = false;
@@ -69,8 +71,9 @@ fn poll_step(
             return Poll::Ready(Ok(Some(End::Closed)));
         }
     }
-    match moved {
-        true => Poll::Ready(Ok(None)),
-        false => deadline.poll_passed(cx).map(|()| Ok(Some(End::Idle))),
+    if moved {
+        return Poll::Ready(Ok(None));
     }
+    waiting.set(client.waits() + backend.waits());
+    deadline.poll_passed(cx).map(|()| Ok(Some(End::Idle)))
 }

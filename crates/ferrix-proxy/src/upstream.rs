@@ -20,9 +20,13 @@ use crate::{
     permit::Permit,
     pool::{Connection, Http2, Pool, Registry},
     settings::Settings,
+    stream::{SEND_BUFFER, STREAM_WINDOW},
     transport::Stream,
     wire::Wire,
 };
+
+/// The largest window of HTTP/2 (RFC 9113, section 6.9.1).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
 
 /// A worker's connections to backends.
 pub(crate) struct Upstream {
@@ -205,8 +209,10 @@ impl Upstream {
         permit: Permit,
     ) -> Result<Connection, ConnectError> {
         let (send, connection) = h2::client::Builder::new()
-            .initial_window_size(1 << 20)
-            .initial_connection_window_size(8 << 20)
+            .initial_window_size(STREAM_WINDOW as u32)
+            // Streams whose clients take nothing must not stop the others.
+            .initial_connection_window_size(MAX_WINDOW)
+            .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(64 << 10)
             .enable_push(false)
             .handshake::<_, Bytes>(stream)

@@ -122,6 +122,8 @@ mod tests {
         }
         let mut settings = Settings::default();
         shares.lower(&mut settings);
+        assert_eq!(settings.limits.connections_per_client(), 192);
+        assert_eq!(settings.limits.requests_per_client(), 192);
         assert_eq!(settings.upstream.connections, 384);
         assert_eq!(settings.upstream.connections_per_endpoint, 192);
     }

@@ -55,6 +55,8 @@ pub(crate) struct Sources {
     pub(crate) access_log: Option<Losses>,
     pub(crate) published: Arc<Published>,
     pub(crate) connections: ConnectionLimits,
+    /// Bytes that may wait; 0: any number.
+    pub(crate) buffered_limit: u64,
 }
 
 /// What there is to say about the API server, where there is one.
@@ -69,6 +71,8 @@ pub(crate) struct Cluster {
 pub(crate) struct ConnectionLimits {
     /// Of clients.
     pub(crate) clients: usize,
+    /// Of one client.
+    pub(crate) client: usize,
     /// To backends.
     pub(crate) backends: usize,
     /// To one endpoint.
@@ -79,6 +83,7 @@ impl From<&ferrix_proxy::settings::Settings> for ConnectionLimits {
     fn from(settings: &ferrix_proxy::settings::Settings) -> Self {
         Self {
             clients: settings.limits.connections,
+            client: settings.limits.connections_per_client(),
             backends: settings.upstream.connections,
             endpoint: settings.upstream.connections_per_endpoint,
         }
@@ -261,16 +266,29 @@ impl Sources {
         )?;
         let limits = [
             ("client", self.connections.clients),
+            ("client_address", self.connections.client),
             ("backend", self.connections.backends),
             ("endpoint", self.connections.endpoint),
         ];
         page.gauges(
             "ferrix_connection_limit",
-            "Connections that there may be: of clients, to backends, to one endpoint",
+            "Connections that there may be: of clients, of one address of these, to backends, to one endpoint",
             (limits.into_iter())
                 .filter(|(_, limit)| *limit > 0)
                 .map(|(of, limit)| (vec![label("of", of)], limit as f64)),
         )?;
+        page.gauge(
+            "ferrix_buffered_bytes",
+            "Bytes of bodies that wait for peers that do not take them",
+            self.counters.buffered_bytes.get() as f64,
+        )?;
+        if self.buffered_limit > 0 {
+            page.gauge(
+                "ferrix_buffered_bytes_limit",
+                "Above so many bytes that wait, new requests get 503",
+                self.buffered_limit as f64,
+            )?;
+        }
         page.counter(
             "ferrix_panics",
             "Bugs that cost one connection or stream each",

@@ -173,6 +173,8 @@ impl Program {
         if let Some(shares) = shares {
             shares.lower(&mut proxy_settings);
         }
+        memory::budget(&mut proxy_settings);
+        let buffered_limit = proxy_settings.limits.buffered_bytes;
         let connections = ConnectionLimits::from(&proxy_settings);
         let drain_delay = proxy_settings.server.drain_delay;
         let drain_timeout = proxy_settings.server.drain_timeout;
@@ -210,6 +212,7 @@ impl Program {
             access_log: access_log.as_ref().map(Writer::losses),
             published,
             connections,
+            buffered_limit: buffered_limit.map_or(0, |limit| limit.as_u64()),
         }));
         let admin = admin.serve(Pages {
             readiness: readiness.clone(),
@@ -352,6 +355,7 @@ fn announce_limits(shares: Option<Shares>, connections: &ConnectionLimits) {
         file_descriptors = shares.map(|it| it.limit),
         reserved = shares.map(|it| it.reserve),
         clients = connections.clients,
+        per_client = connections.client,
         backends = connections.backends,
         per_endpoint = connections.endpoint,
         "limits of connections",

@@ -7,6 +7,7 @@ use ferrix_e2e::{
     backend::{Connection, ok},
     client::get,
     wire::chunked,
+    within,
 };
 
 use crate::{post, to_with};
@@ -128,7 +129,10 @@ async fn connections_of_one_client_are_counted() {
 #[tokio::test]
 async fn connections_in_all_are_counted() {
     let backend = Backend::hello("hi").await;
-    let gateway = to_with("limits: {connections: 2}", &backend);
+    let gateway = to_with(
+        "limits: {connections: 2, connections_per_client: 0}",
+        &backend,
+    );
     let mut first = gateway.client().await;
     let mut second = gateway.client().await;
     first.get("/").await;
@@ -140,4 +144,110 @@ async fn connections_in_all_are_counted() {
     assert!(early.is_err(), "{early:?}");
     drop(first);
     assert_eq!(third.response().await.status, 200);
+}
+
+#[tokio::test]
+async fn what_waits_for_slow_clients_has_a_limit() {
+    const SIZE: usize = 10_000_000;
+    let backend = Backend::start(async |mut connection: Connection| {
+        while let Some(head) = connection.head().await {
+            let size = if head.word(1) == "/large" { SIZE } else { 2 };
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
+            connection.send(head).await;
+            if !connection.send(vec![b'x'; size]).await {
+                return;
+            }
+        }
+    })
+    .await;
+    let gateway = to_with("limits: {buffered_bytes: 8KiB}", &backend);
+    let waiting = |expected: fn(i64) -> bool| {
+        let counters = gateway.counters();
+        within("bytes to wait, or none", async move {
+            while !expected(counters.buffered_bytes.get()) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+    };
+    // It was used, and is quick: what it gets counts nothing.
+    let mut quick = gateway.client().await;
+    assert_eq!(quick.get("/large").await.body.len(), SIZE);
+    waiting(|bytes| bytes == 0).await;
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut client = gateway.client().await;
+        client.send(get("/large")).await;
+        slow.push(client);
+    }
+    waiting(|bytes| bytes > 8 * 1024).await;
+    // On a connection that was used, and on a fresh one.
+    assert_eq!(quick.get("/").await.status, 503);
+    let refused = gateway.client().await.get("/").await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.head.one("retry-after"), Some("1"));
+    let mut http2 = gateway.http2().await;
+    assert_eq!(http2.get("/").await.status, 503);
+    gateway.failed("overloaded", 3).await;
+    // None in flight is cut.
+    for client in &mut slow {
+        assert_eq!(client.response().await.body.len(), SIZE);
+    }
+    waiting(|bytes| bytes == 0).await;
+    assert_eq!(quick.get("/").await.status, 200);
+    assert_eq!(http2.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn requests_of_one_client_at_once_are_counted() {
+    let (backend, gate) = Backend::gated("hi").await;
+    let settings = "{limits: {requests_per_client: 2}, forwarded: {trusted: [127.0.0.0/8]}}";
+    let gateway = to_with(settings, &backend);
+    let ask = |client: &str| {
+        let from = match client {
+            "" => String::new(),
+            client => format!("X-Forwarded-For: {client}\r\n"),
+        };
+        format!("GET / HTTP/1.1\r\nHost: example.com\r\n{from}\r\n")
+    };
+    // By who connected, and by whom a trusted proxy speaks for.
+    for (round, from) in ["", "192.0.2.7"].into_iter().enumerate() {
+        let mut waiting = Vec::new();
+        for _ in 0..2 {
+            let mut client = gateway.client().await;
+            client.send(ask(from)).await;
+            waiting.push(client);
+        }
+        let requests = round * 6 + 2;
+        backend
+            .wait("two requests", |log| log.requests.len() == requests)
+            .await;
+        let mut third = gateway.client().await;
+        let refused = third.exchange(ask(from)).await;
+        assert_eq!(refused.status, 429);
+        assert_eq!(refused.head.one("retry-after"), Some("1"));
+        // The connection goes on, and others are not concerned.
+        third.send(ask("192.0.2.99")).await;
+        backend
+            .wait("a third", |log| log.requests.len() == requests + 1)
+            .await;
+        gate.add_permits(3);
+        assert_eq!(third.response().await.status, 200);
+        for client in &mut waiting {
+            assert_eq!(client.response().await.status, 200);
+        }
+        // What has ended counts no more: on the used connection, and over HTTP/2.
+        gate.add_permits(1);
+        assert_eq!(third.exchange(ask(from)).await.status, 200);
+        gate.add_permits(2);
+        let mut http2 = gateway.http2().await;
+        for _ in 0..2 {
+            let mut request = http2.request("GET", "/");
+            if !from.is_empty() {
+                let fields = request.headers_mut();
+                fields.insert("x-forwarded-for", from.parse().unwrap());
+            }
+            assert_eq!(http2.fetch(request).await.unwrap().status, 200);
+        }
+    }
+    gateway.failed("too_many_requests", 2).await;
 }

@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use ferrix_e2e::{Backend, backend::Connection, client::get, wire::ReadError};
+use ferrix_e2e::{
+    Backend,
+    backend::{Connection, ok},
+    client::get,
+    wire::ReadError,
+};
 
 use crate::{post, to_with};
 
@@ -53,6 +58,95 @@ async fn a_body_that_stops_coming_is_408() {
     client.closed().await;
     backend.abandoned().await;
     assert!(!backend.last().complete);
+}
+
+/// Reads a request when it is told to, and answers it.
+async fn patient(before: Duration) -> Backend {
+    Backend::start(move |mut connection: Connection| async move {
+        while connection.head().await.is_some() {
+            tokio::time::sleep(before).await;
+            if connection.body().await {
+                connection.send(ok("done")).await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_body_with_a_length_may_not_trickle() {
+    let backend = patient(Duration::ZERO).await;
+    let settings = "{limits: {body_rate: 1000B}, timeouts: {body_grace: 400ms}}";
+    let gateway = to_with(settings, &backend);
+    let with_length = "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 30\r\n\r\n";
+    let chunked = "POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n";
+    // On a fresh connection, and on one that was used.
+    for used in [false, true] {
+        let mut client = gateway.client().await;
+        if used {
+            assert_eq!(client.exchange(post("/", b"at once")).await.status, 200);
+        }
+        // Without a length it may.
+        client.send(chunked).await;
+        for _ in 0..30 {
+            client.send("1\r\nx\r\n").await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        client.send("0\r\n\r\n").await;
+        assert_eq!(client.response().await.status, 200);
+
+        let started = Instant::now();
+        client.send(with_length).await;
+        let mut head = None;
+        for _ in 0..29 {
+            client.send("x").await;
+            let wait = Duration::from_millis(50);
+            if let Ok(answered) = tokio::time::timeout(wait, client.reader.head()).await {
+                head = answered.unwrap();
+                break;
+            }
+        }
+        let elapsed = started.elapsed();
+        assert_eq!(head.expect("an answer").word(1), "408");
+        assert!(elapsed >= Duration::from_millis(390), "{elapsed:?}");
+    }
+    gateway.failed("body_timeout", 2).await;
+}
+
+#[tokio::test]
+async fn a_client_is_not_blamed_for_what_its_backend_does_not_take() {
+    let backend = patient(Duration::from_secs(3)).await;
+    let settings = "{limits: {body_rate: 1GB}, timeouts: {body_grace: 1500ms}}";
+    let gateway = to_with(settings, &backend);
+    let mut client = gateway.client().await;
+    // More than fits between them.
+    let response = client.exchange(post("/", &vec![b'x'; 12_000_000])).await;
+    assert_eq!(response.status, 200);
+    assert_eq!(backend.last().body.len(), 12_000_000);
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_permission_is_not_slow() {
+    let backend = Backend::start(async |mut connection: Connection| {
+        connection.head().await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        connection.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+        connection.body().await;
+        connection.send(ok("done")).await;
+    })
+    .await;
+    let settings = "{limits: {body_rate: 1000B}, timeouts: {body: 500ms, body_grace: 500ms}}";
+    let gateway = to_with(settings, &backend);
+    let mut client = gateway.client().await;
+    client
+        .send(
+            "POST / HTTP/1.1\r\nHost: example.com\r\nExpect: 100-continue\r\n\
+             Content-Length: 4\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.head().await.word(1), "100");
+    client.send("body").await;
+    assert_eq!(client.response().await.status, 200);
 }
 
 #[tokio::test]

@@ -46,6 +46,48 @@ async fn timeouts() {
 }
 
 #[tokio::test]
+async fn a_body_with_a_length_may_not_trickle() {
+    let backend = Backend::start(async |mut connection: Connection| {
+        while connection.request().await.is_some() {
+            connection.send(ok("done")).await;
+        }
+    })
+    .await;
+    let gateway = Gateway::start_with(
+        "{limits: {body_rate: 1000B}, timeouts: {body_grace: 400ms}}",
+        Routes::all_to(&[backend.address()]),
+    );
+    let mut client = gateway.http2().await;
+    // The first stream of the connection, and a later one.
+    for _ in 0..2 {
+        for (with_length, expected) in [(true, 408), (false, 200)] {
+            let mut request = client.request("POST", "/");
+            if with_length {
+                request
+                    .headers_mut()
+                    .insert("content-length", "30".parse().unwrap());
+            }
+            let (response, mut stream) = client.open(request, false).await.unwrap();
+            let mut response = std::pin::pin!(read(response));
+            let trickle = async {
+                for sent in 1..=30 {
+                    let byte = Bytes::from_static(b"x");
+                    // It may have been answered meanwhile.
+                    let _ = stream.send_data(byte, sent == 30);
+                    tokio::time::sleep(Duration::from_millis(40)).await;
+                }
+            };
+            let response = tokio::select! {
+                response = &mut response => response,
+                () = trickle => response.await,
+            };
+            assert_eq!(response.unwrap().status, expected);
+        }
+    }
+    gateway.failed("body_timeout", 2).await;
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_told_and_closed() {
     let backend = Backend::hello("hi").await;
     let gateway = Gateway::start_with(

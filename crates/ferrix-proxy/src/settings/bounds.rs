@@ -92,6 +92,9 @@ pub const BOUNDS: &[Bound<Settings>] = &[
         it.timeouts.keep_alive
     }),
     Bound::duration("timeouts.body", MILLISECOND, YEAR, |it| it.timeouts.body),
+    Bound::duration("timeouts.body_grace", MILLISECOND, YEAR, |it| {
+        it.timeouts.body_grace
+    }),
     Bound::duration("timeouts.write", MILLISECOND, YEAR, |it| it.timeouts.write),
     Bound::duration("timeouts.connect", MILLISECOND, HOUR, |it| {
         it.timeouts.connect

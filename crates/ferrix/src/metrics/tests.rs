@@ -10,7 +10,7 @@ use ferrix_table::{
     rule_set::RuleSet,
     rules::{Action, HostPattern, Rule},
     services::{Endpoint, Protocol, Scheme, Service},
-    state::{Counter, RouteState, ServiceState},
+    state::{RouteState, ServiceState},
     table,
 };
 
@@ -96,7 +96,7 @@ fn sources() -> Sources {
         table,
         counters: Arc::new(Counters {
             entry_points: vec![web, idle],
-            panics: Counter::default(),
+            ..Counters::default()
         }),
         reports: watch::channel(Arc::new(Report::default())).1,
         failures: watch::channel(Failures::default()).1,
@@ -107,8 +107,10 @@ fn sources() -> Sources {
         lookups: Arc::default(),
         access_log: None,
         published,
+        buffered_limit: 1 << 20,
         connections: ConnectionLimits {
             clients: 384,
+            client: 192,
             backends: 0,
             endpoint: 192,
         },

@@ -55,7 +55,10 @@ pub const KEYS: &[(&str, &str)] = &[
     ("limits.body_bytes", SIZE),
     ("limits.connections", COUNT),
     ("limits.connections_per_client", COUNT),
+    ("limits.requests_per_client", COUNT),
     ("limits.requests_per_connection", COUNT),
+    ("limits.body_rate", SIZE),
+    ("limits.buffered_bytes", SIZE),
     ("timeouts", MAPPING),
     ("timeouts.header", "a duration such as 10s, from 1ms to 1h"),
     (
@@ -67,6 +70,10 @@ pub const KEYS: &[(&str, &str)] = &[
         "a duration such as 10s, from 1ms to 365d",
     ),
     ("timeouts.body", "a duration such as 10s, from 1ms to 365d"),
+    (
+        "timeouts.body_grace",
+        "a duration such as 10s, from 1ms to 365d",
+    ),
     ("timeouts.write", "a duration such as 10s, from 1ms to 365d"),
     ("timeouts.connect", "a duration such as 10s, from 1ms to 1h"),
     (

@@ -133,12 +133,16 @@ limits:
   body_bytes: 1 MB
   connections: 0
   connections_per_client: 0
+  requests_per_client: 0
   requests_per_connection: 0
+  body_rate: 1KiB
+  buffered_bytes: 100MiB
 timeouts:
   header: 1s
   tls_handshake: 1s
   keep_alive: 1s
   body: 1s
+  body_grace: 1s
   write: 1s
   connect: 500ms
   response: 0s
