@@ -149,7 +149,7 @@ impl Backend {
     /// Where the request's body goes.
     pub(crate) fn out(&mut self) -> Outlet<'_> {
         match &mut self.side {
-            Side::Http1(http1) => Outlet::Wire(&mut *http1.wire),
+            Side::Http1(http1) => Outlet::Wire(&mut http1.wire),
             Side::Http2(http2) => Outlet::of(&mut http2.writer),
         }
     }

@@ -58,7 +58,7 @@ pub(crate) struct Client<'c> {
 
 enum Side<'c> {
     Http1(Http1<'c>),
-    Http2(Http2),
+    Http2(Box<Http2>),
 }
 
 /// A request over HTTP/1.
@@ -105,13 +105,13 @@ impl<'c> Client<'c> {
     }
 
     pub(crate) fn http2(body: RecvStream, respond: SendResponse<Bytes>, backlog: Backlog) -> Self {
-        Self::new(Side::Http2(Http2 {
+        Self::new(Side::Http2(Box::new(Http2 {
             body,
             unreleased: Unreleased::default(),
             respond,
             backlog,
             writer: None,
-        }))
+        })))
     }
 
     fn new(side: Side<'c>) -> Self {

@@ -128,7 +128,7 @@ impl Clients {
 
     /// A stream of a shared connection; a connection has 50.
     async fn stream(&mut self, message: usize) {
-        if message % 50 == 0 {
+        if message.is_multiple_of(50) {
             let stream = self.connect(self.plain).await;
             let mut builder = h2::client::Builder::new();
             // That of the connection is no limit, that of a stream the default.
