@@ -27,7 +27,7 @@ from measure.failure import Failure
 from measure.paths import CACHE, RESULTS, ROOT, public
 
 SCENARIOS = ["cpu", "latency", "websocket", "grpc", "tls", "connections", "syscalls", "memory", "routes", "churn"]
-SCENARIOS += ["workers", "allocations"]
+SCENARIOS += ["workers", "allocations", "instructions"]
 
 
 def main():
@@ -65,7 +65,7 @@ def parse_arguments():
     add("--seconds", type=float, default=2, help="of load in a round (default: 2)")
     add("--latency-seconds", type=float, default=2, help="the same for latencies (default: 2)")
     add("--idle", type=int, default=5000, help="idle connections (default: 5000)")
-    add("--requests", type=int, default=5000, help="traced, for system calls and allocations (default: 5000)")
+    add("--requests", type=int, default=5000, help="traced, for system calls, allocations and instructions (default: 5000)")
     add("--output", type=Path, default=ROOT / "docs", help="folder of the report (default: docs)")
     add("--resume", action="store_true", help="go on with the last run")
     add("--report-only", action="store_true", help="measure nothing")

@@ -68,6 +68,14 @@ def idle(kind):
     return lambda all: all["memory"]["data"][kind]["ferrix"]["bytes_each"] / 1000
 
 
+def instructions(case):
+    def ratio(all):
+        of = all["instructions"]["data"][case]
+        return of["ferrix"]["per_request"] / of["before"]["per_request"]
+
+    return ratio
+
+
 def resident(all):
     of = all["routes"]["data"]["memory"]["ferrix"]
     if of["routes"] < 10000:
@@ -102,6 +110,8 @@ GOALS = [
     ("memory of an idle TLS connection", 11.5, "≤", idle("tls"), "{:.1f} kB"),
     ("memory of an idle HTTP/2 connection", 20, "≤", idle("http2"), "{:.1f} kB"),
     ("memory with 10,000 routes and 10,000 endpoints", 60, "≤", resident, "{:.0f} MB"),
+    ("HTTP/1, 100 B: instructions", 1.02, "≤", instructions("h1-100"), BEFORE),
+    ("HTTP/2 over TLS, 100 B: instructions", 1.02, "≤", instructions("h2-100"), BEFORE),
     (
         "allocations per request, HTTP/1",
         12,

@@ -17,6 +17,7 @@ DEBIAN = {
     "wrk": "wrk",
     "h2load": "nghttp2-client",
     "strace": "strace",
+    "valgrind": "valgrind",
     "openssl": "openssl",
     "taskset": "util-linux",
 }

@@ -3,7 +3,7 @@
 import json
 from statistics import median
 
-from . import cpu, plot
+from . import cpu, instructions, plot
 from .goals import goals
 from .proxies import TITLES
 from .rounds import cost
@@ -192,6 +192,20 @@ def allocations_section(results, data):
     return "\n\n".join(["## Allocations", words, table(["", "allocations"], rows)])
 
 
+def instructions_section(results, data):
+    rows, notes = [], []
+    names = [name for name in ("before", "ferrix") if name in results["peers"]]
+    count = lambda found: f"{found['per_request']:,.0f}"
+    for case, (title, _, _) in instructions.CASES.items():
+        rows.append([title, *(cell_of(data[case].get(name), count, name, notes) for name in names)])
+    words = (
+        "Per request, in user mode, counted by valgrind; Ferrix only. A noisy machine does not change them: "
+        "they show what a change of the program did, not what it costs."
+    )
+    header = ["", *(TITLES[name] for name in names)]
+    return "\n\n".join(["## Instructions", words, table(header, rows), *notes])
+
+
 def memory_section(results, data):
     rows, notes = [], []
     kinds = {"plain": "plain", "tls": "TLS", "http2": "HTTP/2 over TLS"}
@@ -305,6 +319,7 @@ SECTIONS = {
     ),
     "syscalls": syscalls_section,
     "allocations": allocations_section,
+    "instructions": instructions_section,
     "memory": memory_section,
     "routes": routes_section,
     "churn": churn_section,

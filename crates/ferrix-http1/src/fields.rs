@@ -81,8 +81,8 @@ impl Fields {
         }
     }
 
-    /// Makes room for so many fields with names and values of so much text, and for what a proxy adds, and no more: header
-    /// sections may be kept by the hundred.
+    /// Makes room for so many fields with names and values of so much text, and for what a proxy adds,
+    /// and no more: header sections may be kept by the hundred.
     pub fn reserve(&mut self, text: usize, fields: usize) {
         self.text.reserve_exact(text + fields * LINE + ROOM);
         self.lines.reserve_exact(fields + MORE_FIELDS);
