@@ -1,6 +1,6 @@
 //! What is too large, too many or too often.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use ferrix_e2e::{
     Backend,
@@ -9,6 +9,7 @@ use ferrix_e2e::{
     wire::chunked,
     within,
 };
+use tokio::sync::Barrier;
 
 use crate::{post, to_with};
 
@@ -149,9 +150,14 @@ async fn connections_in_all_are_counted() {
 #[tokio::test]
 async fn what_waits_for_slow_clients_has_a_limit() {
     const SIZE: usize = 10_000_000;
+    // None is answered before all are admitted: what waits for one would refuse the next.
+    static ALL: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(8));
     let backend = Backend::start(async |mut connection: Connection| {
         while let Some(head) = connection.head().await {
-            let size = if head.word(1) == "/large" { SIZE } else { 2 };
+            let size = if head.word(1) == "/" { 2 } else { SIZE };
+            if head.word(1) == "/slow" {
+                ALL.wait().await;
+            }
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
             connection.send(head).await;
             if !connection.send(vec![b'x'; size]).await {
@@ -176,7 +182,7 @@ async fn what_waits_for_slow_clients_has_a_limit() {
     let mut slow = Vec::new();
     for _ in 0..8 {
         let mut client = gateway.client().await;
-        client.send(get("/large")).await;
+        client.send(get("/slow")).await;
         slow.push(client);
     }
     waiting(|bytes| bytes > 8 * 1024).await;
