@@ -31,9 +31,9 @@ pub(crate) fn client_config(settings: &UpstreamTls) -> Result<ClientConfig, Trus
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;
-    let verifier: Arc<dyn ServerCertVerifier> = match (settings.verify, &settings.authorities) {
-        (false, _) => Arc::new(AcceptAll(provider)),
-        (true, Some(path)) => Arc::new(AcceptListed::new(listed(path)?, provider)),
+    let believed = match (settings.verify, &settings.authorities) {
+        (false, _) => Believed::Anyone,
+        (true, Some(path)) => Believed::Listed(Listed::new(listed(path)?, &provider)),
         (true, None) => {
             // A system without certificates is fine until a backend wants TLS.
             let mut roots = RootCertStore::empty();
@@ -43,7 +43,7 @@ pub(crate) fn client_config(settings: &UpstreamTls) -> Result<ClientConfig, Trus
     };
     Ok(builder
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Arc::new(Verifier { believed, provider }))
         .with_no_client_auth())
 }
 
@@ -79,19 +79,34 @@ pub enum TrustError {
     Tls(#[from] Error),
 }
 
-/// The verifier for `upstream.tls.authorities`: believes what a listed authority has signed, and each
+/// Verifies backends where the settings say how. Signatures of handshakes are checked in any case.
+#[derive(Debug)]
+struct Verifier {
+    believed: Believed,
+    provider: Arc<CryptoProvider>,
+}
+
+/// Whose certificates are believed.
+#[derive(Debug)]
+enum Believed {
+    /// With `upstream.tls.authorities`.
+    Listed(Listed),
+    /// With `upstream.tls.verify: false`: the connection is private, the peer unknown.
+    Anyone,
+}
+
+/// The certificates of `upstream.tls.authorities`: believes what a listed authority has signed, and each
 /// listed certificate itself, which may be a backend's own. It signs for no other then, unless it is
 /// an authority's too.
 ///
 /// rustls alone knows authorities only: it refuses one that is presented as a server's certificate,
 /// and lets one that is no authority's sign for others.
 #[derive(Debug)]
-struct AcceptListed {
+struct Listed {
     /// `None`: no listed certificate is an authority's.
     authorities: Option<Arc<WebPkiServerVerifier>>,
     /// Those that may be a server's, in DER.
     servers: HashMap<CertificateDer<'static>, Validity>,
-    provider: Arc<CryptoProvider>,
 }
 
 /// When a certificate is valid, in seconds since 1970, both ends included.
@@ -101,8 +116,8 @@ struct Validity {
     not_after: u64,
 }
 
-impl AcceptListed {
-    fn new(certificates: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Self {
+impl Listed {
+    fn new(certificates: Vec<CertificateDer<'static>>, provider: &Arc<CryptoProvider>) -> Self {
         let mut roots = RootCertStore::empty();
         let mut servers = HashMap::new();
         for certificate in certificates {
@@ -115,13 +130,30 @@ impl AcceptListed {
             }
         }
         let authorities =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
         Self {
             // It fails without authorities only.
             authorities: authorities.build().ok(),
             servers,
-            provider,
         }
+    }
+
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if let Some(validity) = self.servers.get(end_entity) {
+            validity.check(now)?;
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        let authorities = self.authorities.as_ref();
+        let authorities = authorities.ok_or(CertificateError::UnknownIssuer)?;
+        authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 }
 
@@ -183,7 +215,7 @@ impl Validity {
     }
 }
 
-impl ServerCertVerifier for AcceptListed {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -192,14 +224,12 @@ impl ServerCertVerifier for AcceptListed {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(validity) = self.servers.get(end_entity) {
-            validity.check(now)?;
-            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-            return Ok(ServerCertVerified::assertion());
+        match &self.believed {
+            Believed::Listed(listed) => {
+                listed.verify(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            Believed::Anyone => Ok(ServerCertVerified::assertion()),
         }
-        let authorities = self.authorities.as_ref();
-        let authorities = authorities.ok_or(CertificateError::UnknownIssuer)?;
-        authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -225,46 +255,5 @@ impl ServerCertVerifier for AcceptListed {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let algorithms = &self.provider.signature_verification_algorithms;
         algorithms.supported_schemes()
-    }
-}
-
-/// The verifier for `upstream.tls.verify: false`: the connection is private, the peer unknown.
-#[derive(Debug)]
-struct AcceptAll(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAll {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
