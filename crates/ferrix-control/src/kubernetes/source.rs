@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// Messages that may wait. The API server is read no faster than they are taken in.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 512;
 
 /// How often time alone is reason enough to translate: certificates expire.
 const REFRESH: Duration = Duration::from_secs(3600);
@@ -271,9 +271,9 @@ impl Source {
             self.stale.remove(&scope);
             let (kind, namespace) = (scope.kind.as_str(), scope.namespace.clone());
             self.freshness.end(kind, namespace);
-            let mut gone = self.known(&scope, &HashSet::new());
-            gone.push(scope.withheld(None));
-            log(self.compiler.apply(gone));
+            let gone = self.gone(&scope, &HashSet::new());
+            let removals = gone.into_iter().map(Change::Remove);
+            log(self.compiler.apply(removals.chain([scope.withheld(None)])));
         }
         for namespace in needed {
             self.watch(Scope {
@@ -291,7 +291,8 @@ impl Source {
         for message in messages {
             let (scope, version) = match message {
                 // What came late from a watch that has been given up.
-                Message::Listed(scope, _)
+                Message::Listing(scope, _)
+                | Message::Listed(scope, _)
                 | Message::Applied(scope, _)
                 | Message::Deleted(scope, ..)
                 | Message::Refused(scope, _)
@@ -299,24 +300,22 @@ impl Source {
                 {
                     continue;
                 }
-                Message::Listed(scope, items) => {
+                // How far the watch has come, the end of the list tells.
+                Message::Listing(_, item) => {
+                    take_item(*item, &mut changes, &mut seen);
+                    continue;
+                }
+                Message::Listed(scope, listed) => {
                     self.pending.remove(&scope);
                     if self.refused.remove(&scope).is_some() {
                         info!(%scope, "the API server shows it");
                         changes.push(scope.withheld(None));
                     }
-                    let version = items.iter().map(|item| item.version).max().unwrap_or(0);
-                    let keys = items.iter().map(|item| item.key.clone()).collect();
-                    for gone in self.known(&scope, &keys) {
-                        if let Change::Remove(key) = &gone {
-                            seen.extend(lost(key));
-                        }
-                        changes.push(gone);
+                    for key in self.gone(&scope, &listed.keys) {
+                        seen.extend(lost(&key));
+                        changes.push(Change::Remove(key));
                     }
-                    for item in items {
-                        take_item(item, &mut changes, &mut seen);
-                    }
-                    (scope, version)
+                    (scope, listed.version)
                 }
                 Message::Applied(scope, item) => {
                     let version = item.version;
@@ -403,8 +402,8 @@ impl Source {
         }
     }
 
-    /// Removals of all that the world has of a scope, but for `kept`.
-    fn known(&self, scope: &Scope, kept: &HashSet<Key>) -> Vec<Change> {
+    /// All that the world has of a scope, but for `kept`.
+    fn gone(&self, scope: &Scope, kept: &HashSet<Key>) -> Vec<Key> {
         let world = self.compiler.world();
         let inside = |key: &Key| {
             let namespace = scope.namespace.as_ref();
@@ -412,7 +411,6 @@ impl Source {
         };
         (world.keys(scope.kind).into_iter())
             .filter(|key| inside(key) && !kept.contains(key))
-            .map(Change::Remove)
             .collect()
     }
 

@@ -14,7 +14,7 @@ use tower::service_fn;
 
 use super::{
     backoff::Blame,
-    watch_kind::{Message, Refusal, Scope},
+    watch_kind::{Listed, Message, Refusal, Scope},
     *,
 };
 use crate::{
@@ -387,7 +387,9 @@ async fn a_refusal_after_a_list_tells_nothing_of_objects() {
             let (told, refusal) = refused(&script).await;
             assert_eq!(refusal, Some(expected));
             script.bodies().await;
-            assert!(matches!(&*told, [Message::Listed(_, items)] if items.len() == 1));
+            assert!(
+                matches!(&*told, [Message::Listing(..), Message::Listed(_, listed)] if listed.keys.len() == 1)
+            );
         }
     }
 }
@@ -479,9 +481,14 @@ impl Served {
             let object = serde_json::from_value(object).unwrap();
             watch_kind::item(&scope, objects::versions(kind)[0], object).unwrap()
         };
-        let items = objects.into_iter().map(item).collect();
-        self.source
-            .take(vec![Message::Listed(scope.clone(), items)]);
+        let mut listed = Listed::default();
+        let mut messages = Vec::new();
+        for item in objects.into_iter().map(item) {
+            listed.add(&item);
+            messages.push(Message::Listing(scope.clone(), Box::new(item)));
+        }
+        messages.push(Message::Listed(scope, listed));
+        self.source.take(messages);
     }
 
     /// Whether requests are forwarded, and what the route's author is told besides.

@@ -5,6 +5,7 @@
 //! says that it is gone, which a refusal does not.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -49,8 +50,10 @@ pub(super) struct Scope {
 /// What a watch has to tell.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Every object that there is.
-    Listed(Scope, Vec<Item>),
+    /// One of the objects that there are, of a list that has not ended.
+    Listing(Scope, Box<Item>),
+    /// The list has ended: there are no other objects.
+    Listed(Scope, Listed),
     /// A new object, or a new version of one.
     Applied(Scope, Box<Item>),
     /// An object is gone.
@@ -70,6 +73,15 @@ pub(super) struct Item {
     pub(super) seen: Option<Seen>,
     /// Whether it is about to go.
     pub(super) terminating: bool,
+}
+
+/// Which objects a list had. The objects themselves are told one by one, because all of a large
+/// cluster's at once would be most of the memory that Ferrix ever needs.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    pub(super) keys: HashSet<Key>,
+    /// The newest version among them; 0 where there are none.
+    pub(super) version: u64,
 }
 
 /// Why the API server refuses.
@@ -131,7 +143,7 @@ pub(super) async fn watch(
 ) -> Option<Refusal> {
     let stream = watcher(api, config);
     pin_mut!(stream);
-    let mut listed = Vec::new();
+    let mut listed = Listed::default();
     loop {
         let next = match health.has_news_at(Instant::now()) {
             None => stream.next().await,
@@ -168,28 +180,37 @@ pub(super) async fn watch(
     }
 }
 
-/// What an event tells. The objects of a list are told together, at its end.
+/// What an event tells.
 fn message(
     scope: &Scope,
     version: &str,
     event: Event<DynamicObject>,
-    listed: &mut Vec<Item>,
+    listed: &mut Listed,
 ) -> Option<Message> {
+    let item = |object| item(scope, version, object);
     match event {
         Event::Init => {
-            listed.clear();
+            *listed = Listed::default();
             None
         }
-        Event::InitApply(object) => {
-            listed.extend(item(scope, version, object));
-            None
-        }
+        Event::InitApply(object) => item(object).map(|item| {
+            listed.add(&item);
+            Message::Listing(scope.clone(), Box::new(item))
+        }),
         Event::InitDone => Some(Message::Listed(scope.clone(), std::mem::take(listed))),
         Event::Apply(object) => {
-            item(scope, version, object).map(|item| Message::Applied(scope.clone(), Box::new(item)))
+            item(object).map(|item| Message::Applied(scope.clone(), Box::new(item)))
         }
-        Event::Delete(object) => item(scope, version, object)
-            .map(|item| Message::Deleted(scope.clone(), item.key, item.version)),
+        Event::Delete(object) => {
+            item(object).map(|item| Message::Deleted(scope.clone(), item.key, item.version))
+        }
+    }
+}
+
+impl Listed {
+    pub(super) fn add(&mut self, item: &Item) {
+        self.keys.insert(item.key.clone());
+        self.version = item.version.max(self.version);
     }
 }
 

@@ -109,8 +109,8 @@ async fn forward(mut client: TcpStream, server: SocketAddr, mut forgotten: watch
 async fn name(told: &mut mpsc::Receiver<Message>) -> String {
     let message = tokio::time::timeout(IN_TIME, told.recv()).await;
     match message.expect("in time").unwrap() {
-        Message::Listed(_, items) => format!("{} listed", items.len()),
-        Message::Applied(_, item) => item.key.name.to_string(),
+        Message::Listed(_, listed) => format!("{} listed", listed.keys.len()),
+        Message::Listing(_, item) | Message::Applied(_, item) => item.key.name.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -146,6 +146,7 @@ async fn a_connection_that_is_dead_without_a_word_is_replaced() {
         let config = watcher::Config::default().timeout(1);
         watch_kind::watch(api, config, &scope, "v1", &mut health, &sink).await
     });
+    assert_eq!(name(&mut told).await, "s1");
     assert_eq!(name(&mut told).await, "1 listed");
     services.send_replace(2);
     assert_eq!(name(&mut told).await, "s2");
