@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     Table,
@@ -16,7 +16,7 @@ use crate::{
     table::EntryPoint,
 };
 
-/// A whole table.
+/// A whole table. Its long lists are made while they are written: those of 10,000 routes are megabytes.
 #[derive(Debug, Serialize)]
 pub struct Dump<'t> {
     /// Of the publication.
@@ -24,9 +24,9 @@ pub struct Dump<'t> {
     /// In the order of the settings.
     pub entry_points: Vec<EntryPointView<'t>>,
     /// In the total order: the first that matches serves.
-    pub rules: Vec<RuleView<'t>>,
+    pub rules: RuleViews<'t>,
     /// In the order of their names.
-    pub services: Vec<ServiceView<'t>>,
+    pub services: ServiceViews<'t>,
     /// By entry point, then by name.
     pub certificates: Vec<CertificateView<'t>>,
 }
@@ -39,6 +39,14 @@ pub struct EntryPointView<'t> {
     /// Whether TLS ends there.
     pub secure: bool,
 }
+
+/// Each rule as a [`RuleView`].
+#[derive(Debug)]
+pub struct RuleViews<'t>(&'t Table);
+
+/// Each service as a [`ServiceView`].
+#[derive(Debug)]
+pub struct ServiceViews<'t>(Vec<&'t Service>);
 
 /// A rule.
 #[derive(Debug, Serialize)]
@@ -131,12 +139,8 @@ impl Table {
         Dump {
             generation: self.generation,
             entry_points: self.entry_points.iter().map(EntryPointView::new).collect(),
-            rules: self
-                .rules
-                .iter()
-                .map(|rule| RuleView::new(self, rule))
-                .collect(),
-            services: services(self),
+            rules: RuleViews(self),
+            services: ServiceViews::new(self),
             certificates: certificates(self),
         }
     }
@@ -148,6 +152,28 @@ impl<'t> EntryPointView<'t> {
             name: &entry_point.name,
             secure: entry_point.secure,
         }
+    }
+}
+
+impl Serialize for RuleViews<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(table) = self;
+        serializer.collect_seq(table.rules.iter().map(|rule| RuleView::new(table, rule)))
+    }
+}
+
+impl<'t> ServiceViews<'t> {
+    fn new(table: &'t Table) -> Self {
+        let mut services: Vec<_> = table.services.iter().map(|service| &**service).collect();
+        // Their places tell what came and went before.
+        services.sort_by_key(|service| (&service.id, server_name(service)));
+        Self(services)
+    }
+}
+
+impl Serialize for ServiceViews<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|service| ServiceView::new(service)))
     }
 }
 
@@ -195,14 +221,10 @@ fn service_name(table: &Table, index: ServiceIndex) -> String {
 
 impl<'t> ServiceView<'t> {
     fn new(service: &'t Service) -> Self {
-        let server_name = match &service.protocol {
-            Protocol::Tls { server_name } => Some(&**server_name),
-            Protocol::Http1 | Protocol::Http2 => None,
-        };
         ServiceView {
             service: service.id.to_string(),
             scheme: service.id.scheme.as_str(),
-            server_name,
+            server_name: server_name(service),
             endpoints: service.endpoints.iter().map(|it| it.address).collect(),
             failing: FailingView::of(service),
         }
@@ -221,12 +243,11 @@ impl FailingView {
     }
 }
 
-fn services(table: &Table) -> Vec<ServiceView<'_>> {
-    let mut services: Vec<_> = table.services.iter().collect();
-    // Their places tell what came and went before.
-    services.sort_by_cached_key(|service| (&service.id, ServiceView::new(service).server_name));
-    let services = services.into_iter();
-    services.map(|service| ServiceView::new(service)).collect()
+fn server_name(service: &Service) -> Option<&str> {
+    match &service.protocol {
+        Protocol::Tls { server_name } => Some(server_name),
+        Protocol::Http1 | Protocol::Http2 => None,
+    }
 }
 
 fn certificates(table: &Table) -> Vec<CertificateView<'_>> {

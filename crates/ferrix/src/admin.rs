@@ -3,10 +3,7 @@
 //! It has a thread of its own too, so that a probe is answered in time however busy the planes
 //! are, and it outlives every mistake of a client.
 
-use std::{
-    convert::Infallible, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, thread,
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use ferrix_control::{
@@ -15,7 +12,6 @@ use ferrix_control::{
 };
 use ferrix_table::Reader;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
@@ -25,9 +21,15 @@ use tokio::{
 };
 
 use crate::metrics::Metrics;
+use body::{Body, Failure, Writer};
+
+mod body;
 
 /// Connections at once. A probe and a scraper need two.
 const CONNECTIONS: usize = 256;
+
+/// Long pages that are made at once; others wait their turn.
+const WRITERS: usize = 4;
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -171,6 +173,7 @@ impl Listener {
     pub fn serve(self, pages: Pages) -> Result<Admin, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .max_blocking_threads(WRITERS)
             .build()
             .map_err(Error::Thread)?;
         let (stop, stopped) = oneshot::channel::<Infallible>();
@@ -240,7 +243,10 @@ async fn accept(socket: std::net::TcpListener, pages: Pages) {
 async fn converse(stream: TcpStream, pages: Pages) {
     let service = service_fn(move |request: Request<Incoming>| {
         let pages = pages.clone();
-        async move { Ok::<_, Infallible>(answer(&pages, request.method(), request.uri().path())) }
+        async move {
+            let response = answer(&pages, request.method(), request.uri().path());
+            Ok::<_, Infallible>(response.await)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -252,19 +258,13 @@ async fn converse(stream: TcpStream, pages: Pages) {
     }
 }
 
-fn answer(pages: &Pages, method: &Method, path: &str) -> Response<Full<Bytes>> {
+async fn answer(pages: &Pages, method: &Method, path: &str) -> Response<Body> {
     if method != Method::GET && method != Method::HEAD {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         let methods = header::HeaderValue::from_static("GET, HEAD");
         response.headers_mut().insert(header::ALLOW, methods);
         return response;
     }
-    // A page that cannot be made must not take the others with it.
-    std::panic::catch_unwind(AssertUnwindSafe(|| page(pages, path)))
-        .unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "this page failed\n"))
-}
-
-fn page(pages: &Pages, path: &str) -> Response<Full<Bytes>> {
     match path {
         "/" => text(StatusCode::OK, INDEX),
         "/healthz" => text(StatusCode::OK, "ok\n"),
@@ -272,43 +272,53 @@ fn page(pages: &Pages, path: &str) -> Response<Full<Bytes>> {
             Ok(ready) => text(StatusCode::OK, format!("{ready}\n")),
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         },
-        "/metrics" => match pages.metrics.encode() {
-            Ok(body) => respond(StatusCode::OK, Metrics::CONTENT_TYPE, body),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-        },
-        "/table" => json(&pages.table.load().dump()),
+        "/metrics" => {
+            let metrics = Arc::clone(&pages.metrics);
+            let write = move |page: &mut Writer| Ok(metrics.encode(page)?);
+            long(Metrics::CONTENT_TYPE, write).await
+        }
+        "/table" => {
+            let table = pages.table.load();
+            json(move |page| page.json(&table.dump())).await
+        }
         "/report" => {
             let report = Arc::clone(&pages.reports.borrow());
-            let watches = pages.watches.as_ref().map(Watches::list);
-            json(&ReportPage {
-                report: &report,
-                watches,
+            let watches = pages.watches.clone();
+            json(move |page| {
+                page.json(&ReportPage {
+                    report: &report,
+                    watches: watches.as_ref().map(Watches::list),
+                })
             })
+            .await
         }
         _ => text(StatusCode::NOT_FOUND, format!("no such page\n\n{INDEX}")),
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Response<Full<Bytes>> {
-    match serde_json::to_vec_pretty(value) {
-        Ok(mut body) => {
-            body.push(b'\n');
-            respond(StatusCode::OK, "application/json", body)
-        }
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+async fn json(
+    write: impl FnOnce(&mut Writer) -> Result<(), Failure> + Send + 'static,
+) -> Response<Body> {
+    long("application/json", write).await
+}
+
+/// A page that may be long. One that cannot be made must not take the others with it.
+async fn long(
+    content_type: &'static str,
+    write: impl FnOnce(&mut Writer) -> Result<(), Failure> + Send + 'static,
+) -> Response<Body> {
+    match Body::write(write).await {
+        Some(body) => respond(StatusCode::OK, content_type, body),
+        None => text(StatusCode::INTERNAL_SERVER_ERROR, "this page failed\n"),
     }
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    respond(status, "text/plain; charset=utf-8", body)
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    respond(status, "text/plain; charset=utf-8", Body::new(body.into()))
 }
 
-fn respond(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(

@@ -124,11 +124,9 @@ impl Metrics {
         Self { registry }
     }
 
-    /// The whole page.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
-        let mut page = String::new();
-        text::encode(&mut page, &self.registry)?;
-        Ok(page)
+    /// Writes the whole page.
+    pub fn encode(&self, page: &mut impl fmt::Write) -> fmt::Result {
+        text::encode(page, &self.registry)
     }
 }
 

@@ -16,6 +16,12 @@ use ferrix_table::{
 
 use super::*;
 
+fn page() -> String {
+    let mut page = String::new();
+    Metrics::new(sources()).encode(&mut page).unwrap();
+    page
+}
+
 /// One route to one service, with requests on both.
 fn sources() -> Sources {
     let route = Arc::new(Route {
@@ -211,7 +217,7 @@ fn check_labels(labels: &str) {
 
 #[test]
 fn the_page_is_well_formed() {
-    let page = Metrics::new(sources()).encode().unwrap();
+    let page = page();
     let families = parse(&page);
     for (name, family) in &families {
         // What promtool's linter asks for.
@@ -282,7 +288,7 @@ fn check_histogram(family: &Family) {
 
 #[test]
 fn numbers_are_those_of_the_table() {
-    let page = Metrics::new(sources()).encode().unwrap();
+    let page = page();
     for line in [
         "ferrix_entry_point_requests_total{entry_point=\"web\",class=\"4xx\"} 1.0",
         "ferrix_entry_point_open_connections{entry_point=\"web\"} 3.0",
@@ -329,7 +335,7 @@ fn numbers_are_those_of_the_table() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_process_is_measured() {
-    let families = parse(&Metrics::new(sources()).encode().unwrap());
+    let families = parse(&page());
     let value = |name: &str| families[name].samples.values().copied().next().unwrap();
     assert!(value("process_resident_memory_bytes") > 1e6);
     assert!(value("process_open_fds") >= 3.0);
@@ -340,7 +346,7 @@ fn the_process_is_measured() {
 #[test]
 fn every_metric_is_in_the_documents() {
     let document = include_str!("../../../../docs/operations.md");
-    for (name, family) in parse(&Metrics::new(sources()).encode().unwrap()) {
+    for (name, family) in parse(&page()) {
         let name = match family.kind.as_str() {
             "counter" => format!("`{name}_total`"),
             _ => format!("`{name}`"),

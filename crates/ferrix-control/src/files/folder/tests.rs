@@ -465,7 +465,7 @@ fn a_first_look_in_parts_sees_what_a_whole_one_does() {
             }
         }
         let (table, report) = translate(&world, &settings);
-        (looks, format!("{:?}", table.dump()), report)
+        (looks, serde_json::to_string(&table.dump()).unwrap(), report)
     };
     let (whole, parts) = (look(true), look(false));
     assert_eq!((whole.0, parts.0), (1, 4));
