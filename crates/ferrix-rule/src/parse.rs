@@ -284,7 +284,7 @@ fn did_you_mean(name: &str) -> String {
         .iter()
         .map(|spec| {
             (
-                distance(&written, &spec.name.to_ascii_lowercase()),
+                strsim::levenshtein(&written, &spec.name.to_ascii_lowercase()),
                 spec.name,
             )
         })
@@ -295,19 +295,4 @@ fn did_you_mean(name: &str) -> String {
         }
         _ => String::new(),
     }
-}
-
-/// How many characters must be inserted, removed or replaced to make one word of the other.
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.chars().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.chars().count()]
 }

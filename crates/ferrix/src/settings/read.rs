@@ -14,7 +14,6 @@ use super::{
     keys::KEYS,
     locate::locate,
 };
-use crate::spelling::distance;
 
 /// The file as serde sees it. The sections of the proxy are fields here, and not one flattened
 /// struct: serde's errors within a flattened one do not name the path.
@@ -161,7 +160,7 @@ fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
     let unknown = plain(unknown);
     known
         .iter()
-        .map(|name| (distance(&unknown, &plain(name)), *name))
+        .map(|name| (strsim::levenshtein(&unknown, &plain(name)), *name))
         .filter(|(distance, name)| *distance <= 2 && *distance < name.len())
         .min()
         .map(|(_, name)| name)
