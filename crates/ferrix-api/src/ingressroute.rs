@@ -1,6 +1,6 @@
 //! `IngressRoute`: the requests of one host, and the services that answer them.
 //!
-//! Bounds that a single value can break (lengths, ranges, the size of lists) are in the schema, so
+//! Bounds that a single value can break (forms, lengths, ranges, the size of lists) are in the schema, so
 //! that the API server refuses them. What needs a parser or another object is reported in
 //! `status.conditions`.
 
@@ -11,6 +11,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::pattern;
+
 /// `spec` of an `IngressRoute`: which requests are meant, and which services answer them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[kube(
@@ -20,6 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
     namespaced,
     status = "IngressRouteStatus",
     derive = "PartialEq",
+    shortname = "fir",
     shortname = "ir",
     shortname = "iroute",
     doc = "Routes the requests of one host to services, by rules on path, method, headers and more.",
@@ -54,12 +57,15 @@ pub struct IngressRouteSpec {
     /// route. With neither `entrypoint` nor `entrypoints`, every entry point that fits serves it:
     /// the secure ones where `tls` is set, the plain ones where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::ENTRY_POINT))]
     pub entrypoint: Option<String>,
 
     /// The entry points that serve this route, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 63)))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 63), regex(pattern = pattern::ENTRY_POINT))
+    )]
     pub entrypoints: Option<Vec<String>>,
 
     /// The host and its rules.
@@ -68,7 +74,7 @@ pub struct IngressRouteSpec {
     /// The name of a Secret of type `kubernetes.io/tls` in the route's namespace. Its certificate
     /// is presented to clients that ask for the route's host, on the route's secure entry points.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::SUBDOMAIN))]
     pub tls: Option<String>,
 }
 
@@ -79,7 +85,7 @@ pub struct HostRules {
     /// A host such as `example.com`, or `*.example.com` for exactly one label before
     /// `example.com`. Absent: any host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::HOST))]
     pub host: Option<String>,
 
     /// The rules. Of those that match a request, the one with the highest priority answers it.
@@ -118,12 +124,12 @@ pub struct RouteRule {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceRef {
     /// The name of the Service.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::SUBDOMAIN))]
     pub name: String,
 
     /// The namespace of the Service. Absent: the route's. Any other needs a ReferenceGrant there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::LABEL))]
     pub namespace: Option<String>,
 
     /// The port of the Service: its number or its name.
@@ -141,7 +147,7 @@ pub struct ServiceRef {
     /// With `https`: the name to ask for and to verify in the endpoint's certificate.
     /// Absent: `NAME.NAMESPACE.svc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::SERVER_NAME))]
     pub server_name: Option<String>,
 }
 
@@ -246,11 +252,11 @@ impl<'de> Deserialize<'de> for Port {
             /// No port name is all digits, so a quoted number can only be meant as a number.
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Port, E> {
                 match text.parse() {
-                    Ok(number) => self.visit_u64(number),
+                    Ok(number) if !text.starts_with('+') => self.visit_u64(number),
                     Err(_) if text.is_empty() => {
                         Err(E::invalid_value(de::Unexpected::Str(text), &self))
                     }
-                    Err(_) => Ok(Port::Name(text.to_owned())),
+                    Ok(_) | Err(_) => Ok(Port::Name(text.to_owned())),
                 }
             }
         }
@@ -269,7 +275,13 @@ impl JsonSchema for Port {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "x-kubernetes-int-or-string": true })
+        // Each bound is for the one of both types that it fits.
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "minimum": 1,
+            "maximum": u16::MAX,
+            "pattern": pattern::PORT,
+        })
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Reads the same structural schema that the CRD holds, so that a folder of files and a cluster
 //! refuse the same manifests. Only the keywords that our schema uses are known. The CEL rules of
-//! the CRD are checked again, for every source, where objects are compiled.
+//! the CRD, and what a parser judges with a reason, are checked again, for every source, where objects
+//! are compiled.
 
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use crate::crd;
+use crate::{crd, pattern};
 
 /// Where a value breaks the schema, and how.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +36,9 @@ pub fn check_ingressroute(object: &Value) -> Vec<Violation> {
     violations
 }
 
+/// What is parsed where objects are compiled: there the user learns more than that it does not fit.
+const PARSED: [&str; 2] = [pattern::HOST, pattern::SERVER_NAME];
+
 fn check(schema: &Value, value: &Value, path: &str, violations: &mut Vec<Violation>) {
     let mut refuse = |message: String| {
         violations.push(Violation {
@@ -56,6 +60,12 @@ fn check(schema: &Value, value: &Value, path: &str, violations: &mut Vec<Violati
                 "expected a number or a name, found {}",
                 found(value)
             ));
+        }
+        // Numbers out of range are refused where they are read.
+        if let Some(text) = value.as_str()
+            && let Some(problem) = unfit(schema, text)
+        {
+            refuse(problem);
         }
         return;
     }
@@ -88,6 +98,8 @@ fn check(schema: &Value, value: &Value, path: &str, violations: &mut Vec<Violati
                     true => "must not be empty".to_owned(),
                     false => format!("has {length} characters; {problem}"),
                 });
+            } else if let Some(problem) = unfit(schema, text) {
+                refuse(problem);
             }
         }
         Value::Number(number) => {
@@ -200,6 +212,13 @@ fn outside(schema: &Value, minimum: &str, maximum: &str, value: f64) -> Option<S
         .or_else(|| maximum.map(|maximum| format!("the most is {maximum}")))
 }
 
+/// How a text misses the form that it has to have.
+fn unfit(schema: &Value, text: &str) -> Option<String> {
+    let form = schema["pattern"].as_str()?;
+    let misses = !PARSED.contains(&form) && !pattern::fits(form, text);
+    misses.then(|| format!("is `{text}`; expected {}", pattern::meaning(form)))
+}
+
 fn join(path: &str, field: &str) -> String {
     match path.is_empty() {
         true => field.to_owned(),
@@ -246,6 +265,16 @@ mod tests {
             (
                 spec(json!({ "service": { "name": "a", "port": true } })),
                 "spec.route.rules[0].service.port: expected a number or a name, found `true`",
+            ),
+            (
+                spec(json!({ "service": { "name": "a", "port": "65536" } })),
+                "spec.route.rules[0].service.port: is `65536`; expected a port number from 1 to \
+                 65535, or a port name",
+            ),
+            (
+                spec(json!({ "service": { "name": "My_Api", "port": 80 } })),
+                "spec.route.rules[0].service.name: is `My_Api`; expected a-z, 0-9, `-` and `.`, \
+                 with a letter or digit at both ends",
             ),
             (
                 spec(json!({ "service": { "name": "", "port": 80 } })),

@@ -14,6 +14,9 @@ use crate::{
     objects::Origin,
 };
 
+#[cfg(test)]
+mod tests;
+
 mod draft;
 pub(crate) mod status;
 

@@ -135,7 +135,7 @@ struct New {
 Examples:
   ferrix check ./manifests
   ferrix check --config ferrix.yaml --format json ./base ./overlay
-  kubectl get ingressroutes,services,endpointslices -A -o yaml | ferrix check -
+  kubectl get fir,services,endpointslices -A -o yaml | ferrix check -
   ferrix check --kubeconfig ~/.kube/config
   kubectl -n ferrix exec deploy/ferrix -- ferrix check --config /etc/ferrix/ferrix.yaml
 

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use ferrix_api::pattern;
 use serde_yaml_ng::Value;
 
 use super::{keys::KEYS, read::Sections, *};
@@ -436,6 +437,24 @@ fn values_of_another_kind() {
             "x".repeat(60),
         ),
     );
+}
+
+/// A route may name what can be an entry point, and nothing else.
+#[test]
+fn names_of_entry_points_are_those_that_routes_may_name() {
+    let (mut can_be, mut cannot) = (0, 0);
+    let letters = ["a", "Z", "0", "-", "_", ".", " ", "/", "é", ""];
+    for name in letters
+        .iter()
+        .flat_map(|one| letters.map(|other| format!("{one}{other}")))
+    {
+        let text = format!("entry_points:\n  - {{name: '{name}', port: 80}}\n");
+        let taken = Settings::parse("ferrix.yaml", &text).is_ok();
+        let fits = pattern::fits(pattern::ENTRY_POINT, &name);
+        assert_eq!(taken, fits, "{name:?}");
+        *(if taken { &mut can_be } else { &mut cannot }) += 1;
+    }
+    assert_eq!((can_be, cannot), (25 + 10, 65));
 }
 
 #[test]

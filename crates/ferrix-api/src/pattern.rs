@@ -1,0 +1,64 @@
+//! The forms that texts of a route have, as regular expressions for the schema.
+//!
+//! Go and Rust read them alike. None refuses what Ferrix takes. Those of names refuse what no object
+//! and no entry point can be called.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use regex::Regex;
+
+/// A host, after `*.` or not, or an IPv6 address in brackets: no scheme, no port, no path.
+pub const HOST: &str = r"^((\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])$";
+
+/// A host name or an IP address, as a certificate has it.
+pub const SERVER_NAME: &str = r"^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|[0-9A-Fa-f:.]+)$";
+
+/// An entry point of the settings.
+pub const ENTRY_POINT: &str = r"^[A-Za-z0-9_-]+$";
+
+/// A namespace: a DNS label (RFC 1123).
+pub const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
+/// An object: a DNS subdomain (RFC 1123).
+pub const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// A port as a text: a number from 1 to 65535, or a DNS label that is not all digits.
+pub const PORT: &str = concat!(
+    r"^(0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])",
+    r"|[0-9]*[a-z]([-a-z0-9]*[a-z0-9])?|[0-9]+-[-a-z0-9]*[a-z0-9])$",
+);
+
+/// What each of them stands for, in words.
+const MEANINGS: [(&str, &str); 6] = [
+    (HOST, "a host such as `example.com` or `*.example.com`"),
+    (SERVER_NAME, "a host name"),
+    (ENTRY_POINT, "letters, digits, `-` and `_`"),
+    (
+        LABEL,
+        "a-z, 0-9 and `-`, with a letter or digit at both ends",
+    ),
+    (
+        SUBDOMAIN,
+        "a-z, 0-9, `-` and `.`, with a letter or digit at both ends",
+    ),
+    (PORT, "a port number from 1 to 65535, or a port name"),
+];
+
+/// Whether a text has the form of one of these patterns. One that is none of them refuses nothing.
+pub fn fits(pattern: &str, text: &str) -> bool {
+    static COMPILED: LazyLock<BTreeMap<&str, Regex>> = LazyLock::new(|| {
+        let compile = |(pattern, _)| {
+            let regex = Regex::new(pattern).expect("the patterns are regular expressions");
+            (pattern, regex)
+        };
+        MEANINGS.into_iter().map(compile).collect()
+    });
+    let compiled = COMPILED.get(pattern);
+    compiled.is_none_or(|regex| regex.is_match(text))
+}
+
+/// What a text of this form is, in words.
+pub(crate) fn meaning(pattern: &str) -> &'static str {
+    let known = MEANINGS.into_iter().find(|(it, _)| *it == pattern);
+    known.map_or("another form", |(_, meaning)| meaning)
+}
