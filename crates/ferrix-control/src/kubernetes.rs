@@ -13,6 +13,7 @@
 //!  seen      what the API server has of an object that makes rules
 //!  backoff   when statuses are written again that could not be (pure)
 //!  budget    how often one status is written (pure)
+//!  definition whether the API server keeps all of a status (pure)
 //!  ledger    which status is due (pure)
 //!  status    writes it, and Events for what went wrong
 //!  withdraw  takes back what was written, where it is no longer true
@@ -45,6 +46,7 @@ use crate::{
 mod backoff;
 mod budget;
 mod census;
+mod definition;
 mod election;
 mod figures;
 mod health;

@@ -320,6 +320,11 @@ impl Cluster {
             "Objects whose status another installation of the same class has written; known to the leader",
             figures.others() as f64,
         )?;
+        page.gauge(
+            "ferrix_status_definition_outdated",
+            "1 while the cluster's definition of a kind has no place for all of a status; known to the leader",
+            f64::from(u8::from(figures.is_definition_outdated())),
+        )?;
         let watches = watches.list();
         page.gauges(
             "ferrix_watch_age_seconds",

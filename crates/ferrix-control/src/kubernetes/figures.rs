@@ -9,6 +9,7 @@ pub struct Figures {
     written: AtomicU64,
     failed: AtomicU64,
     others: AtomicU64,
+    definition_outdated: AtomicBool,
 }
 
 impl Figures {
@@ -33,6 +34,12 @@ impl Figures {
         self.others.load(Relaxed)
     }
 
+    /// Whether the API server's definition of a kind is one of a release before, and has no place for
+    /// all of a status. Known to the replica that leads.
+    pub fn is_definition_outdated(&self) -> bool {
+        self.definition_outdated.load(Relaxed)
+    }
+
     pub(super) fn set_leads(&self, leads: bool) {
         self.leads.store(leads, Relaxed);
     }
@@ -47,5 +54,9 @@ impl Figures {
 
     pub(super) fn set_others(&self, others: usize) {
         self.others.store(others as u64, Relaxed);
+    }
+
+    pub(super) fn set_definition_outdated(&self, outdated: bool) {
+        self.definition_outdated.store(outdated, Relaxed);
     }
 }

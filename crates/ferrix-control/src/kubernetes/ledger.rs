@@ -23,6 +23,7 @@ use super::{
     backoff::{Backoff, Blame, News, pause_of_one},
     budget::Budget,
     census::{Census, Count, Offer, Replica},
+    definition::Definition,
     seen::{Seen, digest, is_pending},
 };
 use crate::{
@@ -60,6 +61,8 @@ pub(super) struct Write {
 pub(super) enum Written {
     /// The object has this version by it.
     Done(u64),
+    /// The same, but the API server has no place for the name of the installation.
+    Nameless(u64),
     /// The route is gone, or has another version by now: nothing to do until it is seen again.
     Obsolete,
     /// To be tried again, ever less often.
@@ -92,6 +95,7 @@ pub(super) struct Ledger {
     /// When the next status may be written for its count alone; `None`: at any time.
     next_correction: Option<Instant>,
     backoff: Backoff,
+    definition: Definition,
     /// Namespaces that are about to go, with all that is in them.
     terminating: BTreeSet<Arc<str>>,
     /// Those of which the API server has said so itself, when something was to be made in them.
@@ -150,6 +154,7 @@ impl Ledger {
             self.forget(&key);
             self.unconfirmed.remove(&key);
             self.others.remove(&key);
+            self.definition.forget(&key);
             self.backoff.release(&key);
             return;
         };
@@ -214,6 +219,7 @@ impl Ledger {
         self.queue.clear();
         self.unconfirmed.clear();
         self.others.clear();
+        self.definition = Definition::default();
         if leading {
             self.census.begin(now);
             self.look_at_all(now);
@@ -250,7 +256,21 @@ impl Ledger {
                     route.seen.remember(&write.status, version);
                     route.refusals = 0;
                 }
+                self.take_in_name(write, now);
                 // What has changed meanwhile.
+                self.look_at(key.clone(), now);
+                self.backoff.succeeded(key)
+            }
+            Written::Nameless(version) => {
+                if let Some(route) = route {
+                    let status = Status {
+                        installation: None,
+                        ..write.status.clone()
+                    };
+                    route.seen.remember(&status, version);
+                    route.refusals = 0;
+                }
+                self.definition.dropped_name(key.clone(), now);
                 self.look_at(key.clone(), now);
                 self.backoff.succeeded(key)
             }
@@ -277,6 +297,17 @@ impl Ledger {
         }
     }
 
+    /// What it means for other statuses that this one was taken as it was written.
+    fn take_in_name(&mut self, write: &Write, now: Instant) {
+        if write.status.installation.is_some() {
+            for key in self.definition.kept_name() {
+                self.look_at(key, now);
+            }
+        } else if !write.status.conditions.is_empty() {
+            self.definition.went_without(write.key.clone());
+        }
+    }
+
     /// Whether the status of a route was refused for the first time, as it is now.
     pub(super) fn is_first_refusal(&self, key: &Key) -> bool {
         self.routes
@@ -288,6 +319,9 @@ impl Ledger {
     pub(super) fn writes(&mut self, limit: usize, now: Instant) -> Vec<Write> {
         if self.leading && self.census.has_settled(now) {
             self.look_at_all(now);
+        }
+        if let Some(key) = self.definition.probe(now) {
+            self.look_at(key, now);
         }
         let mut writes = Vec::new();
         while writes.len() < limit
@@ -343,11 +377,17 @@ impl Ledger {
         self.others.len()
     }
 
+    /// Whether the API server's definition of a kind is one of a release before.
+    pub(super) fn is_definition_outdated(&self) -> bool {
+        self.definition.is_outdated()
+    }
+
     /// When something may be due that is not now.
     pub(super) fn next(&self) -> Option<Instant> {
         let queued = self.queue.first().map(|(at, _)| *at);
         let settled = self.census.settles().filter(|_| self.leading);
-        queued.into_iter().chain(settled).min()
+        let retries = self.definition.retries().filter(|_| self.leading);
+        queued.into_iter().chain(settled).chain(retries).min()
     }
 
     fn write(&mut self, key: &Key, due: Due, now: Instant) -> Step {
@@ -404,10 +444,17 @@ impl Ledger {
         if now < until {
             return Step::Wait(until);
         }
-        let installation = &*self.installation;
+        let lacks_name = self.definition.lacks_name();
+        let installation = (!lacks_name).then_some(&*self.installation);
         let status = status(entry, Some(&count), &route.seen, installation);
         let same = digest(&status) == route.seen.digest;
-        if same && is_ours && status.replicas.as_deref() == route.seen.count.as_deref() {
+        if same && lacks_name && !is_ours {
+            self.definition.went_without(key.clone());
+        }
+        if same
+            && (is_ours || lacks_name)
+            && status.replicas.as_deref() == route.seen.count.as_deref()
+        {
             route.told = Some(problems(entry).0);
             return Step::Nothing;
         }
@@ -506,7 +553,7 @@ impl Route {
 /// Whether a status differs from the one that the API server has by nothing but replicas that have
 /// come or gone since.
 fn differs_by_count(seen: &Seen, entry: &Entry, next: &Status) -> bool {
-    let whole = || digest(&status(entry, None, seen, ""));
+    let whole = || digest(&status(entry, None, seen, None));
     seen.told == entry.observed_generation
         && is_pending(next)
         && (seen.pending || whole() == seen.digest)
@@ -526,7 +573,7 @@ fn changed_entries<'r>(before: &'r Report, after: &'r Report) -> impl Iterator<I
 }
 
 /// The status of a route; without a count, that which it has where every replica serves it.
-fn status(entry: &Entry, count: Option<&Count>, seen: &Seen, installation: &str) -> Status {
+fn status(entry: &Entry, count: Option<&Count>, seen: &Seen, installation: Option<&str>) -> Status {
     let behind = count.filter(|count| !count.is_whole());
     let conditions = entry.conditions.iter().map(|condition| {
         let mut status = condition.status;
@@ -555,7 +602,7 @@ fn status(entry: &Entry, count: Option<&Count>, seen: &Seen, installation: &str)
         }
     });
     Status {
-        installation: Some(installation.to_owned()),
+        installation: installation.map(str::to_owned),
         entry_points: entry.entry_points.to_vec(),
         replicas: count.filter(|_| is_programmed(entry)).map(Count::to_string),
         conditions: conditions.collect(),

@@ -9,7 +9,7 @@ use kube::{
     Api, Client,
     api::{DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc::UnboundedReceiver, watch::Receiver},
     task::JoinSet,
@@ -107,6 +107,8 @@ pub(super) async fn run(mut inputs: Inputs) {
         }
         while told.try_join_next().is_some() {}
         inputs.figures.set_others(ledger.others());
+        let outdated = ledger.is_definition_outdated();
+        inputs.figures.set_definition_outdated(outdated);
         let full = writes.len() == CONCURRENCY;
         let next = ledger.next().filter(|_| !full);
         let waiting = async {
@@ -164,12 +166,27 @@ fn take_in(sent: Sent, ledger: &mut Ledger, events: &mut Events, figures: &Figur
         events: told,
     } = sent;
     match outcome {
-        Written::Done(_) => figures.add_written(),
+        Written::Done(_) | Written::Nameless(_) => figures.add_written(),
         Written::Obsolete => {}
         Written::Failed(_) => figures.add_failed(),
     }
     let (key, now) = (&write.key, Instant::now());
+    let outdated = ledger.is_definition_outdated();
     let news = ledger.written(&write, outcome, now);
+    match (outdated, ledger.is_definition_outdated()) {
+        (false, true) => warn!(
+            kind = key.kind.as_str(),
+            "the API server's definition of this kind is of an older release: it has no place for \
+             status.installation, which statuses go without, so that they cannot be taken back and \
+             two installations of one class do not know each other. Apply the definition of this \
+             release: ferrix crds | kubectl apply --server-side --force-conflicts -f -"
+        ),
+        (true, false) => info!(
+            kind = key.kind.as_str(),
+            "the API server's definition of this kind has all that statuses need"
+        ),
+        _ => {}
+    }
     match (news, outcome, error) {
         (Some(News::Works), ..) => info!("statuses can be written again"),
         (Some(News::Fails), _, Some(error)) => warn!(
@@ -232,7 +249,7 @@ pub(super) async fn send(client: Client, identity: Arc<Identity>, write: Write) 
             events: None,
         },
     };
-    let Written::Done(_) = sent.outcome else {
+    let (Written::Done(_) | Written::Nameless(_)) = sent.outcome else {
         return sent;
     };
     let object = (&sent.write.key, &*sent.write.uid);
@@ -281,17 +298,52 @@ pub(super) async fn apply(client: &Client, write: &Write) -> Result<Written, kub
     if write.version != 0 {
         patch["metadata"]["resourceVersion"] = json!(write.version.to_string());
     }
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    let patch = Patch::Apply(&patch);
-    let patch = objects.patch_status(&key.name, &parameters, &patch);
-    match timeout(PATIENCE, patch).await {
-        Ok(Ok(object)) => Ok(Written::Done(seen::version(&object))),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
-            Ok(Written::Obsolete)
-        }
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(kube::Error::Service("no answer in time".into())),
+    let mut patched = patch_status(&objects, &patch).await;
+    if let Err(kube::Error::Api(refusal)) = &patched
+        && leave_out_undeclared(&mut patch["status"], &refusal.message)
+    {
+        patched = patch_status(&objects, &patch).await;
     }
+    match patched {
+        Ok(object) => {
+            let version = seen::version(&object);
+            let kept = (kind.read_status)(&object.data["status"]);
+            let nameless = write.status.installation.is_some() && kept.installation.is_none();
+            Ok(match nameless {
+                true => Written::Nameless(version),
+                false => Written::Done(version),
+            })
+        }
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Written::Obsolete),
+        Err(error) => Err(error),
+    }
+}
+
+async fn patch_status(
+    objects: &Api<DynamicObject>,
+    patch: &Value,
+) -> Result<DynamicObject, kube::Error> {
+    let name = patch["metadata"]["name"].as_str().unwrap_or_default();
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let patch = Patch::Apply(patch);
+    let patched = objects.patch_status(name, &parameters, &patch);
+    let patched = timeout(PATIENCE, patched).await;
+    patched.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into())))
+}
+
+/// Takes those fields out of a status that the API server does not know, where that is why it refuses.
+/// By server-side apply it drops none by itself, but says so, as a failure of its own (500). Whether there
+/// was any.
+fn leave_out_undeclared(status: &mut Value, refusal: &str) -> bool {
+    let Some(fields) = status.as_object_mut() else {
+        return false;
+    };
+    let before = fields.len();
+    fields.retain(|name, _| {
+        let undeclared = format!(".status.{name}: field not declared in schema");
+        !refusal.contains(&undeclared)
+    });
+    fields.len() < before
 }
 
 /// An Event, which nobody depends on: it is not tried again.

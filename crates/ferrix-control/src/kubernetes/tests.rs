@@ -285,6 +285,115 @@ async fn a_status_is_applied_by_our_own_field_manager() {
     );
 }
 
+/// A definition of a release before has no place for the name: the API server refuses the status, or
+/// drops the name. Either way the rest of the status is written, once, and so are its Events.
+#[tokio::test]
+async fn a_status_goes_without_what_the_definition_has_no_place_for() {
+    const UNDECLARED: &str = "failed to create typed patch object (default/r; ferrix.com/v1, \
+                              Kind=IngressRoute): .status.installation: field not declared in schema";
+    let refused = || {
+        let mut refused = failure(500);
+        refused["message"] = UNDECLARED.into();
+        scene(STATUS, 500, refused)
+    };
+    let stored = || {
+        let mut object = written_by(8, &[None])["items"][0].clone();
+        object["status"] = json!({"entryPoints": ["web"]});
+        scene(STATUS, 200, object)
+    };
+    let named = || {
+        let mut write = write(vec![(Reason::InvalidRule, "wrong".to_owned())]);
+        write.status.installation = Some("ferrix/ferrix".to_owned());
+        write
+    };
+    let event = || scene(EVENTS, 201, Value::Null);
+    for scenes in [vec![refused(), stored(), event()], vec![stored(), event()]] {
+        let script = Script::new(scenes);
+        let sent = status::send(script.client(), identity(), named()).await;
+        assert_eq!(sent.outcome, ledger::Written::Nameless(8));
+        let bodies = script.bodies().await;
+        assert_eq!(bodies[0]["status"]["installation"], "ferrix/ferrix");
+        if let [_, again, _] = &*bodies {
+            assert_eq!(again["status"], json!({"entryPoints": ["web"]}));
+            assert_eq!(again["metadata"], bodies[0]["metadata"]);
+        }
+    }
+    // What is refused for another reason, or again, is not sent a third time.
+    for (scenes, expected) in [
+        (vec![scene(STATUS, 500, failure(500))], Blame::Kind),
+        (
+            vec![refused(), scene(STATUS, 422, failure(422))],
+            Blame::Object,
+        ),
+    ] {
+        let script = Script::new(scenes);
+        let sent = status::send(script.client(), identity(), named()).await;
+        assert_eq!(sent.outcome, ledger::Written::Failed(expected));
+        script.bodies().await;
+    }
+}
+
+/// The writer as a whole, with an API server whose definition is of a release before: two attempts for a
+/// route, and then silence, whatever the watch shows.
+#[tokio::test]
+async fn a_writer_whose_status_is_pruned_does_not_go_on_writing() {
+    let route = |version: &str, status: Value| {
+        json!({
+            "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
+            "metadata": {
+                "name": "r", "namespace": "default", "uid": "u", "generation": 1,
+                "resourceVersion": version,
+            },
+            "spec": {"route": {"rules": []}},
+            "status": status,
+        })
+    };
+    let mut refused = failure(500);
+    refused["message"] = ".status.installation: field not declared in schema".into();
+    let script = Script::new([scene(STATUS, 500, refused), scene(STATUS, 200, Value::Null)]);
+    let served = Served::new();
+    let figures = Arc::new(Figures::default());
+    let (sight, sightings) = tokio::sync::mpsc::unbounded_channel();
+    let (_leases, leases) = watch::channel(Arc::default());
+    let leading = watch::Sender::new(true);
+    let mut writer = tokio::spawn(status::run(status::Inputs {
+        client: script.client(),
+        identity: identity(),
+        offer: census::Offer::default(),
+        sightings,
+        reports: served.reports.clone(),
+        leases,
+        leading: leading.subscribe(),
+        figures: Arc::clone(&figures),
+    }));
+    let key = objects::key(Kind::IngressRoute, "default", "r");
+    let see = |object: Value| {
+        let object = serde_json::from_value(object).unwrap();
+        let seen = seen::Seen::new(Kind::IngressRoute, &object).unwrap();
+        let sighting = source::Sighting::Route(key.clone(), Some(Box::new(seen)));
+        sight.send(vec![sighting]).unwrap();
+    };
+    see(route("7", Value::Null));
+    leading.send_replace(true);
+    let bodies = script.bodies().await;
+    assert_eq!(bodies.len(), 2);
+    let written = bodies[1]["status"].clone();
+    assert!(written["installation"].is_null());
+    assert_eq!(written["conditions"].as_array().unwrap().len(), 4);
+    // The watch shows what was stored, more than once. A route is looked at for its count alone within
+    // 12 s after the writer has begun, so that another write would come in that time.
+    for version in ["7", "8", "9"] {
+        see(route(version, written.clone()));
+        let longer = Duration::from_millis(4_500);
+        let ended = tokio::time::timeout(longer, &mut writer).await;
+        assert!(ended.is_err(), "the writer has ended");
+        script.bodies().await;
+    }
+    assert!(figures.is_definition_outdated());
+    assert_eq!((figures.written(), figures.failed()), (1, 0));
+    writer.abort();
+}
+
 /// A namespace that is about to go takes no Events, and that is not said of each route in it.
 #[tokio::test]
 async fn who_is_told_that_a_namespace_is_about_to_go_does_not_ask_again() {

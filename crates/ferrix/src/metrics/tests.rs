@@ -318,6 +318,7 @@ fn numbers_are_those_of_the_table() {
         "ferrix_status_leader 0.0",
         "ferrix_status_writes_total{result=\"written\"} 0.0",
         "ferrix_status_others 0.0",
+        "ferrix_status_definition_outdated 0.0",
         "ferrix_access_log_dropped_records_total 0.0",
         "ferrix_panics_total 0.0",
     ] {

@@ -29,6 +29,8 @@ struct Desk {
     entries: BTreeMap<String, Entry>,
     writes: usize,
     events: Vec<String>,
+    /// Whether the API server has no place for the name of an installation.
+    drops_name: bool,
 }
 
 impl Desk {
@@ -41,6 +43,7 @@ impl Desk {
             entries: BTreeMap::new(),
             writes: 0,
             events: Vec::new(),
+            drops_name: false,
         };
         desk.ledger.lead(true, desk.now);
         desk
@@ -166,7 +169,11 @@ impl Desk {
             self.version += 1;
             let object = self.objects.get_mut(&*write.key.name).unwrap();
             take(object, write, self.version);
-            let done = Written::Done(self.version);
+            let mut done = Written::Done(self.version);
+            if self.drops_name && write.status.installation.is_some() {
+                object.data["status"]["installation"].take();
+                done = Written::Nameless(self.version);
+            }
             self.ledger.written(write, done, self.now);
             self.see(&write.key.name);
         }
@@ -822,6 +829,71 @@ fn a_status_that_somebody_else_overwrites_costs_no_more_than_a_few_writes_a_minu
         desk.route("r", 1);
     }
     assert!((10..=20).contains(&desk.writes), "{}", desk.writes);
+}
+
+/// A status that an older definition of the kind has no place for is not written again and again, and is
+/// completed once the definition is upgraded.
+#[test]
+fn a_name_that_the_api_server_drops_is_tried_again_now_and_then() {
+    const ROUTES: usize = 50;
+    let mut desk = Desk::leading();
+    desk.drops_name = true;
+    desk.replicas(&[("a", 10_000)]);
+    for number in 0..ROUTES {
+        let name = format!("r{number}");
+        desk.route(&name, 1);
+        desk.translated(&name, 1, None);
+    }
+    // All are due at once; nothing was known of the definition.
+    assert_eq!(desk.write().len(), ROUTES);
+    assert!(desk.ledger.is_definition_outdated());
+    let writes = desk.ticks(50, SECOND);
+    assert_eq!(writes.iter().sum::<usize>(), 0, "{writes:?}");
+    // One route a minute finds out.
+    let writes = desk.ticks(600, SECOND);
+    assert_eq!(writes.iter().sum::<usize>(), 10, "{writes:?}");
+    assert!(desk.ledger.is_definition_outdated());
+    // What else changes is written, without the name.
+    desk.route("r7", 2);
+    desk.translated("r7", 2, Some("a rule cannot be read"));
+    let writes = desk.write();
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].status.installation, None);
+    assert_eq!(writes[0].events.len(), 1);
+    desk.drops_name = false;
+    let writes = desk.ticks(70, SECOND);
+    assert_eq!(writes.iter().sum::<usize>(), ROUTES, "{writes:?}");
+    assert!(!desk.ledger.is_definition_outdated());
+    for object in desk.objects.values() {
+        assert_eq!(object.data["status"]["installation"], OURS);
+    }
+    assert_eq!(desk.ticks(120, SECOND), [0; 120]);
+    assert_eq!(desk.ledger.next(), None);
+}
+
+/// Whoever takes the office over finds out by itself, and knows the routes that lack the name.
+#[test]
+fn a_new_leader_completes_what_another_has_written_without_a_name() {
+    let mut desk = Desk::leading();
+    desk.drops_name = true;
+    desk.replicas(&[("a", 10_000)]);
+    for name in ["one", "two", "three"] {
+        desk.route(name, 1);
+        desk.translated(name, 1, None);
+    }
+    desk.ticks(20, SECOND);
+    desk.ledger.lead(false, desk.now);
+    assert!(!desk.ledger.is_definition_outdated());
+    desk.ledger.lead(true, desk.now);
+    desk.ticks(30, SECOND);
+    assert!(desk.ledger.is_definition_outdated());
+    let before = desk.writes;
+    desk.drops_name = false;
+    desk.ticks(70, SECOND);
+    assert_eq!(desk.writes - before, 3);
+    for object in desk.objects.values() {
+        assert_eq!(object.data["status"]["installation"], OURS);
+    }
 }
 
 /// What the releases before wrote says nothing of who did.
