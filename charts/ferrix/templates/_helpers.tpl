@@ -56,6 +56,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [list, watch]
 {{- end }}
 
+{{/* Where Secrets may be read, as a JSON list: as told, else where routes are. */}}
+{{- define "ferrix.secretNamespaces" -}}
+{{- if kindIs "slice" .Values.secrets.namespaces -}}
+{{- toJson .Values.secrets.namespaces }}
+{{- else -}}
+{{- .Values.namespaces | default (list "default") | toJson }}
+{{- end -}}
+{{- end }}
+
+{{/* An amount of CPU, such as 2 or 500m, in thousandths. */}}
+{{- define "ferrix.milliCPU" -}}
+{{- if hasSuffix "m" (toString .) -}}
+{{- trimSuffix "m" (toString .) }}
+{{- else -}}
+{{- mulf (float64 (toString .)) 1000 | int }}
+{{- end -}}
+{{- end }}
+
 {{/*
 ferrix.yaml: `settings`, and the keys that other objects of the chart depend on. Those cannot be
 given twice, or permissions and ports would not fit.

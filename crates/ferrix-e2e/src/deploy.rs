@@ -81,29 +81,32 @@ pub fn lint(documents: &[Value]) -> Vec<String> {
         documents,
         findings: Vec::new(),
     };
-    let deployments: Vec<_> = of_kind(documents, "Deployment").collect();
-    if deployments.len() != 1 {
-        lint.say(
-            "Deployment",
-            format!("expected one, found {}", deployments.len()),
-        );
+    let workloads: Vec<_> = (["Deployment", "DaemonSet"].iter())
+        .flat_map(|kind| of_kind(documents, kind))
+        .collect();
+    if workloads.len() != 1 {
+        let what = format!("expected one, found {}", workloads.len());
+        lint.say("Deployment or DaemonSet", what);
     }
     lint.roles();
-    for deployment in deployments {
-        if let Some(settings) = lint.settings(deployment) {
-            lint.permissions(deployment, &settings);
-            lint.grace_period(deployment, &settings);
-            lint.ports(deployment, &settings);
+    for workload in workloads {
+        if let Some(settings) = lint.settings(workload) {
+            lint.permissions(workload, &settings);
+            lint.grace_period(workload, &settings);
+            lint.ports(workload, &settings);
         }
-        lint.rollout(deployment);
-        lint.pod(deployment);
-        lint.container(deployment);
-        lint.probes(deployment);
-        lint.selectors(deployment);
+        match is_daemon_set(workload) {
+            true => lint.daemon_rollout(workload),
+            false => lint.rollout(workload),
+        }
+        lint.pod(workload);
+        lint.container(workload);
+        lint.probes(workload);
+        lint.selectors(workload);
         for job in of_kind(documents, "Job") {
             lint.pod(job);
             lint.container(job);
-            lint.job(job, deployment);
+            lint.job(job, workload);
         }
     }
     lint.findings
@@ -125,11 +128,11 @@ impl<'a> Lint<'a> {
         }
     }
 
-    fn settings(&mut self, deployment: &Value) -> Option<Settings> {
-        let place = title(deployment);
-        let volumes = list(at(deployment, POD), "volumes");
+    fn settings(&mut self, workload: &Value) -> Option<Settings> {
+        let place = title(workload);
+        let volumes = list(at(workload, POD), "volumes");
         let name = volumes.iter().find_map(|it| {
-            let mounts = list(at(deployment, CONTAINER), "volumeMounts");
+            let mounts = list(at(workload, CONTAINER), "volumeMounts");
             let mounted = mounts.iter().any(|mount| {
                 at(mount, "name") == at(it, "name") && text(mount, "mountPath") == "/etc/ferrix"
             });
@@ -139,7 +142,7 @@ impl<'a> Lint<'a> {
             self.say(place, "no ConfigMap is mounted at /etc/ferrix");
             return None;
         };
-        let Some(text) = settings_text(self.documents, namespace(deployment), name) else {
+        let Some(text) = settings_text(self.documents, namespace(workload), name) else {
             let what = format!("there is no ConfigMap {name} with a key ferrix.yaml");
             self.say(place, what);
             return None;
@@ -182,12 +185,12 @@ impl<'a> Lint<'a> {
     }
 
     /// What the service account may do, and where: no more and no less than it has to.
-    fn permissions(&mut self, deployment: &'a Value, settings: &Settings) {
-        let own = namespace(deployment);
-        let account = text(at(deployment, POD), "serviceAccountName");
+    fn permissions(&mut self, workload: &'a Value, settings: &Settings) {
+        let own = namespace(workload);
+        let account = text(at(workload, POD), "serviceAccountName");
         let known = find(self.documents, "ServiceAccount", own, account).is_some();
         let what = format!("there is no ServiceAccount {account:?}");
-        self.check(known, title(deployment), what);
+        self.check(known, title(workload), what);
 
         let watched: Vec<Option<&str>> = match &settings.source.namespaces {
             None => vec![None],
@@ -258,48 +261,49 @@ impl<'a> Lint<'a> {
         }
     }
 
-    fn grace_period(&mut self, deployment: &Value, settings: &Settings) {
-        let pre_stop = number(at(deployment, CONTAINER), "lifecycle/preStop/sleep/seconds");
+    fn grace_period(&mut self, workload: &Value, settings: &Settings) {
+        let pre_stop = number(at(workload, CONTAINER), "lifecycle/preStop/sleep/seconds");
         self.check(
             pre_stop.is_some(),
-            title(deployment),
+            title(workload),
             "no preStop of the kubelet's own: sleep",
         );
         let server = &settings.proxy.server;
         let needed =
             Duration::from_secs(pre_stop.unwrap_or(0)) + server.drain_delay + server.drain_timeout;
         // What Kubernetes takes where nothing is said.
-        let given = number(at(deployment, POD), "terminationGracePeriodSeconds").unwrap_or(30);
+        let given = number(at(workload, POD), "terminationGracePeriodSeconds").unwrap_or(30);
         let what = format!(
             "terminationGracePeriodSeconds {given} is not above {needed:?}: preStop, \
              server.drain_delay and server.drain_timeout"
         );
-        self.check(Duration::from_secs(given) > needed, title(deployment), what);
+        self.check(Duration::from_secs(given) > needed, title(workload), what);
     }
 
     /// Services lead to entry points, and only inside of the cluster to the admin page.
-    fn ports(&mut self, deployment: &Value, settings: &Settings) {
+    fn ports(&mut self, workload: &Value, settings: &Settings) {
         let admin = settings.admin.address;
         self.check(
             !admin.ip().is_loopback(),
-            title(deployment),
+            title(workload),
             "admin.address is out of reach for the kubelet",
         );
         let open: Vec<(&str, u16)> = (settings.entry_points.iter())
             .map(|it| (&*it.name, it.port))
             .chain([("admin", admin.port())])
             .collect();
-        let ports = list(at(deployment, CONTAINER), "ports");
+        let ports = list(at(workload, CONTAINER), "ports");
         for (name, port) in &open {
             let declared = ports.iter().any(|it| {
                 text(it, "name") == *name && number(it, "containerPort") == Some((*port).into())
             });
             let what = format!("no container port {name} with number {port}");
-            self.check(declared, title(deployment), what);
+            self.check(declared, title(workload), what);
         }
         for port in ports {
-            let no_host = at(port, "hostPort").is_null();
-            self.check(no_host, title(deployment), "a port of the host (hostPort)");
+            // A DaemonSet is there for that, and nobody gets one without asking.
+            let no_host = at(port, "hostPort").is_null() || is_daemon_set(workload);
+            self.check(no_host, title(workload), "a port of the host (hostPort)");
         }
         for service in of_kind(self.documents, "Service") {
             let outside = !matches!(text(service, "spec/type"), "" | "ClusterIP");
@@ -330,22 +334,22 @@ impl<'a> Lint<'a> {
         }
     }
 
-    fn rollout(&mut self, deployment: &Value) {
-        let place = title(deployment);
+    fn rollout(&mut self, workload: &Value) {
+        let place = title(workload);
         let scaled = of_kind(self.documents, "HorizontalPodAutoscaler").next();
         let replicas = match scaled {
-            None => number(deployment, "spec/replicas").unwrap_or(1),
+            None => number(workload, "spec/replicas").unwrap_or(1),
             Some(autoscaler) => {
-                let none = at(deployment, "spec/replicas").is_null();
+                let none = at(workload, "spec/replicas").is_null();
                 self.check(none, &place, "replicas beside an autoscaler");
                 number(autoscaler, "spec/minReplicas").unwrap_or(1)
             }
         };
         self.check(replicas >= 2, &place, "one replica alone");
-        let strategy = at(deployment, "spec/strategy/rollingUpdate");
+        let strategy = at(workload, "spec/strategy/rollingUpdate");
         let kept = number(strategy, "maxUnavailable") == Some(0);
         self.check(kept, &place, "a rollout may take replicas away first");
-        let spread = list(at(deployment, POD), "topologySpreadConstraints");
+        let spread = list(at(workload, POD), "topologySpreadConstraints");
         self.check(
             !spread.is_empty(),
             &place,
@@ -354,16 +358,58 @@ impl<'a> Lint<'a> {
         let budgets: Vec<_> = of_kind(self.documents, "PodDisruptionBudget").collect();
         self.check(!budgets.is_empty(), &place, "no PodDisruptionBudget");
         for budget in budgets {
-            let least = number(budget, "spec/minAvailable");
-            let sensible = least.is_some_and(|least| (1..replicas).contains(&least));
-            let what = format!("minAvailable of {replicas} replicas forbids nothing, or all");
+            let always_one = match at(budget, "spec/maxUnavailable") {
+                Value::Number(number) => number.as_u64() > Some(0),
+                Value::String(share) => !share.starts_with('0'),
+                _ => false,
+            };
+            let sensible = always_one && at(budget, "spec/minAvailable").is_null();
+            let what = "may keep a node from being drained for ever";
             self.check(sensible, title(budget), what);
+        }
+        if let Some(autoscaler) = scaled {
+            self.scaling(autoscaler, workload);
         }
     }
 
-    fn pod(&mut self, deployment: &Value) {
-        let place = title(deployment);
-        let pod = at(deployment, POD);
+    /// Replicas are added where those that there are have much to do, and can have as much.
+    fn scaling(&mut self, autoscaler: &Value, workload: &Value) {
+        let amount = |path: &str| milli_cpu(at(at(workload, CONTAINER), path));
+        let target = at(autoscaler, "spec/metrics/0/resource/target");
+        let (Some(request), Some(limit)) = (
+            amount("resources/requests/cpu"),
+            amount("resources/limits/cpu"),
+        ) else {
+            return;
+        };
+        let share = number(target, "averageUtilization").map(|share| request * share / 100);
+        let Some(aim) = share.or_else(|| milli_cpu(at(target, "averageValue"))) else {
+            self.say(title(autoscaler), "has no target");
+            return;
+        };
+        let what = format!(
+            "adds replicas above {aim}m of CPU, where each asks for {request}m and gets {limit}m at most"
+        );
+        self.check((request..limit).contains(&aim), title(autoscaler), what);
+    }
+
+    /// The pods of a node are replaced one after the other where they have a port of it, else side by
+    /// side.
+    fn daemon_rollout(&mut self, workload: &Value) {
+        let ports = list(at(workload, CONTAINER), "ports");
+        let on_host = ports.iter().any(|it| !at(it, "hostPort").is_null());
+        let strategy = at(workload, "spec/updateStrategy/rollingUpdate");
+        let numbers = ["maxUnavailable", "maxSurge"].map(|it| number(strategy, it));
+        let (expected, what) = match on_host {
+            true => ([Some(1), Some(0)], "a rollout waits for a port of the host"),
+            false => ([Some(0), Some(1)], "a rollout may take replicas away first"),
+        };
+        self.check(numbers == expected, title(workload), what);
+    }
+
+    fn pod(&mut self, workload: &Value) {
+        let place = title(workload);
+        let pod = at(workload, POD);
         for (holds, what) in [
             (
                 at(pod, "automountServiceAccountToken").as_bool() == Some(true),
@@ -402,9 +448,9 @@ impl<'a> Lint<'a> {
         }
     }
 
-    fn container(&mut self, deployment: &Value) {
-        let place = title(deployment);
-        let container = at(deployment, CONTAINER);
+    fn container(&mut self, workload: &Value) {
+        let place = title(workload);
+        let container = at(workload, CONTAINER);
         let security = at(container, "securityContext");
         let image = text(container, "image");
         let tag = image
@@ -461,22 +507,22 @@ impl<'a> Lint<'a> {
         }
     }
 
-    fn probes(&mut self, deployment: &Value) {
+    fn probes(&mut self, workload: &Value) {
         for (probe, path) in [
             ("startupProbe", "/healthz"),
             ("livenessProbe", "/healthz"),
             ("readinessProbe", "/readyz"),
         ] {
-            let get = at(at(deployment, CONTAINER), &format!("{probe}/httpGet"));
+            let get = at(at(workload, CONTAINER), &format!("{probe}/httpGet"));
             let right = text(get, "path") == path && text(get, "port") == "admin";
             let what = format!("{probe} does not ask for {path} on port admin");
-            self.check(right, title(deployment), what);
+            self.check(right, title(workload), what);
         }
     }
 
     /// What takes statuses back before all is deleted: with the rights and the settings of the pods, and
     /// no traffic.
-    fn job(&mut self, job: &Value, deployment: &Value) {
+    fn job(&mut self, job: &Value, workload: &Value) {
         let of = |object, path: &str| at(at(object, POD), path).clone();
         let args = list(at(job, CONTAINER), "args");
         for (holds, what) in [
@@ -489,8 +535,8 @@ impl<'a> Lint<'a> {
                 "does something else than to withdraw",
             ),
             (
-                of(job, "serviceAccountName") == of(deployment, "serviceAccountName")
-                    && of(job, "volumes") == of(deployment, "volumes"),
+                of(job, "serviceAccountName") == of(workload, "serviceAccountName")
+                    && of(job, "volumes") == of(workload, "volumes"),
                 "has not the rights and the settings of the pods",
             ),
             (
@@ -502,7 +548,7 @@ impl<'a> Lint<'a> {
         }
         let labels = at(job, "spec/template/metadata/labels");
         let name = labels.get("app.kubernetes.io/name");
-        let served = at(deployment, "spec/selector/matchLabels").get("app.kubernetes.io/name");
+        let served = at(workload, "spec/selector/matchLabels").get("app.kubernetes.io/name");
         self.check(
             name != served,
             title(job),
@@ -511,8 +557,8 @@ impl<'a> Lint<'a> {
     }
 
     /// Whatever selects pods selects these.
-    fn selectors(&mut self, deployment: &Value) {
-        let labels = at(deployment, "spec/template/metadata/labels");
+    fn selectors(&mut self, workload: &Value) {
+        let labels = at(workload, "spec/template/metadata/labels");
         let selects = |selector: &Value| {
             selector.as_mapping().is_some_and(|it| {
                 !it.is_empty()
@@ -521,10 +567,10 @@ impl<'a> Lint<'a> {
                         .all(|(name, value)| labels.get(name) == Some(value))
             })
         };
-        let own = (deployment, at(deployment, "spec/selector/matchLabels"));
-        let spread = list(at(deployment, POD), "topologySpreadConstraints")
+        let own = (workload, at(workload, "spec/selector/matchLabels"));
+        let spread = list(at(workload, POD), "topologySpreadConstraints")
             .iter()
-            .map(|it| (deployment, at(it, "labelSelector/matchLabels")));
+            .map(|it| (workload, at(it, "labelSelector/matchLabels")));
         let others = [
             ("Service", "spec/selector"),
             ("PodDisruptionBudget", "spec/selector/matchLabels"),
@@ -535,7 +581,7 @@ impl<'a> Lint<'a> {
         });
         let all: Vec<_> = [own].into_iter().chain(spread).chain(others).collect();
         for (object, selector) in all {
-            let near = namespace(object) == namespace(deployment);
+            let near = namespace(object) == namespace(workload);
             self.check(
                 near && selects(selector),
                 title(object),
@@ -545,13 +591,31 @@ impl<'a> Lint<'a> {
         for autoscaler in of_kind(self.documents, "HorizontalPodAutoscaler") {
             let target = at(autoscaler, "spec/scaleTargetRef");
             let right = text(target, "kind") == "Deployment"
-                && text(target, "name") == text(deployment, "metadata/name");
+                && text(target, "name") == text(workload, "metadata/name");
             self.check(right, title(autoscaler), "scales something else");
         }
     }
 }
 
-/// The pod that a Deployment makes.
+/// An amount of CPU in thousandths.
+fn milli_cpu(amount: &Value) -> Option<u64> {
+    match amount {
+        Value::String(text) => match text.strip_suffix('m') {
+            Some(thousandths) => thousandths.parse().ok(),
+            None => text
+                .parse::<f64>()
+                .ok()
+                .map(|whole| (whole * 1000.0) as u64),
+        },
+        number => number.as_f64().map(|whole| (whole * 1000.0) as u64),
+    }
+}
+
+fn is_daemon_set(workload: &Value) -> bool {
+    text(workload, "kind") == "DaemonSet"
+}
+
+/// The pod that a Deployment or a DaemonSet makes.
 const POD: &str = "spec/template/spec";
 
 /// Its only container.

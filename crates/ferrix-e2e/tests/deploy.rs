@@ -331,9 +331,19 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "Deployment ferrix/ferrix: no PodDisruptionBudget",
     ),
     (
+        "maxUnavailable: 1",
+        "maxUnavailable: 0",
+        "PodDisruptionBudget ferrix/ferrix: may keep a node from being drained for ever",
+    ),
+    (
+        "maxUnavailable: 1",
+        "maxUnavailable: 0%",
+        "PodDisruptionBudget ferrix/ferrix: may keep a node from being drained for ever",
+    ),
+    (
+        "maxUnavailable: 1",
         "minAvailable: 1",
-        "minAvailable: 2",
-        "PodDisruptionBudget ferrix/ferrix: minAvailable of 2 replicas forbids nothing, or all",
+        "PodDisruptionBudget ferrix/ferrix: may keep a node from being drained for ever",
     ),
     (
         "    matchLabels:\n      app.kubernetes.io/name: ferrix\n",
@@ -418,9 +428,38 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "Job ferrix/end: gets traffic like the pods that serve",
     ),
     (
+        "apiVersion: policy/v1\n",
+        "kind: HorizontalPodAutoscaler\nmetadata: {name: cpu, namespace: ferrix}\nspec: \
+         {metrics: [{resource: {target: {averageUtilization: 70}}}]}\n---\napiVersion: policy/v1\n",
+        "HorizontalPodAutoscaler ferrix/cpu: adds replicas above 70m of CPU, where each asks for \
+         100m and gets 2000m at most",
+    ),
+    (
+        "apiVersion: policy/v1\n",
+        "kind: HorizontalPodAutoscaler\nmetadata: {name: cpu, namespace: ferrix}\nspec: \
+         {metrics: [{resource: {target: {averageValue: 2}}}]}\n---\napiVersion: policy/v1\n",
+        "HorizontalPodAutoscaler ferrix/cpu: adds replicas above 2000m of CPU",
+    ),
+    (
+        "apiVersion: policy/v1\n",
+        "kind: HorizontalPodAutoscaler\nmetadata: {name: cpu, namespace: ferrix}\nspec: {}\n\
+         ---\napiVersion: policy/v1\n",
+        "HorizontalPodAutoscaler ferrix/cpu: has no target",
+    ),
+    (
+        "kind: Deployment",
+        "kind: StatefulSet",
+        "Deployment or DaemonSet: expected one, found 0",
+    ),
+    (
         "kind: Deployment",
         "kind: DaemonSet",
-        "Deployment: expected one, found 0",
+        "DaemonSet ferrix/ferrix: a rollout may take replicas away first",
+    ),
+    (
+        "kind: Deployment\n",
+        "kind: DaemonSet\n---\nkind: Deployment\n",
+        "Deployment or DaemonSet: expected one, found 2",
     ),
 ];
 
@@ -438,7 +477,29 @@ fn each_rule_finds_what_it_is_for() {
         );
         ran += 1;
     }
-    assert_eq!(ran, 72);
+    assert_eq!(ran, 79);
+}
+
+/// Whoever makes it, by whichever way.
+#[test]
+fn the_image_is_made_by_the_name_that_the_manifests_give_it() {
+    let manifests = manifests();
+    let image = manifests
+        .lines()
+        .find_map(|it| it.trim().strip_prefix("image: "));
+    let image = image.unwrap();
+    assert_eq!(image, ferrix_e2e::cluster::IMAGE);
+    let whole = format!("docker.io/library/{image}");
+    for (file, name) in [
+        ("deploy/image", image),
+        ("deploy/example.yaml", image),
+        ("README.md", image),
+        ("README.md", &whole),
+        ("Containerfile", &whole),
+    ] {
+        let text = fs::read_to_string(format!("../../{file}")).unwrap();
+        assert!(text.contains(name), "{file} does not name {name}");
+    }
 }
 
 #[test]
@@ -539,11 +600,13 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "replicas: 1",
-        &[
-            "Deployment ferrix/ferrix: one replica alone",
-            "Deployment ferrix/ferrix: no PodDisruptionBudget",
-        ],
+        &["Deployment ferrix/ferrix: one replica alone"],
+        &["maxUnavailable: 1"],
+    ),
+    (
+        "podDisruptionBudget: {maxUnavailable: 25%}",
         &[],
+        &["maxUnavailable: 25%"],
     ),
     (
         "autoscaling: {enabled: true, maxReplicas: 5}",
@@ -551,8 +614,60 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &[
             "kind: HorizontalPodAutoscaler",
             "maxReplicas: 5",
-            "averageUtilization: 70",
+            "averageValue: 1400m",
         ],
+    ),
+    (
+        "{autoscaling: {enabled: true, targetCPUUtilizationPercentage: 50}, \
+         resources: {limits: {cpu: 1.5}}}",
+        &[],
+        &["averageValue: 750m"],
+    ),
+    (
+        "{autoscaling: {enabled: true}, resources: {limits: {cpu: 500m}}}",
+        &[],
+        &["averageValue: 350m"],
+    ),
+    (
+        "{autoscaling: {enabled: true}, resources: {limits: {cpu: null}}, withdrawOnUninstall: false}",
+        &["Deployment ferrix/ferrix: no limits of cpu"],
+        &["averageUtilization: 70"],
+    ),
+    (
+        "{kind: DaemonSet, service: {type: ClusterIP}, entryPoints: [{name: web, port: 8080, \
+         servicePort: 80, hostPort: 80}]}",
+        &[],
+        &[
+            "kind: DaemonSet",
+            "containerPort: 8080\n              hostPort: 80",
+            "maxSurge: 0",
+        ],
+    ),
+    ("kind: DaemonSet", &[], &["kind: DaemonSet", "maxSurge: 1"]),
+    (
+        "image: {repository: example.com/ferrix, digest: \
+         'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'}",
+        &[],
+        &["image: example.com/ferrix@sha256:e3b0c442"],
+    ),
+    (
+        "{extraVolumes: [{name: tls, secret: {secretName: site}}], \
+         extraVolumeMounts: [{name: tls, mountPath: /tls, readOnly: true}]}",
+        &[],
+        &[
+            "- name: tls\n          secret:\n            secretName: site",
+            "- mountPath: /tls\n              name: tls\n              readOnly: true",
+        ],
+    ),
+    (
+        "{extraVolumes: [{name: root, hostPath: {path: /}}], withdrawOnUninstall: false}",
+        &["Deployment ferrix/ferrix: files of the host (hostPath)"],
+        &[],
+    ),
+    (
+        "serviceAccount: {annotations: {example.com/role: ferrix}}",
+        &[],
+        &["annotations:\n    example.com/role: ferrix"],
     ),
     (
         "image: {repository: example.com/proxies/ferrix, tag: 0.2.0}\nimagePullSecrets: [{name: key}]",
@@ -621,6 +736,11 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("{namespaces: [shop], secrets: {namespaces: []}}", &[], &[]),
     (
+        "namespaces: [shop]",
+        &[],
+        &["name: ferrix-secrets\n  namespace: \"shop\""],
+    ),
+    (
         "service: {type: NodePort, annotations: {a: b}, externalTrafficPolicy: Local}",
         &[],
         &[
@@ -633,6 +753,20 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         "service: {loadBalancerIP: 192.0.2.1}",
         &[],
         &["loadBalancerIP: 192.0.2.1"],
+    ),
+    (
+        "service: {loadBalancerClass: example.com/inner, loadBalancerSourceRanges: [10.0.0.0/8, \
+         '2001:db8::/32']}",
+        &[],
+        &[
+            "loadBalancerClass: example.com/inner",
+            "loadBalancerSourceRanges:\n    - 10.0.0.0/8\n    - 2001:db8::/32",
+        ],
+    ),
+    (
+        "service: {ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv6, IPv4]}",
+        &[],
+        &["ipFamilyPolicy: PreferDualStack\n  ipFamilies:\n    - IPv6\n    - IPv4"],
     ),
     (
         "{podAnnotations: {a: 'true'}, extraEnv: [{name: FERRIX_LOG, value: debug}], \
@@ -688,7 +822,7 @@ fn values_do_what_they_say() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 21);
+    assert_eq!(ran, 34);
 }
 
 #[test]
@@ -733,12 +867,103 @@ fn values_that_cannot_be_are_refused() {
             "settings.source.namespaces cannot be set",
         ),
         (
-            "namespaces: [shop]",
-            "secrets.namespaces: default is not watched",
+            "{namespaces: [shop], secrets: {namespaces: [blog]}}",
+            "secrets.namespaces: blog is not watched",
         ),
         (
             "{namespaces: [shop], secrets: {namespaces: [], clusterWide: true}}",
             "secrets.clusterWide and namespaces exclude each other",
+        ),
+        (
+            "kind: StatefulSet",
+            "value must be one of 'Deployment', 'DaemonSet'",
+        ),
+        ("image: {digest: latest}", "does not match pattern"),
+        (
+            "entryPoints: [{name: a, port: 8080, servicePort: 80}, {name: b, port: 8080, \
+             servicePort: 81}]",
+            "entryPoints: port 8080 of b is taken by a already",
+        ),
+        (
+            "entryPoints: [{name: a, port: 8080, servicePort: 80}, {name: b, port: 8081, \
+             servicePort: 80}]",
+            "entryPoints: servicePort 80 of b is taken by a already",
+        ),
+        (
+            "entryPoints: [{name: a, port: 8080, servicePort: 80}, {name: a, port: 8081, \
+             servicePort: 81}]",
+            "entryPoints: name a of a is taken by a already",
+        ),
+        (
+            "entryPoints: [{name: a, port: 8080, servicePort: 80, nodePort: 30080}, {name: b, \
+             port: 8081, servicePort: 81, nodePort: 30080}]",
+            "entryPoints: nodePort 30080 of b is taken by a already",
+        ),
+        (
+            "{kind: DaemonSet, entryPoints: [{name: a, port: 8080, servicePort: 80, hostPort: 80}, \
+             {name: b, port: 8081, servicePort: 81, hostPort: 80}]}",
+            "entryPoints: hostPort 80 of b is taken by a already",
+        ),
+        (
+            "entryPoints: [{name: a, port: 6192, servicePort: 80}]",
+            "entryPoints: port 6192 of a is taken by the admin page already",
+        ),
+        (
+            "entryPoints: [{name: a, port: 8080, servicePort: 80, hostPort: 80}]",
+            "entryPoints: hostPort of a needs kind: DaemonSet",
+        ),
+        (
+            "{kind: DaemonSet, autoscaling: {enabled: true}}",
+            "autoscaling.enabled needs kind: Deployment",
+        ),
+        (
+            "autoscaling: {enabled: true, minReplicas: 11}",
+            "autoscaling.minReplicas (11) is above autoscaling.maxReplicas (10)",
+        ),
+        (
+            "autoscaling: {targetCPUUtilizationPercentage: 100}",
+            "maximum: got 100, want 95",
+        ),
+        (
+            "podDisruptionBudget: {maxUnavailable: 0}",
+            "minimum: got 0, want 1",
+        ),
+        (
+            "podDisruptionBudget: {maxUnavailable: 0%}",
+            "does not match pattern",
+        ),
+        (
+            "podDisruptionBudget: {minAvailable: 1}",
+            "additional properties 'minAvailable' not allowed",
+        ),
+        (
+            "service: {type: ClusterIP, loadBalancerClass: inner}",
+            "service.loadBalancerClass needs service.type: LoadBalancer",
+        ),
+        (
+            "service: {type: NodePort, loadBalancerSourceRanges: [10.0.0.0/8]}",
+            "service.loadBalancerSourceRanges needs service.type: LoadBalancer",
+        ),
+        (
+            "service: {loadBalancerSourceRanges: [10.0.0.1]}",
+            "does not match pattern",
+        ),
+        (
+            "service: {ipFamilyPolicy: SingleStack, ipFamilies: [IPv4, IPv6]}",
+            "service.ipFamilies: two families need service.ipFamilyPolicy",
+        ),
+        (
+            "service: {ipFamilies: [IPv4, IPv4]}",
+            "items at 0 and 1 are equal",
+        ),
+        (
+            "serviceAccount: {annotations: {a: 1}}",
+            "got number, want string",
+        ),
+        ("extraVolumes: [{emptyDir: {}}]", "missing property 'name'"),
+        (
+            "extraVolumeMounts: [{name: tls}]",
+            "missing property 'mountPath'",
         ),
     ] {
         let output = helm(values);
@@ -747,5 +972,5 @@ fn values_that_cannot_be_are_refused() {
         assert!(error.contains(expected), "{values}: {error}");
         ran += 1;
     }
-    assert_eq!(ran, 11);
+    assert_eq!(ran, 34);
 }
