@@ -25,7 +25,18 @@ def import_pause(cluster):
 
 
 def import_image(cluster, reference, entrypoint, files):
-    """Writes an image with these {file: path in the image} and imports it into containerd."""
+    """Makes an image of these {file: path in the image} and imports it into containerd."""
+    with tempfile.NamedTemporaryFile(dir=cluster.data) as archive:
+        reference = write_image(archive, reference, entrypoint, files)
+        archive.flush()
+        run([*ctr(cluster), "images", "import", archive.name])
+    # containerd itself hears of the new image a moment later than it answers.
+    wait_until(f"the image {reference} in containerd", lambda: is_known(cluster, reference), 20)
+    return reference
+
+
+def write_image(output, reference, entrypoint, files):
+    """Writes an image of these {file: path in the image}; returns the whole name that it has."""
     if entrypoint not in files.values():
         raise Failure(f"--entrypoint {entrypoint} is none of the files of the image")
     reference = full_reference(reference)
@@ -38,12 +49,7 @@ def import_image(cluster, reference, entrypoint, files):
         for library in shared_libraries(file):
             contents[library] = library
         contents[path] = str(file)
-    with tempfile.NamedTemporaryFile(dir=cluster.data) as archive:
-        write_archive(archive, reference, entrypoint, layer(contents))
-        archive.flush()
-        run([*ctr(cluster), "images", "import", archive.name])
-    # containerd itself hears of the new image a moment later than it answers.
-    wait_until(f"the image {reference} in containerd", lambda: is_known(cluster, reference), 20)
+    write_archive(output, reference, entrypoint, layer(contents))
     return reference
 
 

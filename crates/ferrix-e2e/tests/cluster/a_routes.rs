@@ -30,7 +30,7 @@ async fn a_route_is_served_as_the_readme_says() {
         space.object("ingressroute", "example-route")["status"]["replicas"],
         "2/2"
     );
-    let table = space.kubectl(&["get", "ingressroute"]);
+    let table = space.kubectl(&["get", "fir"]);
     assert!(table.contains("example.com"), "{table}");
 
     let authority = Authority::new();
