@@ -13,6 +13,7 @@ use std::{
 };
 
 use ferrix_table::Publisher;
+use k8s_openapi::jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::{error, info};
 
@@ -59,11 +60,19 @@ pub struct Compiler {
     failures: watch::Sender<Failures>,
 }
 
+/// Is told of a change that makes a difference, and of the world that has just taken it in.
+type Note<'n> = dyn FnMut(&Change, &World) + 'n;
+
 /// How far the first publication is.
 #[derive(Debug)]
 enum Stage {
     /// Not every object that there is has been seen.
     Listing,
+    /// The same, and meanwhile another world is served: what an earlier process had seen.
+    Restored {
+        world: Box<World>,
+        at: Timestamp,
+    },
     /// These names were not looked up yet: a table without their addresses would answer 503 where an
     /// older replica does not.
     LookingUp(BTreeSet<DomainName>),
@@ -117,7 +126,7 @@ impl Compiler {
         self.names.subscribe()
     }
 
-    /// Whether the first table was published, or would have been but for a bug.
+    /// Whether a table was published of all objects that there are, or would have been but for a bug.
     pub fn is_serving(&self) -> bool {
         matches!(self.stage, Stage::Serving)
     }
@@ -134,12 +143,45 @@ impl Compiler {
 
     /// The same at a given time, in seconds since 1970.
     pub fn apply_at(&mut self, changes: impl IntoIterator<Item = Change>, now: i64) -> Published {
+        self.take_in(changes, now, None)
+    }
+
+    /// The same now. Each change that makes a difference to the world is noted as soon as that has taken
+    /// it in.
+    pub(crate) fn apply_and_note(
+        &mut self,
+        changes: impl IntoIterator<Item = Change>,
+        mut note: impl FnMut(&Change, &World),
+    ) -> Published {
+        self.take_in(changes, now(), Some(&mut note))
+    }
+
+    fn take_in(
+        &mut self,
+        changes: impl IntoIterator<Item = Change>,
+        now: i64,
+        mut note: Option<&mut Note<'_>>,
+    ) -> Published {
         let translation = self.translation.take();
         let mut effect = self.world.set_time(now);
+        if let Stage::Restored { world, .. } = &mut self.stage {
+            effect = world.set_time(now);
+        }
         for change in changes {
+            let noted = note.is_some().then(|| change.clone());
+            let served = match &mut self.stage {
+                Stage::Restored { world, .. } if change.is_of_a_name() => {
+                    Some(world.take(change.clone()))
+                }
+                Stage::Restored { .. } => Some(Effect::default()),
+                Stage::Listing | Stage::LookingUp(_) | Stage::Serving => None,
+            };
             let further = self.world.take(change);
+            if let (Some(note), Some(noted), false) = (&mut note, noted, further.is_empty()) {
+                note(&noted, &self.world);
+            }
             if translation.is_some() {
-                effect = effect.and(further);
+                effect = effect.and(served.unwrap_or(further));
             }
         }
         if let Stage::LookingUp(names) = &mut self.stage {
@@ -150,8 +192,27 @@ impl Compiler {
         }
         match self.stage {
             Stage::Serving => self.follow_or_fail(translation, effect),
-            Stage::Listing | Stage::LookingUp(_) => Published::Nothing,
+            Stage::Restored { .. } if translation.is_none() || !effect.is_empty() => {
+                self.follow_or_fail(translation, effect)
+            }
+            Stage::Restored { .. } | Stage::Listing | Stage::LookingUp(_) => {
+                self.translation = translation;
+                Published::Nothing
+            }
         }
+    }
+
+    /// Publishes a world that an earlier process had seen, until every object that there is has been seen
+    /// once. It is published at once: what was found of its names came with it, and nothing else serves.
+    pub(crate) fn restore(&mut self, mut world: World, at: Timestamp) -> Published {
+        if !matches!(self.stage, Stage::Listing) {
+            return Published::Nothing;
+        }
+        world.set_time(now());
+        self.world.inherit_resolutions(&world);
+        let world = Box::new(world);
+        self.stage = Stage::Restored { world, at };
+        self.follow_or_fail(None, Effect::default())
     }
 
     /// Every object that there is has been seen once: publishes the first table, even if there is
@@ -159,6 +220,12 @@ impl Compiler {
     pub fn loaded(&mut self) -> Published {
         match self.stage {
             Stage::LookingUp(_) | Stage::Serving => Published::Nothing,
+            // From nothing, so that nothing is left of what was served meanwhile.
+            Stage::Restored { .. } => {
+                self.stage = Stage::Serving;
+                self.translation = None;
+                self.follow_or_fail(None, Effect::default())
+            }
             Stage::Listing => {
                 let published = self.follow_or_fail(None, Effect::default());
                 if matches!(self.stage, Stage::Listing) {
@@ -210,15 +277,15 @@ impl Compiler {
         #[cfg(test)]
         crate::guard::failing::all();
         let anew = translation.is_none();
+        let world: &World = match &self.stage {
+            Stage::Restored { world, .. } => world,
+            Stage::Listing | Stage::LookingUp(_) | Stage::Serving => &self.world,
+        };
         let (mut translation, effect, current) = match translation {
             Some(translation) => (translation, effect, self.publisher.current()),
-            None => (
-                Translation::default(),
-                self.world.everything(),
-                Arc::default(),
-            ),
+            None => (Translation::default(), world.everything(), Arc::default()),
         };
-        let next = translation.follow(&self.world, &self.settings, &effect, &current);
+        let next = translation.follow(world, &self.settings, &effect, &current);
         drop(current);
         self.announce_names(&translation);
         if self.awaits_names() {
@@ -270,10 +337,17 @@ impl Compiler {
     }
 
     fn tell(&self, report: &Report) {
+        let snapshot = match self.stage {
+            Stage::Restored { at, .. } => Some(at),
+            Stage::Listing | Stage::LookingUp(_) | Stage::Serving => None,
+        };
         self.reports.send_if_modified(|current| {
-            let differs = **current != *report;
+            let differs = current.snapshot != snapshot || !current.tells_the_same(report);
             if differs {
-                *current = Arc::new(report.clone());
+                *current = Arc::new(Report {
+                    snapshot,
+                    ..report.clone()
+                });
             }
             differs
         });

@@ -5,6 +5,7 @@
 //!  pulse     how long a watch may be silent, and when it was heard last
 //!  health    how long a watch pauses after failures, and what it says of them
 //!  source    all watches into one compiler; which namespaces' Secrets are needed
+//!  snapshot  what they have told, for the next process in the pod
 //!  leases    the Leases of this installation, as all replicas see them
 //!  election  which replica writes
 //!  replica   how far this replica has come, for the one that writes
@@ -34,6 +35,7 @@ use tokio::{
     sync::watch::{self, Receiver},
     task::JoinSet,
 };
+use tracing::error;
 
 use crate::{
     compiler::{Compiler, Failures},
@@ -56,6 +58,7 @@ mod progress;
 mod pulse;
 mod replica;
 mod seen;
+pub mod snapshot;
 mod source;
 mod status;
 #[cfg(test)]
@@ -65,6 +68,7 @@ mod withdraw;
 
 pub use figures::Figures;
 pub use pulse::{Watch, Watches};
+use snapshot::Snapshot;
 pub use withdraw::{WithdrawError, Withdrawn};
 
 /// How to reach the API server, and what to ask of it.
@@ -75,6 +79,9 @@ pub struct Options {
     pub kubeconfig: Option<PathBuf>,
     /// Whose Secrets are watched.
     pub secrets: Secrets,
+    /// The folder of the snapshot that the next process in the pod serves where the API server does not
+    /// answer it; it is made for this user alone, and should be in memory. `None`: there is none.
+    pub snapshot_folder: Option<PathBuf>,
 }
 
 /// Whose Secrets are watched. Only those of type `kubernetes.io/tls` ever are.
@@ -249,7 +256,7 @@ fn label(name: &str) -> String {
 }
 
 /// Watches a cluster from now on, on the current runtime, and publishes once every kind has been
-/// listed. Fails only where there is no way to ask: an API server that does not answer is waited
+/// listed, or soon where there is a snapshot. Fails only where there is no way to ask: an API server that does not answer is waited
 /// for.
 pub async fn run_kubernetes(
     options: Options,
@@ -269,7 +276,7 @@ pub async fn run_kubernetes(
     let everywhere = || BTreeSet::from([leases::EVERYWHERE.to_owned()]);
     let watched = settings.namespaces.clone().unwrap_or_else(everywhere);
     let watches = Watches::default();
-    let (source, progress, sightings) = source::Source::new(
+    let (mut source, standing, sightings) = source::Source::new(
         client.clone(),
         options.secrets,
         settings,
@@ -277,6 +284,13 @@ pub async fn run_kubernetes(
         watches.clone(),
     );
     let figures = Arc::new(Figures::default());
+    if let Some(folder) = &options.snapshot_folder {
+        // It is worth less than a start.
+        match Snapshot::new(folder, &identity, Arc::clone(&figures)) {
+            Ok(snapshot) => source.keep(snapshot),
+            Err(error) => error!(%error, "there is no snapshot"),
+        }
+    }
     let lookups = source.lookups();
     let mut tasks = JoinSet::new();
     tasks.spawn(source.run());
@@ -311,7 +325,7 @@ pub async fn run_kubernetes(
         client.clone(),
         Arc::clone(&identity),
         offer.clone(),
-        progress,
+        standing,
         left,
     ));
     tasks.spawn(status::run(status::Inputs {

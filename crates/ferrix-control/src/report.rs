@@ -5,6 +5,7 @@
 
 use std::{borrow::Cow, fmt, path::Path, sync::Arc};
 
+use k8s_openapi::jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::objects::{Key, Origin};
@@ -15,6 +16,10 @@ pub struct Report {
     #[serde(serialize_with = "shared")]
     pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) remarks: Vec<Remark>,
+    /// Where the API server has not listed all that there is since the start, and what an earlier process
+    /// had seen is served: until when that was followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<Timestamp>,
 }
 
 /// What came of one object.
@@ -295,6 +300,22 @@ impl Report {
     /// What was found about files rather than objects, by path.
     pub fn remarks(&self) -> &[Remark] {
         &self.remarks
+    }
+
+    /// Where the API server has not listed all that there is since the start, and what an earlier process
+    /// in the same pod had seen is served: until when that had followed the objects.
+    pub fn snapshot(&self) -> Option<Timestamp> {
+        self.snapshot
+    }
+
+    /// Whether another report says the same of every object and file.
+    pub(crate) fn tells_the_same(&self, other: &Self) -> bool {
+        let Self {
+            entries,
+            remarks,
+            snapshot: _,
+        } = self;
+        *entries == other.entries && *remarks == other.remarks
     }
 
     /// What came of one object.

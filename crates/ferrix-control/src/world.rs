@@ -143,6 +143,13 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Whether it comes from DNS, and not from a source of objects.
+    pub(crate) fn is_of_a_name(&self) -> bool {
+        matches!(self, Self::LookedUp { .. } | Self::Forget(_))
+    }
+}
+
 /// What of the world is other than before: whatever is made from it may differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
@@ -169,6 +176,11 @@ impl Effect {
             true => Self::on(key),
             false => Self::default(),
         }
+    }
+
+    /// Whether everything is as before.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 
     /// The effect of two changes together.
@@ -537,9 +549,36 @@ impl World {
         Some(&stored.value)
     }
 
+    /// Whether the newest version of an object, of those that could be decoded, is of use by itself.
+    pub(crate) fn is_good(&self, key: &Key) -> bool {
+        let secret = || self.secrets.get(&ObjectName::of(key));
+        match key.kind {
+            Kind::IngressRoute => self.route(key).is_none_or(|it| it.newest.is_good()),
+            Kind::Secret => secret().is_none_or(|it| it.value.newest.is_ok()),
+            Kind::EndpointSlice | Kind::Namespace | Kind::ReferenceGrant | Kind::Service => true,
+        }
+    }
+
+    /// Whether any version was seen of an object of a kind that has bad ones.
+    pub(crate) fn knows(&self, key: &Key) -> bool {
+        self.routes.contains_key(key)
+            || self.rejected.contains_key(key)
+            || key.kind == Kind::Secret && self.secrets.contains_key(&ObjectName::of(key))
+    }
+
+    /// Takes over what was found of names in another world, as what was found last outlives failures.
+    pub(crate) fn inherit_resolutions(&mut self, other: &World) {
+        self.resolutions.clone_from(&other.resolutions);
+    }
+
     /// What was found of a name; `None` before it was looked up.
     pub(crate) fn resolution(&self, name: &DomainName) -> Option<&Resolution> {
         self.resolutions.get(name)
+    }
+
+    /// What was found of each name.
+    pub(crate) fn resolutions(&self) -> impl Iterator<Item = (&DomainName, &Resolution)> {
+        self.resolutions.iter()
     }
 
     /// The slices of a Service, by name, for who may use it.

@@ -17,11 +17,17 @@
 //!
 //! `FERRIX_REFRESH=1` writes the outputs anew.
 
-use std::{env, fs, net::IpAddr, path::Path, sync::Arc};
+use std::{
+    env, fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use ferrix_control::{
     decode::{self, Decoded, Strictness},
     external_name::{Answer, DomainName, Failure},
+    kubernetes::snapshot,
     objects::{Key, Kind, Origin},
     settings::{DefaultCertificate, Settings},
     translate,
@@ -36,21 +42,12 @@ const NOW: i64 = 1_800_000_000;
 
 #[test]
 fn goldens() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
     let refresh = env::var_os("FERRIX_REFRESH").is_some();
-    let mut cases: Vec<_> = fs::read_dir(&folder)
-        .expect("the folder of cases")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    cases.sort();
+    let cases = cases();
     let mut failed = Vec::new();
     for path in &cases {
         let text = fs::read_to_string(path).expect("a case");
-        let input = text
-            .split("\n---\n# Output\n")
-            .next()
-            .expect("an input")
-            .trim_end();
+        let input = input(&text);
         let output = run(path, input);
         let expected = format!("{input}\n---\n# Output\n{output}");
         if refresh {
@@ -79,41 +76,11 @@ fn goldens() {
 }
 
 fn run(path: &Path, input: &str) -> String {
-    let name: Arc<Path> = Path::new(path.file_name().expect("a name")).into();
     let settings = settings(input);
     let mut world = World::new();
     world.set_time(NOW);
-    let mut line = 0;
-    for part in input.split("\n---\n# Then\n") {
-        for key in part
-            .lines()
-            .filter_map(|line| line.strip_prefix("# Delete: "))
-        {
-            world.take(Change::Remove(parse_key(key)));
-        }
-        for scope in part
-            .lines()
-            .filter_map(|line| line.strip_prefix("# Withhold: "))
-        {
-            let (kind, namespace) = scope.split_once(' ').unwrap_or((scope, ""));
-            world.take(Change::Withhold {
-                kind: parse_kind(kind),
-                namespace: (!namespace.is_empty()).then(|| namespace.into()),
-                reason: Some(format!("Ferrix may not list {kind}s")),
-            });
-        }
-        for looked_up in part
-            .lines()
-            .filter_map(|line| line.strip_prefix("# LookedUp: "))
-        {
-            world.take(parse_looked_up(looked_up));
-        }
-        // Lines count from the start of the file.
-        let blank = "\n".repeat(line);
-        for change in changes(&name, &format!("{blank}{part}")) {
-            world.take(change);
-        }
-        line += part.lines().count() + 2;
+    for change in steps(path, input) {
+        world.take(change);
     }
     let (table, report) = translate(&world, &settings);
     let mut table = serde_json::to_value(table.dump()).expect("a dump");
@@ -143,6 +110,41 @@ fn run(path: &Path, input: &str) -> String {
     }
     let output = json!({ "table": table, "report": objects });
     serde_yaml_ng::to_string(&output).expect("YAML")
+}
+
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+    let mut cases: Vec<_> = fs::read_dir(&folder)
+        .expect("the folder of cases")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    cases.sort();
+    cases
+}
+
+/// A case without its output.
+fn input(text: &str) -> &str {
+    let mut parts = text.split("\n---\n# Output\n");
+    parts.next().expect("an input").trim_end()
+}
+
+/// All that a case applies, in order.
+fn steps(path: &Path, input: &str) -> Vec<Change> {
+    let name: Arc<Path> = Path::new(path.file_name().expect("a name")).into();
+    let mut steps = Vec::new();
+    let mut line = 0;
+    for part in input.split("\n---\n# Then\n") {
+        let told =
+            |what: &'static str| part.lines().filter_map(move |line| line.strip_prefix(what));
+        steps.extend(told("# Delete: ").map(|key| Change::Remove(parse_key(key))));
+        steps.extend(told("# Withhold: ").map(parse_withheld));
+        steps.extend(told("# LookedUp: ").map(parse_looked_up));
+        // Lines count from the start of the file.
+        let blank = "\n".repeat(line);
+        steps.extend(changes(&name, &format!("{blank}{part}")));
+        line += part.lines().count() + 2;
+    }
+    steps
 }
 
 fn changes(path: &Arc<Path>, text: &str) -> Vec<Change> {
@@ -217,6 +219,15 @@ fn settings(input: &str) -> Settings {
     settings
 }
 
+fn parse_withheld(scope: &str) -> Change {
+    let (kind, namespace) = scope.split_once(' ').unwrap_or((scope, ""));
+    Change::Withhold {
+        kind: parse_kind(kind),
+        namespace: (!namespace.is_empty()).then(|| namespace.into()),
+        reason: Some(format!("Ferrix may not list {kind}s")),
+    }
+}
+
 fn parse_looked_up(text: &str) -> Change {
     let (name, found) = text.split_once(' ').expect("NAME ADDRESS…");
     let of = |family: fn(&IpAddr) -> bool| match found {
@@ -250,14 +261,77 @@ fn parse_kind(name: &str) -> Kind {
     kinds.find(|it| it.as_str() == name).expect("a kind")
 }
 
+/// What a snapshot of each case has is the same as the case, to tables and reports, last good versions
+/// with it: all that was written, and what is still needed of that.
+#[test]
+fn a_snapshot_makes_the_same_table_and_report() {
+    let (mut ran, mut saved) = (0, 0);
+    for path in cases() {
+        let text = fs::read_to_string(&path).expect("a case");
+        let input = input(&text);
+        let settings = settings(input);
+        let steps: Vec<_> = (steps(&path, input).into_iter())
+            .map(from_the_api)
+            .collect();
+        let mut world = World::new();
+        world.set_time(NOW);
+        let mut lines = Vec::new();
+        for step in &steps {
+            if !world.take(step.clone()).is_empty() {
+                let record = snapshot::Record::new(step, &world);
+                lines.extend(record.map(|it| it.line()));
+            }
+        }
+        let told = |world: &World| {
+            let (table, report) = translate(world, &settings);
+            let table = serde_json::to_string_pretty(&table.dump()).expect("a dump");
+            (
+                table,
+                serde_json::to_string_pretty(&report).expect("a report"),
+            )
+        };
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let needed = snapshot::needed(&lines);
+        saved += lines.len() - needed.len();
+        for lines in [lines, needed] {
+            let mut restored = World::new();
+            restored.set_time(NOW);
+            for line in lines {
+                restored.take(snapshot::change_of(line).expect("a change"));
+            }
+            // What cannot be seen, and what DNS says, is found out anew.
+            let anew = steps
+                .iter()
+                .filter(|step| matches!(step, Change::Withhold { .. } | Change::LookedUp { .. }));
+            for step in anew {
+                restored.take(step.clone());
+            }
+            assert_eq!(told(&restored), told(&world), "{}", path.display());
+        }
+        ran += 1;
+    }
+    assert!(ran >= 50 && saved > 0, "{ran} cases, {saved} lines less");
+}
+
+fn from_the_api(change: Change) -> Change {
+    let origin = Origin::Api;
+    match change {
+        Change::Apply { object, notes, .. } => Change::Apply {
+            object,
+            origin,
+            notes,
+        },
+        Change::Reject { key, error, .. } => Change::Reject { key, origin, error },
+        other => other,
+    }
+}
+
 /// Every reason that a condition or a finding can have is shown by some case, or is one that only
 /// files can have, or the writer of statuses gives.
 #[test]
 fn every_reason_has_a_case() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
     let mut seen = String::new();
-    for entry in fs::read_dir(&folder).expect("the folder of cases") {
-        let path = entry.expect("an entry").path();
+    for path in cases() {
         seen.push_str(&fs::read_to_string(path).expect("a case"));
     }
     let elsewhere = [

@@ -7,6 +7,7 @@ use ferrix_control::{
     compiler::Published,
     decode::{self, DecodeError, Decoded, Strictness},
     external_name::{Answer, DomainName, Failure},
+    kubernetes::snapshot,
     objects::{Object, Origin},
     report::{ConditionType, Finding, Reason, Severity},
     settings::{DefaultCertificate, Settings},
@@ -610,6 +611,32 @@ proptest! {
         let (other_table, other_report) = made(shuffled);
         prop_assert_eq!(dump(&table), dump(&other_table));
         prop_assert_eq!(report, other_report);
+    }
+
+    /// What was written of a history makes the same world, and so does what is needed of that.
+    #[test]
+    fn a_snapshot_makes_the_same_world(steps in proptest::collection::vec(step(), 0..40)) {
+        // Those of an API server.
+        let told = |it: &&Step| matches!(it, Step::Apply(_) | Step::Remove(_) | Step::Reject(_));
+        let mut world = World::new();
+        let mut lines = Vec::new();
+        for step in steps.iter().filter(told) {
+            let change = step.change();
+            if !world.take(change.clone()).is_empty() {
+                lines.extend(snapshot::Record::new(&change, &world).map(|it| it.line()));
+            }
+        }
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let (table, report) = translate(&world, &settings());
+        for lines in [snapshot::needed(&lines), lines] {
+            let mut restored = World::new();
+            for line in lines {
+                restored.take(snapshot::change_of(line).expect("a change"));
+            }
+            let (other_table, other_report) = translate(&restored, &settings());
+            prop_assert_eq!(dump(&table), dump(&other_table));
+            prop_assert_eq!(&report, &other_report);
+        }
     }
 
     /// Whatever becomes of an object that was good once, its rules are served until it is

@@ -66,6 +66,7 @@ pub enum Error {
 pub struct Readiness {
     table: Reader,
     failures: watch::Receiver<Failures>,
+    reports: watch::Receiver<Arc<Report>>,
     stage: watch::Sender<Stage>,
 }
 
@@ -84,11 +85,16 @@ const FROZEN: &str = "a bug of ferrix keeps changes from being taken in; what wa
 
 impl Readiness {
     /// Ready as soon as `table` has had its first publication and [`Readiness::accepting`] was
-    /// called. `failures` are those of whoever publishes.
-    pub fn new(table: Reader, failures: watch::Receiver<Failures>) -> Self {
+    /// called. `failures` and `reports` are those of whoever publishes.
+    pub fn new(
+        table: Reader,
+        failures: watch::Receiver<Failures>,
+        reports: watch::Receiver<Arc<Report>>,
+    ) -> Self {
         Self {
             table,
             failures,
+            reports,
             stage: watch::Sender::new(Stage::Starting),
         }
     }
@@ -121,7 +127,13 @@ impl Readiness {
                 Err("starting: the entry points do not accept connections yet".to_owned())
             }
             (Stage::Accepting, true, true) => Ok(format!("ready, but {FROZEN}")),
-            (Stage::Accepting, true, false) => Ok("ready".to_owned()),
+            (Stage::Accepting, true, false) => Ok(match self.reports.borrow().snapshot() {
+                None => "ready".to_owned(),
+                Some(until) => format!(
+                    "ready, from a snapshot: the API server has not listed every kind since the start, \
+                     and what is served is the configuration as it was seen until {until}"
+                ),
+            }),
         }
     }
 }

@@ -226,6 +226,11 @@ impl Sources {
             "1 while such a bug keeps what is served from following the objects",
             f64::from(u8::from(failures.in_a_row > 0)),
         )?;
+        page.gauge(
+            "ferrix_configuration_snapshot",
+            "1 while what is served was seen by an earlier process in the pod, as the API server has not listed every kind since the start",
+            f64::from(u8::from(self.reports.borrow().snapshot().is_some())),
+        )?;
         let lookups = [
             ("found", self.lookups.found()),
             ("empty", self.lookups.empty()),
@@ -324,6 +329,11 @@ impl Cluster {
             "ferrix_status_definition_outdated",
             "1 while the cluster's definition of a kind has no place for all of a status; known to the leader",
             f64::from(u8::from(figures.is_definition_outdated())),
+        )?;
+        page.gauge(
+            "ferrix_snapshot_bytes",
+            "Size of the snapshot for the next process in the pod; 0: there is none",
+            figures.snapshot_bytes() as f64,
         )?;
         let watches = watches.list();
         page.gauges(

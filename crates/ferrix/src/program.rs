@@ -201,7 +201,7 @@ impl Program {
             }
         });
         control.spawn(memory::give_back());
-        let readiness = Readiness::new(table.clone(), source.failures());
+        let readiness = Readiness::new(table.clone(), source.failures(), source.reports());
         let metrics = Arc::new(Metrics::new(Sources {
             table: table.clone(),
             counters: bound.counters(),
@@ -401,6 +401,7 @@ pub(crate) fn kubernetes_options(settings: &settings::Kubernetes) -> kubernetes:
             settings::Secrets::Namespaces => kubernetes::Secrets::Namespaces,
             settings::Secrets::Cluster => kubernetes::Secrets::Cluster,
         },
+        snapshot_folder: settings.snapshot_folder.clone(),
     }
 }
 

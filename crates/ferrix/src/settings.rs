@@ -79,6 +79,9 @@ pub struct Kubernetes {
     pub kubeconfig: Option<PathBuf>,
     /// Whose Secrets are watched; only those of type `kubernetes.io/tls` ever are.
     pub secrets: Secrets,
+    /// The folder of the snapshot that the next process in the pod serves where the API server does not
+    /// answer it; absent: there is none.
+    pub snapshot_folder: Option<PathBuf>,
 }
 
 /// Whose Secrets are watched.
@@ -268,6 +271,7 @@ impl Settings {
         }
         if let Some(kubernetes) = &mut self.source.kubernetes {
             paths.extend(&mut kubernetes.kubeconfig);
+            paths.extend(&mut kubernetes.snapshot_folder);
         }
         if let Some(DefaultCertificate::Files { certificate, key }) = &mut self.default_certificate
         {

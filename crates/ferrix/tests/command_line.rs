@@ -465,6 +465,15 @@ impl ApiServer {
         server
     }
 
+    /// One that nobody can connect to.
+    fn nowhere() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            address: listener.local_addr().unwrap(),
+            asked: Arc::default(),
+        }
+    }
+
     fn kubeconfig(&self, folder: &Path) -> String {
         let text = format!(
             "apiVersion: v1\nkind: Config\n\
@@ -615,6 +624,88 @@ fn names_in_a_cluster_are_looked_up() {
     assert!(metrics.lines().any(|line| line == found), "{metrics}");
 }
 
+/// As a container does that is killed while the API server is away, and restarts in its pod.
+#[test]
+fn whoever_starts_without_an_api_server_serves_what_was_seen_before() {
+    let metadata = serde_json::json!({
+        "name": "r", "namespace": "default", "uid": "u", "resourceVersion": "5", "generation": 1,
+    });
+    let route = serde_json::json!([{
+        "metadata": metadata,
+        "spec": {"entrypoint": "web", "route": {"host": "example.com", "rules": [
+            {"service": {"name": "api", "port": 8080}},
+        ]}},
+    }]);
+    let service = serde_json::json!([{
+        "metadata": {"name": "api", "namespace": "default", "resourceVersion": "6"},
+        "spec": {"ports": [{"port": 8080}]},
+    }]);
+    let none = || serde_json::json!([]);
+    let server = ApiServer::start(vec![
+        (
+            "/apis/ferrix.com/v1/ingressroutes",
+            200,
+            api_list("IngressRoute", route),
+        ),
+        ("/api/v1/services", 200, api_list("Service", service)),
+        (
+            "/apis/discovery.k8s.io/v1/endpointslices",
+            200,
+            api_list("EndpointSlice", none()),
+        ),
+        ("/api/v1/namespaces", 200, api_list("Namespace", none())),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let start = |server: &ApiServer| {
+        let kubeconfig = server.kubeconfig(folder.path());
+        let settings = format!(
+            "{ANY_PORT}source: {{kubernetes: {{kubeconfig: '{kubeconfig}', snapshot_folder: s/t}}}}\n"
+        );
+        let config = write_settings(folder.path(), &settings);
+        Running::of(ferrix(&["run", "--config", &config]))
+    };
+    let answers = |running: &Running| {
+        let (_, metrics) = get(running.admin, "a", "/metrics");
+        let metric = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("ferrix_configuration_snapshot "));
+        let (_, report) = get(running.admin, "a", "/report");
+        let report: Value = serde_json::from_str(&report).unwrap();
+        (
+            // There is such a route, and its service has no endpoint.
+            get(running.web, "example.com", "/").0,
+            get(running.admin, "a", "/readyz"),
+            metric.unwrap().to_owned(),
+            report["snapshot"].clone(),
+        )
+    };
+    let running = start(&server);
+    let ready = (200, "ready\n".to_owned());
+    assert_eq!(
+        answers(&running),
+        (503, ready, "0.0".to_owned(), Value::Null)
+    );
+    let snapshot = folder.path().join("s/t/snapshot");
+    let deadline = Instant::now() + PATIENCE;
+    while !snapshot.exists() {
+        assert!(Instant::now() < deadline, "there is no snapshot");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let (_, metrics) = get(running.admin, "a", "/metrics");
+    assert!(!metrics.contains("ferrix_snapshot_bytes 0.0"), "{metrics}");
+    // It is killed.
+    drop(running);
+    let running = start(&ApiServer::nowhere());
+    let (status, (code, ready), metric, until) = answers(&running);
+    assert_eq!((status, code, &*metric), (503, 200, "1.0"));
+    let until = until.as_str().unwrap();
+    let words = format!(
+        "ready, from a snapshot: the API server has not listed every kind since the start, and what \
+         is served is the configuration as it was seen until {until}\n"
+    );
+    assert_eq!(ready, words);
+}
+
 #[test]
 fn a_cluster_is_looked_at() {
     let version = serde_json::json!({
@@ -707,14 +798,7 @@ fn a_cluster_is_looked_at() {
     );
 
     // An API server that is not there is said at once.
-    let nowhere = ApiServer {
-        address: TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap(),
-        asked: Arc::default(),
-    };
-    let kubeconfig = nowhere.kubeconfig(folder.path());
+    let kubeconfig = ApiServer::nowhere().kubeconfig(folder.path());
     let (code, _, error) = finished(&["check", "--kubeconfig", &kubeconfig]);
     assert_eq!(code, 1);
     assert!(

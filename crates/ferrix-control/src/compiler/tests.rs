@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     decode::{Decoded, Strictness, decode},
+    external_name::{Answer, Failure},
     guard::{Step, failing},
     objects::{self, Key, Kind, Origin},
     report::{ConditionType, Reason},
@@ -139,4 +140,120 @@ fn a_bug_in_translation_is_counted_and_nothing_that_came_meanwhile_is_lost() {
         in_a_row: 0,
     };
     assert_eq!(*failures.borrow(), expected);
+}
+
+/// A Service of type ExternalName, and a route that forwards to it.
+fn external(name: &str) -> [Change; 2] {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "api", "namespace": "default"},
+        "spec": {"type": "ExternalName", "externalName": name, "ports": [{"port": 80}]},
+    });
+    [change(&service), route("a", 1)]
+}
+
+fn looked_up(name: &str, found: Result<&str, Failure>) -> Change {
+    Change::LookedUp {
+        name: DomainName::parse(name).unwrap(),
+        answer: match found {
+            Err(failure) => Answer::failed(failure),
+            Ok(address) => Answer {
+                ipv4: Ok(vec![address.parse().unwrap()]),
+                ipv6: Err(Failure::NoAddresses),
+            },
+        },
+    }
+}
+
+fn endpoints(reader: &Reader) -> Vec<String> {
+    let table = reader.load();
+    let all = table.services.iter().flat_map(|it| it.endpoints.iter());
+    all.map(|it| it.address.to_string()).collect()
+}
+
+/// A compiler that has seen nothing, and serves what was seen before.
+fn restored(changes: impl IntoIterator<Item = Change>) -> (Compiler, Reader) {
+    let (publisher, reader) = publish::channel();
+    let web = EntryPoint {
+        name: "web".to_owned(),
+        secure: false,
+    };
+    let mut settings = Settings::new(vec![web]);
+    settings.allow_external_name = true;
+    let mut compiler = Compiler::new(settings, publisher);
+    let mut world = World::new();
+    for change in changes {
+        world.take(change);
+    }
+    let published = compiler.restore(world, Timestamp::UNIX_EPOCH);
+    assert_eq!(published, Published::Table { generation: 1 });
+    (compiler, reader)
+}
+
+#[test]
+fn what_was_seen_before_is_served_until_all_is_seen_and_leaves_nothing_behind() {
+    let (mut compiler, reader) = restored([service(), route("a", 1), route("b", 1)]);
+    let snapshot = |compiler: &Compiler| compiler.reports().borrow().snapshot();
+    assert_eq!(served(&reader), ["Path(`/a1`)", "Path(`/b1`)"]);
+    assert_eq!(snapshot(&compiler), Some(Timestamp::UNIX_EPOCH));
+    assert!(!compiler.is_serving());
+    for change in [
+        service(),
+        route("c", 1),
+        route("b", 2),
+        Change::Remove(key("c")),
+    ] {
+        assert_eq!(compiler.apply([change]), Published::Nothing);
+    }
+    assert_eq!(compiler.refresh(), Published::Nothing);
+    assert_eq!(served(&reader), ["Path(`/a1`)", "Path(`/b1`)"]);
+    assert_eq!(compiler.loaded(), Published::Table { generation: 2 });
+    assert_eq!(served(&reader), ["Path(`/b2`)"]);
+    assert_eq!(snapshot(&compiler), None);
+    assert!(compiler.is_serving());
+    let late = compiler.restore(World::new(), Timestamp::UNIX_EPOCH);
+    assert_eq!((late, served(&reader).len()), (Published::Nothing, 1));
+}
+
+#[test]
+fn what_was_seen_before_does_not_wait_for_names_and_keeps_what_was_found_of_them() {
+    let name = "db.example.org";
+    let failure = || Err(Failure::TimedOut);
+    let mut cases = 0;
+    for (found, first) in [(None, vec![]), (Some("192.0.2.1"), vec!["192.0.2.1:80"])] {
+        let found = found.map(|address| looked_up(name, Ok(address)));
+        let (mut compiler, reader) = restored(external(name).into_iter().chain(found));
+        assert_eq!(endpoints(&reader), first);
+        assert_eq!(compiler.names().borrow().len(), 1);
+        compiler.apply([looked_up(name, failure())]);
+        assert_eq!(endpoints(&reader), first);
+        compiler.apply(external(name));
+        // It is still served by what was seen before, and known to what is seen now.
+        compiler.apply([looked_up(name, Ok("192.0.2.2"))]);
+        assert_eq!(endpoints(&reader), ["192.0.2.2:80"]);
+        compiler.apply([looked_up(name, failure())]);
+        let generation = reader.generation() + 1;
+        assert_eq!(compiler.loaded(), Published::Table { generation });
+        assert_eq!(endpoints(&reader), ["192.0.2.2:80"]);
+        cases += 1;
+    }
+    assert_eq!(cases, 2);
+    // Nothing is found before all has been seen.
+    let found = looked_up(name, Ok("192.0.2.1"));
+    let (mut compiler, reader) = restored(external(name).into_iter().chain([found]));
+    compiler.apply(external(name));
+    assert_eq!(compiler.loaded(), Published::Table { generation: 2 });
+    assert_eq!(endpoints(&reader), ["192.0.2.1:80"]);
+}
+
+#[test]
+fn a_bug_about_what_is_seen_leaves_what_was_seen_before() {
+    let (mut compiler, reader) = restored([service(), route("a", 1)]);
+    compiler.apply([service(), route("b", 1)]);
+    failing::set_all(true);
+    assert_eq!(compiler.loaded(), Published::Nothing);
+    assert_eq!(served(&reader), ["Path(`/a1`)"]);
+    failing::set_all(false);
+    assert_eq!(compiler.refresh(), Published::Table { generation: 2 });
+    assert_eq!(served(&reader), ["Path(`/b1`)"]);
 }

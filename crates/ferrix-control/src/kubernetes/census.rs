@@ -28,6 +28,9 @@ const VERSION: u32 = 1;
 pub(super) struct Replica {
     pub(super) progress: Progress,
     pub(super) offer: Offer,
+    /// Whether it serves what an earlier process in its pod had seen, as the API server has not listed all
+    /// that there is since the start.
+    pub(super) restored: bool,
 }
 
 /// The entry points of a replica, by name: whether each is secure. `None`: it has not said, and is
@@ -169,6 +172,7 @@ impl Census {
                 count.missing = Some(Missing {
                     replica: name.clone(),
                     entry_point: lacks.map(Into::into),
+                    restored: replica.restored,
                 });
             }
         }
@@ -191,6 +195,7 @@ struct Missing {
     replica: Box<str>,
     /// One that it lacks; `None`: it has not confirmed the version.
     entry_point: Option<Box<str>>,
+    restored: bool,
 }
 
 impl Count {
@@ -207,13 +212,23 @@ impl Count {
             Some(Missing {
                 replica,
                 entry_point: None,
+                restored: false,
             }) => format!(
                 "{serving} of {total} replicas serve this generation; {replica} has not confirmed \
                  it."
             ),
             Some(Missing {
                 replica,
+                entry_point: None,
+                restored: true,
+            }) => format!(
+                "{serving} of {total} replicas serve this generation; {replica} serves from a \
+                 snapshot, as the API server has not listed every kind for it since it started."
+            ),
+            Some(Missing {
+                replica,
                 entry_point: Some(name),
+                ..
             }) => format!(
                 "{serving} of {total} replicas serve this generation; {replica} was started with \
                  other settings, without the entry point {name} as it is here. Restart it."

@@ -10,6 +10,7 @@ pub struct Figures {
     failed: AtomicU64,
     others: AtomicU64,
     definition_outdated: AtomicBool,
+    snapshot_bytes: AtomicU64,
 }
 
 impl Figures {
@@ -40,6 +41,11 @@ impl Figures {
         self.definition_outdated.load(Relaxed)
     }
 
+    /// The size of the snapshot; 0: there is none.
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_bytes.load(Relaxed)
+    }
+
     pub(super) fn set_leads(&self, leads: bool) {
         self.leads.store(leads, Relaxed);
     }
@@ -58,5 +64,9 @@ impl Figures {
 
     pub(super) fn set_definition_outdated(&self, outdated: bool) {
         self.definition_outdated.store(outdated, Relaxed);
+    }
+
+    pub(super) fn set_snapshot_bytes(&self, bytes: u64) {
+        self.snapshot_bytes.store(bytes, Relaxed);
     }
 }

@@ -33,6 +33,9 @@ pub(super) const PROGRESS: &str = "ferrix.com/progress";
 /// On the Lease of a replica: what it tells of its settings, as JSON.
 pub(super) const REPLICA: &str = "ferrix.com/replica";
 
+/// On the Lease of a replica: that it serves what an earlier process in its pod had seen.
+pub(super) const RESTORED: &str = "ferrix.com/restored";
+
 /// On the Lease of an installation: the namespaces that it writes statuses in, as JSON.
 pub(super) const NAMESPACES: &str = "ferrix.com/namespaces";
 
@@ -67,6 +70,7 @@ impl Observed {
         Some(Replica {
             progress: serde_json::from_str(told.get(PROGRESS)?).ok()?,
             offer: Offer::read(told.get(REPLICA).map(String::as_str)),
+            restored: told.contains_key(RESTORED),
         })
     }
 

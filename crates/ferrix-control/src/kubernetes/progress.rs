@@ -14,6 +14,15 @@ use crate::objects::{Key, Kind};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress(BTreeMap<Watched, u64>);
 
+/// How far what a replica serves has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) progress: Progress,
+    /// Whether it serves what an earlier process in its pod had seen, as the API server has not listed all
+    /// that there is since the start: it comes no further until then.
+    pub(super) restored: bool,
+}
+
 /// What one watch is over.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Watched {

@@ -14,8 +14,8 @@ use tracing::{info, warn};
 use super::{
     Identity,
     census::Offer,
-    leases::{self, INSTALLATION, PROGRESS, REPLICA},
-    progress::Progress,
+    leases::{self, INSTALLATION, PROGRESS, REPLICA, RESTORED},
+    progress::Standing,
 };
 use crate::jitter::jittered;
 
@@ -42,14 +42,14 @@ pub(super) async fn run(
     client: Client,
     identity: Arc<Identity>,
     offer: Offer,
-    mut progress: Receiver<Progress>,
+    mut standing: Receiver<Standing>,
     mut left: Receiver<bool>,
 ) {
     let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
     let name = name(&identity);
     let (mut failures, mut said) = (0, false);
     // Nothing is served before.
-    if progress.changed().await.is_err() {
+    if standing.changed().await.is_err() {
         return;
     }
     loop {
@@ -57,7 +57,7 @@ pub(super) async fn run(
             &identity,
             &offer,
             &name,
-            &progress.borrow_and_update(),
+            &standing.borrow_and_update(),
         ));
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = api.patch(&name, &parameters, &lease);
@@ -84,7 +84,7 @@ pub(super) async fn run(
         };
         let next = async {
             tokio::time::sleep(pause).await;
-            let renewal = tokio::time::timeout(jittered(RENEWAL), progress.changed());
+            let renewal = tokio::time::timeout(jittered(RENEWAL), standing.changed());
             matches!(renewal.await, Err(_) | Ok(Ok(())))
         };
         tokio::select! {
@@ -105,9 +105,10 @@ fn name(identity: &Identity) -> String {
     }
 }
 
-fn lease(identity: &Identity, offer: &Offer, name: &str, progress: &Progress) -> Lease {
+fn lease(identity: &Identity, offer: &Offer, name: &str, standing: &Standing) -> Lease {
     // A map of texts and numbers is always JSON.
-    let progress = serde_json::to_string(progress).unwrap_or_default();
+    let progress = serde_json::to_string(&standing.progress).unwrap_or_default();
+    let restored = (standing.restored).then(|| (RESTORED.to_owned(), "true".to_owned()));
     Lease {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -117,7 +118,9 @@ fn lease(identity: &Identity, offer: &Offer, name: &str, progress: &Progress) ->
                     (PROGRESS.to_owned(), progress),
                     (REPLICA.to_owned(), offer.write()),
                 ]
-                .into(),
+                .into_iter()
+                .chain(restored)
+                .collect(),
             ),
             owner_references: identity.pod.clone().map(|pod| vec![pod]),
             ..ObjectMeta::default()
@@ -128,5 +131,39 @@ fn lease(identity: &Identity, offer: &Offer, name: &str, progress: &Progress) ->
             renew_time: Some(leases::now()),
             ..LeaseSpec::default()
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{super::progress::Progress, *};
+    use crate::objects::Kind;
+
+    #[test]
+    fn what_a_replica_tells_of_itself_another_reads() {
+        let identity = Identity {
+            name: "me".to_owned(),
+            namespace: "ferrix".to_owned(),
+            installation: "ferrix".to_owned(),
+            pod: None,
+        };
+        let mut progress = Progress::default();
+        progress.advance(Kind::IngressRoute, None, 7);
+        let mut cases = 0;
+        for restored in [false, true] {
+            let progress = progress.clone();
+            let standing = Standing { progress, restored };
+            let lease = lease(&identity, &Offer::default(), "me", &standing);
+            let at = Instant::now();
+            let replica = leases::Observed { lease, at }.replica().unwrap();
+            assert_eq!(
+                (replica.progress, replica.restored),
+                (standing.progress, restored)
+            );
+            cases += 1;
+        }
+        assert_eq!(cases, 2);
     }
 }

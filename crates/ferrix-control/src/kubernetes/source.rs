@@ -1,7 +1,8 @@
 //! All watches into one compiler.
 //!
 //! Changes are taken in as they come: one alone at once, and whatever has come while the last ones
-//! were compiled together. Nothing is published before every kind has been listed.
+//! were compiled together. Nothing is published before every kind has been listed, but for what an
+//! earlier process in the pod has left: see [`snapshot`].
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -22,9 +23,10 @@ use super::{
     Secrets,
     health::Outages,
     namespaces,
-    progress::Progress,
+    progress::{Progress, Standing},
     pulse::{self, Watches},
     seen::Seen,
+    snapshot::{self, Snapshot},
     watch_kind::{self, Item, Message, Refusal, Scope},
 };
 use crate::{
@@ -82,7 +84,9 @@ pub(super) struct Source {
     inbox: mpsc::Receiver<Message>,
     lookups: Arc<Lookups>,
     listed: Progress,
-    progress: watch::Sender<Progress>,
+    standing: watch::Sender<Standing>,
+    /// For the next process in the pod, and from the one before.
+    snapshot: Option<Snapshot>,
     routes: mpsc::UnboundedSender<Vec<Sighting>>,
 }
 
@@ -95,11 +99,11 @@ impl Source {
         freshness: Watches,
     ) -> (
         Self,
-        watch::Receiver<Progress>,
+        watch::Receiver<Standing>,
         mpsc::UnboundedReceiver<Vec<Sighting>>,
     ) {
         let (sink, inbox) = mpsc::channel(QUEUE);
-        let (progress, progress_receiver) = watch::channel(Progress::default());
+        let (standing, standing_receiver) = watch::channel(Standing::default());
         let (routes, routes_receiver) = mpsc::unbounded_channel();
         let source = Self {
             client,
@@ -119,10 +123,16 @@ impl Source {
             inbox,
             lookups: Arc::default(),
             listed: Progress::default(),
-            progress,
+            standing,
+            snapshot: None,
             routes,
         };
-        (source, progress_receiver, routes_receiver)
+        (source, standing_receiver, routes_receiver)
+    }
+
+    /// Keeps a snapshot, and may begin with that of an earlier process.
+    pub(super) fn keep(&mut self, snapshot: Snapshot) {
+        self.snapshot = Some(snapshot);
     }
 
     /// How lookups have gone.
@@ -151,7 +161,7 @@ impl Source {
                 _ = looked_up.recv_many(&mut changes, QUEUE), if !looked_up.is_closed() => {
                     let changes = std::mem::take(&mut changes);
                     self.survive(|source| {
-                        log(source.compiler.apply(changes));
+                        source.apply(changes);
                         source.proceed(&Progress::default());
                     });
                 }
@@ -159,6 +169,8 @@ impl Source {
                     self.survive(|source| log(source.compiler.refresh()));
                     refreshed = Instant::now();
                 }
+                () = tokio::time::sleep_until((self.started + snapshot::PATIENCE).into()),
+                    if self.may_restore() => self.survive(Self::restore),
                 () = tokio::time::sleep(LOOK) => self.survive(Self::look_at_freshness),
             }
         }
@@ -273,7 +285,7 @@ impl Source {
             self.freshness.end(kind, namespace);
             let gone = self.gone(&scope, &HashSet::new());
             let removals = gone.into_iter().map(Change::Remove);
-            log(self.compiler.apply(removals.chain([scope.withheld(None)])));
+            self.apply(removals.chain([scope.withheld(None)]).collect());
         }
         for namespace in needed {
             self.watch(Scope {
@@ -284,7 +296,7 @@ impl Source {
     }
 
     pub(super) fn take(&mut self, messages: Vec<Message>) {
-        let mut changes = Vec::new();
+        let mut changes = self.last_good(&messages);
         let mut seen = Vec::new();
         let mut progress = Progress::default();
         let mut follow = false;
@@ -337,7 +349,7 @@ impl Source {
                 progress.advance(scope.kind, scope.namespace.as_deref(), version);
             }
         }
-        log(self.compiler.apply(changes));
+        self.apply(changes);
         if follow {
             self.follow_secrets();
         }
@@ -414,6 +426,61 @@ impl Source {
             .collect()
     }
 
+    fn apply(&mut self, changes: Vec<Change>) {
+        log(match &self.snapshot {
+            None => self.compiler.apply(changes),
+            Some(snapshot) => self.compiler.apply_and_note(changes, |change, world| {
+                snapshot.record(change, world);
+            }),
+        });
+    }
+
+    /// The versions that an earlier process has seen of objects that are listed, where these are not good.
+    fn last_good(&mut self, messages: &[Message]) -> Vec<Change> {
+        let Some(snapshot) = &mut self.snapshot else {
+            return Vec::new();
+        };
+        let listed = messages.iter().filter_map(|message| match message {
+            Message::Listing(_, item) => Some(&**item),
+            _ => None,
+        });
+        snapshot.last_good(listed, self.compiler.world())
+    }
+
+    fn may_restore(&self) -> bool {
+        !self.loaded && self.snapshot.as_ref().is_some_and(Snapshot::may_restore)
+    }
+
+    /// Publishes what an earlier process in the pod had seen, as the API server has not listed all that
+    /// there is in time.
+    pub(super) fn restore(&mut self) {
+        let Some(restored) = self.snapshot.as_mut().and_then(Snapshot::restore) else {
+            return;
+        };
+        let snapshot::Restored {
+            mut world,
+            progress,
+            at,
+        } = restored;
+        for kind in Kind::ALL {
+            let reason = format!(
+                "the API server has not listed every kind since this process started, and what is \
+                 served is what an earlier one in the same pod had seen until {at}"
+            );
+            world.withhold(kind, None, Some(reason));
+        }
+        if !matches!(self.compiler.restore(world, at), Published::Table { .. }) {
+            return;
+        }
+        warn!(
+            until = %at,
+            "the API server does not list every kind; what an earlier process in this pod had seen is \
+             served until it does"
+        );
+        let restored = true;
+        self.standing.send_replace(Standing { progress, restored });
+    }
+
     fn load(&mut self) {
         if self.loaded || !self.pending.is_empty() {
             return;
@@ -422,6 +489,9 @@ impl Source {
         let published = self.compiler.loaded();
         info!(after = ?self.started.elapsed(), "every kind has been listed");
         log(published);
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.loaded(self.compiler.world());
+        }
     }
 
     /// Tells how far the watches have come; not before anything is served.
@@ -429,13 +499,17 @@ impl Source {
         self.listed.merge(further);
         let listed = &self.listed;
         if self.compiler.is_serving() {
-            self.progress.send_if_modified(|progress| {
-                let differs = progress != listed;
+            self.standing.send_if_modified(|standing| {
+                let differs = standing.restored || standing.progress != *listed;
                 if differs {
-                    progress.clone_from(listed);
+                    standing.progress.clone_from(listed);
+                    standing.restored = false;
                 }
                 differs
             });
+        }
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.proceed(listed);
         }
     }
 

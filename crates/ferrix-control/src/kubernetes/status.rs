@@ -133,7 +133,10 @@ pub(super) async fn run(mut inputs: Inputs) {
             },
             Ok(()) = inputs.reports.changed() => {
                 let report = Arc::clone(&inputs.reports.borrow_and_update());
-                ledger.report(report, Instant::now());
+                // What an earlier process had seen says nothing of the objects as they are now.
+                if report.snapshot().is_none() {
+                    ledger.report(report, Instant::now());
+                }
             }
             Ok(()) = inputs.leases.changed() => {
                 let leases = Arc::clone(&inputs.leases.borrow_and_update());

@@ -13,7 +13,7 @@ fn start() -> (Admin, Readiness, Publisher) {
 fn start_with(failures: watch::Receiver<Failures>) -> (Admin, Readiness, Publisher) {
     let (publisher, table) = publish::channel();
     let reports = watch::channel(Arc::new(Report::default())).1;
-    let readiness = Readiness::new(table.clone(), failures.clone());
+    let readiness = Readiness::new(table.clone(), failures.clone(), reports.clone());
     let pages = Pages {
         readiness: readiness.clone(),
         table: table.clone(),

@@ -319,6 +319,8 @@ fn numbers_are_those_of_the_table() {
         "ferrix_status_writes_total{result=\"written\"} 0.0",
         "ferrix_status_others 0.0",
         "ferrix_status_definition_outdated 0.0",
+        "ferrix_snapshot_bytes 0.0",
+        "ferrix_configuration_snapshot 0.0",
         "ferrix_access_log_dropped_records_total 0.0",
         "ferrix_panics_total 0.0",
     ] {

@@ -22,6 +22,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("source.kubernetes", MAPPING),
     ("source.kubernetes.kubeconfig", "the path of a file"),
     ("source.kubernetes.secrets", "namespaces or cluster"),
+    ("source.kubernetes.snapshot_folder", "the path of a folder"),
     ("admin", MAPPING),
     (
         "admin.address",

@@ -106,6 +106,7 @@ fn every_key_is_read() {
         "source.kubernetes",
         "source.kubernetes.kubeconfig",
         "source.kubernetes.secrets",
+        "source.kubernetes.snapshot_folder",
         "tls.default_certificate.secret",
     ];
     assert_eq!(absent, alternatives);
@@ -647,4 +648,10 @@ fn relative_paths_start_from_the_file() {
             key: expected("tls.key"),
         }),
     );
+    let cluster = "source: {kubernetes: {kubeconfig: k, secrets: cluster, snapshot_folder: s}}";
+    std::fs::write(&file, cluster).unwrap();
+    let kubernetes = Settings::read(&file).unwrap().source.kubernetes.unwrap();
+    assert_eq!(kubernetes.kubeconfig, Some(expected("k")));
+    assert_eq!(kubernetes.secrets, Secrets::Cluster);
+    assert_eq!(kubernetes.snapshot_folder, Some(expected("s")));
 }

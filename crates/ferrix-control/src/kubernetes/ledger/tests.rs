@@ -132,7 +132,7 @@ impl Desk {
     fn report(&mut self) {
         let report = Report {
             entries: self.entries.values().cloned().map(Arc::new).collect(),
-            remarks: Vec::new(),
+            ..Report::default()
         };
         self.ledger.report(Arc::new(report), self.now);
     }
@@ -202,7 +202,11 @@ fn offer(names: &[&str]) -> Offer {
 fn replica(version: u64, offer: Offer) -> Replica {
     let mut progress = Progress::default();
     progress.advance(ROUTE, None, version);
-    Replica { progress, offer }
+    Replica {
+        progress,
+        offer,
+        restored: false,
+    }
 }
 
 fn observe(object: &DynamicObject) -> Option<Seen> {
@@ -241,6 +245,37 @@ fn one_write_for_a_route_that_all_replicas_take_up() {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// It serves what the process before it had seen: that is nothing new, and nothing less.
+#[test]
+fn a_replica_that_serves_from_a_snapshot_counts_for_what_that_had_seen() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 101), ("b", 101)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    assert_eq!(desk.write().len(), 1);
+    let restored = Replica {
+        restored: true,
+        ..replica(101, Offer::default())
+    };
+    let told = [
+        ("a".into(), replica(1000, Offer::default())),
+        ("b".into(), restored),
+    ];
+    desk.ledger.replicas(told.into(), desk.now);
+    assert_eq!(desk.ticks(60, SECOND), [0; 60]);
+    desk.route("r", 2);
+    desk.translated("r", 2, None);
+    desk.pass(PATIENCE);
+    let writes = desk.write();
+    let status = &writes[0].status;
+    assert_eq!(programmed(status), ("False", "Pending", Some("1/2")));
+    let message = &status.conditions[2].message;
+    assert!(
+        message.contains("; b serves from a snapshot, as"),
+        "{message}"
+    );
+}
 
 /// Three pods are replaced one after the other, with a thousand routes: one write for each.
 #[test]
@@ -998,7 +1033,7 @@ fn progress_by_namespace() {
                 "a".into(),
                 Replica {
                     progress,
-                    offer: Offer::default(),
+                    ..Replica::default()
                 },
             )]
             .into(),
