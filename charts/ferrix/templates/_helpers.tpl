@@ -98,7 +98,9 @@ given twice, or permissions and ports would not fit.
   {{- with .proxyProtocol }}{{ $_ := set $entryPoint "proxy_protocol" . }}{{ end }}
   {{- $entryPoints = append $entryPoints $entryPoint }}
 {{- end }}
-{{- $source := dict "kubernetes" (.Values.secrets.clusterWide | ternary (dict "secrets" "cluster") dict) }}
+{{- $kubernetes := .Values.secrets.clusterWide | ternary (dict "secrets" "cluster") dict }}
+{{- if .Values.snapshot.enabled }}{{ $_ := set $kubernetes "snapshot_folder" "/run/ferrix/snapshot" }}{{ end }}
+{{- $source := dict "kubernetes" $kubernetes }}
 {{- with .Values.namespaces }}{{ $_ := set $source "namespaces" . }}{{ end }}
 {{- with .Values.ingressClass }}{{ $_ := set $source "ingress_class" . }}{{ end }}
 {{- /* Not the loopback address of the default: the kubelet asks from outside of the pod. */}}

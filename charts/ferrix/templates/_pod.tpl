@@ -11,6 +11,13 @@ metadata:
     {{- end }}
 spec:
   {{- include "ferrix.podSpec" . | nindent 2 }}
+  {{- if .Values.snapshot.enabled }}
+    # One more of the volumes, which come last there; the same of the mounts below.
+    - name: snapshot
+      emptyDir:
+        medium: Memory
+        sizeLimit: {{ .Values.snapshot.sizeLimit }}
+  {{- end }}
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
   {{- with .Values.priorityClassName }}
   priorityClassName: {{ . }}
@@ -36,6 +43,10 @@ spec:
   {{- end }}
   containers:
     - {{ include "ferrix.container" . | indent 6 | trim }}
+        {{- if .Values.snapshot.enabled }}
+        - name: snapshot
+          mountPath: /run/ferrix
+        {{- end }}
       args: [run, --config, /etc/ferrix/ferrix.yaml]
       ports:
         {{- range .Values.entryPoints }}

@@ -9,7 +9,7 @@
 //!
 //! It reads `deploy/ferrix.yaml`, and what `helm template` makes of the chart.
 
-use std::{collections::BTreeSet, fmt::Display, time::Duration};
+use std::{collections::BTreeSet, fmt::Display, path::Path, time::Duration};
 
 use ferrix::Settings;
 use serde::Deserialize;
@@ -94,6 +94,7 @@ pub fn lint(documents: &[Value]) -> Vec<String> {
             lint.permissions(workload, &settings);
             lint.grace_period(workload, &settings);
             lint.ports(workload, &settings);
+            lint.snapshot(workload, &settings);
         }
         match is_daemon_set(workload) {
             true => lint.daemon_rollout(workload),
@@ -334,6 +335,43 @@ impl<'a> Lint<'a> {
         }
     }
 
+    /// What holds keys stays in memory, within bounds, in a folder that nobody else can look into.
+    fn snapshot(&mut self, workload: &Value, settings: &Settings) {
+        let kubernetes = settings.source.kubernetes.as_ref();
+        let Some(folder) = kubernetes.and_then(|it| it.snapshot_folder.as_deref()) else {
+            return;
+        };
+        // A mount point is root's, and open to all.
+        let above = |mount: &&Value| {
+            let path = Path::new(text(mount, "mountPath"));
+            path.is_absolute() && path != folder && folder.starts_with(path)
+        };
+        let mount = list(at(workload, CONTAINER), "volumeMounts")
+            .iter()
+            .find(above);
+        let volumes = list(at(workload, POD), "volumes");
+        let volume = volumes
+            .iter()
+            .find(|it| mount.is_some_and(|mount| text(mount, "name") == text(it, "name")));
+        let volume = volume.unwrap_or(&Value::Null);
+        for (holds, what) in [
+            (
+                mount.is_some_and(|mount| at(mount, "readOnly").is_null()),
+                "source.kubernetes.snapshot_folder is not below a volume that can be written to",
+            ),
+            (
+                text(volume, "emptyDir/medium") == "Memory",
+                "the snapshot, which holds keys, is not kept in memory",
+            ),
+            (
+                !at(volume, "emptyDir/sizeLimit").is_null(),
+                "no limit of the memory of the snapshot (sizeLimit)",
+            ),
+        ] {
+            self.check(holds, title(workload), what);
+        }
+    }
+
     fn rollout(&mut self, workload: &Value) {
         let place = title(workload);
         let scaled = of_kind(self.documents, "HorizontalPodAutoscaler").next();
@@ -525,6 +563,8 @@ impl<'a> Lint<'a> {
     fn job(&mut self, job: &Value, workload: &Value) {
         let of = |object, path: &str| at(at(object, POD), path).clone();
         let args = list(at(job, CONTAINER), "args");
+        let volumes = list(at(job, POD), "volumes");
+        let those_of_the_pods = list(at(workload, POD), "volumes");
         for (holds, what) in [
             (
                 text(job, "metadata/annotations/helm.sh~1hook") == "pre-delete",
@@ -536,7 +576,8 @@ impl<'a> Lint<'a> {
             ),
             (
                 of(job, "serviceAccountName") == of(workload, "serviceAccountName")
-                    && of(job, "volumes") == of(workload, "volumes"),
+                    && !volumes.is_empty()
+                    && volumes.iter().all(|it| those_of_the_pods.contains(it)),
                 "has not the rights and the settings of the pods",
             ),
             (

@@ -35,7 +35,9 @@ fn settings_are_those_of_the_documents() {
         entry_points,
         [("web", 6190, false), ("websecure", 6191, true)]
     );
-    assert!(settings.source.kubernetes.is_some());
+    let kubernetes = settings.source.kubernetes.unwrap();
+    let folder = kubernetes.snapshot_folder.unwrap();
+    assert_eq!(folder.to_str(), Some("/run/ferrix/snapshot"));
     assert_eq!(settings.admin.address.to_string(), "[::]:6192");
 }
 
@@ -126,15 +128,15 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "ServiceAccount ferrix/ferrix: may not patch leases of \"coordination.k8s.io\" in ferrix",
     ),
     (
-        "      kubernetes: {}\n",
-        "      kubernetes: {}\n      namespaces: [shop]\n",
+        "      kubernetes:\n",
+        "      namespaces: [shop]\n      kubernetes:\n",
         "ClusterRoleBinding ferrix: grants to list ingressroutes in all namespaces",
     ),
     // Settings.
     (
         "    admin:\n",
         "    amdin:\n",
-        "ConfigMap ferrix:10: amdin: unknown key \"amdin\"",
+        "ConfigMap ferrix:11: amdin: unknown key \"amdin\"",
     ),
     (
         "\"[::]:6192\"",
@@ -309,6 +311,32 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "              exec:\n                command: [sleep, '5']",
         "Deployment ferrix/ferrix: no preStop of the kubelet's own",
     ),
+    // The snapshot.
+    (
+        "mountPath: /run/ferrix\n",
+        "mountPath: /run/ferrix/snapshot\n",
+        "Deployment ferrix/ferrix: source.kubernetes.snapshot_folder is not below a volume",
+    ),
+    (
+        "mountPath: /run/ferrix\n",
+        "mountPath: /run/ferrix\n              readOnly: true\n",
+        "Deployment ferrix/ferrix: source.kubernetes.snapshot_folder is not below a volume",
+    ),
+    (
+        "snapshot_folder: /run/ferrix/snapshot",
+        "snapshot_folder: /snapshot",
+        "Deployment ferrix/ferrix: source.kubernetes.snapshot_folder is not below a volume",
+    ),
+    (
+        "            medium: Memory\n",
+        "",
+        "Deployment ferrix/ferrix: the snapshot, which holds keys, is not kept in memory",
+    ),
+    (
+        "            sizeLimit: 64Mi\n",
+        "",
+        "Deployment ferrix/ferrix: no limit of the memory of the snapshot",
+    ),
     // Replicas, and who finds them.
     (
         "replicas: 2",
@@ -477,7 +505,7 @@ fn each_rule_finds_what_it_is_for() {
         );
         ran += 1;
     }
-    assert_eq!(ran, 79);
+    assert_eq!(ran, 84);
 }
 
 /// Whoever makes it, by whichever way.
@@ -697,7 +725,7 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &[
             "format: json",
             "connections: 1000000",
-            "allow_external_name: true\n      kubernetes: {}",
+            "allow_external_name: true\n      kubernetes:\n        snapshot_folder: /run/ferrix/snapshot",
         ],
     ),
     ("settings:", &[], &[]),
@@ -735,6 +763,8 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["namespaces:\n      - shop\n      - blog"],
     ),
     ("{namespaces: [shop], secrets: {namespaces: []}}", &[], &[]),
+    ("snapshot: {enabled: false}", &[], &["kubernetes: {}"]),
+    ("snapshot: {sizeLimit: 16Mi}", &[], &["sizeLimit: 16Mi"]),
     (
         "namespaces: [shop]",
         &[],
@@ -822,7 +852,7 @@ fn values_do_what_they_say() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 34);
+    assert_eq!(ran, 36);
 }
 
 #[test]
