@@ -72,10 +72,7 @@ impl Constraints {
     pub(crate) fn of(expression: &Expression) -> Constraints {
         match expression {
             Expression::Leaf(leaf) => Constraints::of_leaf(leaf),
-            Expression::All(parts) => parts
-                .iter()
-                .map(Constraints::of)
-                .fold(Constraints::FREE, Constraints::and),
+            Expression::All(parts) => Constraints::of_all(parts),
             Expression::Any(parts) => {
                 let (hosts, paths) = parts
                     .iter()
@@ -88,6 +85,12 @@ impl Constraints {
                 }
             }
         }
+    }
+
+    /// Those of conditions that all hold.
+    pub(crate) fn of_all<'e>(parts: impl IntoIterator<Item = &'e Expression>) -> Constraints {
+        let parts = parts.into_iter().map(Constraints::of);
+        parts.fold(Constraints::FREE, Constraints::and)
     }
 
     fn of_leaf(leaf: &Leaf) -> Constraints {

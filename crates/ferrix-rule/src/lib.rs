@@ -103,6 +103,12 @@ impl Rule {
         never::sentences(&self.inner.expression)
     }
 
+    /// Whether it shows without a request that none fulfils both rules. `false` says nothing: regular
+    /// expressions, for one, are not compared.
+    pub fn excludes(&self, other: &Rule) -> bool {
+        never::exclude(&self.inner.expression, &other.inner.expression)
+    }
+
     /// Hosts and paths that requests are compared with, but for those under a `!`.
     pub fn literals(&self) -> Vec<Literal<'_>> {
         never::literals(&self.inner.expression)

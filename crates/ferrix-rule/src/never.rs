@@ -2,7 +2,7 @@
 //!
 //! Traefik accepts them, and so they are no errors: but nobody writes one on purpose.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, slice};
 
 use crate::{
     constraints::Constraints,
@@ -55,7 +55,10 @@ pub(crate) fn sentences(expression: &Expression) -> Vec<String> {
         Expression::All(parts) => {
             let inside: Vec<_> = parts.iter().flat_map(sentences).collect();
             match inside.is_empty() {
-                true => contradiction(expression, parts).into_iter().collect(),
+                true => contradiction(&parts.iter().collect::<Vec<_>>())
+                    .map(|why| format!("{expression} matches no request: {why}"))
+                    .into_iter()
+                    .collect(),
                 false => inside,
             }
         }
@@ -78,21 +81,34 @@ fn leaf_sentence(leaf: &Leaf) -> Option<String> {
     Some(format!("{leaf} matches no request: {why}"))
 }
 
+/// Whether it shows without a request that none meets both conditions.
+pub(crate) fn exclude(one: &Expression, other: &Expression) -> bool {
+    let parts: Vec<_> = conjuncts(one).iter().chain(conjuncts(other)).collect();
+    contradiction(&parts).is_some()
+}
+
+/// The conditions that all hold where this one does.
+fn conjuncts(expression: &Expression) -> &[Expression] {
+    match expression {
+        Expression::All(parts) => parts,
+        Expression::Leaf(_) | Expression::Any(_) => slice::from_ref(expression),
+    }
+}
+
 /// Why conditions that can each be met cannot be met together.
-fn contradiction(all: &Expression, parts: &[Expression]) -> Option<String> {
-    let constraints = Constraints::of(all);
+fn contradiction(parts: &[&Expression]) -> Option<&'static str> {
+    let constraints = Constraints::of_all(parts.iter().copied());
     let none = |list: &Option<Vec<_>>| list.as_ref().is_some_and(Vec::is_empty);
     let never = none(&constraints.hosts) || constraints.paths.as_ref().is_some_and(Vec::is_empty);
-    let why = if methods(all).is_some_and(|methods| methods.is_empty()) {
-        "no request has two methods; join them by ||"
+    if methods_of_all(parts.iter().copied()).is_some_and(|methods| methods.is_empty()) {
+        Some("no request has two methods; join them by ||")
     } else if never {
-        "no request has two hosts or two paths; join them by ||"
+        Some("no request has two hosts or two paths; join them by ||")
     } else if opposites(parts) {
-        "one condition is the opposite of another"
+        Some("one condition is the opposite of another")
     } else {
-        return None;
-    };
-    Some(format!("{all} matches no request: {why}"))
+        None
+    }
 }
 
 /// The methods outside which an expression cannot match; `None`: any.
@@ -103,10 +119,7 @@ fn methods(expression: &Expression) -> Option<BTreeSet<&str>> {
             negated: false,
         }) => Some([&**method].into()),
         Expression::Leaf(_) => None,
-        Expression::All(parts) => parts
-            .iter()
-            .filter_map(methods)
-            .reduce(|one, other| &one & &other),
+        Expression::All(parts) => methods_of_all(parts),
         Expression::Any(parts) => {
             let all: Option<Vec<_>> = parts.iter().map(methods).collect();
             Some(all?.into_iter().flatten().collect())
@@ -114,8 +127,16 @@ fn methods(expression: &Expression) -> Option<BTreeSet<&str>> {
     }
 }
 
-fn opposites(parts: &[Expression]) -> bool {
-    let leaf = |part: &'_ Expression, negated| match part {
+/// The same where all of these hold.
+fn methods_of_all<'e>(
+    parts: impl IntoIterator<Item = &'e Expression>,
+) -> Option<BTreeSet<&'e str>> {
+    let lists = parts.into_iter().filter_map(methods);
+    lists.reduce(|one, other| &one & &other)
+}
+
+fn opposites(parts: &[&Expression]) -> bool {
+    let leaf = |part: &Expression, negated| match part {
         Expression::Leaf(leaf) if leaf.negated == negated => Some(leaf.to_string()),
         _ => None,
     };
@@ -188,5 +209,28 @@ mod tests {
             ParentDomain("c"),
         ];
         assert_eq!(rule.literals(), expected);
+    }
+
+    #[test]
+    fn conditions_that_exclude_each_other() {
+        let cases = [
+            ("Path(`/a`)", "Path(`/b`)", true),
+            ("PathPrefix(`/a`)", "Path(`/b`) || Path(`/c`)", true),
+            ("PathPrefix(`/a`)", "Path(`/b`) || Path(`/a/c`)", false),
+            ("Method(`GET`)", "Path(`/`) && Method(`POST`)", true),
+            ("Method(`GET`)", "Method(`GET`) || Method(`POST`)", false),
+            ("Host(`a.test`)", "Host(`*.b.test`)", true),
+            ("Header(`a`, `1`)", "!Header(`a`, `1`)", true),
+            ("Header(`a`, `1`)", "Header(`a`, `2`)", false),
+            // True, but not seen.
+            ("PathRegexp(`^/a$`)", "Path(`/b`)", false),
+            ("Path(`/a`)", "!PathPrefix(`/`)", false),
+        ];
+        for (one, other, expected) in cases {
+            let (left, right) = (Rule::parse(one).unwrap(), Rule::parse(other).unwrap());
+            assert_eq!(left.excludes(&right), expected, "{one}, {other}");
+            assert_eq!(right.excludes(&left), expected, "{other}, {one}");
+        }
+        assert_eq!(cases.len(), 10);
     }
 }

@@ -9,7 +9,10 @@
 
 use std::{cmp::Ordering, collections::HashSet, ops::Range, sync::Arc};
 
-use crate::{Request, rules::Rule};
+use crate::{
+    Request,
+    rules::{HostPattern, Rule},
+};
 
 /// The rules of one host, by path.
 #[derive(Debug)]
@@ -21,6 +24,16 @@ pub(crate) struct Bucket {
     /// The entries of one node are neighbours, and all stand in the order of their paths.
     entries: Box<[Entry]>,
     host_length: u32,
+    mixture: Mixture,
+}
+
+/// What kinds of rules a bucket has, told without looking at all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mixture {
+    /// Whether they are of more than one namespace.
+    pub(crate) namespaces: bool,
+    /// Whether some are of routes for more hosts, and narrowed to this one by their expression.
+    pub(crate) narrowed: bool,
 }
 
 /// One rule under one path.
@@ -91,12 +104,43 @@ impl Filing {
     }
 }
 
+impl Mixture {
+    /// That of filings for a host, of which those with a rank come from the bucket `before` and stand
+    /// after the others. Looks at the others alone where that bucket was not mixed.
+    fn new(host: &HostPattern, filings: &[Filing], before: Option<&Bucket>) -> Mixture {
+        let fresh = || filings.iter().take_while(|filing| filing.rank.is_none());
+        let first = &filings[0].rule;
+        let known = before.map_or(first, Bucket::any_rule);
+        let was = before.map_or_else(Mixture::default, |bucket| bucket.mixture);
+        let foreign = |to: &Rule, filing: &Filing| !of_one_namespace(&filing.rule, to);
+        let narrowed = |filing: &Filing| filing.rule.host.class() > host.class();
+        // What is new about a bucket may be all that is left of it: then all are looked at.
+        Mixture {
+            namespaces: (was.namespaces || fresh().any(|it| foreign(known, it)))
+                && filings.iter().any(|it| foreign(first, it)),
+            narrowed: (was.narrowed || fresh().any(narrowed)) && filings.iter().any(narrowed),
+        }
+    }
+}
+
+/// Whether two rules are of objects of one namespace.
+pub(crate) fn of_one_namespace(one: &Rule, other: &Rule) -> bool {
+    Arc::ptr_eq(&one.route, &other.route) || one.route.key.namespace == other.route.key.namespace
+}
+
 impl Bucket {
-    /// A bucket of all these. `None` where there are none.
-    pub(crate) fn new(host: &[u8], mut filings: Vec<Filing>) -> Option<Bucket> {
+    /// A bucket for a host of all these; those with a rank come from the bucket `before`, and stand after
+    /// the others. `None` where there are none.
+    pub(crate) fn new(
+        host: &HostPattern,
+        mut filings: Vec<Filing>,
+        before: Option<&Bucket>,
+    ) -> Option<Bucket> {
         if filings.is_empty() {
             return None;
         }
+        let mixture = Mixture::new(host, &filings, before);
+        let host = name(host).as_bytes();
         rank(&mut filings);
         // Most come from a bucket and are in order already, which makes the sort quick.
         filings.sort_by(|one, other| one.place().cmp(&other.place()));
@@ -116,12 +160,28 @@ impl Bucket {
             text: builder.text.into(),
             entries: entries.collect(),
             host_length: position(host.len()),
+            mixture,
         })
+    }
+
+    pub(crate) fn mixture(&self) -> Mixture {
+        self.mixture
+    }
+
+    /// One of its rules, whichever.
+    pub(crate) fn any_rule(&self) -> &Arc<Rule> {
+        // A bucket is never empty.
+        &self.entries[0].rule
     }
 
     /// The host as requests name it; of a wildcard, what follows the `*.`.
     pub(crate) fn host(&self) -> &[u8] {
         &self.text[..self.host_length as usize]
+    }
+
+    /// The same as text, which it was made of.
+    pub(crate) fn name(&self) -> &str {
+        std::str::from_utf8(self.host()).unwrap_or_default()
     }
 
     /// The first rule, in the total order, that takes the request, whose host and entry point are
@@ -180,6 +240,14 @@ impl Bucket {
             }
         }
         filings
+    }
+}
+
+/// What a bucket is found by: the name, or what follows the `*.`; nothing for any host.
+pub(crate) fn name(host: &HostPattern) -> &str {
+    match host {
+        HostPattern::Exact(name) | HostPattern::Wildcard(name) => name,
+        HostPattern::Any => "",
     }
 }
 

@@ -9,7 +9,7 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     hash::{Hash, Hasher},
     sync::Arc,
 };
@@ -18,7 +18,7 @@ use ferrix_rule::PathConstraint;
 
 use crate::{
     Request,
-    bucket::{Bucket, Filing},
+    bucket::{self, Bucket, Filing, of_one_namespace},
     ids::EntryPointIndex,
     reach::Reach,
     rules::{HostPattern, Rule, parent_domain},
@@ -35,6 +35,16 @@ struct Hosts {
     exact: Buckets,
     wildcard: Buckets,
     any: Option<Arc<Bucket>>,
+}
+
+/// The buckets that are asked for the requests of one host on one entry point.
+pub(crate) struct Contest<'i> {
+    /// That of the host itself.
+    pub(crate) own: &'i Bucket,
+    /// That of the wildcard above it, where one has rules of another namespace than the other.
+    pub(crate) above: Option<&'i Bucket>,
+    /// The same for that of any host, where rules of the host can lose to its.
+    pub(crate) everywhere: Option<&'i Bucket>,
 }
 
 /// Clients choose which hosts are looked up, but cannot add any, so they cannot make entries
@@ -120,6 +130,50 @@ impl Index {
         best
     }
 
+    /// The rules that compete for the requests of a host, where they are of several namespaces.
+    pub(crate) fn contest(
+        &self,
+        entry_point: EntryPointIndex,
+        host: &HostPattern,
+    ) -> Option<Contest<'_>> {
+        let hosts = self.entry_points.get(usize::from(entry_point))?;
+        hosts.contest(host)
+    }
+
+    /// Every host that there is a contest for, on any entry point.
+    pub(crate) fn contested(&self) -> BTreeSet<HostPattern> {
+        let hosts = self.entry_points.iter().flat_map(|hosts| {
+            let alone = hosts.wildcard.is_empty() && hosts.any.is_none();
+            let perhaps = hosts.those(|bucket| !alone || bucket.mixture().namespaces);
+            let perhaps = perhaps.into_iter();
+            perhaps.filter(move |host| hosts.contest(host).is_some())
+        });
+        hosts.collect()
+    }
+
+    /// The hosts whose rules compete with those of wider ones among these, which have changed.
+    pub(crate) fn below(&self, changed: &BTreeSet<HostPattern>) -> Vec<HostPattern> {
+        let any = changed.contains(&HostPattern::Any);
+        let domains: HashSet<&str> = (changed.iter())
+            .filter(|host| matches!(host, HostPattern::Wildcard(_)))
+            .filter_map(HostPattern::domain)
+            .collect();
+        if !any && domains.is_empty() {
+            return Vec::new();
+        }
+        let is_below = |bucket: &Bucket| {
+            let domain = parent_domain(bucket.name());
+            any && bucket.mixture().narrowed || domain.is_some_and(|it| domains.contains(it))
+        };
+        let hosts = self.entry_points.iter();
+        hosts.flat_map(|hosts| hosts.those(&is_below)).collect()
+    }
+
+    /// Every entry point with rules, and perhaps others.
+    pub(crate) fn entry_points(&self) -> impl Iterator<Item = EntryPointIndex> {
+        (0..=EntryPointIndex::MAX).take(self.entry_points.len())
+    }
+
     /// The hosts of an entry point, to be changed.
     fn entry_point(&mut self, entry_point: EntryPointIndex) -> &mut Hosts {
         let entry_point = usize::from(entry_point);
@@ -152,17 +206,55 @@ impl Hosts {
 
     /// Gives a host a bucket of these filings, in place of any that it had.
     fn put(&mut self, host: &HostPattern, filings: Vec<Filing>) {
-        let (buckets, host) = match host {
-            HostPattern::Exact(name) => (&mut self.exact, name.as_bytes()),
-            HostPattern::Wildcard(suffix) => (&mut self.wildcard, suffix.as_bytes()),
+        let bucket = Bucket::new(host, filings, self.bucket(host)).map(Arc::new);
+        let buckets = match host {
+            HostPattern::Exact(_) => &mut self.exact,
+            HostPattern::Wildcard(_) => &mut self.wildcard,
             HostPattern::Any => {
-                self.any = Bucket::new(&[], filings).map(Arc::new);
+                self.any = bucket;
                 return;
             }
         };
-        match Bucket::new(host, filings) {
-            Some(bucket) => drop(buckets.replace(ByHost(Arc::new(bucket)))),
-            None => drop(buckets.remove(host)),
+        match bucket {
+            Some(bucket) => drop(buckets.replace(ByHost(bucket))),
+            None => drop(buckets.remove(bucket::name(host).as_bytes())),
         }
+    }
+
+    /// The hosts whose bucket passes a test.
+    fn those(&self, test: impl Fn(&Bucket) -> bool) -> Vec<HostPattern> {
+        let name = |ByHost(bucket): &ByHost| -> Arc<str> { bucket.name().into() };
+        let exact = self.exact.iter().filter(|ByHost(bucket)| test(bucket));
+        let wildcard = self.wildcard.iter().filter(|ByHost(bucket)| test(bucket));
+        let any = self.any.iter().filter(|bucket| test(bucket));
+        (exact.map(|it| HostPattern::Exact(name(it))))
+            .chain(wildcard.map(|it| HostPattern::Wildcard(name(it))))
+            .chain(any.map(|_| HostPattern::Any))
+            .collect()
+    }
+
+    fn contest(&self, host: &HostPattern) -> Option<Contest<'_>> {
+        let own = self.bucket(host)?;
+        let domain = match host {
+            HostPattern::Exact(name) => parent_domain(name),
+            HostPattern::Wildcard(_) | HostPattern::Any => None,
+        };
+        let above = domain.and_then(|domain| self.wildcard.get(domain.as_bytes()));
+        // Routes for any host are the last to be asked: only rules of such routes lose to theirs.
+        let narrowed = own.mixture().narrowed && *host != HostPattern::Any;
+        let everywhere = self.any.as_deref().filter(|_| narrowed);
+        let foreign = |wider: &&Bucket| {
+            own.mixture().namespaces
+                || wider.mixture().namespaces
+                || !of_one_namespace(own.any_rule(), wider.any_rule())
+        };
+        let contest = Contest {
+            own,
+            above: above.map(|ByHost(bucket)| &**bucket).filter(foreign),
+            everywhere: everywhere.filter(foreign),
+        };
+        let contested =
+            own.mixture().namespaces || contest.above.is_some() || contest.everywhere.is_some();
+        contested.then_some(contest)
     }
 }

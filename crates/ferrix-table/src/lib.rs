@@ -19,6 +19,7 @@ pub mod host;
 pub mod ids;
 mod index;
 pub mod object;
+pub mod overlap;
 pub mod path;
 pub mod publish;
 mod reach;

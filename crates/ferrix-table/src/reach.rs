@@ -33,6 +33,12 @@ impl Reach {
             whole,
         }
     }
+
+    /// Only the hosts.
+    pub(crate) fn hosts_of(rule: &Rule) -> Vec<HostPattern> {
+        let matches = rule.matches.as_ref();
+        hosts(&rule.host, matches.and_then(|it| it.constraints().hosts))
+    }
 }
 
 /// Whether an expression asks for nothing beyond its constraints. Noticed only where these are one

@@ -41,6 +41,10 @@ impl RuleSet {
         self.index.lookup(entry_point, request)
     }
 
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
     /// All rules, the first to win first.
     pub fn iter(&self) -> Rules<'_> {
         let rule: fn(&Arc<Rule>) -> &Rule = |rule| rule;

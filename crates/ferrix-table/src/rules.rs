@@ -140,8 +140,18 @@ impl HostPattern {
         }
     }
 
+    /// The domain whose wildcard includes it: `example.com` for `www.example.com` and for
+    /// `*.example.com` itself. `None`: no wildcard does.
+    pub fn domain(&self) -> Option<&str> {
+        match self {
+            HostPattern::Exact(name) => parent_domain(name),
+            HostPattern::Wildcard(suffix) => Some(suffix),
+            HostPattern::Any => None,
+        }
+    }
+
     /// 0 exact, 1 wildcard, 2 any: the lower comes first.
-    fn class(&self) -> u8 {
+    pub(crate) fn class(&self) -> u8 {
         match self {
             HostPattern::Exact(_) => 0,
             HostPattern::Wildcard(_) => 1,

@@ -2,9 +2,18 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use ferrix_table::{rule_set::RuleSet, rules::Rule, shadow::Shadows, table::Table};
+use ferrix_table::{
+    overlap::{Capture, Overlaps},
+    rule_set::RuleSet,
+    rules::Rule,
+    shadow::Shadows,
+    table::Table,
+};
 use support::{Model, OwnedRequest, Random};
 
 const TABLES: usize = 1_500;
@@ -105,19 +114,95 @@ fn lookup_is_a_linear_search() {
     assert!(tally.shadowed > 1_000, "{tally:?}");
 }
 
+/// What each route is told of its captures.
+fn told(overlaps: &Overlaps, rules: &RuleSet) -> BTreeMap<String, Vec<String>> {
+    let text = |capture: &Capture| {
+        let Capture {
+            host,
+            winner,
+            victim,
+            certain,
+            entry_points,
+        } = capture;
+        let (winner, victim) = (number(winner), number(victim));
+        format!("{host}: {winner} {victim} {certain} {entry_points:?}")
+    };
+    let routes = rules.iter().map(|rule| {
+        let captures = overlaps.of(&rule.route.key).map(text);
+        (rule.route.to_string(), captures.collect::<Vec<_>>())
+    });
+    routes
+        .filter(|(_, captures)| !captures.is_empty())
+        .collect()
+}
+
+/// Wherever a request shows that a rule takes it from one of another namespace, that is known, and what
+/// is known is so where requests can show it.
+#[test]
+fn captures_are_what_requests_show() {
+    let mut random = Random(5);
+    let (mut shown, mut known, mut exempt) = (0, 0, 0);
+    for _ in 0..TABLES {
+        // So few that no bound is met.
+        let mut models = models(&mut random);
+        models.truncate(5);
+        let set = RuleSet::new(shuffled(&models, &mut random));
+        let mut overlaps = Overlaps::default();
+        let routes = overlaps.follow(&set, &[], set.shared());
+        let captures: Vec<&Capture> = routes.iter().flat_map(|it| overlaps.of(it)).collect();
+        known += captures.len();
+        for capture in &captures {
+            let (winner, victim) = (number(&capture.winner), number(&capture.victim));
+            assert!(models[winner].key() < models[victim].key());
+            assert_ne!(models[winner].namespace(), models[victim].namespace());
+        }
+        for _ in 0..REQUESTS {
+            let request = OwnedRequest::random(&mut random);
+            let takes =
+                |number: &usize| models[*number].takes(request.entry_point, &request.as_request());
+            let mut takers: Vec<usize> = (0..models.len()).filter(takes).collect();
+            takers.sort_by_key(|number| models[*number].key());
+            let Some((winner, others)) = takers.split_first() else {
+                continue;
+            };
+            let foreign = |it: &&usize| models[**it].namespace() != models[*winner].namespace();
+            for victim in others.iter().filter(foreign) {
+                let noted = captures.iter().any(|it| {
+                    (number(&it.winner), number(&it.victim)) == (*winner, *victim)
+                        && it.host.takes(request.as_request().host)
+                        && it.entry_points.contains(&request.entry_point)
+                });
+                // What is for any host gets what others leave.
+                let left_over = models[*victim].is_for_any_host();
+                assert!(
+                    noted || left_over,
+                    "{:?} takes {request:?} from {:?}",
+                    models[*winner].rule(*winner),
+                    models[*victim].rule(*victim)
+                );
+                shown += usize::from(noted);
+                exempt += usize::from(!noted);
+            }
+        }
+    }
+    println!("{shown} shown, {exempt} exempt, {known} known");
+    assert!(shown > 2_000 && known > 500, "{shown} {known}");
+}
+
 /// Sets and verdicts that followed thousands of changes are those that are made at once, and the
 /// sets that they were derived from are as they were.
 #[test]
 fn derived_sets_are_like_new_ones() {
     let mut random = Random(4);
     let mut tally = Tally::default();
-    let mut steps = 0;
+    let (mut steps, mut captures_seen) = (0, 0);
     for _ in 0..100 {
         let models = models(&mut random);
         let all = rules(&models);
         let mut present = vec![false; models.len()];
         let mut set = RuleSet::default();
         let mut shadows = Shadows::default();
+        let mut overlaps = Overlaps::default();
         let mut verdicts = vec![String::new(); models.len()];
         for _ in 0..40 {
             let mut edits = |count: usize, there: bool| {
@@ -138,6 +223,8 @@ fn derived_sets_are_like_new_ones() {
                 .map(|rule| Arc::new(Rule::clone(rule)))
                 .collect();
             set = before.0.with(&copies, &arcs(&fresh));
+            let captures = told(&overlaps, &before.0);
+            let routes = overlaps.follow(&set, &arcs(&gone), &arcs(&fresh));
             let changed = shadows.replace(&arcs(&gone), &arcs(&fresh));
             for number in &gone {
                 present[*number] = false;
@@ -154,6 +241,17 @@ fn derived_sets_are_like_new_ones() {
             let whole: Vec<_> = (0..models.len()).filter(|it| present[*it]).collect();
             let fresh = RuleSet::default().with(&[], &arcs(&whole));
             assert!(set.iter().map(number).eq(fresh.iter().map(number)));
+            let mut anew = Overlaps::default();
+            anew.follow(&fresh, &[], fresh.shared());
+            let (followed, expected) = (told(&overlaps, &set), told(&anew, &fresh));
+            assert_eq!(followed, expected);
+            let all: BTreeSet<_> = captures.keys().chain(followed.keys()).collect();
+            let differing = all
+                .into_iter()
+                .filter(|it| captures.get(*it) != followed.get(*it));
+            let routes = routes.iter().map(ToString::to_string);
+            assert!(differing.eq(routes.collect::<BTreeSet<_>>().iter()));
+            captures_seen += followed.len();
             let mut expected = vec![String::new(); models.len()];
             for (rule, verdict) in Shadows::default().replace(&[], fresh.shared()) {
                 expected[number(&rule)] = format!("{verdict:?}");
@@ -167,7 +265,8 @@ fn derived_sets_are_like_new_ones() {
             steps += 1;
         }
     }
-    println!("{tally:?} in {steps} steps");
+    println!("{tally:?} in {steps} steps, {captures_seen} routes with captures");
+    assert!(captures_seen > 1_000, "{captures_seen}");
     assert!(steps >= 2_000 && tally.pairs >= 100_000, "{tally:?}");
     assert!(tally.hits * 4 >= tally.pairs, "{tally:?}");
 }

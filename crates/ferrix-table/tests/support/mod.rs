@@ -184,6 +184,19 @@ impl Model {
             && self.condition.as_ref().is_none_or(|it| it.holds(request))
     }
 
+    /// The first names are of one namespace, the others of another that comes after it.
+    pub fn namespace(&self) -> &'static str {
+        match &*self.name < "r4" {
+            true => "default",
+            false => "other",
+        }
+    }
+
+    /// Whether it is for any host.
+    pub fn is_for_any_host(&self) -> bool {
+        self.host == "*"
+    }
+
     /// The contract's order, word for word.
     pub fn key(&self) -> impl Ord + use<> {
         let class = match &*self.host {
@@ -209,7 +222,7 @@ impl Model {
         let exact = |host: &str| HostPattern::Exact(host.into());
         Rule {
             route: Arc::new(Route {
-                key: Key::new(Kind::IngressRoute, "default", self.name.as_str()),
+                key: Key::new(Kind::IngressRoute, self.namespace(), self.name.as_str()),
                 generation: number as i64,
                 created: self.created,
                 state: Arc::default(),
