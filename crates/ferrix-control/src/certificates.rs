@@ -1,7 +1,6 @@
 //! Which certificate is presented for which name, and who loses where two routes claim one.
 
 use std::{
-    cmp::Ordering,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
@@ -17,6 +16,7 @@ use crate::{
     referencegrant::{Referrer, Refused},
     report::{Finding, Reason},
     resolve::{Presented, Resolved},
+    seniority::Seniority,
     settings::{DefaultCertificate, Settings},
     world::World,
 };
@@ -47,10 +47,10 @@ pub(crate) fn default_certificate(
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     /// All claims to each name, the first of which has it.
-    places: HashMap<Place, BTreeMap<Seniority, Claim>>,
+    places: HashMap<Place, BTreeMap<Rank, Claim>>,
     /// Names with claims that came or went since the last [`Claims::settle`], and who had them
     /// before.
-    touched: BTreeMap<Place, Option<(Seniority, Claim)>>,
+    touched: BTreeMap<Place, Option<(Rank, Claim)>>,
 }
 
 /// A name on an entry point.
@@ -58,46 +58,17 @@ type Place = (EntryPointIndex, HostPattern);
 
 /// What decides between claims to one name: the lesser has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Seniority {
+struct Rank {
     /// An object that says which host it means comes before one that means what its certificate
     /// happens to hold.
     any_host: bool,
-    ageless: bool,
-    created: Option<i64>,
-    route: Ranked,
-}
-
-/// An object by its key, in the order in which those of equal age stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Ranked(Key);
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.rank().cmp(&other.0.rank())
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+    seniority: Seniority,
 }
 
 #[derive(Clone, Debug)]
 struct Claim {
     route: Arc<Route>,
     certificate: Arc<Certificate>,
-}
-
-impl Seniority {
-    fn of(route: &Route, any_host: bool) -> Self {
-        Self {
-            any_host,
-            ageless: route.created.is_none(),
-            created: route.created,
-            route: Ranked(route.key.clone()),
-        }
-    }
 }
 
 /// The names that a certificate is to be presented for: the hosts, and where one is any, what the
@@ -115,26 +86,26 @@ fn names(presented: &Presented) -> impl Iterator<Item = (&HostPattern, bool)> {
 impl Claims {
     /// Takes the claims of an object.
     pub(crate) fn add(&mut self, resolved: &Resolved) {
-        self.each(resolved, |claims, seniority, presented| {
+        self.each(resolved, |claims, rank, presented| {
             let claim = Claim {
                 route: Arc::clone(resolved.route()),
                 certificate: Arc::clone(&presented.parsed.certificate),
             };
-            claims.insert(seniority, claim);
+            claims.insert(rank, claim);
         });
     }
 
     /// Forgets the claims of an object.
     pub(crate) fn remove(&mut self, resolved: &Resolved) {
-        self.each(resolved, |claims, seniority, _| {
-            claims.remove(&seniority);
+        self.each(resolved, |claims, rank, _| {
+            claims.remove(&rank);
         });
     }
 
     fn each(
         &mut self,
         resolved: &Resolved,
-        change: impl Fn(&mut BTreeMap<Seniority, Claim>, Seniority, &Presented),
+        change: impl Fn(&mut BTreeMap<Rank, Claim>, Rank, &Presented),
     ) {
         for presented in &resolved.certificates {
             for (name, any_host) in names(presented) {
@@ -142,12 +113,16 @@ impl Claims {
                     let place = (*entry_point, name.clone());
                     let claims = self.places.entry(place.clone()).or_default();
                     let holder = || claims.first_key_value();
-                    let cloned = |(one, other): (&Seniority, &Claim)| (one.clone(), other.clone());
+                    let cloned = |(one, other): (&Rank, &Claim)| (one.clone(), other.clone());
                     self.touched
                         .entry(place)
                         .or_insert_with(|| holder().map(cloned));
-                    let seniority = Seniority::of(resolved.route(), any_host);
-                    change(claims, seniority, presented);
+                    let seniority = Seniority::of(resolved.route());
+                    let rank = Rank {
+                        any_host,
+                        seniority,
+                    };
+                    change(claims, rank, presented);
                 }
             }
         }
@@ -180,7 +155,7 @@ impl Claims {
                     let id = Some(&claim.certificate.id);
                     id != before.as_ref() || id != after.as_ref()
                 });
-                told.extend(losers.map(|(seniority, _)| seniority.route.0.clone()));
+                told.extend(losers.map(|(rank, _)| rank.seniority.key().clone()));
             }
             if claims.is_some_and(BTreeMap::is_empty) {
                 self.places.remove(&place);

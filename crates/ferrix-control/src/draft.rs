@@ -32,6 +32,8 @@ pub(crate) struct Draft {
     /// Every host that it is for. None where what it says of them is wrong: nothing of this version
     /// can be served.
     pub(crate) hosts: Hosts,
+    /// Where it says so.
+    pub(crate) host_field: Field,
     /// Those of its rules that are good, in its order.
     pub(crate) rules: Box<[DraftRule]>,
     /// The certificates that it wants to be presented. Any: it is meant for secure entry points.
@@ -104,6 +106,7 @@ impl Draft {
             class: None,
             entry_points: EntryPointNames::Fitting,
             hosts: Hosts::default(),
+            host_field: Field::new("spec", []),
             rules: Box::default(),
             certificates: Box::default(),
             faults: Box::default(),
@@ -151,6 +154,7 @@ impl Draft {
             && self.class == other.class
             && self.entry_points == other.entry_points
             && self.hosts == other.hosts
+            && self.host_field == other.host_field
             && self.certificates == other.certificates
             && self.faults == other.faults
             && self.notes == other.notes

@@ -17,10 +17,11 @@
 //!                  draft, outcome       what an object that makes rules asks for, and what it got
 //!  one name        external_name        the addresses that `lookup` has found
 //!  all objects     world
-//!  several         resolve              a draft, with what it names in the world
+//!  several         ownership            hosts that several namespaces claim
+//!                  resolve              a draft, with what it names in the world
 //!                  backend              a Service, with its addresses
 //!                  certificates         names that several claim
-//!                  conflict             rules that others leave nothing to
+//!                  conflict             rules that others come before
 //!                  translate            all of these
 //! ```
 //!
@@ -40,6 +41,7 @@ mod field;
 pub mod files;
 mod foreign;
 mod guard;
+mod host_policy;
 mod ingressroute;
 mod jitter;
 mod kinds;
@@ -50,10 +52,12 @@ mod namespace;
 mod never;
 pub mod objects;
 mod outcome;
+mod ownership;
 mod referencegrant;
 pub mod report;
 mod resolve;
 pub mod secret;
+mod seniority;
 mod service;
 pub mod settings;
 mod status;

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, fmt::Write, sync::Arc};
 
-use ferrix_table::ids::EntryPointIndex;
+use ferrix_table::{ids::EntryPointIndex, rules::HostPattern};
 
 use crate::{
     document::DecodeError,
@@ -39,6 +39,8 @@ pub(crate) struct Outcome {
     pub(crate) without_endpoints: Vec<String>,
     /// Every entry point that some of them are served on.
     pub(crate) entry_points: Box<[EntryPointIndex]>,
+    /// The hosts that its namespace may not have: it is not served for them.
+    pub(crate) refused_hosts: Box<[HostPattern]>,
     /// Whether something was asked for that is not done.
     pub(crate) left_out: bool,
     /// Problems of a newest version that does not serve, or serves only in part.
@@ -63,6 +65,7 @@ impl Outcome {
             without_certificate: None,
             without_endpoints: Vec::new(),
             entry_points: Box::default(),
+            refused_hosts: Box::default(),
             left_out: false,
             faults: Box::default(),
             findings: Vec::new(),
@@ -114,6 +117,7 @@ impl Outcome {
                 false => Arc::default(),
             },
             conditions: conditions.collect(),
+            refused_hosts: self.refused_hosts.clone(),
             findings,
         }
     }

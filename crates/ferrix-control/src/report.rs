@@ -5,6 +5,7 @@
 
 use std::{borrow::Cow, fmt, path::Path, sync::Arc};
 
+use ferrix_table::rules::HostPattern;
 use k8s_openapi::jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -41,6 +42,9 @@ pub struct Entry {
     /// anything else.
     #[serde(serialize_with = "list")]
     pub conditions: Arc<[Condition]>,
+    /// The hosts that it asks for and may not have, by the settings: it is not served for them.
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "texts")]
+    pub refused_hosts: Box<[HostPattern]>,
     /// All there is to say, the most important first.
     pub findings: Vec<Finding>,
 }
@@ -156,6 +160,8 @@ reasons! {
     InvalidSpec,
     /// The host is no host.
     InvalidHost,
+    /// The settings keep the host from the namespace.
+    HostNotAllowed,
     /// A rule does not parse.
     InvalidRule,
     /// An entry point is named that the settings do not have.
@@ -208,6 +214,8 @@ reasons! {
     NotLookedUp,
     /// A rule, or a part of one, that no request can match.
     NeverMatches,
+    /// Rules of two namespaces can match the same requests, and one comes first.
+    Overlaps,
     /// A field that nobody reads.
     UnknownField,
     /// An application protocol that is not known.
@@ -234,7 +242,7 @@ impl Reason {
         use Reason::*;
         match self {
             Ready => Some(ConditionType::Ready),
-            Accepted | InvalidObject | InvalidSpec | InvalidHost | InvalidRule
+            Accepted | InvalidObject | InvalidSpec | InvalidHost | HostNotAllowed | InvalidRule
             | UnknownEntryPoint | NoEntryPoint | NoCertificate | Conflicted | InternalError => {
                 Some(ConditionType::Accepted)
             }
@@ -251,6 +259,7 @@ impl Reason {
             | LookupFailed
             | NotLookedUp
             | NeverMatches
+            | Overlaps
             | UnknownField
             | UnknownProtocol
             | NoEffect
@@ -546,6 +555,7 @@ impl Entry {
             serving: Serving::Nothing,
             entry_points: Arc::default(),
             conditions: Arc::default(),
+            refused_hosts: Box::default(),
         }
     }
 
@@ -574,6 +584,10 @@ fn true_or_false<S: Serializer>(status: &bool, serializer: S) -> Result<S::Ok, S
 
 fn path_text<S: Serializer>(path: &Arc<Path>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
+}
+
+fn texts<S: Serializer>(hosts: &[HostPattern], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(hosts.iter().map(HostPattern::to_string))
 }
 
 fn list<T: Serialize, S: Serializer>(list: &Arc<[T]>, serializer: S) -> Result<S::Ok, S::Error> {

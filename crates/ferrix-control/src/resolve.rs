@@ -18,6 +18,7 @@ use crate::{
     guard::Bug,
     objects::{Key, Kind, ObjectName},
     outcome::{self, Outcome},
+    ownership::Ownership,
     referencegrant::Referrer,
     report::{Finding, Reason, Serving},
     secret::Parsed,
@@ -30,6 +31,8 @@ use crate::{
 pub(crate) struct Context<'w> {
     pub(crate) world: &'w World,
     pub(crate) settings: &'w Settings,
+    /// Who has which host.
+    pub(crate) ownership: &'w Ownership,
     /// Whether secure entry points have something to present without any route.
     pub(crate) has_default_certificate: bool,
 }
@@ -114,9 +117,10 @@ impl Resolved {
 
     fn resolve(&mut self, context: &Context<'_>, draft: &Draft) -> Vec<ResolvedRule> {
         let mut findings = Vec::new();
+        let refused = refused_hosts(context, draft, &mut findings);
         let default = context.has_default_certificate;
         let chosen = entry_points::choose(context.settings, default, draft, &mut findings);
-        let (presented, missing) = certificates(context, draft, &chosen, &mut findings);
+        let (presented, missing) = certificates(context, draft, &refused, &chosen, &mut findings);
         if !missing.is_empty() {
             let sentence = without_certificate(context, &chosen);
             self.outcome.without_certificate = Some(sentence);
@@ -126,8 +130,9 @@ impl Resolved {
         let mut rules = Vec::with_capacity(draft.rules.len());
         for rule in &draft.rules {
             let target = target(context, draft.key(), rule, &mut findings);
-            unresolved |= target.is_err();
-            for host in &*rule.hosts {
+            let hosts = rule.hosts.iter().filter(|host| !refused.contains(host));
+            for host in hosts {
+                unresolved |= target.is_err();
                 let mut add = |entry_points: &[EntryPointIndex], target: Target| {
                     if !entry_points.is_empty() {
                         rules.push(ResolvedRule {
@@ -159,7 +164,8 @@ impl Resolved {
             .collect();
         self.certificates = presented.into();
         let outcome = &mut self.outcome;
-        outcome.left_out = chosen.left_out;
+        outcome.left_out = chosen.left_out || !refused.is_empty();
+        outcome.refused_hosts = refused.into();
         outcome.entry_points = all;
         outcome.rules = rules.len();
         outcome.unresolved = unresolved;
@@ -237,6 +243,12 @@ impl Resolved {
         self.outcome.left_out = true;
     }
 
+    /// That rules of two namespaces can match the same requests.
+    pub(crate) fn overlap(&mut self, field: String, message: String) {
+        let finding = Finding::warning(Reason::Overlaps, field, message);
+        self.outcome.remark(finding);
+    }
+
     /// The same for a rule that never serves.
     pub(crate) fn shadowed(&mut self, field: String, message: String) {
         self.conflict(field, message);
@@ -261,16 +273,49 @@ fn action(target: Target, backends: &Backends) -> Action {
     Split::new(&shares).map_or(Action::Unavailable, Action::Forward)
 }
 
+/// The hosts of a draft that its namespace may not have.
+fn refused_hosts(
+    context: &Context<'_>,
+    draft: &Draft,
+    findings: &mut Vec<Finding>,
+) -> Vec<HostPattern> {
+    let Context {
+        world, settings, ..
+    } = *context;
+    let mut refused = Vec::new();
+    for host in &*draft.hosts {
+        let refusal = (context.ownership).refusal(world, settings, draft.key(), host);
+        if let Some(refusal) = refusal {
+            let (field, message) = (draft.host_field.to_string(), refusal.to_string());
+            findings.push(Finding::problem(Reason::HostNotAllowed, field, message));
+            refused.push(host.clone());
+        }
+    }
+    refused
+}
+
+/// Hosts without those that are refused.
+fn served(hosts: &Hosts, refused: &[HostPattern]) -> Hosts {
+    let is_refused = |host: &HostPattern| refused.contains(host);
+    match hosts.iter().any(is_refused) {
+        false => Arc::clone(hosts),
+        true => (hosts.iter().filter(|host| !is_refused(host)))
+            .cloned()
+            .collect(),
+    }
+}
+
 /// The hosts whose certificate cannot be presented, and why.
-type Missing<'d> = (&'d Hosts, String);
+type Missing = (Hosts, String);
 
 /// Looks for the certificates of a draft.
-fn certificates<'d>(
+fn certificates(
     context: &Context<'_>,
-    draft: &'d Draft,
+    draft: &Draft,
+    refused: &[HostPattern],
     chosen: &EntryPoints,
     findings: &mut Vec<Finding>,
-) -> (Vec<Presented>, Vec<Missing<'d>>) {
+) -> (Vec<Presented>, Vec<Missing>) {
     let (mut presented, mut missing) = (Vec::new(), Vec::new());
     for reference in &draft.certificates {
         if chosen.secure.is_empty() {
@@ -282,17 +327,23 @@ fn certificates<'d>(
             }
             continue;
         }
-        match certificate(context, draft.key(), reference, findings) {
+        let hosts = served(&reference.hosts, refused);
+        let found = certificate(context, draft.key(), reference, findings);
+        let found = found.map_err(|finding| {
+            let message = finding.message.clone();
+            findings.push(finding);
+            message
+        });
+        match found {
+            // For none of its hosts.
+            _ if hosts.is_empty() => {}
             Ok(parsed) => presented.push(Presented {
                 field: reference.field,
-                hosts: Arc::clone(&reference.hosts),
+                hosts,
                 parsed,
                 entry_points: chosen.secure.as_slice().into(),
             }),
-            Err(finding) => {
-                missing.push((&reference.hosts, finding.message.clone()));
-                findings.push(finding);
-            }
+            Err(message) => missing.push((hosts, message)),
         }
     }
     (presented, missing)

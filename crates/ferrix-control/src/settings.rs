@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ferrix_table::{certificates::Certificate, table::EntryPoint};
 
+pub use crate::host_policy::{HostGrant, HostPolicy, HostSet};
+
 /// The class of routes without `ingressClassName`, for installations without a class.
 pub const DEFAULT_CLASS: &str = "ferrix";
 
@@ -19,6 +21,8 @@ pub struct Settings {
     pub ingress_class: Option<String>,
     /// Only objects of these namespaces are seen. `None`: all.
     pub namespaces: Option<BTreeSet<String>>,
+    /// Which namespaces may have which hosts.
+    pub hosts: HostPolicy,
     /// Whether Services of type ExternalName may be used.
     pub allow_external_name: bool,
     /// Whether endpoints may have loopback addresses. In a cluster that would let whoever writes

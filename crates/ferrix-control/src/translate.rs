@@ -5,7 +5,8 @@
 //! gets wrong becomes a finding about that object.
 //!
 //! ```text
-//!  Effect ─► routes    those that changed, or name what changed, resolved anew
+//!  Effect ─► routes    those that changed, or name what changed
+//!              ├─► ownership             and those that come to have a host, or lose it; all resolved anew
 //!              ├─► rules ─► conflicts        which of them lose against which
 //!              ├─► certificates              who has which name
 //!              └─► backends ─► services      with the endpoints that there are now
@@ -36,6 +37,7 @@ use crate::{
     external_name::DomainName,
     guard::{Step, guarded},
     objects::{self, Key, Kind, ObjectName},
+    ownership::Ownership,
     report::{Entry, Report},
     resolve::{Context, Resolved},
     settings::Settings,
@@ -63,6 +65,7 @@ pub(crate) struct Translation {
     /// The routes that name each Service, and each Secret, whether it exists or not.
     users_of_service: Users,
     users_of_secret: Users,
+    ownership: Ownership,
     backends: Backends,
     conflicts: Conflicts,
     claims: Claims,
@@ -117,20 +120,26 @@ impl Translation {
         current: &Table,
     ) -> Next {
         let default = certificates::default_certificate(world, settings);
+        let has_default_certificate = matches!(default, Ok(Some(_)));
+        let mut routes = self.routes_to_resolve(world, settings, has_default_certificate, effect);
+        // Nobody asks for it here before it is back.
+        let mut ownership = std::mem::take(&mut self.ownership);
+        routes.extend(ownership.follow(world, settings, &routes));
         let context = Context {
             world,
             settings,
-            has_default_certificate: matches!(default, Ok(Some(_))),
+            ownership: &ownership,
+            has_default_certificate,
         };
         let mut concerned = Concerned {
-            routes: self.routes_to_resolve(&context, effect),
+            routes,
             services: effect.endpoints.iter().cloned().collect(),
             vacated: Vec::new(),
         };
         let changed = effect.objects.iter();
         let changed = changed.filter(|key| key.kind == Kind::Service);
         concerned.services.extend(changed.map(ObjectName::of));
-        self.has_default_certificate = context.has_default_certificate;
+        self.has_default_certificate = has_default_certificate;
 
         let rules = self.rules(&context, &mut concerned, &current.rules);
         let certificates = self.certificates(
@@ -148,6 +157,7 @@ impl Translation {
             &services,
             default.as_ref().err(),
         );
+        self.ownership = ownership;
 
         let same_entry_points = *current.entry_points == *settings.entry_points;
         let differs = !same_entry_points
@@ -172,9 +182,15 @@ impl Translation {
     }
 
     /// The routes that changed, or name what changed.
-    fn routes_to_resolve(&self, context: &Context<'_>, effect: &Effect) -> BTreeSet<Key> {
+    fn routes_to_resolve(
+        &self,
+        world: &World,
+        settings: &Settings,
+        has_default_certificate: bool,
+        effect: &Effect,
+    ) -> BTreeSet<Key> {
         let mut routes = BTreeSet::new();
-        if effect.sight || context.has_default_certificate != self.has_default_certificate {
+        if effect.sight || has_default_certificate != self.has_default_certificate {
             routes.extend(self.routes.keys().cloned());
         }
         for key in &effect.objects {
@@ -188,10 +204,13 @@ impl Translation {
                     let named = users_in(&self.users_of_service, &key.namespace);
                     routes.extend(named.filter(|it| it.namespace != key.namespace).cloned());
                 }
-                // Its Secrets can be seen now, or no longer.
+                // Its Secrets can be seen now, or no longer; or it has other labels.
                 Kind::Namespace => {
                     let named = users_in(&self.users_of_secret, &key.name);
                     routes.extend(named.cloned());
+                    if settings.hosts.has_labels() {
+                        routes.extend(world.routes_in(&key.name).cloned());
+                    }
                 }
                 Kind::EndpointSlice => {}
             }
@@ -263,10 +282,10 @@ impl Translation {
         }
         // Sorted once, for all who need it so.
         fresh.sort_by(|one, other| one.precedence(other));
-        concerned
-            .routes
-            .extend(self.conflicts.replace(&gone, &fresh));
-        Arc::new(current.with(&gone, &fresh))
+        let rules = current.with(&gone, &fresh);
+        let touched = self.conflicts.replace(&rules, &gone, &fresh);
+        concerned.routes.extend(touched);
+        Arc::new(rules)
     }
 
     /// Moves from what a route named before to what it names now.

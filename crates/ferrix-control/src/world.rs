@@ -19,6 +19,7 @@ use crate::{
     external_name::{Answer, DomainName, Resolution},
     guard::{Step, guarded},
     ingressroute,
+    namespace::{self, Labels},
     objects::{self, Key, Kind, Object, ObjectName, Origin},
     referencegrant::{self, Grants, Permitted, Referrer, Refused},
     report::Finding,
@@ -43,7 +44,7 @@ pub struct World {
     resolutions: HashMap<DomainName, Resolution>,
     secrets: HashMap<ObjectName, Stored<SecretState>>,
     grants: Grants,
-    namespaces: BTreeSet<Arc<str>>,
+    namespaces: BTreeMap<Arc<str>, Labels>,
     /// Kinds that cannot be seen, in a namespace or (`None`) in all, and why.
     withheld: BTreeMap<(Kind, Option<Arc<str>>), String>,
     /// Objects whose newest version could not be decoded.
@@ -70,7 +71,7 @@ struct Stored<T> {
 enum Compiled {
     Draft(Draft),
     EndpointSlice(Slice),
-    Namespace,
+    Namespace(Labels),
     ReferenceGrant(ReferenceGrantSpec),
     Secret(Result<Arc<secret::Parsed>, secret::SecretFault>),
     Service(ServiceSpec),
@@ -81,7 +82,7 @@ impl Compiled {
         match object {
             Object::EndpointSlice(slice) => Self::EndpointSlice(endpointslice::compile(slice)),
             Object::IngressRoute(route) => Self::Draft(ingressroute::draft(route, origin.clone())),
-            Object::Namespace(_) => Self::Namespace,
+            Object::Namespace(namespace) => Self::Namespace(namespace::compile(namespace)),
             Object::ReferenceGrant(grant) => Self::ReferenceGrant(referencegrant::compile(grant)),
             Object::Secret(secret) => {
                 let id = ObjectName::of(&object.key()).to_string();
@@ -279,10 +280,7 @@ impl World {
             }
             Compiled::Secret(newest) => self.apply_secret(name, newest, origin),
             Compiled::ReferenceGrant(grant) => self.grants.store(&name, grant),
-            Compiled::Namespace => {
-                self.namespaces.insert(name.name.clone());
-                false
-            }
+            Compiled::Namespace(labels) => self.apply_namespace(&name.name, labels),
         };
         effect.and(Effect::on_if(changed, key))
     }
@@ -299,8 +297,8 @@ impl World {
             Kind::Secret => self.secrets.remove(&name).is_some(),
             Kind::ReferenceGrant => self.grants.remove(&name),
             Kind::Namespace => {
-                self.namespaces.remove(&name.name);
-                false
+                let labels = self.namespaces.remove(&name.name);
+                labels.is_some_and(|labels| !labels.is_empty())
             }
         };
         effect.and(Effect::on_if(gone, key.clone()))
@@ -380,6 +378,14 @@ impl World {
                 true
             }
         }
+    }
+
+    /// Tells whether that changes its labels: nothing else of it matters.
+    fn apply_namespace(&mut self, name: &Arc<str>, labels: Labels) -> bool {
+        let before = self.namespaces.get(name).cloned().unwrap_or_default();
+        let differ = before != labels;
+        self.namespaces.insert(Arc::clone(name), labels);
+        differ
     }
 
     /// Tells whether that changes anything.
@@ -519,6 +525,20 @@ impl World {
         self.routes.get(key)
     }
 
+    /// The objects of a namespace that make rules and could be decoded at least once.
+    pub(crate) fn routes_in(&self, namespace: &str) -> impl Iterator<Item = &Key> {
+        Kind::ALL.into_iter().flat_map(move |kind| {
+            let first = objects::key(kind, namespace, "");
+            let rest = self.routes.range(first.clone()..).map(|(key, _)| key);
+            rest.take_while(move |key| key.kind == kind && key.namespace == first.namespace)
+        })
+    }
+
+    /// The labels of a namespace; `None` where it is not known.
+    pub(crate) fn labels(&self, namespace: &Arc<str>) -> Option<&Labels> {
+        self.namespaces.get(namespace)
+    }
+
     /// The Service of this name, if the referrer may use it, and the permission.
     pub(crate) fn service(
         &self,
@@ -651,7 +671,7 @@ impl World {
                 keys.extend(routes.cloned());
             }
             Kind::Namespace => {
-                let namespaces = self.namespaces.iter();
+                let namespaces = self.namespaces.keys();
                 keys.extend(namespaces.map(|name| objects::key(kind, "", name)));
             }
             Kind::ReferenceGrant => keys.extend(self.grants.keys()),

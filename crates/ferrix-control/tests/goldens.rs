@@ -3,6 +3,7 @@
 //! ```text
 //! # What the case shows.
 //! # Settings: class=internal external-name loopback=no default=NAMESPACE/NAME namespaces=a,b entry-points=web
+//! # Settings: first-claim allowed=NAMESPACE,LABEL=VALUE:HOST,HOST
 //! OBJECTS
 //! ---
 //! # Then            (optional, any number of times: what is applied next)
@@ -29,7 +30,7 @@ use ferrix_control::{
     external_name::{Answer, DomainName, Failure},
     kubernetes::snapshot,
     objects::{Key, Kind, Origin},
-    settings::{DefaultCertificate, Settings},
+    settings::{DefaultCertificate, HostGrant, HostSet, Settings},
     translate,
     world::{Change, World},
     yaml,
@@ -192,12 +193,17 @@ fn settings(input: &str) -> Settings {
         secure: name.starts_with("websecure"),
     };
     let mut settings = Settings::for_files(vec![entry_point("web"), entry_point("websecure")]);
-    let line = input
+    let lines = input
         .lines()
-        .find_map(|line| line.strip_prefix("# Settings: "));
-    for setting in line.unwrap_or_default().split_whitespace() {
+        .filter_map(|line| line.strip_prefix("# Settings: "));
+    for setting in lines.flat_map(str::split_whitespace) {
         match setting.split_once('=').unwrap_or((setting, "")) {
             ("class", class) => settings.ingress_class = Some(class.to_owned()),
+            ("first-claim", _) => settings.hosts.first_claim = true,
+            ("allowed", grant) => {
+                let allowed = &mut settings.hosts.allowed;
+                allowed.get_or_insert_default().push(parse_grant(grant));
+            }
             ("external-name", _) => settings.allow_external_name = true,
             ("loopback", _) => settings.allow_loopback_endpoints = false,
             ("default", secret) => {
@@ -225,6 +231,23 @@ fn parse_withheld(scope: &str) -> Change {
         kind: parse_kind(kind),
         namespace: (!namespace.is_empty()).then(|| namespace.into()),
         reason: Some(format!("Ferrix may not list {kind}s")),
+    }
+}
+
+fn parse_grant(text: &str) -> HostGrant {
+    let (selected, hosts) = text
+        .split_once(':')
+        .expect("NAMESPACE,LABEL=VALUE:HOST,HOST");
+    let selected: Vec<&str> = selected.split(',').collect();
+    let labels = selected.iter().filter_map(|it| it.split_once('='));
+    let namespaces = selected.iter().filter(|it| !it.contains('='));
+    let set = |host: &str| HostSet::try_from(host.to_owned()).expect("a host");
+    HostGrant {
+        namespaces: namespaces.map(|it| (*it).to_owned()).collect(),
+        labels: labels
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        hosts: hosts.split(',').map(set).collect(),
     }
 }
 

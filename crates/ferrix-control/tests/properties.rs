@@ -8,14 +8,14 @@ use ferrix_control::{
     decode::{self, DecodeError, Decoded, Strictness},
     external_name::{Answer, DomainName, Failure},
     kubernetes::snapshot,
-    objects::{Object, Origin},
+    objects::{Key, Object, Origin},
     report::{ConditionType, Finding, Reason, Severity},
-    settings::{DefaultCertificate, Settings},
+    settings::{DefaultCertificate, HostGrant, HostPolicy, HostSet, Settings},
     translate,
     world::{Change, World},
     yaml,
 };
-use ferrix_table::{Table, publish, services::Endpoint, table::EntryPoint};
+use ferrix_table::{Table, publish, rules::HostPattern, services::Endpoint, table::EntryPoint};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 /// One of a few objects that know each other, in one of a few versions, some of them bad.
@@ -50,6 +50,10 @@ enum Spec {
     Grant {
         namespace: u8,
         to: Option<u8>,
+    },
+    Namespace {
+        name: u8,
+        label: u8,
     },
 }
 
@@ -114,7 +118,8 @@ fn spec() -> impl Strategy<Value = Spec> {
         });
     let grant = (namespace(), proptest::option::of(small()))
         .prop_map(|(namespace, to)| Spec::Grant { namespace, to });
-    prop_oneof![6 => route(), 3 => service, 5 => slice, 2 => secret, 1 => grant]
+    let named = (namespace(), 0..3_u8).prop_map(|(name, label)| Spec::Namespace { name, label });
+    prop_oneof![6 => route(), 3 => service, 5 => slice, 2 => secret, 1 => grant, 1 => named]
 }
 
 impl Spec {
@@ -263,6 +268,13 @@ impl Spec {
                      to: [{{group: '', kind: Service{to}}}]\n"
                 )
             }
+            Self::Namespace { name, label } => {
+                let label = ["", "team: x", "team: y"][usize::from(*label)];
+                format!(
+                    "apiVersion: v1\nkind: Namespace\n\
+                     metadata: {{name: n{name}, labels: {{{label}}}}}\n"
+                )
+            }
         }
     }
 }
@@ -326,6 +338,43 @@ fn settings() -> Settings {
             entry_point("websecure", true),
             entry_point("internal", false),
         ])
+    }
+}
+
+/// Every policy about hosts: none, and each part of one with and without the other.
+fn policies() -> [HostPolicy; 4] {
+    let grant = |namespaces: &[&str], labels: &[(&str, &str)], hosts: &[&str]| HostGrant {
+        namespaces: namespaces.iter().map(ToString::to_string).collect(),
+        labels: (labels.iter())
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect(),
+        hosts: (hosts.iter())
+            .map(|host| HostSet::try_from(host.to_string()).expect("a host"))
+            .collect(),
+    };
+    let allowed = || {
+        Some(vec![
+            grant(&["n0"], &[], &["a.example", "*"]),
+            grant(&[], &[("team", "x")], &["a.example"]),
+            grant(&[], &[("team", "y")], &["**.example"]),
+        ])
+    };
+    [
+        (false, None),
+        (true, None),
+        (false, allowed()),
+        (true, allowed()),
+    ]
+    .map(|(first_claim, allowed)| HostPolicy {
+        first_claim,
+        allowed,
+    })
+}
+
+fn settings_with(hosts: &HostPolicy) -> Settings {
+    Settings {
+        hosts: hosts.clone(),
+        ..settings()
     }
 }
 
@@ -471,6 +520,64 @@ fn assert_states_stay(before: &Table, after: &Table) {
     }
 }
 
+/// Whether each route with a good host may have it, by looking at one after the other.
+fn decided(policy: &HostPolicy, specs: &[Spec]) -> Vec<(Key, HostPattern, bool)> {
+    let label = |namespace: u8| {
+        let labels = specs.iter().filter_map(|spec| match spec {
+            Spec::Namespace { name, label } if *name == namespace => Some(*label),
+            _ => None,
+        });
+        labels.last().unwrap_or(0)
+    };
+    let mut routes: Vec<_> = (specs.iter())
+        .filter_map(|spec| match spec {
+            // Those of another class are not ours.
+            Spec::Route { host: 3, .. }
+            | Spec::Route {
+                entry_points: 6, ..
+            } => None,
+            Spec::Route {
+                name,
+                namespace,
+                host,
+                created,
+                ..
+            } => {
+                let key = spec.object().key();
+                Some((created.unwrap_or(9), *namespace, *name, *host, key))
+            }
+            _ => None,
+        })
+        .collect();
+    routes.sort();
+    let mut held: Vec<(HostPattern, u8)> = Vec::new();
+    let mut decided = Vec::new();
+    for (_, namespace, _, host, key) in routes {
+        let pattern = match host {
+            4 => HostPattern::Any,
+            host => {
+                let host = ["a.example", "*.example", "b.example"][usize::from(host)];
+                HostPattern::parse(host).expect("a host")
+            }
+        };
+        let any = host == 4;
+        let allowed = match (&policy.allowed, label(namespace)) {
+            (None, _) => !any || !policy.first_claim,
+            (Some(_), _) if namespace == 0 => true,
+            (Some(_), 1) => host == 0,
+            (Some(_), label) => label == 2 && !any,
+        };
+        let meets = |other: &HostPattern| pattern.covers(other) || other.covers(&pattern);
+        let taken = |(other, by): &(HostPattern, u8)| *by != namespace && meets(other);
+        let granted = allowed && (any || !policy.first_claim || !held.iter().any(taken));
+        if granted && !any {
+            held.push((pattern.clone(), namespace));
+        }
+        decided.push((key, pattern, granted));
+    }
+    decided
+}
+
 /// After any history, taken in any portions and at any time, what is published and reported is
 /// what a translation of the whole world gives.
 #[test]
@@ -480,9 +587,12 @@ fn the_short_way_leads_to_the_same_place() {
     let mut runner = TestRunner::deterministic();
     let mut steps = 0;
     let mut kinds = [0; 3];
-    for _ in 0..LIVES {
+    let mut refused = 0;
+    let mut overlaps = 0;
+    for policy in policies().iter().cycle().take(LIVES) {
+        let settings = settings_with(policy);
         let (publisher, reader) = publish::channel();
-        let mut compiler = Compiler::new(settings(), publisher);
+        let mut compiler = Compiler::new(settings.clone(), publisher);
         let reports = compiler.reports();
         let first = proptest::collection::vec(spec(), 0..40);
         let first = first.new_tree(&mut runner).expect("objects").current();
@@ -502,10 +612,14 @@ fn the_short_way_leads_to_the_same_place() {
             history.push((portion.clone(), now));
             let before = reader.load();
             let published = compiler.apply_at(portion.iter().map(Step::change), now);
-            let (table, report) = translate(compiler.world(), &settings());
+            let (table, report) = translate(compiler.world(), &settings);
             let current = reader.load();
             assert_eq!(dump(&current), dump(&table), "{history:#?}");
             assert_eq!(*reports.borrow().clone(), report, "{history:#?}");
+            let entries = report.entries().iter();
+            refused += entries.filter(|it| !it.refused_hosts.is_empty()).count();
+            let reasons = report.findings().map(|it| it.finding.reason);
+            overlaps += reasons.filter(|it| *it == Reason::Overlaps).count();
             assert_states_stay(&before, &current);
             match published {
                 Published::Nothing => {
@@ -527,7 +641,10 @@ fn the_short_way_leads_to_the_same_place() {
             steps += 1;
         }
     }
-    println!("{steps} steps: nothing, services, table: {kinds:?}");
+    println!(
+        "{steps} steps: nothing, services, table: {kinds:?}; {refused} refused, {overlaps} told"
+    );
+    assert!(refused > 1_000 && overlaps > 1_000, "{refused}, {overlaps}");
     assert!(
         steps >= 2_000 && kinds.iter().all(|it| *it > 100),
         "{kinds:?}"
@@ -585,7 +702,9 @@ proptest! {
     fn order_does_not_matter(
         specs in proptest::collection::vec(spec(), 0..40),
         seed in any::<u64>(),
+        policy in 0..4_usize,
     ) {
+        let settings = settings_with(&policies()[policy]);
         // The last of each name: earlier versions would be history.
         let mut last: Vec<(_, Change)> = Vec::new();
         for spec in &specs {
@@ -605,7 +724,7 @@ proptest! {
             for (_, change) in changes {
                 world.take(change);
             }
-            translate(&world, &settings())
+            translate(&world, &settings)
         };
         let (table, report) = made(last);
         let (other_table, other_report) = made(shuffled);
@@ -636,6 +755,36 @@ proptest! {
             let (other_table, other_report) = translate(&restored, &settings());
             prop_assert_eq!(dump(&table), dump(&other_table));
             prop_assert_eq!(&report, &other_report);
+        }
+    }
+
+    /// Which hosts are refused is what the policy says of one object after the other, in the order of
+    /// their age; and nothing is served for a host that is refused.
+    #[test]
+    fn hosts_are_served_for_who_has_them(
+        specs in proptest::collection::vec(spec(), 0..40),
+        policy in 0..4_usize,
+    ) {
+        let policy = &policies()[policy];
+        let mut last: Vec<Spec> = Vec::new();
+        for spec in &specs {
+            let key = spec.object().key();
+            last.retain(|it| it.object().key() != key);
+            last.push(spec.clone());
+        }
+        let mut world = World::new();
+        for spec in &last {
+            world.take(spec.change());
+        }
+        let (table, report) = translate(&world, &settings_with(policy));
+        for (key, host, granted) in decided(policy, &last) {
+            let entry = report.get(&key).expect("every route has an entry");
+            let refused = entry.refused_hosts.contains(&host);
+            prop_assert_eq!(refused, !granted, "{} for {}", key, host);
+            let served = table.rules.iter().any(|it| it.route.key == key && it.host == host);
+            prop_assert!(granted || !served, "{} is served for {}", key, host);
+            let accepted = entry.condition(ConditionType::Accepted).expect("a condition");
+            prop_assert!(granted || !accepted.status);
         }
     }
 

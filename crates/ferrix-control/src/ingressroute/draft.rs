@@ -50,6 +50,7 @@ pub(crate) fn draft(route: &IngressRoute, origin: Origin) -> Draft {
         entry_points,
         certificates: tls.collect(),
         hosts,
+        host_field: Field::new("spec.route.host", []),
         rules,
         faults: faults.map(|fault| fault.located(&origin)).collect(),
         notes: found.notes.into(),

@@ -123,6 +123,7 @@ impl Desk {
                 ),
             ]
             .into(),
+            refused_hosts: Box::default(),
             findings: Vec::new(),
         };
         self.entries.insert(name.to_owned(), entry);
