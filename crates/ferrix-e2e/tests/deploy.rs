@@ -728,6 +728,11 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
             "allow_external_name: true\n      kubernetes:\n        snapshot_folder: /run/ferrix/snapshot",
         ],
     ),
+    (
+        "settings: {hosts: {first_claim: true, allowed: [{labels: {team: a}, hosts: ['*.a.test']}]}}",
+        &[],
+        &["first_claim: true", "labels:\n          team: a"],
+    ),
     ("settings:", &[], &[]),
     (
         "settings: {server: {drain_timeout: 60s}}",

@@ -354,3 +354,67 @@ spec:
         }
     }
 }
+
+/// What the settings keep from a namespace is not served for it, and its certificate is not presented: the
+/// one that has the host gets all of its requests.
+#[tokio::test]
+async fn a_host_belongs_to_a_namespace() {
+    let [shop, hijack] = [Backend::hello("shop").await, Backend::hello("hijack").await];
+    let authority = Authority::new();
+    let of = |namespace: &str, manifests: String| {
+        manifests.replace("namespace: default", &format!("namespace: {namespace}"))
+    };
+    let certificate = |name: &str| {
+        let certified = authority.certify(name, &["example.com"]);
+        secret(name, &certified.certificate_pem, &certified.key_pem)
+    };
+    let secured = |route: String| {
+        let on = "entrypoints: [web, websecure]\n  tls: tls";
+        route.replace("entrypoint: web", on)
+    };
+    let older = |route: String| {
+        route.replace(
+            "{name: hijack,",
+            "{name: hijack, creationTimestamp: '2026-01-01T00:00:00Z',",
+        )
+    };
+    let manifests = of("shop", service("s", &[shop.address()]))
+        + &of("team-a", service("s", &[hijack.address()]))
+        + &of("shop", certificate("tls"))
+        + &of("team-a", certificate("tls"))
+        + &of(
+            "shop",
+            secured(route("shop", "example.com", "PathPrefix(`/`)", "s")),
+        )
+        + &of(
+            "team-a",
+            older(secured(route(
+                "hijack",
+                "example.com",
+                "PathPrefix(`/payments`)",
+                "s",
+            ))),
+        );
+    let free = Gateway::from_manifests(&manifests, "").await;
+    assert_eq!(
+        free.client().await.get("/payments").await.text(),
+        "hijack",
+        "without a policy the longer rule is first"
+    );
+    free.reported("takes requests for example.com that match PathPrefix(`/payments`) from it")
+        .await;
+
+    let policy = "hosts: {allowed: [{namespaces: [shop], hosts: [example.com]}]}";
+    let ferrix = Gateway::from_manifests(&manifests, policy).await;
+    let mut client = ferrix.client().await;
+    for path in ["/payments", "/"] {
+        assert_eq!(client.get(path).await.text(), "shop");
+    }
+    let table = serde_json::to_value(ferrix.program.table().dump()).unwrap();
+    let certificates = table["certificates"].to_string();
+    assert!(certificates.contains("shop/tls"), "{certificates}");
+    assert!(!certificates.contains("team-a/tls"), "{certificates}");
+    ferrix
+        .reported("`hosts.allowed` of the settings gives example.com to namespace shop")
+        .await;
+}

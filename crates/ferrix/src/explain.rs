@@ -5,12 +5,13 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
     str::FromStr,
+    sync::Arc,
 };
 
 use ferrix_control::{
     Report,
     objects::{Key, Kind},
-    report::Reason,
+    report::{Entry, Reason},
 };
 use ferrix_proxy::settings::EntryPoint;
 use ferrix_table::{
@@ -24,6 +25,9 @@ use ferrix_table::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::{Settings, colour, spelling};
+
+/// How many objects are named that may not have the host.
+const MOST_REFUSED: usize = 10;
 
 /// A request that nobody sends.
 #[derive(Clone, Debug)]
@@ -233,6 +237,7 @@ fn write(
                  default one",
                 asked.server_name,
             )
+            .and_then(|()| refused(made.report, &asked.server_name, out))
             .and_then(|()| nearest(table, &asked.server_name, out));
         };
         writeln!(
@@ -262,17 +267,33 @@ fn write(
     let explanation = table.explain(index, &request);
     write!(out, "\n{explanation}\nanswer: ")?;
     match explanation.winner.map(|rule| &rule.action) {
-        None if explanation.others.is_empty() => unknown_host(table, &asked.host, out),
-        None => writeln!(out, "404, no rule takes it"),
+        None if explanation.others.is_empty() => unknown_host(made, &asked.host, out),
+        None => {
+            writeln!(out, "404, no rule takes it")?;
+            refused(made.report, &asked.host, out)
+        }
         Some(Action::Unresolved(reason)) => writeln!(out, "500, {reason}"),
         Some(Action::Unavailable) => writeln!(out, "503, every service of the rule has weight 0"),
         Some(Action::Forward(split)) => forward(made, split, out),
     }
 }
 
-fn unknown_host(table: &Table, host: &str, out: &mut impl fmt::Write) -> fmt::Result {
+fn unknown_host(made: Made<'_>, host: &str, out: &mut impl fmt::Write) -> fmt::Result {
     writeln!(out, "404, no rule is for {host}")?;
-    nearest(table, host, out)
+    refused(made.report, host, out)?;
+    nearest(made.table, host, out)
+}
+
+/// The objects that ask for a host and may not have it, where nobody else takes the request.
+fn refused(report: &Report, host: &str, out: &mut impl fmt::Write) -> fmt::Result {
+    let asks = |entry: &&Arc<Entry>| entry.refused_hosts.iter().any(|it| it.takes(host));
+    for entry in report.entries().iter().filter(asks).take(MOST_REFUSED) {
+        let findings = entry.findings.iter();
+        for finding in findings.filter(|it| it.reason == Reason::HostNotAllowed) {
+            write!(out, "\nNot by {}: {}\n", entry.key, finding.message)?;
+        }
+    }
+    Ok(())
 }
 
 /// The hosts that may have been meant, where no rule takes this one.

@@ -421,6 +421,7 @@ pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings,
         .ingress_class
         .clone_from(&settings.source.ingress_class);
     control.namespaces.clone_from(&settings.source.namespaces);
+    control.hosts.clone_from(&settings.hosts);
     control.allow_external_name = settings.source.allow_external_name;
     control.default_certificate = match &settings.default_certificate {
         None => None,

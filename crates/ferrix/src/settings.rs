@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ferrix_control::settings::HostPolicy;
 use ferrix_proxy::settings as proxy;
 use serde::Deserialize;
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub entry_points: Vec<EntryPoint>,
     /// Where objects come from.
     pub source: Source,
+    /// Which namespaces may have which hosts.
+    pub hosts: HostPolicy,
     /// The page for operators and probes.
     pub admin: Admin,
     /// What Ferrix says about itself.
@@ -211,6 +214,7 @@ impl Default for Settings {
                 entry_point("websecure", 6191, true),
             ],
             source: Source::default(),
+            hosts: HostPolicy::default(),
             admin: Admin::default(),
             log: Log::default(),
             access_log: AccessLog::default(),

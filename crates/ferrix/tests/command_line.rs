@@ -570,6 +570,27 @@ fn check_and_explain_look_no_name_up() {
     assert!(out.ends_with(&answer), "{out}");
 }
 
+#[test]
+fn check_and_explain_know_whose_a_host_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = folder.path().join("manifests");
+    fs::create_dir(&manifests).unwrap();
+    fs::write(manifests.join("route.yaml"), ROUTE).unwrap();
+    let files = manifests.to_str().unwrap();
+    let hosts = "hosts: {allowed: [{namespaces: [shop], hosts: [example.com]}]}\n";
+    let config = write_settings(folder.path(), hosts);
+    let words = "not served: `hosts.allowed` of the settings gives example.com to namespace shop, and to \
+                 namespace default none; have it allowed by who runs Ferrix";
+    let (code, out, _) = finished(&["check", "--config", &config, files]);
+    assert_eq!(code, 1, "{out}");
+    let found = format!("IngressRoute default/example-route: spec.route.host: {words}\n");
+    assert!(out.contains(&found), "{found}\nis not in\n{out}");
+    let url = "http://example.com/api";
+    let (_, out, _) = finished(&["explain", "--config", &config, "--files", files, "GET", url]);
+    let found = format!("Not by IngressRoute default/example-route: {words}\n");
+    assert!(out.contains(&found), "{found}\nis not in\n{out}");
+}
+
 /// Of a kind, as the API server lists them.
 fn api_list(kind: &str, items: Value) -> Value {
     serde_json::json!({

@@ -9,7 +9,7 @@ use ferrix_api::IngressRoute;
 use ferrix_e2e::{
     Client,
     audit::Audit,
-    cluster::{Ferrix, Namespace, kubectl, until},
+    cluster::{Ferrix, Namespace, REPORT, kubectl, rolled_out, until},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
@@ -18,7 +18,7 @@ use kube::{
 };
 use tokio::task::JoinSet;
 
-use crate::SOON;
+use crate::{SOON, d_chart::helm};
 
 /// How many routes are applied at once.
 const ROUTES: usize = 1_000;
@@ -259,4 +259,118 @@ async fn first_answer(address: std::net::SocketAddr, host: String) -> Instant {
         assert!(started.elapsed() < SOON, "{host} is not served");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// A route for one path, to the Service `api`.
+fn part(name: &str, host: &str, rule: &str, class: &str) -> String {
+    format!(
+        "---\napiVersion: ferrix.com/v1\nkind: IngressRoute\nmetadata: {{name: {name}}}\nspec:\n\
+         {class}  route: {{host: {host}, rules: [{{{rule}, service: {{name: api, port: 80}}}}]}}\n"
+    )
+}
+
+/// Where a route of one namespace takes a part of the requests of another's, both are told; where the
+/// settings say whose the host is, the other is refused and gets nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[ignore = "needs a cluster: cluster/test"]
+async fn a_host_is_taken_in_part_or_belongs_to_a_namespace() {
+    let ferrix = Ferrix::install();
+    // Where both are made within a second, the order of names is that of age.
+    let (owner, other) = (Namespace::new("own-a"), Namespace::new("own-b"));
+    for space in [&owner, &other] {
+        space.backend("api", 1);
+    }
+    let backend = |space: &Namespace| {
+        let path = "jsonpath={.items[0].metadata.name}";
+        space.kubectl(&["get", "pods", "-l", "app=api", "-o", path])
+    };
+    let answered = async |ferrix: &Ferrix, host: &str, path: &str, space: &Namespace| {
+        let name = format!("\"name\": \"{}\"", backend(space));
+        let what = format!("{} to answer {host}{path}", space.name());
+        until(what, SOON, async || {
+            let answer = ferrix.get(host, path).await;
+            answer.text().contains(&name).then_some(())
+        })
+        .await;
+    };
+    let all = "matches: PathPrefix(`/`)";
+    let pay = "matches: PathPrefix(`/pay`), priority: 1000";
+
+    owner.apply(&part("shop", "part.test", all, ""));
+    owner.programmed("shop").await;
+    let (_, _, before) = owner.condition("shop", "Accepted");
+    assert_eq!(before, "The spec is accepted.");
+    other.apply(&part("hijack", "part.test", pay, ""));
+    answered(&ferrix, "part.test", "/pay", &other).await;
+    answered(&ferrix, "part.test", "/", &owner).await;
+    let told = async |space: &Namespace, route: &str, words: &str| {
+        let what = format!("{route} to be told {words:?}");
+        until(what, REPORT, async || {
+            let (status, reason, message) = space.condition(route, "Accepted");
+            let fits = status == "True" && reason == "Accepted";
+            (fits && message.contains(words)).then_some(())
+        })
+        .await;
+        space.wait(route, "Ready", "True", "Ready").await;
+    };
+    let taken = "rules[0] of IngressRoute own-b/hijack takes requests for part.test that match \
+                 PathPrefix(`/pay`) from it";
+    told(&owner, "shop", taken).await;
+    let takes = "takes requests for part.test that match PathPrefix(`/pay`) from rules[0] of \
+                 IngressRoute own-a/shop";
+    told(&other, "hijack", takes).await;
+    other.kubectl(&["delete", "ingressroute", "hijack"]);
+    told(&owner, "shop", "The spec is accepted.").await;
+    until("the note to go", REPORT, async || {
+        let (_, _, message) = owner.condition("shop", "Accepted");
+        (message == "The spec is accepted.").then_some(())
+    })
+    .await;
+
+    let policy = r#"settings={"hosts": {"first_claim": true, "allowed": [{"labels": {"team": "shop"}, "hosts": ["own.test"]}]}}"#;
+    helm(&[
+        "install",
+        "owned",
+        "charts/ferrix",
+        "--namespace=own-a",
+        "--skip-crds",
+        "--set=ingressClass=owned",
+        "--set=service.type=ClusterIP",
+        // The node is small.
+        "--set=resources.requests.cpu=50m",
+        "--set-json",
+        policy,
+    ]);
+    rolled_out("own-a", "deployment/owned-ferrix");
+    let owned = Ferrix::behind("own-a", "owned-ferrix");
+    let class = "  ingressClassName: owned\n";
+    owner.apply(&part("owned", "own.test", all, class));
+    owner
+        .wait("owned", "Accepted", "False", "HostNotAllowed")
+        .await;
+    kubectl(&["label", "namespace", "own-a", "team=shop"]);
+    owner.programmed("owned").await;
+    answered(&owned, "own.test", "/pay", &owner).await;
+    other.apply(&part("refused", "own.test", pay, class));
+    let message = other
+        .wait("refused", "Accepted", "False", "HostNotAllowed")
+        .await;
+    assert!(message.contains("labelled team=shop"), "{message}");
+    // It is allowed now, and comes too late.
+    kubectl(&["label", "namespace", "own-b", "team=shop"]);
+    until("the owner to be named", REPORT, async || {
+        let (_, reason, message) = other.condition("refused", "Accepted");
+        let named = message.contains("belongs to namespace own-a, by IngressRoute own-a/owned");
+        (reason == "HostNotAllowed" && named).then_some(())
+    })
+    .await;
+    answered(&owned, "own.test", "/pay", &owner).await;
+    let (status, _, message) = owner.condition("owned", "Accepted");
+    assert_eq!((&*status, &*message), ("True", "The spec is accepted."));
+    // Who was first has gone.
+    owner.kubectl(&["delete", "ingressroute", "owned"]);
+    other.programmed("refused").await;
+    answered(&owned, "own.test", "/pay", &other).await;
+    assert_eq!(owned.get("own.test", "/").await.status, 404);
+    helm(&["uninstall", "owned", "--namespace=own-a"]);
 }

@@ -11,7 +11,7 @@ use serde_yaml_ng::{Deserializer, Value};
 
 use crate::route;
 
-fn helm(arguments: &[&str]) -> String {
+pub(super) fn helm(arguments: &[&str]) -> String {
     let output = Command::new("helm")
         .current_dir(repository())
         .args(arguments)

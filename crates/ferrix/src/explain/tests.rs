@@ -213,3 +213,45 @@ fn urls() {
     header_field("no colon").unwrap_err();
     header_field("bad name: x").unwrap_err();
 }
+
+/// Where nobody takes the request, those are named that may not have the host.
+#[test]
+fn who_is_refused_the_host_is_named() {
+    let route = |namespace: &str, name: &str, host: &str| {
+        format!(
+            "---\napiVersion: ferrix.com/v1\nkind: IngressRoute\n\
+             metadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{entrypoints: [web, websecure], tls: c, route: {{host: {host}, rules: \
+             [{{matches: Path(`/{name}`), service: {{name: s, port: 80}}}}]}}}}\n"
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let text = route("shop", "shop", "shop.example") + &route("team-a", "pay", "'*.example'");
+    std::fs::write(folder.path().join("routes.yaml"), text).unwrap();
+    let settings = Settings::parse(
+        "settings",
+        "hosts: {allowed: [{namespaces: [shop], hosts: [shop.example]}]}",
+    )
+    .unwrap();
+    let control = crate::program::control_settings(&settings).unwrap();
+    let (table, report) = ferrix_control::files::load(folder.path(), &control).unwrap();
+    let explained = |url: &str| {
+        let question = Question::get(url.parse().unwrap());
+        explain(&settings, &table, &report, &question).unwrap()
+    };
+    let why = "\nNot by IngressRoute team-a/pay: not served: `hosts.allowed` of the settings gives \
+               *.example to no namespace, and to namespace team-a none";
+    for url in [
+        "http://shop.example/pay",
+        "http://www.example/pay",
+        "https://www.example/pay",
+    ] {
+        let text = explained(url);
+        assert!(text.contains(why), "{url}: {text}");
+    }
+    // Who gets an answer, or asks for another host, is not told.
+    for url in ["http://shop.example/shop", "http://other.test/pay"] {
+        let text = explained(url);
+        assert!(!text.contains("Not by"), "{url}: {text}");
+    }
+}

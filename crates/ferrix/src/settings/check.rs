@@ -7,7 +7,7 @@ use ferrix_proxy::settings::Bound;
 use super::{
     Settings,
     fault::{Fault, path},
-    keys::NAME,
+    keys::{GRANT, NAME, NAMESPACE},
 };
 
 /// The bounded numbers beside those of the data plane. Memory for the queue of the access log is
@@ -70,6 +70,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
         );
     }
 
+    check_hosts(settings)?;
+
     let proxy = &settings.proxy;
     let bounds = BOUNDS.iter().try_for_each(|bound| bound.check(settings));
     if let Err(error) = bounds.and_then(|()| proxy.check()) {
@@ -96,6 +98,46 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
         );
     }
     Ok(())
+}
+
+fn check_hosts(settings: &Settings) -> Result<(), Fault> {
+    let fault = |key: String, message: String| Err((path(&key), message));
+
+    let Some(allowed) = &settings.hosts.allowed else {
+        return Ok(());
+    };
+    if allowed.is_empty() {
+        let message = "expected at least one element; without the key every namespace may have \
+                       every host";
+        return fault("hosts.allowed".into(), message.into());
+    }
+    let source = &settings.source;
+    for (index, grant) in allowed.iter().enumerate() {
+        let key = |key: &str| format!("hosts.allowed[{index}]{key}");
+        if grant.namespaces.is_empty() && grant.labels.is_empty() {
+            let message = format!("expected {GRANT}; every namespace is namespaces: [\"*\"]");
+            return fault(key(""), message);
+        }
+        if let Some(name) = grant.namespaces.iter().find(|name| !may_be_namespace(name)) {
+            let message = format!("expected {NAMESPACE}, found {name:?}");
+            return fault(key(".namespaces"), message);
+        }
+        if grant.hosts.is_empty() {
+            return fault(key(".hosts"), "expected at least one host".into());
+        }
+        if !grant.labels.is_empty() && source.kubernetes.is_some() && source.namespaces.is_some() {
+            let message = "labels of namespaces are not seen where source.namespaces names those \
+                           that are watched; name them in namespaces here as well";
+            return fault(key(".labels"), message.into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a namespace can have this name, or it stands for all.
+fn may_be_namespace(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name == "*" || (!name.is_empty() && name.len() <= 63 && name.chars().all(plain))
 }
 
 /// Whether one process cannot listen on both.

@@ -23,6 +23,24 @@ pub const KEYS: &[(&str, &str)] = &[
     ("source.kubernetes.kubeconfig", "the path of a file"),
     ("source.kubernetes.secrets", "namespaces or cluster"),
     ("source.kubernetes.snapshot_folder", "the path of a folder"),
+    ("hosts", MAPPING),
+    ("hosts.first_claim", BOOLEAN),
+    (
+        "hosts.allowed",
+        "a list of namespaces, or their labels, with hosts",
+    ),
+    ("hosts.allowed[]", GRANT),
+    ("hosts.allowed[].namespaces", "a list of namespaces"),
+    ("hosts.allowed[].namespaces[]", NAMESPACE),
+    (
+        "hosts.allowed[].labels",
+        "a mapping of labels to their values, which are texts",
+    ),
+    ("hosts.allowed[].hosts", "a list of hosts"),
+    (
+        "hosts.allowed[].hosts[]",
+        "\"*\" (with quotes), or a host such as example.com, \"*.example.com\" or \"**.example.com\"",
+    ),
     ("admin", MAPPING),
     (
         "admin.address",
@@ -168,6 +186,8 @@ pub const KEYS: &[(&str, &str)] = &[
 
 pub(super) const MAPPING: &str = "a mapping";
 pub(super) const NAME: &str = "a name of letters, digits, - and _, at most 63 long";
+pub(super) const NAMESPACE: &str = "the name of a namespace, or \"*\" (with quotes) for every one";
+pub(super) const GRANT: &str = "a mapping with hosts, and with namespaces or labels";
 pub(super) const BOOLEAN: &str = "true or false";
 pub(super) const NETWORK: &str = "a network such as 10.0.0.0/8 or 2001:db8::/32";
 pub(super) const COUNT: &str = "a number, 0 or above";

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ferrix_control::settings::HostPolicy;
 use ferrix_proxy::settings as proxy;
 use serde::Deserialize;
 use serde_path_to_error::Segment;
@@ -22,6 +23,7 @@ use super::{
 pub(super) struct Sections {
     entry_points: Option<Vec<EntryPoint>>,
     source: Source,
+    hosts: HostPolicy,
     admin: Admin,
     log: Log,
     access_log: AccessLog,
@@ -89,12 +91,14 @@ fn not_yaml(error: serde_yaml_ng::Error) -> Error {
     }
 }
 
-/// A key without a value means its default: so a section whose keys are all commented out is fine.
+/// A key without a value means its default: so a section whose keys are all commented out is fine. Labels
+/// are no keys of ours, and to leave one out would select more.
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Mapping(mapping) => {
             mapping.retain(|_, value| !value.is_null());
-            mapping.values_mut().for_each(drop_nulls);
+            let keys = mapping.iter_mut().filter(|(key, _)| *key != "labels");
+            keys.for_each(|(_, value)| drop_nulls(value));
         }
         Value::Sequence(sequence) => sequence.iter_mut().for_each(drop_nulls),
         _ => {}
@@ -129,6 +133,7 @@ fn explain(value: &Value, error: &serde_path_to_error::Error<serde_yaml_ng::Erro
     {
         let of = match pattern(&path).as_str() {
             "entry_points[]" => "every entry point has one",
+            "hosts.allowed[]" => "every element has some",
             _ => "it has no default",
         };
         return (path, format!("missing key {missing:?}; {of}"));
@@ -193,6 +198,7 @@ fn assemble(sections: Sections) -> Result<Settings, Fault> {
     Ok(Settings {
         entry_points: sections.entry_points.unwrap_or(defaults.entry_points),
         source: sections.source,
+        hosts: sections.hosts,
         admin: sections.admin,
         log: sections.log,
         access_log: sections.access_log,

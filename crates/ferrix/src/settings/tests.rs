@@ -124,6 +124,9 @@ source:
   namespaces: [default]
   ingress_class: ferrix
   allow_external_name: true
+hosts:
+  first_claim: true
+  allowed: [{namespaces: [default], labels: {team: a}, hosts: [example.com]}]
 admin: {address: "127.0.0.1:0"}
 log: {level: debug, format: json}
 access_log: {format: json, path: access.log, buffer: 10}
@@ -198,12 +201,16 @@ fn paths(value: &Value, path: String, all: &mut BTreeSet<String>) {
 /// Asks serde itself, by an unknown key, which keys each mapping has.
 #[test]
 fn keys_are_those_that_serde_knows() {
+    /// Mappings that are elements of lists.
+    const LISTED: [&str; 2] = ["entry_points[]", "hosts.allowed[]"];
     let mappings = [
         ("", "zzz: 1"),
         ("entry_points[]", "entry_points: [{zzz: 1}]"),
         ("source", "source: {zzz: 1}"),
         ("source.files", "source: {files: {zzz: 1}}"),
         ("source.kubernetes", "source: {kubernetes: {zzz: 1}}"),
+        ("hosts", "hosts: {zzz: 1}"),
+        ("hosts.allowed[]", "hosts: {allowed: [{zzz: 1}]}"),
         ("admin", "admin: {zzz: 1}"),
         ("log", "log: {zzz: 1}"),
         ("access_log", "access_log: {zzz: 1}"),
@@ -237,9 +244,9 @@ fn keys_are_those_that_serde_knows() {
     }
     let listed: BTreeSet<String> = (KEYS.iter())
         .map(|(key, _)| key.to_string())
-        .filter(|key| key == "entry_points[]" || !key.ends_with("[]"))
+        .filter(|key| LISTED.contains(&key.as_str()) || !key.ends_with("[]"))
         .collect();
-    known.insert("entry_points[]".into());
+    known.extend(LISTED.map(str::to_owned));
     assert_eq!(listed, known);
 }
 
@@ -606,6 +613,99 @@ fn what_types_cannot_say() {
     broken(
         "tls:\n  default_certificate:\n    secret: wildcard\n",
         "ferrix.yaml:3: tls.default_certificate.secret: expected NAMESPACE/NAME, found \"wildcard\"",
+    );
+}
+
+#[test]
+fn hosts_of_namespaces() {
+    let text = "\
+hosts:
+  allowed:
+    - namespaces: [shop]
+      labels: {team: a, tier: \"\"}
+      hosts: [shop.example, \"*.shop.example\", \"**.a.example\"]
+    - {namespaces: [\"*\"], hosts: [\"*\"]}
+";
+    let hosts = Settings::parse("ferrix.yaml", text).unwrap().hosts;
+    assert!(!hosts.first_claim);
+    let [first, second] = &hosts.allowed.unwrap()[..] else {
+        panic!("two elements");
+    };
+    let texts = |sets: &[ferrix_control::settings::HostSet]| -> Vec<String> {
+        sets.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        texts(&first.hosts),
+        ["shop.example", "*.shop.example", "**.a.example"]
+    );
+    assert_eq!(first.labels["tier"], "");
+    assert_eq!(texts(&second.hosts), ["*"]);
+    let none = Settings::parse("ferrix.yaml", "hosts:\n  allowed:\n").unwrap();
+    assert_eq!(none.hosts, HostPolicy::default());
+}
+
+#[test]
+fn hosts_that_cannot_be_allowed() {
+    let one = |element: &str| format!("hosts:\n  allowed:\n    - {element}\n");
+    broken(
+        "hosts:\n  allowed: []\n",
+        "ferrix.yaml:2: hosts.allowed: expected at least one element; without the key every namespace \
+         may have every host",
+    );
+    broken(
+        "hosts:\n  first_claims: true\n",
+        "ferrix.yaml:2: hosts.first_claims: unknown key \"first_claims\"; did you mean \
+         \"first_claim\"?",
+    );
+    broken(
+        "hosts:\n  first_claim: oldest\n",
+        "ferrix.yaml:2: hosts.first_claim: expected true or false, found \"oldest\"",
+    );
+    broken(
+        &one("{hosts: [a.example]}"),
+        "ferrix.yaml:3: hosts.allowed[0]: expected a mapping with hosts, and with namespaces or \
+         labels; every namespace is namespaces: [\"*\"]",
+    );
+    // Neither is every namespace, which would be more than was meant.
+    broken(
+        &one("{namespaces: [], labels: {}, hosts: [a.example]}"),
+        "ferrix.yaml:3: hosts.allowed[0]: expected a mapping with hosts, and with namespaces or \
+         labels; every namespace is namespaces: [\"*\"]",
+    );
+    let without_value = Settings::parse("f", &one("{labels: {team: }, hosts: [a.example]}"));
+    let error = without_value.unwrap_err();
+    assert!(error.key.starts_with("hosts.allowed[0].labels"), "{error}");
+    broken(
+        &one("{namespaces: [shop]}"),
+        "ferrix.yaml:3: hosts.allowed[0]: missing key \"hosts\"; every element has some",
+    );
+    broken(
+        &one("{namespaces: [shop], hosts: []}"),
+        "ferrix.yaml:3: hosts.allowed[0].hosts: expected at least one host",
+    );
+    broken(
+        &one("{namespaces: [Shop], hosts: [a.example]}"),
+        "ferrix.yaml:3: hosts.allowed[0].namespaces: expected the name of a namespace, or \"*\" (with \
+         quotes) for every one, found \"Shop\"",
+    );
+    for host in ["a example", "*.*.example", "a.*", "", "a.example:80"] {
+        broken(
+            &one(&format!(
+                "{{namespaces: [shop], hosts: [b.example, '{host}']}}"
+            )),
+            &format!(
+                "ferrix.yaml:3: hosts.allowed[0].hosts[1]: expected \"*\" (with quotes), or a host \
+                 such as example.com, \"*.example.com\" or \"**.example.com\", found {host:?}"
+            ),
+        );
+    }
+    broken(
+        &format!(
+            "source: {{kubernetes: {{}}, namespaces: [shop]}}\n{}",
+            one("{labels: {team: a}, hosts: [a.example]}")
+        ),
+        "ferrix.yaml:4: hosts.allowed[0].labels: labels of namespaces are not seen where \
+         source.namespaces names those that are watched; name them in namespaces here as well",
     );
 }
 
