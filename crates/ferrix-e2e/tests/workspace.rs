@@ -39,6 +39,7 @@ fn crates_import_what_they_may() {
         ("ferrix-api", &[], &["tokio", "pingora-core"]),
         ("ferrix-rule", &[], &["tokio", "kube", "pingora-core"]),
         ("ferrix-http1", &[], &["tokio", "kube", "pingora-core"]),
+        ("ferrix-model", &[], &["tokio", "kube", "pingora-core"]),
         (
             "ferrix-table",
             &["ferrix-rule"],

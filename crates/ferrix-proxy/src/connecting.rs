@@ -152,10 +152,15 @@ impl Connecting {
         let backoff = &self.endpoint.state.backoff;
         let (service, endpoint) = (&self.service.id, self.endpoint.address);
         match opened {
-            Ok(_) if backoff.succeed() > 0 => {
-                tracing::info!(%service, %endpoint, "the endpoint can be connected to again");
+            Ok(_) => {
+                let failures = match probe {
+                    Some(probe) => probe.succeed(),
+                    None => backoff.succeed(),
+                };
+                if failures > 0 {
+                    tracing::info!(%service, %endpoint, "the endpoint can be connected to again");
+                }
             }
-            Ok(_) => {}
             Err(error) => {
                 self.count(error);
                 if !self.of_all || !error.is_of_endpoint() {

@@ -46,6 +46,7 @@ mod retry;
 mod route;
 pub mod settings;
 mod stream;
+mod sync;
 mod tls;
 mod transport;
 mod trust;

@@ -6,13 +6,12 @@
 
 use std::sync::{
     Arc,
-    atomic::{
-        AtomicUsize,
-        Ordering::{Relaxed, SeqCst},
-    },
+    atomic::Ordering::{Relaxed, SeqCst},
 };
 
 use tokio::sync::{Notify, Semaphore};
+
+use crate::sync::AtomicUsize;
 
 /// How many connections there may be at once.
 #[derive(Debug)]
@@ -200,5 +199,61 @@ mod tests {
             }
         }
         assert_eq!(cases.len(), 5);
+    }
+
+    /// Who holds a permit of an endpoint, of two that share a limit.
+    #[derive(Default)]
+    struct Held([std::sync::atomic::AtomicUsize; 2]);
+
+    impl Held {
+        const OF_ONE: usize = 1;
+        const OF_ALL: usize = 1;
+
+        fn count(&self, endpoint: usize, limits: &Limits) {
+            let of_one = self.0[endpoint].fetch_add(1, SeqCst) + 1;
+            let of_all: usize = self.0.iter().map(|held| held.load(SeqCst)).sum();
+            assert!(of_one <= Self::OF_ONE && of_all <= Self::OF_ALL);
+            // Others go on while it is held.
+            limits.is_wanted();
+            self.0[endpoint].fetch_sub(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn no_permit_is_lost_and_none_is_too_many_in_any_order() {
+        let orders = ferrix_model::check(|| {
+            let all = Limit::new(Held::OF_ALL);
+            let of_endpoint = |_| Limits {
+                endpoint: Limit::new(Held::OF_ONE),
+                all: Arc::clone(&all),
+                room: Notify::new(),
+            };
+            let endpoints = Arc::new([0, 1].map(of_endpoint));
+            let held = Arc::new(Held::default());
+            let threads = [0, 0, 1, 1].map(|endpoint| {
+                let (endpoints, held) = (Arc::clone(&endpoints), Arc::clone(&held));
+                ferrix_model::spawn(move || {
+                    let limits = &endpoints[endpoint];
+                    let permit = ferrix_model::block_on(limits.permit(|| {}, || {}));
+                    held.count(endpoint, limits);
+                    drop(permit);
+                })
+            });
+            // One that gives up, wherever it has come to.
+            {
+                let mut asking = pin!(endpoints[0].permit(|| {}, || {}));
+                let _ = poll(asking.as_mut());
+                endpoints[0].is_wanted();
+            }
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            for limits in &*endpoints {
+                assert!(!limits.is_wanted(), "who left still waits");
+                assert!(!limits.is_full(), "a permit is lost");
+            }
+            assert_eq!(all.free.available_permits(), Held::OF_ALL);
+        });
+        assert!(orders > 0);
     }
 }

@@ -9,10 +9,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Weak,
-        atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
-            Ordering::{Relaxed, SeqCst},
-        },
+        atomic::Ordering::{Relaxed, SeqCst},
     },
     time::Duration,
 };
@@ -23,7 +20,6 @@ use ferrix_table::{
     state::{Connections, EndpointState},
 };
 use h2::client::SendRequest;
-use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{Notify, oneshot},
@@ -35,6 +31,7 @@ use crate::{
     clock,
     permit::{Limit, Limits},
     settings,
+    sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex},
     wire::Wire,
 };
 
@@ -213,17 +210,23 @@ impl Http2 {
 
 impl Pools {
     fn of<'e>(endpoint: &'e Endpoint, workers: usize, registry: &Registry) -> &'e Self {
-        let slot = endpoint.state.connections.get_or_init(|| {
-            let limit = Limit::new(registry.connections_per_endpoint);
-            let gone = Arc::default();
-            let pool = |_| Arc::new(Pool::new(&limit, &registry.limit, &gone));
-            let workers = (0..workers).map(pool).collect();
+        let slot = &endpoint.state.connections;
+        if slot.get().is_none() && slot.set(Arc::new(Self::new(workers, registry))).is_ok() {
             let mut endpoints = registry.endpoints.lock();
             endpoints.push(Arc::downgrade(&endpoint.state));
-            Arc::new(Self { workers, gone })
-        });
-        let pools = (&**slot as &dyn Any).downcast_ref();
-        pools.expect("only the proxy fills the slot, with pools")
+        }
+        let pools = Self::existing(&endpoint.state);
+        pools.expect("the slot was filled above, or by another worker")
+    }
+
+    fn new(workers: usize, registry: &Registry) -> Self {
+        let limit = Limit::new(registry.connections_per_endpoint);
+        let gone = Arc::default();
+        let pool = |_| Arc::new(Pool::new(&limit, &registry.limit, &gone));
+        Self {
+            workers: (0..workers).map(pool).collect(),
+            gone,
+        }
     }
 
     /// Those of an endpoint that was connected to.
@@ -534,49 +537,4 @@ impl Pool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(10);
-
-    /// A connection that was made so long ago, and its pool.
-    async fn connection(age: Duration) -> (Pool, Arc<Http2>) {
-        let (stream, _backend) = tokio::io::duplex(1024);
-        let (send, _) = h2::client::handshake(stream).await.unwrap();
-        let pool = Pool::new(&Limit::new(0), &Limit::new(0), &Arc::default());
-        let mut connection = Http2::new(Protocol::Http2, send, &pool);
-        Arc::get_mut(&mut connection).unwrap().made -= age;
-        pool.put_http2(&connection);
-        (pool, connection)
-    }
-
-    fn is_kept(pool: &Pool, connection: &Arc<Http2>) -> bool {
-        let kept = pool.close_idle(connection, LIMIT).is_some();
-        assert_eq!(pool.http2.lock().len(), usize::from(kept));
-        kept
-    }
-
-    /// Not since it was made, or since somebody looked last.
-    #[tokio::test]
-    async fn a_connection_idles_since_its_last_stream() {
-        let (pool, connection) = connection(LIMIT * 3).await;
-        let lease = connection.lease(false);
-        assert!(is_kept(&pool, &connection), "it has a stream");
-        drop(lease);
-        assert!(is_kept(&pool, &connection), "it had one just now");
-        connection.idle_since.store(0, Relaxed);
-        assert!(!is_kept(&pool, &connection), "it had none for long");
-    }
-
-    #[tokio::test]
-    async fn a_connection_without_streams_closes_for_who_waits() {
-        let (pool, connection) = connection(Duration::ZERO).await;
-        let lease = connection.lease(false);
-        assert!(!pool.close_one(), "it has a stream");
-        drop(lease);
-        assert!(pool.close_one());
-        assert!(pool.take_http2(&Protocol::Http2, None).is_none());
-        assert!(!is_kept(&pool, &connection));
-        assert!(!pool.close_one());
-    }
-}
+mod tests;

@@ -333,3 +333,6 @@ async fn drive_http2(
         pool.remove_http2(&shared);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,10 +15,9 @@
 //! Pauses have no jitter: what they space out is one connection for each replica and endpoint, and it
 //! begins with a request, at a time of its own.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use crate::sync::AtomicU64;
 
 /// The first pause. Each further one is twice as long.
 const FIRST: Duration = Duration::from_secs(1);

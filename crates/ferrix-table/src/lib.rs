@@ -29,6 +29,7 @@ pub mod services;
 pub mod shadow;
 pub mod state;
 pub mod succession;
+mod sync;
 pub mod table;
 #[cfg(test)]
 mod testing;

@@ -2,13 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
-
 use crate::{
     Table,
     rule_set::RuleSet,
     rules::Rule,
     succession::{self, succeed},
+    sync::ArcSwap,
 };
 
 /// The only way to make a table current. There is one in a process.
@@ -33,7 +32,7 @@ pub struct Reader {
 /// A publisher and the first of its readers. The table is empty and of generation 0 until the
 /// first publication.
 pub fn channel() -> (Publisher, Reader) {
-    let current = Arc::new(ArcSwap::from_pointee(Table::default()));
+    let current = Arc::new(ArcSwap::new(Arc::new(Table::default())));
     let publisher = Publisher {
         current,
         retired: Retired::default(),

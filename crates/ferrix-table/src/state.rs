@@ -8,14 +8,14 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{
-            AtomicBool, AtomicI64, AtomicU64, AtomicUsize,
-            Ordering::{Relaxed, SeqCst},
-        },
+        atomic::Ordering::{Relaxed, SeqCst},
     },
 };
 
-use crate::backoff::Backoff;
+use crate::{
+    backoff::Backoff,
+    sync::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize},
+};
 
 /// A counter that only rises.
 #[derive(Debug, Default)]
@@ -188,32 +188,48 @@ impl EndpointState {
     /// Makes an attempt at a connection that takes long the probe of this endpoint, unless it is
     /// known to fail.
     pub fn suspect(self: &Arc<Self>) -> Option<Probe> {
-        self.backoff.suspect().then(|| Probe(Arc::clone(self)))
+        self.backoff.suspect().then(|| Probe::new(self))
     }
 
     /// For who is to find out, now that the pause is over, whether the endpoint can be connected to.
     /// `now` is in milliseconds: see [`Backoff`].
     pub fn probe(self: &Arc<Self>, now: u64) -> Option<Probe> {
-        self.backoff.claim(now).then(|| Probe(Arc::clone(self)))
+        self.backoff.claim(now).then(|| Probe::new(self))
     }
 }
 
 /// The attempt at a connection to a failing endpoint that decides whether it fails still. There is one
 /// at a time; dropped, it leaves the question to another.
 #[derive(Debug)]
-pub struct Probe(Arc<EndpointState>);
+pub struct Probe(Option<Arc<EndpointState>>);
 
 impl Probe {
+    fn new(endpoint: &Arc<EndpointState>) -> Self {
+        Self(Some(Arc::clone(endpoint)))
+    }
+
     /// There is no connection. `now` is in milliseconds: see [`Backoff`]. Returns whether a pause
     /// begins.
-    pub fn fail(self, now: u64) -> bool {
-        self.0.backoff.fail_probe(now)
+    pub fn fail(mut self, now: u64) -> bool {
+        self.answered().backoff.fail_probe(now)
+    }
+
+    /// There is one. Returns how many attempts one after another had failed before.
+    pub fn succeed(mut self) -> u16 {
+        self.answered().backoff.succeed()
+    }
+
+    /// The question is answered with what follows: by the time that this is dropped, another may ask it.
+    fn answered(&mut self) -> Arc<EndpointState> {
+        (self.0.take()).expect("an answer takes the probe")
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        self.0.backoff.release();
+        if let Some(endpoint) = &self.0 {
+            endpoint.backoff.release();
+        }
     }
 }
 
@@ -244,5 +260,88 @@ impl Clone for Sequence {
     /// Another sequence, from the same position on.
     fn clone(&self) -> Self {
         Sequence::starting_at(self.position())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use ferrix_model::{check, spawn};
+
+    use super::*;
+
+    /// Longer than any pause, in milliseconds.
+    const LATER: u64 = 60_000;
+
+    /// Whether the endpoint is connected to, or somebody can find out that it is.
+    fn is_not_stuck(endpoint: &Arc<EndpointState>) -> bool {
+        !endpoint.backoff.is_failing() || endpoint.probe(u64::MAX >> 17).is_some()
+    }
+
+    #[test]
+    fn one_probes_at_a_time_in_any_order() {
+        let orders = check(|| {
+            let endpoint = Arc::new(EndpointState::default());
+            endpoint.backoff.fail(0);
+            let probing = Arc::new(AtomicUsize::new(0));
+            let threads = [1, 2, 3, 4].map(|turn| {
+                let (endpoint, probing) = (Arc::clone(&endpoint), Arc::clone(&probing));
+                spawn(move || {
+                    let now = turn * LATER;
+                    let Some(probe) = endpoint.probe(now) else {
+                        return;
+                    };
+                    assert_eq!(probing.fetch_add(1, SeqCst), 0, "two probe");
+                    endpoint.is_retired();
+                    probing.fetch_sub(1, SeqCst);
+                    match turn {
+                        4 => drop(probe),
+                        _ => assert!(probe.fail(now)),
+                    }
+                })
+            });
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert!(is_not_stuck(&endpoint));
+        });
+        assert!(orders > 0);
+    }
+
+    #[test]
+    fn no_endpoint_is_paused_for_ever_in_any_order() {
+        let orders = check(|| {
+            let endpoint = Arc::new(EndpointState::default());
+            let probe = endpoint.suspect();
+            assert!(probe.is_some());
+            let spawned = |attempt: fn(&Arc<EndpointState>)| {
+                let endpoint = Arc::clone(&endpoint);
+                spawn(move || attempt(&endpoint))
+            };
+            let threads = [
+                spawned(|endpoint| {
+                    endpoint.backoff.succeed();
+                }),
+                spawned(|endpoint| {
+                    endpoint.backoff.fail(0);
+                    drop(endpoint.probe(LATER));
+                }),
+                spawned(|endpoint| match endpoint.suspect() {
+                    Some(probe) => {
+                        probe.succeed();
+                    }
+                    None => {
+                        endpoint.backoff.fail(LATER);
+                    }
+                }),
+            ];
+            drop(probe);
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert!(is_not_stuck(&endpoint));
+        });
+        assert!(orders > 0);
     }
 }

@@ -362,3 +362,39 @@ fn readers_find_what_is_not_read_any_more() {
     drop(unread);
     assert!(weak.upgrade().is_none());
 }
+
+/// Who is told that an endpoint is gone finds a table without it; no request frees a table.
+#[test]
+fn readers_can_rely_on_what_they_are_told_in_any_order() {
+    let orders = ferrix_model::check(|| {
+        let (mut publisher, reader) = channel();
+        publisher.publish(table(vec![], vec![service("a", &[1])]));
+        let first = publisher.current();
+        let endpoint = Arc::clone(&first.services[0].endpoints[0].state);
+        drop(first);
+        let threads = [0, 1].map(|_| {
+            let (reader, endpoint) = (reader.clone(), Arc::clone(&endpoint));
+            ferrix_model::spawn(move || {
+                let mut last = 0;
+                for _ in 0..2 {
+                    let retired = endpoint.is_retired();
+                    let table = reader.load();
+                    assert!(table.generation >= last, "an earlier table");
+                    last = table.generation;
+                    let mut endpoints = table.services.iter().flat_map(|it| &it.endpoints);
+                    let there = endpoints.any(|it| Arc::ptr_eq(&it.state, &endpoint));
+                    assert!(!(retired && there), "it is gone, and there");
+                    assert!(Arc::strong_count(&table) > 1, "a request frees it");
+                }
+            })
+        });
+        publisher.publish(table(vec![], vec![service("a", &[1, 2])]));
+        publisher.publish(table(vec![], vec![service("a", &[2])]));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(endpoint.is_retired());
+        assert_eq!(publisher.reclaim(), 0);
+    });
+    assert!(orders > 0);
+}
