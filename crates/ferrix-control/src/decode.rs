@@ -45,23 +45,24 @@ pub fn decode(value: &Value, strictness: Strictness) -> Result<Decoded, DecodeEr
     };
     let key = key(kind, value).map_err(|fault| DecodeError {
         key: None,
+        uid: None,
         generation: None,
         faults: vec![fault],
         bug: false,
     })?;
+    let metadata = &value["metadata"];
+    let (uid, generation) = (metadata["uid"].as_str(), metadata["generation"].as_i64());
     let refuse = |faults| DecodeError {
         key: Some(key.clone()),
-        generation: value["metadata"]["generation"].as_i64(),
+        uid: uid.map(Into::into),
+        generation,
         faults,
         bug: false,
     };
     version(kind, value).map_err(|fault| refuse(vec![fault]))?;
     match guarded(Step::Decode, &key, || typed(kind, value, strictness)) {
         Ok(read) => read.map_err(refuse),
-        Err(Bug) => Err(DecodeError::bug(
-            &key,
-            value["metadata"]["generation"].as_i64(),
-        )),
+        Err(Bug) => Err(DecodeError::bug(&key, uid, generation)),
     }
 }
 
@@ -95,6 +96,7 @@ fn object<T>(read: Read<T>, object: fn(Arc<T>) -> Object) -> Decoded {
 fn kind(value: &Value) -> Result<Result<Kind, String>, DecodeError> {
     let refuse = |field: &str, message: &str| DecodeError {
         key: None,
+        uid: None,
         generation: None,
         faults: vec![Fault {
             field: field.to_owned(),

@@ -37,6 +37,8 @@ pub struct Fault {
 pub struct DecodeError {
     /// The object, where that much could be read.
     pub key: Option<Key>,
+    /// Its `metadata.uid`, where that much could be read.
+    pub uid: Option<Box<str>>,
     /// Its `metadata.generation`, where that much could be read.
     pub generation: Option<i64>,
     /// What is wrong, at least one.
@@ -58,9 +60,10 @@ impl DecodeError {
     }
 
     /// A bug of ours came to light.
-    pub(crate) fn bug(key: &Key, generation: Option<i64>) -> Self {
+    pub(crate) fn bug(key: &Key, uid: Option<&str>, generation: Option<i64>) -> Self {
         Self {
             key: Some(key.clone()),
+            uid: uid.map(Into::into),
             generation,
             faults: vec![Fault {
                 field: String::new(),

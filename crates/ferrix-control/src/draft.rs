@@ -15,7 +15,7 @@ use crate::{
     field::Field,
     objects::{Key, ObjectName, Origin},
     report::{Finding, Reason},
-    settings::Settings,
+    settings::{DEFAULT_CLASS, Settings},
 };
 
 /// One version of an object that makes rules, compiled by itself. Of the object nothing else is kept.
@@ -147,7 +147,7 @@ impl Draft {
     }
 
     /// Whether another version of the same object says the same.
-    fn same(&self, other: &Draft) -> bool {
+    pub(crate) fn same(&self, other: &Draft) -> bool {
         self.origin == other.origin
             && self.generation == other.generation
             && self.route.created == other.route.created
@@ -160,6 +160,13 @@ impl Draft {
             && self.notes == other.notes
             && self.rules.len() == other.rules.len()
             && (self.rules.iter().zip(&other.rules)).all(|(one, other)| one.same(other))
+    }
+
+    /// Whether it may serve in place of a later version: that is one of the same object, not of one that
+    /// was made anew, and it is for the same installation.
+    fn stands_in_for(&self, later: &Draft) -> bool {
+        let [own, of_later] = [self, later].map(|it| it.class.as_deref().unwrap_or(DEFAULT_CLASS));
+        self.route.created == later.route.created && own == of_later
     }
 
     /// Why the object is another installation's, where it is.
@@ -207,15 +214,15 @@ impl DraftRule {
 pub(crate) struct Versions {
     /// The newest that could be decoded.
     pub(crate) newest: Arc<Draft>,
-    /// The version that was good before it, where the newest is not.
+    /// The version that was good before it, where the newest is not, and may stand in for it.
     pub(crate) last_good: Option<Arc<Draft>>,
 }
 
 impl Versions {
-    /// The first version that is seen.
-    pub(crate) fn first(newest: Draft) -> Self {
+    /// The first version that is known.
+    pub(crate) fn first(newest: impl Into<Arc<Draft>>) -> Self {
         Self {
-            newest: Arc::new(newest),
+            newest: newest.into(),
             last_good: None,
         }
     }
@@ -240,10 +247,26 @@ impl Versions {
             return false;
         }
         let before = std::mem::replace(&mut self.newest, Arc::new(newest));
-        if self.newest.is_good() {
-            self.last_good = None;
-        } else if before.is_good() {
+        if before.is_good() {
             self.last_good = Some(before);
+        }
+        let newest = &self.newest;
+        (self.last_good).take_if(|it| newest.is_good() || !it.stands_in_for(newest));
+        true
+    }
+
+    /// Takes a version that was kept for the last good one, unless one is known that is as new. Of an
+    /// object whose newest version is bad, or cannot be decoded. Tells whether that changes anything.
+    pub(crate) fn restore(&mut self, kept: &Arc<Draft>) -> bool {
+        let serving = self.serving();
+        if serving.is_good() && serving.generation >= kept.generation {
+            return false;
+        }
+        match self.newest.is_good() {
+            // What came after it cannot be decoded.
+            true => self.newest = Arc::clone(kept),
+            false if kept.stands_in_for(&self.newest) => self.last_good = Some(Arc::clone(kept)),
+            false => return false,
         }
         true
     }

@@ -27,6 +27,11 @@ impl Field {
         Self { path, places: all }
     }
 
+    /// The path, with `[]` for every place in a list.
+    pub(crate) fn path(self) -> &'static str {
+        self.path
+    }
+
     /// Without what leads to the first list: `rules[2].service`.
     pub(crate) fn short(self) -> Self {
         let list = self.path.find("[]").unwrap_or_default();

@@ -3,6 +3,7 @@
 //! ```text
 //!  decode   a document to the type, held to the schema where nobody else does
 //!  draft    one version by itself: what it asks for, and what is wrong with it
+//!  spec     a draft written back, to be kept
 //!  status   what its author is told: conditions, and their form in the object
 //! ```
 
@@ -18,9 +19,11 @@ use crate::{
 mod tests;
 
 mod draft;
+mod spec;
 pub(crate) mod status;
 
 pub(crate) use draft::draft;
+pub(crate) use spec::spec;
 
 /// Reads a document.
 pub(crate) fn decode(

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::{
+    draft::Draft,
     ingressroute,
     objects::Kind,
     outcome::Outcome,
@@ -15,6 +16,8 @@ use crate::{
 pub(crate) struct RuleKind {
     /// Those that the one that sums up is made from.
     conditions: fn(&Outcome, &Settings) -> Vec<Condition>,
+    /// The spec of a good draft, as it may have been written.
+    pub(crate) write_spec: fn(&Draft) -> Value,
     /// The form that a status has in the object.
     pub(crate) write_status: fn(&Status) -> Value,
     /// The status that an object has. One that does not fit counts as none.
@@ -26,6 +29,8 @@ pub(crate) fn of(kind: Kind) -> Option<RuleKind> {
     match kind {
         Kind::IngressRoute => Some(RuleKind {
             conditions: ingressroute::status::conditions,
+            // Texts, numbers and lists of them always have a form in JSON.
+            write_spec: |draft| serde_json::to_value(ingressroute::spec(draft)).unwrap_or_default(),
             write_status: ingressroute::status::write,
             read_status: ingressroute::status::read,
         }),

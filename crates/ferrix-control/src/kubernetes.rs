@@ -1,24 +1,30 @@
 //! Objects from an API server, and what became of them told back to it.
 //!
 //! ```text
-//!  watch     one kind in one namespace, or in all: events to changes, whatever happens to the API server
-//!  pulse     how long a watch may be silent, and when it was heard last
-//!  health    how long a watch pauses after failures, and what it says of them
-//!  source    all watches into one compiler; which namespaces' Secrets are needed
-//!  snapshot  what they have told, for the next process in the pod
-//!  leases    the Leases of this installation, as all replicas see them
-//!  election  which replica writes
-//!  replica   how far this replica has come, for the one that writes
-//!  progress  how far a replica's watches have come, as replicas tell one another
-//!  census    which replicas there are, what each offers, and how many serve a route (pure)
-//!  seen      what the API server has of an object that makes rules
-//!  backoff   when statuses are written again that could not be (pure)
-//!  budget    how often one status is written (pure)
-//!  definition whether the API server keeps all of a status (pure)
-//!  ledger    which status is due (pure)
-//!  status    writes it, and Events for what went wrong
-//!  withdraw  takes back what was written, where it is no longer true
-//!  figures   what is counted of all this, for metrics
+//!  watch      one kind in one namespace, or in all: events to changes, whatever happens to the API server
+//!  pulse      how long a watch may be silent, and when it was heard last
+//!  health     how long a watch pauses after failures, and what it says of them
+//!  source     all watches into one compiler; which namespaces' Secrets are needed
+//!  snapshot   what they have told, for the next process in the pod
+//!  own        objects of this installation in its own namespace, as all replicas see them
+//!  leases     its Leases
+//!  revision   the last good version of a route, as it is kept: a ControllerRevision
+//!  revisions  those that are kept, and what is new about them
+//!  archive    which versions are to be kept, and which are not any more (pure)
+//!  keep       writes and removes them
+//!  election   which replica writes
+//!  replica    how far this replica has come, for the one that writes
+//!  progress   how far a replica's watches have come, as replicas tell one another
+//!  exceptions what serves on a replica in place of bad objects, as they tell one another (pure)
+//!  census     which replicas there are, what each offers, and how many serve a route (pure)
+//!  definition whether the API server's definition of a kind has a place for all of a status (pure)
+//!  seen       what the API server has of an object that makes rules
+//!  backoff    when statuses are written again that could not be (pure)
+//!  budget     how often one status is written (pure)
+//!  ledger     which status is due (pure)
+//!  status     writes it, and Events for what went wrong
+//!  withdraw   takes back what was written, where it is no longer true
+//!  figures    what is counted of all this, for metrics
 //! ```
 //!
 //! An error of the API server never takes anything away: what was published last serves on.
@@ -45,18 +51,24 @@ use crate::{
     translate,
 };
 
+mod archive;
 mod backoff;
 mod budget;
 mod census;
 mod definition;
 mod election;
+mod exceptions;
 mod figures;
 mod health;
+mod keep;
 mod leases;
 mod ledger;
+mod own;
 mod progress;
 mod pulse;
 mod replica;
+mod revision;
+mod revisions;
 mod seen;
 pub mod snapshot;
 mod source;
@@ -293,7 +305,23 @@ pub async fn run_kubernetes(
     }
     let lookups = source.lookups();
     let mut tasks = JoinSet::new();
+    let shown = revisions::Shown::new();
+    source.follow_kept(shown.reader());
+    tasks.spawn(keep::run(keep::Inputs {
+        client: client.clone(),
+        identity: Arc::clone(&identity),
+        bad: source.bad_routes(),
+        revisions: shown.revisions.subscribe(),
+        leading: leads.clone(),
+    }));
     tasks.spawn(source.run());
+    let pulse = watches.begin(revisions::KIND, Some(identity.namespace.as_str().into()));
+    tasks.spawn(revisions::follow(
+        client.clone(),
+        Arc::clone(&identity),
+        pulse,
+        shown,
+    ));
     let pulse = watches.begin("Lease", Some(identity.namespace.as_str().into()));
     tasks.spawn(leases::follow(
         client.clone(),
@@ -321,13 +349,14 @@ pub async fn run_kubernetes(
         former: formerly,
         settled: settling,
     }));
-    tasks.spawn(replica::run(
-        client.clone(),
-        Arc::clone(&identity),
-        offer.clone(),
+    tasks.spawn(replica::run(replica::Inputs {
+        client: client.clone(),
+        identity: Arc::clone(&identity),
+        offer: offer.clone(),
         standing,
+        reports: reports.clone(),
         left,
-    ));
+    }));
     tasks.spawn(status::run(status::Inputs {
         client,
         identity,
@@ -350,8 +379,8 @@ pub async fn run_kubernetes(
     })
 }
 
-/// Takes back every status that an installation has written, in the namespaces of the settings or in
-/// all, and tells it to write none for two minutes. `installation`: as statuses name it; `None`: that of
+/// Takes back every status that an installation has written, and what it has kept of routes, in the
+/// namespaces of the settings or in all, and tells it to write none for two minutes. `installation`: as statuses name it; `None`: that of
 /// these settings, in the namespace of this pod or of the kubeconfig.
 pub async fn withdraw(
     options: Options,

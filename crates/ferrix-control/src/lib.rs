@@ -16,7 +16,7 @@
 //!  one object      endpointslice, ingressroute, namespace, referencegrant, secret, service
 //!                  draft, outcome       what an object that makes rules asks for, and what it got
 //!  one name        external_name        the addresses that `lookup` has found
-//!  all objects     world
+//!  all objects     world               the newest versions, and `last_good` ones of those that are bad
 //!  several         ownership            hosts that several namespaces claim
 //!                  resolve              a draft, with what it names in the world
 //!                  backend              a Service, with its addresses
@@ -37,6 +37,7 @@ mod draft;
 mod endpointslice;
 mod entry_points;
 pub mod external_name;
+mod fallback;
 mod field;
 pub mod files;
 mod foreign;
@@ -46,6 +47,7 @@ mod ingressroute;
 mod jitter;
 mod kinds;
 pub mod kubernetes;
+mod last_good;
 pub mod lookup;
 mod names;
 mod namespace;

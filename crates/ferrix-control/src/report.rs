@@ -9,7 +9,10 @@ use ferrix_table::rules::HostPattern;
 use k8s_openapi::jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use crate::objects::{Key, Origin};
+use crate::{
+    fallback::Fallbacks,
+    objects::{Key, Origin},
+};
 
 /// What came of every object: of every IngressRoute, and of other objects that need a word.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -21,6 +24,9 @@ pub struct Report {
     /// had seen is served: until when that was followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<Timestamp>,
+    /// What serves in place of bad objects. The entries of routes say so in words.
+    #[serde(skip)]
+    pub(crate) fallbacks: Arc<Fallbacks>,
 }
 
 /// What came of one object.
@@ -322,9 +328,10 @@ impl Report {
         let Self {
             entries,
             remarks,
+            fallbacks,
             snapshot: _,
         } = self;
-        *entries == other.entries && *remarks == other.remarks
+        *entries == other.entries && *remarks == other.remarks && *fallbacks == other.fallbacks
     }
 
     /// What came of one object.

@@ -17,8 +17,10 @@ use crate::{
     draft::{Draft, Versions},
     endpointslice::{self, Slice},
     external_name::{Answer, DomainName, Resolution},
+    fallback::Fallback,
     guard::{Step, guarded},
     ingressroute,
+    last_good::{BadVersion, LastGood},
     namespace::{self, Labels},
     objects::{self, Key, Kind, Object, ObjectName, Origin},
     referencegrant::{self, Grants, Permitted, Referrer, Refused},
@@ -33,6 +35,8 @@ use crate::{
 pub struct World {
     /// Objects that make rules, of whatever kind.
     routes: BTreeMap<Key, Versions>,
+    /// Which of them are bad, and what others have kept of those.
+    last_good: LastGood,
     /// Boxed, like slices: a third of a large map is empty, and a half while it grows.
     services: HashMap<ObjectName, Box<Stored<ServiceSpec>>>,
     slices: HashMap<ObjectName, Box<Stored<Slice>>>,
@@ -131,6 +135,16 @@ pub enum Change {
         path: Arc<Path>,
         /// What there is to say.
         findings: Vec<Finding>,
+    },
+    /// A version of an object that makes rules, as it was kept since it was the last good one. Nothing
+    /// comes of it unless the newest version is bad and none is known that was good before.
+    Keep(Object),
+    /// A version is not kept any more. Where it serves, it goes on.
+    Discard {
+        /// The object.
+        key: Key,
+        /// Its `metadata.uid`.
+        uid: Box<str>,
     },
     /// Objects of a kind cannot be seen, for this reason; or they can again. Those that were seen
     /// stay.
@@ -253,6 +267,11 @@ impl World {
             Change::LookedUp { name, answer } => self.looked_up(name, &answer),
             Change::Forget(name) => self.forget(&name),
             Change::Remark { path, findings } => self.remark(path, findings),
+            Change::Keep(object) => self.keep(&object),
+            Change::Discard { key, uid } => {
+                self.last_good.discard(key, uid);
+                Effect::default()
+            }
             Change::Withhold {
                 kind,
                 namespace,
@@ -265,15 +284,23 @@ impl World {
     pub fn apply(&mut self, object: Object, origin: Origin, notes: Vec<Finding>) -> Effect {
         let key = object.key();
         let compiled = guarded(Step::Compile, &key, || Compiled::new(&object, &origin));
+        let (uid, generation) = (
+            object.metadata().uid.as_deref(),
+            object.metadata().generation,
+        );
         let Ok(compiled) = compiled else {
-            let error = DecodeError::bug(&key, object.metadata().generation);
+            let error = DecodeError::bug(&key, uid, generation);
             return self.reject(key, origin, error);
         };
         let name = ObjectName::of(&key);
         let told = self.rejected.remove(&key).is_some() | self.note(&key, &origin, notes);
         let effect = Effect::on_if(told, key.clone());
         let changed = match compiled {
-            Compiled::Draft(draft) => self.apply_draft(key.clone(), draft),
+            Compiled::Draft(draft) => {
+                let bad = (!draft.is_good()).then(|| BadVersion::new(uid, generation));
+                self.last_good.see(&key, bad.flatten());
+                self.apply_draft(key.clone(), draft) | self.restore(&key)
+            }
             Compiled::Service(service) => self.apply_service(name, service, origin),
             Compiled::EndpointSlice(slice) => {
                 return effect.and(self.apply_slice(name, slice, origin));
@@ -291,7 +318,10 @@ impl World {
         let told = self.rejected.remove(key).is_some() | self.notes.remove(key).is_some();
         let effect = Effect::on_if(told, key.clone());
         let gone = match key.kind {
-            Kind::IngressRoute => self.routes.remove(key).is_some(),
+            Kind::IngressRoute => {
+                self.last_good.see(key, None);
+                self.routes.remove(key).is_some()
+            }
             Kind::Service => self.remove_service(&name),
             Kind::EndpointSlice => return effect.and(self.remove_slice(&name)),
             Kind::Secret => self.secrets.remove(&name).is_some(),
@@ -307,9 +337,15 @@ impl World {
     /// Takes note that the newest version of an object cannot be decoded. What was there before
     /// stays.
     pub fn reject(&mut self, key: Key, origin: Origin, error: DecodeError) -> Effect {
+        let bad = BadVersion::new(error.uid.as_deref(), error.generation);
         let rejection = (origin, error);
         let before = self.rejected.insert(key.clone(), rejection.clone());
-        Effect::on_if(before != Some(rejection), key)
+        let mut changed = before != Some(rejection);
+        if key.kind == Kind::IngressRoute {
+            self.last_good.see(&key, bad);
+            changed |= self.restore(&key);
+        }
+        Effect::on_if(changed, key)
     }
 
     /// Takes note of why objects of a kind cannot be seen, in a namespace or in all. Those that were
@@ -386,6 +422,32 @@ impl World {
         let differ = before != labels;
         self.namespaces.insert(Arc::clone(name), labels);
         differ
+    }
+
+    fn keep(&mut self, object: &Object) -> Effect {
+        let key = object.key();
+        let compiled = guarded(Step::Compile, &key, || {
+            Compiled::new(object, &Origin::default())
+        });
+        if let (Ok(Compiled::Draft(draft)), Some(uid)) = (compiled, &object.metadata().uid) {
+            self.last_good.keep(uid, draft);
+        }
+        Effect::on_if(self.restore(&key), key)
+    }
+
+    /// Where an object is bad, and no version of it is known that was good before, one may have been
+    /// kept. Tells whether that changes anything.
+    fn restore(&mut self, key: &Key) -> bool {
+        let Some(kept) = self.last_good.of(key) else {
+            return false;
+        };
+        match self.routes.entry(key.clone()) {
+            btree_map::Entry::Occupied(mut known) => known.get_mut().restore(kept),
+            btree_map::Entry::Vacant(unknown) => {
+                unknown.insert(Versions::first(Arc::clone(kept)));
+                true
+            }
+        }
     }
 
     /// Tells whether that changes anything.
@@ -537,6 +599,45 @@ impl World {
     /// The labels of a namespace; `None` where it is not known.
     pub(crate) fn labels(&self, namespace: &Arc<str>) -> Option<&Labels> {
         self.namespaces.get(namespace)
+    }
+
+    /// Every object of ours that makes rules and whose newest version is bad, with its `metadata.uid`
+    /// and the last good version, where one is known. None of those that come from files.
+    pub(crate) fn bad_routes(
+        &self,
+        settings: &Settings,
+    ) -> impl Iterator<Item = (&Key, &str, Option<&Arc<Draft>>)> {
+        self.last_good.bad().filter_map(|(key, uid)| {
+            let Some(versions) = self.routes.get(key) else {
+                return Some((key, uid, None));
+            };
+            let serving = Some(versions.serving()).filter(|it| it.is_good());
+            let is_ours = versions.newest.finding_if_not_ours(settings).is_none();
+            is_ours.then_some((key, uid, serving))
+        })
+    }
+
+    /// What serves in place of the newest version of an object that makes rules, or of a Secret;
+    /// `None`: that version is good, or there is none.
+    pub(crate) fn fallback(&self, key: &Key) -> Option<Fallback> {
+        let (is_bad, last_good) = match key.kind {
+            Kind::Secret => {
+                let state = self.secrets.get(&ObjectName::of(key));
+                let state = state.map(|stored| &stored.value);
+                let is_bad = state.is_some_and(|it| it.newest.is_err());
+                let serves = state.is_some_and(|it| it.serving().is_ok());
+                (is_bad, serves.then_some(Fallback::LastGood(None)))
+            }
+            _ => {
+                let versions = self.routes.get(key);
+                let is_bad = versions.is_some_and(|it| !it.newest.is_good());
+                let good = versions.map(Versions::serving);
+                let good = good.filter(|it| it.is_good());
+                (is_bad, good.map(|it| Fallback::LastGood(it.generation)))
+            }
+        };
+        let is_bad = is_bad || self.rejected.contains_key(key);
+        is_bad.then(|| last_good.unwrap_or(Fallback::Nothing))
     }
 
     /// The Service of this name, if the referrer may use it, and the permission.

@@ -173,11 +173,15 @@ impl Spec {
                     "entrypoints: [internal, web], ",
                     "ingressClassName: other, ",
                 ][usize::from(*entry_points)];
+                // Nothing but what makes versions comparable: a rule that is bad is of a later one than some
+                // that are good.
+                let generation = 1 + rules[0].0;
                 let rules: Vec<_> = rules.iter().map(rule_text).collect();
                 let rules = rules.join(", ");
                 format!(
                     "apiVersion: ferrix.com/v1\nkind: IngressRoute\n\
-                     metadata: {{name: r{name}, namespace: n{namespace}{created}}}\n\
+                     metadata: {{name: r{name}, namespace: n{namespace}, uid: u, \
+                     generation: {generation}{created}}}\n\
                      spec: {{{entry_points}{tls}route: {{{host}rules: [{rules}]}}}}\n"
                 )
             }
@@ -396,6 +400,9 @@ enum Step {
     Remove(Spec),
     /// A version that cannot be decoded.
     Reject(Spec),
+    /// A version that others have kept, or keep no more.
+    Keep(Spec),
+    Discard(Spec),
     /// Something about a file, or nothing any more.
     Remark(bool),
     /// A name is looked up, and this is found: see [`looked_up`].
@@ -423,10 +430,16 @@ impl Step {
                 origin: Origin::Api,
                 error: DecodeError {
                     key: Some(spec.object().key()),
+                    uid: Some("u".into()),
                     generation: Some(7),
                     faults: Vec::new(),
                     bug: false,
                 },
+            },
+            Self::Keep(spec) => Change::Keep(spec.object()),
+            Self::Discard(spec) => Change::Discard {
+                key: spec.object().key(),
+                uid: "u".into(),
             },
             Self::Remark(there) => Change::Remark {
                 path: std::path::Path::new("file").into(),
@@ -483,6 +496,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => spec().prop_map(Step::Note),
         6 => spec().prop_map(Step::Remove),
         2 => spec().prop_map(Step::Reject),
+        3 => route().prop_map(Step::Keep),
+        1 => route().prop_map(Step::Discard),
         1 => any::<bool>().prop_map(Step::Remark),
         6 => (0..3_u8, 0..7_u8).prop_map(|(name, found)| Step::LookedUp(name, found)),
         2 => (spec(), any::<bool>(), any::<bool>()).prop_map(|(spec, everywhere, there)| {
@@ -789,7 +804,7 @@ proptest! {
     }
 
     /// Whatever becomes of an object that was good once, its rules are served until it is
-    /// deleted.
+    /// deleted or given to another installation.
     #[test]
     fn what_was_good_goes_on_serving(
         good in route(),
@@ -801,14 +816,17 @@ proptest! {
             rules.truncate(1);
             rules[0].0 %= 4;
         }
-        let Spec::Route { name, namespace, .. } = good else { unreachable!() };
+        let Spec::Route { name, namespace, created, .. } = good else { unreachable!() };
         let mut world = World::new();
         world.take(good.change());
         let (before, _) = translate(&world, &settings());
         prop_assert_eq!(before.rules.len(), 1);
         for mut bad in bad {
-            if let Spec::Route { name: its, namespace: of, rules, .. } = &mut bad {
-                (*its, *of) = (name, namespace);
+            if let Spec::Route { name: its, namespace: of, created: at, entry_points, rules, .. } =
+                &mut bad
+            {
+                (*its, *of, *at) = (name, namespace, created);
+                *entry_points %= 6;
                 rules[0].0 = 4;
             }
             world.take(bad.change());

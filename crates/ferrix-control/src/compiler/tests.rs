@@ -5,9 +5,10 @@ use super::*;
 use crate::{
     decode::{Decoded, Strictness, decode},
     external_name::{Answer, Failure},
+    fallback::Fallback,
     guard::{Step, failing},
     objects::{self, Key, Kind, Origin},
-    report::{ConditionType, Reason},
+    report::{ConditionType, Reason, Serving},
 };
 
 fn key(name: &str) -> Key {
@@ -53,6 +54,12 @@ fn change(value: &Value) -> Change {
 }
 
 fn compiler() -> (Compiler, Reader) {
+    let (mut compiler, reader) = unloaded();
+    compiler.loaded();
+    (compiler, reader)
+}
+
+fn unloaded() -> (Compiler, Reader) {
     let (publisher, reader) = publish::channel();
     let web = EntryPoint {
         name: "web".to_owned(),
@@ -60,7 +67,6 @@ fn compiler() -> (Compiler, Reader) {
     };
     let mut compiler = Compiler::new(Settings::new(vec![web]), publisher);
     compiler.apply([service()]);
-    compiler.loaded();
     (compiler, reader)
 }
 
@@ -256,4 +262,198 @@ fn a_bug_about_what_is_seen_leaves_what_was_seen_before() {
     failing::set_all(false);
     assert_eq!(compiler.refresh(), Published::Table { generation: 2 });
     assert_eq!(served(&reader), ["Path(`/b1`)"]);
+}
+
+/// A version of the route `a` as it was made for the `uid`th time; it is bad where its path is.
+fn version(uid: u8, generation: i64, path: &str, class: Option<&str>) -> Value {
+    json!({
+        "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
+        "metadata": {
+            "name": "a", "namespace": "default", "uid": uid.to_string(), "generation": generation,
+        },
+        "spec": {"ingressClassName": class, "route": {"rules": [{
+            "matches": path, "service": {"name": "api", "port": 80},
+        }]}},
+    })
+}
+
+fn keep(value: &Value) -> Change {
+    match change(value) {
+        Change::Apply { object, .. } => Change::Keep(object),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn serving(compiler: &Compiler) -> Option<Serving> {
+    let report = compiler.reports().borrow().clone();
+    Some(report.get(&key("a"))?.serving)
+}
+
+/// A program that begins while a route is bad knows what those before it have kept.
+#[test]
+fn a_version_that_was_kept_serves_in_place_of_a_bad_one() {
+    const GOOD: &str = "Path(`/good`)";
+    const BAD: &str = "Pth(`/bad`)";
+    let bad = || change(&version(1, 5, BAD, None));
+    let kept = |uid, generation| keep(&version(uid, generation, GOOD, None));
+    let undecodable = || {
+        let mut value = version(1, 5, BAD, None);
+        value["spec"]["route"] = json!(7);
+        change(&value)
+    };
+    let of_class = |generation, path, class| change(&version(1, generation, path, Some(class)));
+    let last_good = |generation| Serving::LastGood {
+        generation: Some(generation),
+    };
+    let discard = || Change::Discard {
+        key: key("a"),
+        uid: "1".into(),
+    };
+    let served_3 = || (vec![GOOD], Some(last_good(3)));
+    let nothing = || (vec![], Some(Serving::Nothing));
+    let cases = [
+        (vec![bad()], nothing()),
+        (vec![kept(1, 3), bad()], served_3()),
+        (vec![bad(), kept(1, 3)], served_3()),
+        (vec![undecodable(), kept(1, 3)], served_3()),
+        (vec![kept(1, 3), undecodable()], served_3()),
+        (vec![kept(1, 3), undecodable(), bad()], served_3()),
+        // It serves on when it is not kept any more.
+        (vec![kept(1, 3), bad(), discard()], served_3()),
+        (vec![kept(1, 3), discard(), bad()], nothing()),
+        // Another object of the same name.
+        (vec![kept(2, 3), bad()], nothing()),
+        (vec![kept(2, 3), kept(1, 3), bad()], served_3()),
+        // It is no version of before.
+        (vec![kept(1, 5), bad()], nothing()),
+        (vec![kept(1, 6), bad()], nothing()),
+        // This release judges otherwise.
+        (vec![keep(&version(1, 3, BAD, None)), bad()], nothing()),
+        // Another installation's.
+        (
+            vec![keep(&version(1, 3, GOOD, Some("other"))), bad()],
+            nothing(),
+        ),
+        (vec![kept(1, 3), of_class(5, BAD, "other")], nothing()),
+        (vec![kept(1, 3), of_class(5, BAD, "ferrix")], served_3()),
+        // What was seen here is as new, or newer, or older.
+        (
+            vec![
+                change(&version(1, 4, "Path(`/4`)", None)),
+                bad(),
+                kept(1, 3),
+            ],
+            (vec!["Path(`/4`)"], Some(last_good(4))),
+        ),
+        (
+            vec![
+                change(&version(1, 2, "Path(`/2`)", None)),
+                bad(),
+                kept(1, 3),
+            ],
+            served_3(),
+        ),
+        (
+            vec![
+                change(&version(1, 2, "Path(`/2`)", None)),
+                undecodable(),
+                kept(1, 3),
+            ],
+            served_3(),
+        ),
+        // What is good needs nothing.
+        (
+            vec![kept(1, 3), change(&version(1, 5, "Path(`/5`)", None))],
+            (vec!["Path(`/5`)"], Some(Serving::Newest)),
+        ),
+        (vec![kept(1, 3)], (vec![], None)),
+        (
+            vec![kept(1, 3), bad(), Change::Remove(key("a"))],
+            (vec![], None),
+        ),
+        (
+            vec![bad(), Change::Remove(key("a")), kept(1, 3)],
+            (vec![], None),
+        ),
+    ];
+    let mut ran = 0;
+    for (changes, (paths, expected)) in cases {
+        let title = format!("{changes:?}");
+        // One after the other, and all together before the first table.
+        for together in [false, true] {
+            let (mut compiler, reader) = match together {
+                false => compiler(),
+                true => unloaded(),
+            };
+            let at_once = if together { changes.len() } else { 1 };
+            for changes in changes.chunks(at_once) {
+                compiler.apply(changes.to_vec());
+            }
+            compiler.loaded();
+            assert_eq!(served(&reader), paths, "{title}");
+            assert_eq!(serving(&compiler), expected, "{title}");
+        }
+        ran += 1;
+    }
+    assert_eq!(ran, 23);
+}
+
+/// An edit that is bad and moves a route to another installation leaves nothing of it here, whether the
+/// program knew the version before or not.
+#[test]
+fn a_bad_edit_of_another_class_keeps_nothing() {
+    let (mut compiler, reader) = compiler();
+    compiler.apply([change(&version(1, 1, "Path(`/1`)", None))]);
+    assert_eq!(served(&reader), ["Path(`/1`)"]);
+    compiler.apply([change(&version(1, 2, "Pth(`/2`)", Some("other")))]);
+    assert_eq!(served(&reader), [""; 0]);
+    let report = compiler.reports().borrow().clone();
+    assert!(report.get(&key("a")).unwrap().conditions.is_empty());
+    assert_eq!(report.fallbacks.routes().count(), 0);
+    compiler.apply([change(&version(1, 3, "Pth(`/3`)", None))]);
+    assert_eq!(served(&reader), [""; 0]);
+    assert_eq!(report_of_fallbacks(&compiler), [Fallback::Nothing]);
+}
+
+/// The source may have seen nothing of the deletion.
+#[test]
+fn a_route_that_was_made_anew_has_nothing_of_the_one_before() {
+    let made = |time: &str, generation, path| {
+        let mut value = version(1, generation, path, None);
+        value["metadata"]["creationTimestamp"] = json!(time);
+        change(&value)
+    };
+    let (mut compiler, reader) = compiler();
+    compiler.apply([made("2026-01-01T00:00:00Z", 1, "Path(`/1`)")]);
+    compiler.apply([made("2026-01-01T00:00:00Z", 2, "Pth(`/2`)")]);
+    assert_eq!(served(&reader), ["Path(`/1`)"]);
+    compiler.apply([made("2026-01-02T00:00:00Z", 1, "Pth(`/3`)")]);
+    assert_eq!(served(&reader), [""; 0]);
+}
+
+fn report_of_fallbacks(compiler: &Compiler) -> Vec<Fallback> {
+    let report = compiler.reports().borrow().clone();
+    report.fallbacks.objects().into_values().collect()
+}
+
+/// What replicas tell one another follows each change.
+#[test]
+fn what_serves_in_place_of_bad_objects_is_reported() {
+    let (mut compiler, _) = compiler();
+    let mut told = |change: Change| {
+        compiler.apply([change]);
+        report_of_fallbacks(&compiler)
+    };
+    let bad = |generation| change(&version(1, generation, "Pth(`/`)", None));
+    let good = |generation| change(&version(1, generation, "Path(`/`)", None));
+    assert_eq!(told(bad(1)), [Fallback::Nothing]);
+    assert_eq!(told(good(2)), []);
+    assert_eq!(told(bad(3)), [Fallback::LastGood(Some(2))]);
+    assert_eq!(told(bad(4)), [Fallback::LastGood(Some(2))]);
+    assert_eq!(told(Change::Remove(key("a"))), []);
+    let mut value = version(1, 5, "", None);
+    value["spec"]["route"] = json!(7);
+    assert_eq!(told(change(&value)), [Fallback::Nothing]);
+    let kept = keep(&version(1, 4, "Path(`/`)", None));
+    assert_eq!(told(kept), [Fallback::LastGood(Some(4))]);
 }

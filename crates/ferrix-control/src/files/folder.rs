@@ -344,6 +344,7 @@ impl Folder {
                     origin: origin(path, Lines::at(*line)),
                     error: DecodeError {
                         key: Some(key.clone()),
+                        uid: None,
                         generation: None,
                         bug: false,
                         faults: vec![Fault {

@@ -22,6 +22,12 @@ use crate::{
     report::{Finding, Reason},
 };
 
+/// The field with one name of an entry point.
+pub(super) const ENTRY_POINT: &str = "spec.entrypoint";
+
+/// The field of a rule with one service.
+pub(super) const SERVICE: &str = "spec.route.rules[].service";
+
 /// Compiles an IngressRoute by itself.
 pub(crate) fn draft(route: &IngressRoute, origin: Origin) -> Draft {
     let (spec, metadata) = (&route.spec, &route.metadata);
@@ -81,7 +87,7 @@ fn entry_points(spec: &IngressRouteSpec, found: &mut Found) -> EntryPointNames {
             EntryPointNames::Named(Box::default())
         }
         (Some(name), None) => {
-            let field = Field::new("spec.entrypoint", []);
+            let field = Field::new(ENTRY_POINT, []);
             EntryPointNames::Named([(field, shared(name))].into())
         }
         (None, Some(names)) if !names.is_empty() => {
@@ -164,7 +170,7 @@ fn rule(
     let references = rule.service.iter().chain(rule.services.iter().flatten());
     let references = references.enumerate().map(|(place, reference)| {
         let field = match listed {
-            false => Field::new("spec.route.rules[].service", [position]),
+            false => Field::new(SERVICE, [position]),
             true => Field::new("spec.route.rules[].services[]", [position, place]),
         };
         backend(reference, field, namespace)

@@ -28,6 +28,11 @@ impl Budget {
         self.full = Some(full + INTERVAL);
         Ok(())
     }
+
+    /// Whether it is as if it had never been used.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        self.full.is_none_or(|full| full <= now)
+    }
 }
 
 #[cfg(test)]

@@ -3,15 +3,19 @@
 //! Pure: no client, no clock.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
     time::{Duration, Instant},
 };
 
 use ferrix_table::table::EntryPoint;
 use serde::{Deserialize, Serialize};
 
-use super::progress::Progress;
-use crate::{objects::Key, report::Entry};
+use super::{
+    exceptions::{Exception, Exceptions},
+    progress::Progress,
+};
+use crate::{fallback::Fallback, objects::Key, report::Entry};
 
 /// Routes are counted anew when replicas have neither come nor gone for so long. A rollout replaces
 /// them one after the other, which is one change to whoever reads the count.
@@ -19,6 +23,9 @@ const SETTLING: Duration = Duration::from_secs(12);
 
 /// However long replicas come and go, routes are counted anew so long after the first did.
 const LONGEST_SETTLING: Duration = Duration::from_secs(60);
+
+/// So many replicas are named for one reason.
+const MAX_NAMES: usize = 3;
 
 /// The version of what replicas tell of their settings.
 const VERSION: u32 = 1;
@@ -31,6 +38,7 @@ pub(super) struct Replica {
     /// Whether it serves what an earlier process in its pod had seen, as the API server has not listed all
     /// that there is since the start.
     pub(super) restored: bool,
+    pub(super) exceptions: Exceptions,
 }
 
 /// The entry points of a replica, by name: whether each is secure. `None`: it has not said, and is
@@ -121,11 +129,17 @@ impl Census {
         }
     }
 
-    /// Takes in what replicas tell now. Whether anything is new.
-    pub(super) fn take(&mut self, replicas: BTreeMap<Box<str>, Replica>, now: Instant) -> bool {
+    /// Takes in what replicas tell now. `None`: nothing is new; otherwise the bad objects that something
+    /// else serves in place of, on some replica.
+    pub(super) fn take(
+        &mut self,
+        replicas: BTreeMap<Box<str>, Replica>,
+        now: Instant,
+    ) -> Option<BTreeSet<Key>> {
         if self.replicas == replicas {
-            return false;
+            return None;
         }
+        let differing = differing(&self.replicas, &replicas);
         let offers = (replicas.iter()).map(|(name, replica)| (name, &replica.offer));
         let before = (self.replicas.iter()).map(|(name, replica)| (name, &replica.offer));
         let settled = before.eq(offers);
@@ -134,7 +148,7 @@ impl Census {
             let (first, _) = self.changes.unwrap_or((now, now));
             self.changes = Some((first, now));
         }
-        true
+        Some(differing)
     }
 
     /// This replica begins to write: it has counted nothing yet.
@@ -157,16 +171,24 @@ impl Census {
         settled
     }
 
-    /// How many replicas serve a route, the newest version of which was seen first at `since`.
-    pub(super) fn count(&self, key: &Key, entry: &Entry, since: u64) -> Count {
+    /// How many replicas serve a route as the entry says, the newest version of which was seen first at
+    /// `since`. It depends on these `bad` objects, each with what serves in its place.
+    pub(super) fn count(&self, entry: &Entry, since: u64, bad: &[(Key, Fallback)]) -> Count {
+        let key = &entry.key;
         let mut count = Count {
             serving: 0,
             total: self.replicas.len(),
             missing: None,
+            exceptions: BTreeMap::new(),
         };
         for (name, replica) in &self.replicas {
             let lacks = replica.offer.lacks(&entry.entry_points, &self.ours);
-            if lacks.is_none() && replica.progress.reaches(key, since) {
+            let reaches = lacks.is_none() && replica.progress.reaches(key, since);
+            let exception = replica.exceptions.to(key, bad).filter(|_| reaches);
+            if let Some(exception) = exception {
+                let names = count.exceptions.entry(exception).or_default();
+                names.push(name.clone());
+            } else if reaches {
                 count.serving += 1;
             } else if count.missing.is_none() {
                 count.missing = Some(Missing {
@@ -187,6 +209,8 @@ pub(super) struct Count {
     total: usize,
     /// One that does not.
     missing: Option<Missing>,
+    /// Those that have confirmed it and serve something else.
+    exceptions: BTreeMap<Exception, Vec<Box<str>>>,
 }
 
 /// A replica that does not serve a version.
@@ -201,13 +225,17 @@ struct Missing {
 impl Count {
     /// Whether every replica serves it.
     pub(super) fn is_whole(&self) -> bool {
-        self.total > 0 && self.missing.is_none()
+        self.total > 0 && self.missing.is_none() && self.exceptions.is_empty()
     }
 
     /// Why not, for people.
     pub(super) fn pending(&self) -> String {
         let Self { serving, total, .. } = self;
         match &self.missing {
+            None if !self.exceptions.is_empty() => {
+                let others = self.others();
+                format!("{serving} of {total} replicas serve this generation. {others}")
+            }
             None => "No replica has confirmed this generation yet.".to_owned(),
             Some(Missing {
                 replica,
@@ -235,6 +263,28 @@ impl Count {
             ),
         }
     }
+
+    /// Which replicas serve something else in place of a bad version, for people; `None`: no one does.
+    pub(super) fn exceptions(&self) -> Option<String> {
+        let differ: usize = self.exceptions.values().map(Vec::len).sum();
+        let same = self.total - differ;
+        let (total, others) = (self.total, self.others());
+        (differ > 0).then(|| format!("So it is on {same} of {total} replicas. {others}"))
+    }
+
+    fn others(&self) -> String {
+        let mut text = String::new();
+        for (exception, names) in &self.exceptions {
+            let named = names[..names.len().min(MAX_NAMES)].join(", ");
+            let more = match names.len().saturating_sub(MAX_NAMES) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let space = if text.is_empty() { "" } else { " " };
+            let _ = write!(text, "{space}Not on {named}{more}: {exception}.");
+        }
+        text
+    }
 }
 
 /// `2/2`: how many of how many.
@@ -242,6 +292,20 @@ impl std::fmt::Display for Count {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.serving, self.total)
     }
+}
+
+/// Bad objects that something else serves in place of than before, on some replica.
+fn differing(
+    before: &BTreeMap<Box<str>, Replica>,
+    after: &BTreeMap<Box<str>, Replica>,
+) -> BTreeSet<Key> {
+    let nothing = Replica::default();
+    let mut differing = BTreeSet::new();
+    for name in before.keys().chain(after.keys()) {
+        let [before, after] = [before, after].map(|it| it.get(name).unwrap_or(&nothing));
+        differing.extend(before.exceptions.differing(&after.exceptions).cloned());
+    }
+    differing
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ use tracing::{debug, info, warn};
 
 use super::{
     Identity,
-    leases::{self, EVERYWHERE, INSTALLATION, Leases, NAMESPACES, Observed, SILENT},
+    leases::{self, EVERYWHERE, Leases, NAMESPACES, Observed, SILENT},
+    own::INSTALLATION,
 };
 use crate::jitter::jittered;
 

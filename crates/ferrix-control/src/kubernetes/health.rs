@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::runtime::watcher::Event;
+use futures_util::{Stream, StreamExt};
+use kube::runtime::watcher::{self, Event};
 
 use super::pulse::Pulse;
 
@@ -15,6 +16,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// An API server that comes back is found within this time.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The pause where the kind or the permission is missing: somebody has to act first.
+pub(super) const LONGEST_PAUSE_WHEN_REFUSED: Duration = Duration::from_secs(15);
 
 /// Without a failure for so long, all is well. Where some requests are answered and others are not,
 /// pauses grow, and nobody is told of each.
@@ -61,6 +65,33 @@ impl Health {
             kind,
             pulse: Some(pulse),
             ..Self::default()
+        }
+    }
+
+    /// The next event of a watch, or what went wrong with it. Meanwhile `well` says that the API server
+    /// answers again, where it is time to.
+    pub(super) async fn next<K>(
+        &mut self,
+        watch: &mut (impl Stream<Item = watcher::Result<Event<K>>> + Unpin),
+        well: impl Fn(),
+    ) -> Option<watcher::Result<Event<K>>> {
+        loop {
+            let next = match self.has_news_at(Instant::now()) {
+                None => watch.next().await,
+                Some(at) => match tokio::time::timeout_at(at.into(), watch.next()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        if self.has_news(Instant::now()) {
+                            well();
+                        }
+                        continue;
+                    }
+                },
+            };
+            if let Some(Ok(event)) = &next {
+                self.came(event);
+            }
+            return next;
         }
     }
 

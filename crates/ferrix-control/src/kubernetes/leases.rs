@@ -3,29 +3,22 @@
 //! There is one for the replica that writes statuses, and one for each replica, which says how far
 //! it has come.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use futures_util::{StreamExt, pin_mut};
 use k8s_openapi::{
     api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp,
 };
-use kube::{
-    Api, Client, ResourceExt,
-    runtime::watcher::{Event, watcher},
-};
+use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch::Sender;
-use tracing::{info, warn};
 
 use super::{
     Identity,
     census::{Offer, Replica},
-    health::{Health, LONGEST_PAUSE, Outages},
-    pulse::{self, Pulse},
+    exceptions::Exceptions,
+    health::{Health, Outages},
+    own::{self, Own, Words},
+    pulse::Pulse,
 };
-use crate::jitter::jittered;
-
-/// On every Lease of an installation: its name.
-pub(super) const INSTALLATION: &str = "ferrix.com/installation";
 
 /// On the Lease of a replica: how far it has come, as JSON.
 pub(super) const PROGRESS: &str = "ferrix.com/progress";
@@ -35,6 +28,10 @@ pub(super) const REPLICA: &str = "ferrix.com/replica";
 
 /// On the Lease of a replica: that it serves what an earlier process in its pod had seen.
 pub(super) const RESTORED: &str = "ferrix.com/restored";
+
+/// On the Lease of a replica: what serves there in place of bad objects, as JSON. Not there: nothing is
+/// bad, or the release is one that does not tell.
+pub(super) const EXCEPTIONS: &str = "ferrix.com/exceptions";
 
 /// On the Lease of an installation: the namespaces that it writes statuses in, as JSON.
 pub(super) const NAMESPACES: &str = "ferrix.com/namespaces";
@@ -46,8 +43,8 @@ pub(super) const EVERYWHERE: &str = "*";
 /// back.
 pub(super) const SILENT: &str = "ferrix.com/silent-until";
 
-/// The Leases of an installation by name; `None` before they have been listed.
-pub(super) type Leases = Option<BTreeMap<Box<str>, Observed>>;
+/// The Leases of an installation.
+pub(super) type Leases = Own<Observed>;
 
 /// A Lease, and when this version of it was seen first. Clocks of other machines are not believed.
 #[derive(Clone, Debug)]
@@ -71,6 +68,7 @@ impl Observed {
             progress: serde_json::from_str(told.get(PROGRESS)?).ok()?,
             offer: Offer::read(told.get(REPLICA).map(String::as_str)),
             restored: told.contains_key(RESTORED),
+            exceptions: Exceptions::read(told.get(EXCEPTIONS).map(String::as_str)),
         })
     }
 
@@ -103,56 +101,22 @@ pub(super) async fn follow(
     leases: Sender<Arc<Leases>>,
 ) {
     let api: Api<Lease> = Api::namespaced(pulse.listen(&client), &identity.namespace);
-    let ours = format!("{INSTALLATION}={}", identity.installation);
-    let stream = watcher(api, pulse::config().labels(&ours));
-    pin_mut!(stream);
-    let mut listed = BTreeMap::new();
-    let mut health = Health::of("Lease", Outages::default(), pulse);
-    loop {
-        let next = match health.has_news_at(Instant::now()) {
-            None => stream.next().await,
-            Some(at) => match tokio::time::timeout_at(at.into(), stream.next()).await {
-                Ok(next) => next,
-                Err(_) => {
-                    if health.has_news(Instant::now()) {
-                        info!("Leases can be watched again");
-                    }
-                    continue;
-                }
-            },
-        };
-        let Some(event) = next else {
-            return;
-        };
-        if let Ok(event) = &event {
-            health.came(event);
-        }
-        let named = |lease: Lease| (lease.name_any().into(), Observed::new(lease));
-        match event {
-            Ok(Event::Init) => listed.clear(),
-            Ok(Event::InitApply(lease)) => listed.extend([named(lease)]),
-            Ok(Event::InitDone) => {
-                let listed = std::mem::take(&mut listed);
-                leases.send_modify(|leases| *leases = Arc::new(Some(listed)));
-            }
-            Ok(Event::Apply(lease)) => leases.send_modify(|leases| {
-                let leases = Arc::make_mut(leases).get_or_insert_default();
-                leases.extend([named(lease)]);
-            }),
-            Ok(Event::Delete(lease)) => leases.send_modify(|leases| {
-                if let Some(leases) = Arc::make_mut(leases) {
-                    leases.remove(&*lease.name_any());
-                }
-            }),
-            Err(error) => {
-                let failed = health.failed(LONGEST_PAUSE, Instant::now());
-                if health.is_new() {
-                    warn!(%error, "Leases cannot be watched: no status is written until they can");
-                }
-                tokio::time::sleep(jittered(failed.pause)).await;
-            }
-        }
-    }
+    let health = Health::of("Lease", Outages::default(), pulse);
+    let words = Words {
+        fails: "Leases cannot be watched: no status is written until they can",
+        works: "Leases can be watched again",
+    };
+    let read = |lease| Some(Observed::new(lease));
+    own::follow(
+        api,
+        own::config(&identity),
+        health,
+        words,
+        read,
+        || {},
+        leases,
+    )
+    .await;
 }
 
 /// The present, as Leases write it.

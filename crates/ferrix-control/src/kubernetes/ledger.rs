@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     objects::Key,
-    report::{ConditionType, Entry, Reason, Report},
+    report::{ConditionType, Entry, Reason, Report, Serving},
     status::Status,
 };
 
@@ -204,10 +204,16 @@ impl Ledger {
 
     /// What each replica tells of itself.
     pub(super) fn replicas(&mut self, replicas: BTreeMap<Box<str>, Replica>, now: Instant) {
-        if !self.census.take(replicas, now) {
+        let Some(differing) = self.census.take(replicas, now) else {
             return;
+        };
+        let mut keys = std::mem::take(&mut self.unconfirmed);
+        if !differing.is_empty() {
+            // Those that name a Secret of these are among them.
+            keys.extend(self.report.fallbacks.routes().cloned());
+            keys.extend(differing);
         }
-        for key in std::mem::take(&mut self.unconfirmed) {
+        for key in keys {
             self.look_at(key, now);
         }
     }
@@ -428,7 +434,8 @@ impl Ledger {
             self.others.insert(key.clone(), other);
             return Step::Nothing;
         }
-        let count = self.census.count(key, entry, route.since);
+        let bad = self.report.fallbacks.of(key);
+        let count = self.census.count(entry, route.since, bad);
         let programmed = is_programmed(entry);
         if !count.is_whole() {
             self.unconfirmed.insert(key.clone());
@@ -437,7 +444,8 @@ impl Ledger {
             () if is_no_longer_seen(entry) && route.seen.told == entry.observed_generation => {
                 PATIENCE_WITH_WATCHES
             }
-            () if programmed && !count.is_whole() || lacks_endpoints(entry) => PATIENCE,
+            () if !count.is_whole() && (programmed || !bad.is_empty()) => PATIENCE,
+            () if lacks_endpoints(entry) => PATIENCE,
             () => Duration::ZERO,
         };
         let until = due.since + patience;
@@ -590,6 +598,12 @@ fn status(entry: &Entry, count: Option<&Count>, seen: &Seen, installation: Optio
             status = false;
             reason = Reason::Pending;
             message = count.pending();
+        } else if !status
+            && says_what_serves(entry, condition.condition)
+            && let Some(exceptions) = behind.and_then(Count::exceptions)
+        {
+            message.push('\n');
+            message.push_str(&exceptions);
         }
         let since = seen.since(condition.condition, status);
         Condition {
@@ -606,6 +620,15 @@ fn status(entry: &Entry, count: Option<&Count>, seen: &Seen, installation: Optio
         entry_points: entry.entry_points.to_vec(),
         replicas: count.filter(|_| is_programmed(entry)).map(Count::to_string),
         conditions: conditions.collect(),
+    }
+}
+
+/// Whether the message of a condition that is false tells what is served all the same.
+fn says_what_serves(entry: &Entry, condition: ConditionType) -> bool {
+    match condition {
+        ConditionType::Accepted => matches!(entry.serving, Serving::LastGood { .. }),
+        ConditionType::Programmed => true,
+        ConditionType::Ready | ConditionType::ResolvedRefs => false,
     }
 }
 

@@ -1,7 +1,7 @@
-//! How far this replica has come and what it offers, for the one that writes statuses: a Lease of its
-//! own.
+//! How far this replica has come, what it offers, and what it serves in place of bad objects, for the one
+//! that writes statuses: a Lease of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{
@@ -13,11 +13,13 @@ use tracing::{info, warn};
 
 use super::{
     Identity,
-    census::Offer,
-    leases::{self, INSTALLATION, PROGRESS, REPLICA, RESTORED},
+    census::{Offer, Replica},
+    exceptions::Exceptions,
+    leases::{self, EXCEPTIONS, PROGRESS, REPLICA, RESTORED},
+    own::INSTALLATION,
     progress::Standing,
 };
-use crate::jitter::jittered;
+use crate::{jitter::jittered, report::Report};
 
 /// Progress is told at once, and then no more often than this.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -37,14 +39,26 @@ pub(super) const FIELD_MANAGER: &str = "ferrix";
 /// How long a write may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+pub(super) struct Inputs {
+    pub(super) client: Client,
+    pub(super) identity: Arc<Identity>,
+    pub(super) offer: Offer,
+    /// Follows the reports: what it says has been reported.
+    pub(super) standing: Receiver<Standing>,
+    pub(super) reports: Receiver<Arc<Report>>,
+    pub(super) left: Receiver<bool>,
+}
+
 /// Tells how far this replica has come, from the first table until it leaves.
-pub(super) async fn run(
-    client: Client,
-    identity: Arc<Identity>,
-    offer: Offer,
-    mut standing: Receiver<Standing>,
-    mut left: Receiver<bool>,
-) {
+pub(super) async fn run(inputs: Inputs) {
+    let Inputs {
+        client,
+        identity,
+        offer,
+        mut standing,
+        mut reports,
+        mut left,
+    } = inputs;
     let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
     let name = name(&identity);
     let (mut failures, mut said) = (0, false);
@@ -53,12 +67,16 @@ pub(super) async fn run(
         return;
     }
     loop {
-        let lease = Patch::Apply(lease(
-            &identity,
-            &offer,
-            &name,
-            &standing.borrow_and_update(),
-        ));
+        // In this order: the report is then at least as new.
+        let Standing { progress, restored } = standing.borrow_and_update().clone();
+        let exceptions = Exceptions::new(&reports.borrow_and_update().fallbacks);
+        let replica = Replica {
+            progress,
+            offer: offer.clone(),
+            exceptions,
+            restored,
+        };
+        let lease = Patch::Apply(lease(&identity, &name, &replica));
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = api.patch(&name, &parameters, &lease);
         let pause = match tokio::time::timeout(PATIENCE, patch).await {
@@ -84,8 +102,14 @@ pub(super) async fn run(
         };
         let next = async {
             tokio::time::sleep(pause).await;
-            let renewal = tokio::time::timeout(jittered(RENEWAL), standing.changed());
-            matches!(renewal.await, Err(_) | Ok(Ok(())))
+            let news = async {
+                tokio::select! {
+                    changed = standing.changed() => changed.is_ok(),
+                    changed = differ(&mut reports, &replica.exceptions) => changed,
+                }
+            };
+            let renewal = tokio::time::timeout(jittered(RENEWAL), news);
+            renewal.await.unwrap_or(true)
         };
         tokio::select! {
             more = next => if !more { return },
@@ -97,6 +121,20 @@ pub(super) async fn run(
     let _ = tokio::time::timeout(PATIENCE, api.delete(&name, &parameters)).await;
 }
 
+/// Returns when something else serves in place of bad objects than was told. `false`: nobody reports any
+/// more.
+async fn differ(reports: &mut Receiver<Arc<Report>>, told: &Exceptions) -> bool {
+    loop {
+        let now = Exceptions::new(&reports.borrow_and_update().fallbacks);
+        if now != *told {
+            return true;
+        }
+        if reports.changed().await.is_err() {
+            return false;
+        }
+    }
+}
+
 /// The Lease of a replica of the same name as the installation would be the installation's.
 fn name(identity: &Identity) -> String {
     match identity.name == identity.installation {
@@ -105,23 +143,22 @@ fn name(identity: &Identity) -> String {
     }
 }
 
-fn lease(identity: &Identity, offer: &Offer, name: &str, standing: &Standing) -> Lease {
+fn lease(identity: &Identity, name: &str, replica: &Replica) -> Lease {
     // A map of texts and numbers is always JSON.
-    let progress = serde_json::to_string(&standing.progress).unwrap_or_default();
-    let restored = (standing.restored).then(|| (RESTORED.to_owned(), "true".to_owned()));
+    let progress = serde_json::to_string(&replica.progress).unwrap_or_default();
+    let mut annotations = BTreeMap::from([
+        (PROGRESS.to_owned(), progress),
+        (REPLICA.to_owned(), replica.offer.write()),
+    ]);
+    let restored = (replica.restored).then(|| (RESTORED.to_owned(), "true".to_owned()));
+    annotations.extend(restored);
+    let exceptions = replica.exceptions.write();
+    annotations.extend(exceptions.map(|told| (EXCEPTIONS.to_owned(), told)));
     Lease {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             labels: Some([(INSTALLATION.to_owned(), identity.installation.clone())].into()),
-            annotations: Some(
-                [
-                    (PROGRESS.to_owned(), progress),
-                    (REPLICA.to_owned(), offer.write()),
-                ]
-                .into_iter()
-                .chain(restored)
-                .collect(),
-            ),
+            annotations: Some(annotations),
             owner_references: identity.pod.clone().map(|pod| vec![pod]),
             ..ObjectMeta::default()
         },
@@ -153,15 +190,16 @@ mod tests {
         progress.advance(Kind::IngressRoute, None, 7);
         let mut cases = 0;
         for restored in [false, true] {
-            let progress = progress.clone();
-            let standing = Standing { progress, restored };
-            let lease = lease(&identity, &Offer::default(), "me", &standing);
+            let replica = Replica {
+                progress: progress.clone(),
+                offer: Offer::default(),
+                exceptions: Exceptions::default(),
+                restored,
+            };
+            let lease = lease(&identity, "me", &replica);
             let at = Instant::now();
-            let replica = leases::Observed { lease, at }.replica().unwrap();
-            assert_eq!(
-                (replica.progress, replica.restored),
-                (standing.progress, restored)
-            );
+            let read = leases::Observed { lease, at }.replica().unwrap();
+            assert_eq!((read.progress, read.restored), (replica.progress, restored));
             cases += 1;
         }
         assert_eq!(cases, 2);

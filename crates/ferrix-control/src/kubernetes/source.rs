@@ -5,7 +5,7 @@
 //! earlier process in the pod has left: see [`snapshot`].
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     panic::{self, AssertUnwindSafe},
     sync::Arc,
     time::{Duration, Instant},
@@ -21,10 +21,13 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Secrets,
+    archive::BadRoutes,
     health::Outages,
     namespaces,
     progress::{Progress, Standing},
     pulse::{self, Watches},
+    revision::BadRoute,
+    revisions,
     seen::Seen,
     snapshot::{self, Snapshot},
     watch_kind::{self, Item, Message, Refusal, Scope},
@@ -87,6 +90,9 @@ pub(super) struct Source {
     standing: watch::Sender<Standing>,
     /// For the next process in the pod, and from the one before.
     snapshot: Option<Snapshot>,
+    /// What is kept of last good versions, and what should be.
+    kept: revisions::Reader,
+    bad: watch::Sender<BadRoutes>,
     routes: mpsc::UnboundedSender<Vec<Sighting>>,
 }
 
@@ -125,6 +131,8 @@ impl Source {
             listed: Progress::default(),
             standing,
             snapshot: None,
+            kept: revisions::Reader::default(),
+            bad: watch::Sender::default(),
             routes,
         };
         (source, standing_receiver, routes_receiver)
@@ -133,6 +141,16 @@ impl Source {
     /// Keeps a snapshot, and may begin with that of an earlier process.
     pub(super) fn keep(&mut self, snapshot: Snapshot) {
         self.snapshot = Some(snapshot);
+    }
+
+    /// Takes in what was kept of last good versions, before the first table and from then on.
+    pub(super) fn follow_kept(&mut self, kept: revisions::Reader) {
+        self.kept = kept;
+    }
+
+    /// The routes that are bad, and what is to be kept of them.
+    pub(super) fn bad_routes(&self) -> watch::Receiver<BadRoutes> {
+        self.bad.subscribe()
     }
 
     /// How lookups have gone.
@@ -171,7 +189,11 @@ impl Source {
                 }
                 () = tokio::time::sleep_until((self.started + snapshot::PATIENCE).into()),
                     if self.may_restore() => self.survive(Self::restore),
-                () = tokio::time::sleep(LOOK) => self.survive(Self::look_at_freshness),
+                () = self.kept.changed() => self.survive(Self::take_kept),
+                () = tokio::time::sleep(LOOK) => self.survive(|source| {
+                    source.look_at_freshness();
+                    source.load();
+                }),
             }
         }
     }
@@ -361,6 +383,15 @@ impl Source {
         self.proceed(&progress);
     }
 
+    pub(super) fn take_kept(&mut self) {
+        let changes = self.kept.changes();
+        self.apply(changes);
+        // A version that serves again may name one.
+        self.follow_secrets();
+        self.load();
+        self.proceed(&Progress::default());
+    }
+
     /// The API server refuses a watch. What it showed stays, and what it serves says so. The first
     /// table does not wait for it where routes work without what it would show: where there are no
     /// ReferenceGrants, nothing is granted, and routes tell of Secrets that they miss.
@@ -482,7 +513,7 @@ impl Source {
     }
 
     fn load(&mut self) {
-        if self.loaded || !self.pending.is_empty() {
+        if self.loaded || !self.pending.is_empty() || self.kept.is_awaited(Instant::now()) {
             return;
         }
         self.loaded = true;
@@ -511,6 +542,26 @@ impl Source {
         if let Some(snapshot) = &mut self.snapshot {
             snapshot.proceed(listed);
         }
+        if self.loaded {
+            self.tell_bad_routes();
+        }
+    }
+
+    /// Not before all has been listed: of what has not been seen yet nobody knows whether it is bad.
+    fn tell_bad_routes(&self) {
+        let bad = self.compiler.world().bad_routes(&self.settings);
+        let bad = bad.map(|(key, uid, last_good)| {
+            let (uid, last_good) = (uid.into(), last_good.cloned());
+            (key.clone(), BadRoute { uid, last_good })
+        });
+        let bad: BTreeMap<_, _> = bad.collect();
+        self.bad.send_if_modified(|told| {
+            let differs = told.as_deref() != Some(&bad);
+            if differs {
+                *told = Some(Arc::new(bad));
+            }
+            differs
+        });
     }
 
     fn survive(&mut self, step: impl FnOnce(&mut Self)) {

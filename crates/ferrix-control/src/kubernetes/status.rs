@@ -268,7 +268,7 @@ pub(super) async fn send(client: Client, identity: Arc<Identity>, write: Write) 
 }
 
 /// Whose fault it is that a status was not written.
-fn blame(error: &kube::Error) -> Blame {
+pub(super) fn blame(error: &kube::Error) -> Blame {
     match error {
         kube::Error::Api(status) => match status.code {
             401 | 403 => Blame::Namespace,

@@ -18,6 +18,9 @@ use super::{
     *,
 };
 use crate::{
+    decode,
+    fallback::{Fallback, Fallbacks},
+    ingressroute,
     objects::{self, Kind},
     report::Reason,
     status::Status,
@@ -56,6 +59,11 @@ impl Script {
         let script = Self::default();
         script.0.lock().unwrap().scenes.extend(scenes);
         script
+    }
+
+    /// What is asked next.
+    fn then(&self, scene: Scene) {
+        self.0.lock().unwrap().scenes.push_back(scene);
     }
 
     fn client(&self) -> Client {
@@ -189,10 +197,7 @@ async fn the_first_makes_the_lease_and_gives_it_back_when_it_leaves() {
     let bodies = script.bodies().await;
     assert_eq!(bodies[0]["spec"]["holderIdentity"], "me");
     assert_eq!(bodies[0]["spec"]["leaseDurationSeconds"], 15);
-    assert_eq!(
-        bodies[0]["metadata"]["labels"][leases::INSTALLATION],
-        "ferrix"
-    );
+    assert_eq!(bodies[0]["metadata"]["labels"][own::INSTALLATION], "ferrix");
     assert_eq!(bodies[1]["spec"]["holderIdentity"], "");
     task.await.unwrap();
 }
@@ -341,7 +346,7 @@ async fn a_writer_whose_status_is_pruned_does_not_go_on_writing() {
         json!({
             "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
             "metadata": {
-                "name": "r", "namespace": "default", "uid": "u", "generation": 1,
+                "name": "r", "namespace": "default", "uid": "u", "generation": 2,
                 "resourceVersion": version,
             },
             "spec": {"route": {"rules": []}},
@@ -503,16 +508,37 @@ async fn a_refusal_after_a_list_tells_nothing_of_objects() {
     }
 }
 
+/// A version of a route.
+fn route(generation: i64, matches: &str) -> Value {
+    json!({
+        "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
+        "metadata": {
+            "name": "r", "namespace": "default", "uid": "u", "generation": generation,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {"route": {"rules": [{
+            "matches": matches, "service": {"name": "api", "namespace": "other", "port": 80},
+        }]}},
+    })
+}
+
 /// A source whose client is never answered, with all that it needs to serve one route.
 struct Served {
     source: source::Source,
     watches: Watches,
     reader: ferrix_table::Reader,
     reports: Receiver<Arc<Report>>,
+    /// What the rule of the route matches.
+    matches: &'static str,
 }
 
 impl Served {
     fn new() -> Self {
+        Self::with("PathPrefix(`/`)", revisions::Reader::default())
+    }
+
+    /// The second version of a route, and what was kept of the first.
+    fn with(matches: &'static str, kept: revisions::Reader) -> Self {
         let client = Client::new(
             service_fn(|_: Request<Body>| {
                 std::future::pending::<Result<Response<Body>, kube::Error>>()
@@ -531,12 +557,14 @@ impl Served {
         let watches = Watches::default();
         let (mut source, ..) =
             source::Source::new(client, secrets, settings, compiler, watches.clone());
+        source.follow_kept(kept);
         source.watch_all();
         let mut served = Self {
             source,
             watches,
             reader,
             reports,
+            matches,
         };
         for kind in Kind::ALL {
             if kind != Kind::Secret {
@@ -556,12 +584,7 @@ impl Served {
     /// A list of all that there is of a kind.
     fn listed(&mut self, kind: Kind) {
         let objects = match kind {
-            Kind::IngressRoute => vec![json!({
-                "metadata": {"name": "r", "namespace": "default", "generation": 1},
-                "spec": {"route": {"rules": [
-                    {"service": {"name": "api", "namespace": "other", "port": 80}},
-                ]}},
-            })],
+            Kind::IngressRoute => vec![route(2, self.matches)],
             Kind::Service => vec![json!({
                 "metadata": {"name": "api", "namespace": "other"},
                 "spec": {"ports": [{"port": 80}]},
@@ -687,6 +710,259 @@ async fn what_a_silent_watch_has_shown_serves_on_and_the_status_says_so() {
     assert_eq!(cases, 4);
 }
 
+const REVISIONS: &str = "GET /apis/apps/v1/namespaces/ferrix/controllerrevisions";
+const WRITE_REVISION: &str = "POST /apis/apps/v1/namespaces/ferrix/controllerrevisions";
+const REMOVE_REVISION: &str =
+    "DELETE /apis/apps/v1/namespaces/ferrix/controllerrevisions/ferrix-u-3";
+
+/// A list of what was kept: versions of a route in each of these namespaces.
+fn revision_list(kept: &[(&str, i64)]) -> Value {
+    let revision = |(namespace, generation): &(&str, i64)| {
+        let mut data = route(*generation, "Path(`/good`)");
+        data["metadata"]["namespace"] = json!(namespace);
+        json!({
+            "apiVersion": "apps/v1", "kind": "ControllerRevision",
+            "metadata": {"name": format!("ferrix-u-{generation}"), "namespace": "ferrix"},
+            "revision": generation, "data": data,
+        })
+    };
+    json!({
+        "apiVersion": "apps/v1", "kind": "ControllerRevisionList",
+        "metadata": {"resourceVersion": "9"},
+        "items": kept.iter().map(revision).collect::<Vec<_>>(),
+    })
+}
+
+fn revisions_of(list: &Value) -> revisions::Revisions {
+    let items = list["items"].as_array().unwrap().iter();
+    let named = items.map(|item| {
+        let kept = serde_json::from_value(item.clone()).unwrap();
+        let name: Box<str> = item["metadata"]["name"].as_str().unwrap().into();
+        (name, revision::read(&kept).unwrap())
+    });
+    Some(named.collect())
+}
+
+#[tokio::test]
+async fn what_was_kept_is_read_before_the_first_table() {
+    const BAD: &str = "PathPrefx(`/`)";
+    let shown = revisions::Shown::new();
+    let mut served = Served::with(BAD, shown.reader());
+    assert_eq!(served.reader.load().generation, 0, "nothing is published");
+    let kept = revisions_of(&revision_list(&[("default", 1)]));
+    shown.revisions.send_replace(Arc::new(kept));
+    served.source.take_kept();
+    let (forwards, told) = served.state();
+    assert_eq!(served.reader.load().generation, 1, "at once");
+    assert!(
+        forwards && told.contains("generation 1, is served"),
+        "{told}"
+    );
+
+    // It may not be read: as releases before had it, and without delay.
+    let shown = revisions::Shown::new();
+    let mut served = Served::with(BAD, shown.reader());
+    shown.refused.send_replace(true);
+    served.source.take_kept();
+    assert_eq!(served.reader.load().generation, 1);
+    let (_, told) = served.state();
+    assert!(told.contains("Nothing of it is served"), "{told}");
+    // And it is taken when it comes.
+    let kept = revisions_of(&revision_list(&[("default", 1)]));
+    shown.revisions.send_replace(Arc::new(kept));
+    served.source.take_kept();
+    let (forwards, told) = served.state();
+    assert!(
+        forwards && told.contains("generation 1, is served"),
+        "{told}"
+    );
+}
+
+/// The bad version names no Secret, and the one that was kept does.
+#[tokio::test]
+async fn the_secret_of_a_version_that_was_kept_is_there_before_the_first_table() {
+    let shown = revisions::Shown::new();
+    let mut served = Served::with("PathPrefx(`/`)", shown.reader());
+    let mut list = revision_list(&[("default", 1)]);
+    list["items"][0]["data"]["spec"]["tls"] = json!("cert");
+    shown.revisions.send_replace(Arc::new(revisions_of(&list)));
+    served.source.take_kept();
+    assert_eq!(served.reader.load().generation, 0, "it is not listed yet");
+    let secrets = Scope {
+        kind: Kind::Secret,
+        namespace: Some("default".into()),
+    };
+    served
+        .source
+        .take(vec![Message::Listed(secrets, Listed::default())]);
+    assert_eq!(served.reader.load().generation, 1);
+}
+
+/// Which routes are bad is told when all have been seen, and not before: what is kept of others would
+/// be removed.
+#[tokio::test]
+async fn bad_routes_are_told_after_the_first_table() {
+    let shown = revisions::Shown::new();
+    let mut served = Served::with("PathPrefx(`/`)", shown.reader());
+    let bad = served.source.bad_routes();
+    assert!(bad.borrow().is_none());
+    let kept = revisions_of(&revision_list(&[("default", 1)]));
+    shown.revisions.send_replace(Arc::new(kept));
+    served.source.take_kept();
+    let told = bad.borrow().clone().unwrap();
+    let [(key, route)] = &told.iter().collect::<Vec<_>>()[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!((&*key.name, &*route.uid), ("r", "u"));
+    let last_good = route.last_good.as_ref().unwrap();
+    assert_eq!(last_good.generation, Some(1));
+    served.matches = "PathPrefix(`/`)";
+    served.listed(Kind::IngressRoute);
+    assert!(bad.borrow().as_ref().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_last_good_version_is_written_as_it_is_read_and_removed_when_the_route_heals() {
+    let good = route(3, "Path(`/good`)");
+    let draft = match decode::decode(&good, decode::Strictness::Api) {
+        Ok(decode::Decoded::Object {
+            object: objects::Object::IngressRoute(good),
+            ..
+        }) => Arc::new(ingressroute::draft(&good, objects::Origin::Api)),
+        other => panic!("{other:?}"),
+    };
+    let key = objects::key(Kind::IngressRoute, "default", "r");
+    let bad = revision::BadRoute {
+        uid: "u".into(),
+        last_good: Some(draft),
+    };
+    // It is refused at first, and there already when it is tried again.
+    let script = Script::new([
+        scene(WRITE_REVISION, 503, failure(503)),
+        scene(WRITE_REVISION, 409, failure(409)),
+    ]);
+    let bad_routes = watch::Sender::new(Some(Arc::new([(key, bad)].into())));
+    let revisions = watch::Sender::new(Arc::new(revisions_of(&revision_list(&[]))));
+    let leading = watch::Sender::new(true);
+    let task = tokio::spawn(keep::run(keep::Inputs {
+        client: script.client(),
+        identity: identity(),
+        bad: bad_routes.subscribe(),
+        revisions: revisions.subscribe(),
+        leading: leading.subscribe(),
+    }));
+    let bodies = script.bodies().await;
+    assert_eq!(bodies[0], bodies[1]);
+    assert_eq!(bodies[0]["metadata"]["name"], "ferrix-u-3");
+    assert_eq!(
+        bodies[0]["metadata"]["labels"],
+        json!({own::INSTALLATION: "ferrix"})
+    );
+    assert_eq!(bodies[0]["revision"], 3);
+    assert_eq!(bodies[0]["data"], good);
+
+    let written = json!({"items": [bodies[0].clone()]});
+    revisions.send_replace(Arc::new(revisions_of(&written)));
+    script.then(scene(REMOVE_REVISION, 404, failure(404)));
+    bad_routes.send_replace(Some(Arc::default()));
+    script.bodies().await;
+    task.abort();
+}
+
+/// An API server that answers lists of what was kept by these, one after the other, and then no more;
+/// watches are never answered.
+fn showing(answers: Vec<(u16, Value)>) -> Client {
+    let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+    let service = service_fn(move |request: Request<Body>| {
+        let answers = Arc::clone(&answers);
+        async move {
+            let query = request.uri().query().unwrap_or_default();
+            assert!(
+                query.contains("labelSelector=ferrix.com%2Finstallation%3Dferrix"),
+                "{query}"
+            );
+            let answer = match query.contains("watch=true") {
+                true => None,
+                false => answers.lock().unwrap().pop_front(),
+            };
+            let Some((code, answer)) = answer else {
+                return std::future::pending().await;
+            };
+            let answer = Body::from(serde_json::to_vec(&answer).unwrap());
+            Ok::<_, kube::Error>(Response::builder().status(code).body(answer).unwrap())
+        }
+    });
+    Client::new(service, "default")
+}
+
+#[tokio::test]
+async fn what_was_kept_is_followed_whatever_the_api_server_answers_first() {
+    let list = || (200, revision_list(&[("default", 1), ("default", 3)]));
+    let mut cases = 0;
+    for (first, refused) in [(403, true), (404, true), (500, false), (429, false)] {
+        let shown = revisions::Shown::new();
+        let mut refusals = shown.refused.subscribe();
+        let mut known = shown.revisions.subscribe();
+        let client = showing(vec![(first, failure(first)), list()]);
+        let pulse = Watches::default().begin(revisions::KIND, None);
+        let task = tokio::spawn(revisions::follow(client, identity(), pulse, shown));
+        let listed = known.wait_for(|known| known.is_some());
+        let listed = tokio::time::timeout(Duration::from_secs(15), listed).await;
+        let listed = listed.unwrap().unwrap().clone();
+        let names: Vec<_> = listed.iter().flatten().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["ferrix-u-1", "ferrix-u-3"]);
+        assert_eq!(*refusals.borrow_and_update(), refused, "{first}");
+        task.abort();
+        cases += 1;
+    }
+    assert_eq!(cases, 4);
+}
+
+/// A Lease is written for what serves in place of bad objects as well: no route need have changed.
+#[tokio::test]
+async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
+    const OWN: &str = "PATCH /apis/coordination.k8s.io/v1/namespaces/ferrix/leases/me";
+    const GONE: &str = "DELETE /apis/coordination.k8s.io/v1/namespaces/ferrix/leases/me";
+    let script = Script::new([scene(OWN, 200, Value::Null)]);
+    let standing = watch::Sender::new(progress::Standing::default());
+    let reports: watch::Sender<Arc<Report>> = watch::Sender::default();
+    let left = watch::Sender::new(false);
+    let task = tokio::spawn(replica::run(replica::Inputs {
+        client: script.client(),
+        identity: identity(),
+        offer: census::Offer::default(),
+        standing: standing.subscribe(),
+        reports: reports.subscribe(),
+        left: left.subscribe(),
+    }));
+    standing.send_modify(|it| it.progress.advance(Kind::IngressRoute, None, 7));
+    let bodies = script.bodies().await;
+    let told = |body: &Value| body["metadata"]["annotations"][leases::EXCEPTIONS].clone();
+    assert!(told(&bodies[0]).is_null());
+    let user = objects::key(Kind::IngressRoute, "default", "r");
+    let secret = objects::key(Kind::Secret, "default", "tls");
+    let mut fallbacks = Fallbacks::default();
+    fallbacks.set(&user, vec![(secret, Fallback::Nothing)]);
+    script.then(scene(OWN, 200, Value::Null));
+    reports.send_replace(Arc::new(Report {
+        fallbacks: Arc::new(fallbacks),
+        ..Report::default()
+    }));
+    let bodies = script.bodies().await;
+    assert_eq!(
+        told(&bodies[1]),
+        r#"{"version":1,"objects":[{"object":"Secret/default/tls","lastGood":false}]}"#
+    );
+    script.then(scene(OWN, 200, Value::Null));
+    reports.send_replace(Arc::default());
+    let bodies = script.bodies().await;
+    assert!(told(&bodies[2]).is_null());
+    script.then(scene(GONE, 200, Value::Null));
+    left.send_replace(true);
+    task.await.unwrap();
+    script.bodies().await;
+}
+
 const ROUTES: &str = "GET /apis/ferrix.com/v1/ingressroutes";
 const ROUTES_OF_A: &str = "GET /apis/ferrix.com/v1/namespaces/a/ingressroutes";
 const LIST_LEASES: &str = "GET /apis/coordination.k8s.io/v1/namespaces/ferrix/leases";
@@ -734,6 +1010,12 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
         scene(LIST_LEASES, 200, lease_list("me", json!({"kept": "yes"}))),
         scene(LEASE, 200, Value::Null),
         scene(LIST_LEASES, 200, lease_list("", json!({}))),
+        scene(REVISIONS, 200, revision_list(&[("default", 3)])),
+        scene(
+            REMOVE_REVISION,
+            200,
+            revision_list(&[("default", 3)])["items"][0].clone(),
+        ),
         scene(ROUTES, 200, written_by(20, &writers)),
         scene(STATUS, 409, failure(409)),
         scene(ROUTES, 200, written_by(21, &writers)),
@@ -752,7 +1034,8 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
     assert!((110..=120).contains(&seconds), "{seconds} s");
     assert_eq!(mark["kept"], "yes");
     assert_eq!(bodies[3]["metadata"]["resourceVersion"], "5");
-    for (place, version) in [(6, "20"), (8, "21")] {
+    assert_eq!(withdrawn.kept, Some(1));
+    for (place, version) in [(8, "20"), (10, "21")] {
         assert_eq!(bodies[place]["metadata"]["resourceVersion"], version);
         assert_eq!(bodies[place]["status"], json!({}));
     }
@@ -762,12 +1045,14 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
 async fn statuses_of_an_installation_out_of_reach_are_taken_back_all_the_same() {
     let script = Script::new([
         scene(LIST_LEASES, 403, failure(403)),
+        scene(REVISIONS, 403, failure(403)),
         scene(ROUTES_OF_A, 200, written_by(20, &[Some("other/ferrix")])),
     ]);
     let only = BTreeSet::from(["a".to_owned()]);
     let withdrawn = withdraw::all(&script.client(), "ferrix/ferrix", Some(&only)).await;
     let withdrawn = withdrawn.unwrap();
     assert_eq!((withdrawn.objects, withdrawn.silenced), (0, false));
+    assert_eq!(withdrawn.kept, None);
     script.bodies().await;
     for wrong in ["ferrix", "/ferrix", "ferrix/", ""] {
         let refused = withdraw::all(&script.client(), wrong, None).await;

@@ -4,13 +4,9 @@
 //! never less often than every [`LONGEST_PAUSE`]; what has been seen stays until the API server
 //! says that it is gone, which a refusal does not.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
-use futures_util::{StreamExt, pin_mut};
+use futures_util::pin_mut;
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject},
@@ -22,7 +18,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    health::{Health, LONGEST_PAUSE, Outages},
+    health::{Health, LONGEST_PAUSE, LONGEST_PAUSE_WHEN_REFUSED, Outages},
     pulse::{self, Pulse},
     seen::{self, Seen},
 };
@@ -32,9 +28,6 @@ use crate::{
     objects::{self, Key, Kind, Origin},
     world::Change,
 };
-
-/// The pause where the kind or the permission is missing: somebody has to act first.
-const LONGEST_PAUSE_WHEN_REFUSED: Duration = Duration::from_secs(15);
 
 /// After so many refusals in a row, which take three seconds, they are believed of what has been seen.
 const REFUSALS_BELIEVED: u32 = 5;
@@ -145,21 +138,9 @@ pub(super) async fn watch(
     pin_mut!(stream);
     let mut listed = Listed::default();
     loop {
-        let next = match health.has_news_at(Instant::now()) {
-            None => stream.next().await,
-            Some(at) => match tokio::time::timeout_at(at.into(), stream.next()).await {
-                Ok(next) => next,
-                Err(_) => {
-                    if health.has_news(Instant::now()) {
-                        info!(%scope, "the API server answers again");
-                    }
-                    continue;
-                }
-            },
-        };
-        match next? {
+        let well = || info!(%scope, "the API server answers again");
+        match health.next(&mut stream, well).await? {
             Ok(event) => {
-                health.came(&event);
                 if let Some(message) = message(scope, version, event, &mut listed)
                     && sink.send(message).await.is_err()
                 {
@@ -271,7 +252,8 @@ pub(super) fn item(scope: &Scope, version: &str, object: DynamicObject) -> Optio
     })
 }
 
-fn refusal(error: &watcher::Error) -> Option<Refusal> {
+/// Why the API server refuses, if it does.
+pub(super) fn refusal(error: &watcher::Error) -> Option<Refusal> {
     use watcher::Error::{InitialListFailed, WatchStartFailed};
 
     let (InitialListFailed(kube::Error::Api(status)) | WatchStartFailed(kube::Error::Api(status))) =

@@ -20,6 +20,7 @@ use super::{
     health::Health,
     leases::{EVERYWHERE, SILENT},
     ledger::{Write, Written},
+    revisions,
     seen::{self, Seen},
     status, watch_kind,
 };
@@ -59,6 +60,9 @@ pub struct Withdrawn {
     pub left: Vec<Key>,
     /// Whether it was told to write no more. `false`: its Lease may not be read or written.
     pub silenced: bool,
+    /// How many last good versions of routes it had kept, which are gone now. `None`: they may not be
+    /// listed or deleted.
+    pub kept: Option<usize>,
 }
 
 /// Why statuses were not taken back.
@@ -78,8 +82,8 @@ pub enum WithdrawError {
     Api(#[from] kube::Error),
 }
 
-/// Tells an installation to be silent, and takes back all that it has written, in some namespaces or in
-/// all.
+/// Tells an installation to be silent, and takes back all that it has written and kept about objects in
+/// some namespaces, or in all.
 pub(super) async fn all(
     client: &Client,
     installation: &str,
@@ -93,9 +97,15 @@ pub(super) async fn all(
         Err(WithdrawError::Api(kube::Error::Api(error))) if error.code == 403 => false,
         silenced => silenced.map(|()| true)?,
     };
+    let of = |namespace: &str| namespaces.is_none_or(|some| some.contains(namespace));
+    let kept = match revisions::remove_all(client, (namespace, name), of).await {
+        Err(kube::Error::Api(error)) if error.code == 403 => None,
+        kept => Some(kept?),
+    };
     let mut withdrawn = Withdrawn {
         installation: installation.to_owned(),
         silenced,
+        kept,
         ..Withdrawn::default()
     };
     let everywhere = BTreeSet::from([EVERYWHERE.to_owned()]);

@@ -30,7 +30,9 @@ impl Translation {
         default_fault: Option<&(ObjectName, String)>,
     ) -> bool {
         let mut news: Vec<(Key, Option<Arc<Entry>>)> = Vec::new();
+        let mut told = false;
         for key in &concerned.routes {
+            told |= self.fall_back(context.world, key);
             let entry = guarded(Step::Tell, key, || self.route_entry(context, services, key));
             let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, key)));
             let entry = entry.map(|mut entry| {
@@ -71,7 +73,7 @@ impl Translation {
             let findings = secret_findings(context.world, secret, default_fault);
             tell(secret.key(Kind::Secret), findings);
         }
-        let mut told = self.report.update(news);
+        told |= self.report.update(news);
         if effect.remarks {
             let remarks = context.world.remarks();
             let remarks: Vec<_> = remarks
@@ -84,6 +86,25 @@ impl Translation {
             self.report.remarks = remarks;
         }
         told
+    }
+
+    /// Takes note of what serves in place of a route, or of a Secret that it names. Tells whether that is
+    /// new.
+    fn fall_back(&mut self, world: &World, key: &Key) -> bool {
+        let resolved = self.routes.get(key).map(|route| &*route.resolved);
+        let is_ours = resolved.is_none_or(|it| !it.outcome.not_ours);
+        let secrets = resolved.into_iter().flat_map(Resolved::secrets);
+        let objects = std::iter::once(key.clone()).chain(secrets.map(|it| it.key(Kind::Secret)));
+        let bad = objects.filter_map(|object| {
+            let fallback = world.fallback(&object).filter(|_| is_ours)?;
+            Some((object, fallback))
+        });
+        let bad: Vec<_> = bad.collect();
+        let differs = *self.report.fallbacks.of(key) != *bad;
+        if differs {
+            Arc::make_mut(&mut self.report.fallbacks).set(key, bad);
+        }
+        differs
     }
 
     fn route_entry(&self, context: &Context<'_>, services: &Services, key: &Key) -> Option<Entry> {

@@ -40,7 +40,11 @@ fn scan_touched(folder: &mut Folder, touched: &[PathBuf]) -> Vec<String> {
                 format!("# {} {}", file(path), findings.join("; "))
                     .replace(&format!("{}/", root.display()), "")
             }
-            other @ (Change::Withhold { .. } | Change::LookedUp { .. } | Change::Forget(_)) => {
+            other @ (Change::Withhold { .. }
+            | Change::LookedUp { .. }
+            | Change::Forget(_)
+            | Change::Keep(_)
+            | Change::Discard { .. }) => {
                 panic!("a folder says no such thing: {other:?}")
             }
         })

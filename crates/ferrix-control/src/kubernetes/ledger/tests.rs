@@ -4,13 +4,14 @@ use serde_json::json;
 use ferrix_table::table::EntryPoint;
 
 use super::{
-    super::{progress::Progress, seen},
+    super::{exceptions::Exceptions, progress::Progress, seen},
     *,
 };
 use crate::{
+    fallback::{Fallback, Fallbacks},
     kinds,
     objects::{self, Kind, Origin},
-    report::{self, Serving},
+    report,
 };
 
 const ROUTE: Kind = Kind::IngressRoute;
@@ -27,6 +28,7 @@ struct Desk {
     objects: BTreeMap<String, DynamicObject>,
     version: u64,
     entries: BTreeMap<String, Entry>,
+    fallbacks: Fallbacks,
     writes: usize,
     events: Vec<String>,
     /// Whether the API server has no place for the name of an installation.
@@ -41,6 +43,7 @@ impl Desk {
             objects: BTreeMap::new(),
             version: 100,
             entries: BTreeMap::new(),
+            fallbacks: Fallbacks::default(),
             writes: 0,
             events: Vec::new(),
             drops_name: false,
@@ -133,6 +136,7 @@ impl Desk {
     fn report(&mut self) {
         let report = Report {
             entries: self.entries.values().cloned().map(Arc::new).collect(),
+            fallbacks: Arc::new(self.fallbacks.clone()),
             ..Report::default()
         };
         self.ledger.report(Arc::new(report), self.now);
@@ -203,9 +207,11 @@ fn offer(names: &[&str]) -> Offer {
 fn replica(version: u64, offer: Offer) -> Replica {
     let mut progress = Progress::default();
     progress.advance(ROUTE, None, version);
+    let exceptions = Exceptions::default();
     Replica {
         progress,
         offer,
+        exceptions,
         restored: false,
     }
 }
@@ -1047,4 +1053,169 @@ fn progress_by_namespace() {
             .written(status, Written::Failed(Blame::Object), desk.now);
         desk.pass(PATIENCE);
     }
+}
+
+/// What replicas of these names tell of bad objects, each of what serves there.
+fn telling(replicas: &[(&str, &[(Key, Fallback)])]) -> BTreeMap<Box<str>, Replica> {
+    let replica = |(name, bad): &(&str, &[(Key, Fallback)])| {
+        let mut fallbacks = Fallbacks::default();
+        for (number, object) in bad.iter().enumerate() {
+            let user = objects::key(ROUTE, "users", &number.to_string());
+            fallbacks.set(&user, vec![object.clone()]);
+        }
+        let replica = Replica {
+            exceptions: Exceptions::new(&fallbacks),
+            ..replica(1000, Offer::default())
+        };
+        ((*name).into(), replica)
+    };
+    replicas.iter().map(replica).collect()
+}
+
+fn message(desk: &Desk, place: usize) -> String {
+    let condition = &desk.objects["r"].data["status"]["conditions"][place];
+    condition["message"].as_str().unwrap().to_owned()
+}
+
+/// A route that was edited badly: its last good version, generation 1, serves here.
+fn edited_badly(desk: &mut Desk) -> Key {
+    let key = objects::key(ROUTE, "default", "r");
+    desk.route("r", 2);
+    desk.fallbacks
+        .set(&key, vec![(key.clone(), Fallback::LastGood(Some(1)))]);
+    desk.translated("r", 2, Some("wrong"));
+    let entry = desk.entries.get_mut("r").unwrap();
+    entry.serving = Serving::LastGood {
+        generation: Some(1),
+    };
+    desk.report();
+    key
+}
+
+#[test]
+fn a_replica_that_does_not_know_the_last_good_version_is_named() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000), ("b", 1000)]);
+    let key = edited_badly(&mut desk);
+    let knows: &[_] = &[(key.clone(), Fallback::LastGood(Some(1)))];
+    let knows_not: &[_] = &[(key.clone(), Fallback::Nothing)];
+    let other: &[_] = &[(key, Fallback::LastGood(Some(3)))];
+    let tell = |desk: &mut Desk, replicas: &[(&str, &[(Key, Fallback)])]| {
+        desk.ledger.replicas(telling(replicas), desk.now);
+        desk.ticks(30, SECOND);
+        (message(desk, 0), message(desk, 2))
+    };
+    let plain = ("wrong".to_owned(), "Served on web.".to_owned());
+    assert_eq!(tell(&mut desk, &[("a", knows), ("b", knows)]), plain);
+    assert_eq!(desk.writes, 1);
+    let with = |text: &str| {
+        let (accepted, programmed) = &plain;
+        (
+            format!("{accepted}\n{text}"),
+            format!("{programmed}\n{text}"),
+        )
+    };
+    // One is replaced, and cannot read what was kept.
+    let told = tell(&mut desk, &[("a", knows), ("c", knows_not)]);
+    assert_eq!(
+        told,
+        with("So it is on 1 of 2 replicas. Not on c: no good version of it is known there.")
+    );
+    assert_eq!(desk.writes, 2);
+    // Then it can.
+    assert_eq!(tell(&mut desk, &[("a", knows), ("c", knows)]), plain);
+    assert_eq!(desk.writes, 3);
+    // One of the release before tells nothing.
+    assert_eq!(tell(&mut desk, &[("a", knows), ("d", &[])]), plain);
+    assert_eq!(desk.writes, 3);
+    let many = [
+        ("a", knows),
+        ("b", knows_not),
+        ("c", knows_not),
+        ("d", other),
+        ("e", knows_not),
+        ("f", knows_not),
+        ("g", knows_not),
+    ];
+    assert_eq!(
+        tell(&mut desk, &many),
+        with(
+            "So it is on 1 of 7 replicas. Not on b, c, e and 2 more: no good version of it is known \
+             there. Not on d: generation 3 is served there."
+        )
+    );
+    // Nothing of this is told by Events.
+    assert_eq!(desk.events, ["InvalidRule: wrong"]);
+}
+
+/// It says so when all have confirmed, or a second has passed, and not before.
+#[test]
+fn what_is_said_of_a_bad_version_waits_for_the_replicas() {
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1000), ("b", 100)]);
+    edited_badly(&mut desk);
+    assert!(desk.write().is_empty());
+    desk.replicas(&[("a", 1000), ("b", 1000)]);
+    assert_eq!(desk.write().len(), 1);
+    desk.replicas(&[("a", 1000), ("b", 100)]);
+    desk.route("r", 3);
+    desk.translated("r", 3, Some("wrong"));
+    assert_eq!(desk.ticks(3, SECOND), [1, 0, 0]);
+}
+
+#[test]
+fn a_replica_without_a_certificate_of_a_bad_secret_does_not_count() {
+    let mut desk = Desk::leading();
+    let secret = objects::key(Kind::Secret, "default", "tls");
+    let presents: &[_] = &[(secret.clone(), Fallback::LastGood(None))];
+    let presents_nothing: &[_] = &[(secret, Fallback::Nothing)];
+    desk.ledger
+        .replicas(telling(&[("a", presents), ("b", presents)]), desk.now);
+    let key = objects::key(ROUTE, "default", "r");
+    desk.fallbacks.set(&key, presents.to_vec());
+    for name in ["r", "without"] {
+        desk.route(name, 1);
+        desk.translated(name, 1, None);
+    }
+    desk.ticks(15, SECOND);
+    assert_eq!(desk.objects["r"].data["status"]["replicas"], "2/2");
+    desk.ledger.replicas(
+        telling(&[("a", presents), ("c", presents_nothing)]),
+        desk.now,
+    );
+    desk.ticks(30, SECOND);
+    let status = &desk.objects["r"].data["status"];
+    assert_eq!(status["replicas"], "1/2");
+    assert_eq!(status["conditions"][2]["reason"], "Pending");
+    assert_eq!(
+        message(&desk, 2),
+        "1 of 2 replicas serve this generation. Not on c: no certificate of Secret default/tls is \
+         known there."
+    );
+    assert_eq!(desk.objects["without"].data["status"]["replicas"], "2/2");
+    // The Secret is mended.
+    desk.fallbacks = Fallbacks::default();
+    desk.report();
+    desk.ledger
+        .replicas(telling(&[("a", &[]), ("c", &[])]), desk.now);
+    desk.ticks(30, SECOND);
+    assert_eq!(desk.objects["r"].data["status"]["replicas"], "2/2");
+}
+
+/// Replicas of two releases: one takes for bad what the other serves.
+#[test]
+fn a_replica_that_judges_otherwise_does_not_count() {
+    let mut desk = Desk::leading();
+    let key = objects::key(ROUTE, "default", "r");
+    let refuses: &[_] = &[(key, Fallback::LastGood(Some(1)))];
+    desk.ledger
+        .replicas(telling(&[("a", &[]), ("b", refuses)]), desk.now);
+    desk.route("r", 2);
+    desk.translated("r", 2, None);
+    desk.ticks(15, SECOND);
+    assert_eq!(desk.objects["r"].data["status"]["replicas"], "1/2");
+    assert_eq!(
+        message(&desk, 2),
+        "1 of 2 replicas serve this generation. Not on b: this generation is taken for a bad one there."
+    );
 }

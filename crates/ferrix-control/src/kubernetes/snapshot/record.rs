@@ -76,6 +76,7 @@ pub(super) enum Meaning {
 /// What is kept of an object that could not be decoded.
 #[derive(Deserialize, Serialize)]
 struct Undecodable {
+    uid: Option<Box<str>>,
     generation: Option<i64>,
     /// Field and message of each.
     faults: Vec<(String, String)>,
@@ -115,6 +116,8 @@ impl Record {
             Change::Remove(key) => Some(Self::gone(subject(key))),
             Change::LookedUp { name, .. } => Self::of_name(name, world.resolution(name)?),
             Change::Forget(name) => Some(Self::gone(subject_of_name(name))),
+            // What is kept elsewhere is read again there.
+            Change::Keep(_) | Change::Discard { .. } => None,
             Change::Remark { .. } | Change::Withhold { .. } => None,
         }
     }
@@ -202,6 +205,7 @@ impl Undecodable {
     fn of(error: &DecodeError) -> Self {
         let faults = error.faults.iter();
         Self {
+            uid: error.uid.clone(),
             generation: error.generation,
             faults: (faults.map(|it| (it.field.clone(), it.message.clone()))).collect(),
             bug: error.bug,
@@ -212,6 +216,7 @@ impl Undecodable {
         let faults = self.faults.into_iter();
         DecodeError {
             key: Some(key.clone()),
+            uid: self.uid,
             generation: self.generation,
             faults: (faults.map(|(field, message)| Fault { field, message })).collect(),
             bug: self.bug,

@@ -1,0 +1,192 @@
+//! From a draft back to a spec: the last good version of a route is kept as its author may have written
+//! it, so that whoever reads it judges it anew.
+//!
+//! Nothing but drafts is held of routes, and nearly all are never written back. What a spec says in
+//! several ways, and what is the same when it is left out, is written in one.
+
+use ferrix_api::ingressroute::{self, HostRules, IngressRouteSpec, RouteRule, ServiceRef};
+use ferrix_table::{rules::HostPattern, services::Scheme};
+
+use super::draft::{ENTRY_POINT, SERVICE};
+use crate::draft::{BackendReference, Draft, DraftRule, EntryPointNames};
+
+/// The spec of a draft that is good.
+pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
+    // A field that is new belongs in here, or has to be seen not to.
+    let Draft {
+        route,
+        origin: _,
+        generation: _,
+        class,
+        entry_points,
+        hosts,
+        rules,
+        certificates,
+        faults: _,
+        notes: _,
+        host_field: _,
+    } = draft;
+    let (entrypoint, entrypoints) = names(entry_points);
+    let tls = certificates.first().map(|it| it.secret.name.to_string());
+    let rules = rules.iter().map(|it| rule(it, &route.key.namespace));
+    IngressRouteSpec {
+        ingress_class_name: class.as_deref().map(str::to_owned),
+        entrypoint,
+        entrypoints,
+        route: HostRules {
+            host: hosts.first().and_then(host),
+            rules: rules.collect(),
+        },
+        tls,
+    }
+}
+
+/// `entrypoint` and `entrypoints`.
+fn names(entry_points: &EntryPointNames) -> (Option<String>, Option<Vec<String>>) {
+    match entry_points {
+        EntryPointNames::Fitting => (None, None),
+        EntryPointNames::Named(names) => match &**names {
+            [(field, name)] if field.path() == ENTRY_POINT => (Some(name.to_string()), None),
+            names => {
+                let names = names.iter().map(|(_, name)| name.to_string());
+                (None, Some(names.collect()))
+            }
+        },
+    }
+}
+
+fn host(host: &HostPattern) -> Option<String> {
+    match host {
+        HostPattern::Any => None,
+        // An IPv6 address.
+        HostPattern::Exact(host) if host.contains(':') => Some(format!("[{host}]")),
+        HostPattern::Exact(_) | HostPattern::Wildcard(_) => Some(host.to_string()),
+    }
+}
+
+fn rule(rule: &DraftRule, own_namespace: &str) -> RouteRule {
+    let DraftRule {
+        field: _,
+        position: _,
+        hosts: _,
+        matches,
+        priority,
+        backends,
+    } = rule;
+    let default_priority = (matches.as_ref()).map_or(0, ferrix_rule::Rule::default_priority);
+    let is_one = backends
+        .first()
+        .is_some_and(|it| it.field.path() == SERVICE);
+    let mut services = backends.iter().map(|it| backend(it, own_namespace));
+    let (service, services) = match is_one {
+        true => (services.next(), None),
+        false => (None, Some(services.collect())),
+    };
+    RouteRule {
+        matches: matches.as_ref().map(|it| it.text().to_owned()),
+        priority: (*priority != default_priority).then_some(*priority),
+        service,
+        services,
+    }
+}
+
+fn backend(reference: &BackendReference, own_namespace: &str) -> ServiceRef {
+    let BackendReference {
+        field: _,
+        service,
+        weight,
+        port,
+        scheme,
+        server_name,
+    } = reference;
+    let namespace = Some(&*service.namespace).filter(|it| *it != own_namespace);
+    ServiceRef {
+        name: service.name.to_string(),
+        namespace: namespace.map(str::to_owned),
+        port: port.clone(),
+        weight: *weight,
+        scheme: scheme.map(|scheme| match scheme {
+            Scheme::Http => ingressroute::Scheme::Http,
+            Scheme::Https => ingressroute::Scheme::Https,
+            Scheme::H2c => ingressroute::Scheme::H2c,
+        }),
+        server_name: server_name.as_deref().map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrix_api::IngressRoute;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{ingressroute::draft, objects::Origin};
+
+    fn route(spec: Value) -> IngressRoute {
+        let value = json!({
+            "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
+            "metadata": {
+                "name": "r", "namespace": "default", "generation": 7,
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": spec,
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_spec_that_is_written_back_says_the_same() {
+        let api = json!({"name": "api", "port": 80});
+        let services = json!([
+            {"name": "api", "port": 80, "weight": 3},
+            {"name": "api", "namespace": "other", "port": "http", "weight": 0},
+            {"name": "tls", "port": 443, "scheme": "https", "serverName": "inside.test"},
+            {"name": "plain", "port": 1, "scheme": "http"},
+            {"name": "grpc", "namespace": "default", "port": 65535, "scheme": "h2c"},
+        ]);
+        let host = |host: &str| json!({"route": {"host": host, "rules": [{"service": api}]}});
+        let rule = |rule: Value| json!({"route": {"rules": [rule]}});
+        let cases = [
+            rule(json!({"service": api})),
+            host("Shop.Example.COM"),
+            host("*.example.com"),
+            host("xn--bcher-kva.example."),
+            host("192.0.2.1"),
+            host("[2001:db8::1]"),
+            rule(json!({"services": services})),
+            rule(json!({"services": [{"name": "api", "port": 80, "weight": 5}]})),
+            // Which has no effect, and that is said.
+            rule(json!({"service": {"name": "api", "port": 80, "weight": 5}})),
+            rule(json!({"service": {"name": "api", "port": "8080"}})),
+            rule(json!({"service": api, "matches": " PathPrefix( `/a` )&&!Method(`GET`) "})),
+            rule(json!({"service": api, "matches": "Path(`/a`)", "priority": 10})),
+            rule(json!({"service": api, "matches": "Path(`/a`)", "priority": -1})),
+            rule(json!({"service": api, "priority": 0})),
+            rule(json!({"service": api, "priority": i64::MAX})),
+            // Never matches, and that is said.
+            rule(json!({"service": api, "matches": "Host(`a.test`) && Host(`b.test`)"})),
+            json!({"route": {"rules": [
+                {"service": api, "matches": "Path(`/a`)"}, {"services": [api]}, {"service": api},
+            ]}}),
+            json!({"entrypoint": "web", "route": {"rules": [{"service": api}]}}),
+            json!({"entrypoints": ["web"], "route": {"rules": [{"service": api}]}}),
+            json!({"entrypoints": ["web", "extra"], "route": {"rules": [{"service": api}]}}),
+            json!({
+                "ingressClassName": "internal", "entrypoints": [], "tls": "cert",
+                "route": {"host": "a.test", "rules": [{"service": api}]},
+            }),
+        ];
+        let mut ran = 0;
+        for case in cases {
+            let before = route(case.clone());
+            let drafted = draft(&before, Origin::Api);
+            assert_eq!(*drafted.faults, [], "{case}");
+            // As it is sent and read.
+            let written = serde_json::to_value(spec(&drafted)).unwrap();
+            let after = draft(&route(written.clone()), Origin::Api);
+            assert!(drafted.same(&after), "{case} became {written}");
+            ran += 1;
+        }
+        assert_eq!(ran, 21);
+    }
+}

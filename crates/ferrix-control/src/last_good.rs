@@ -1,0 +1,71 @@
+//! Which objects were edited badly, and their last good versions as far as others have kept them.
+//!
+//! The world knows the versions that it has seen itself. A version that was good before the program
+//! began is known to those that ran then, and they keep it for those that begin later. What was kept
+//! is taken for the last good version only of the very object that is bad now, and only if it is older
+//! than the bad version; whether it is good is judged anew.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{draft::Draft, objects::Key};
+
+/// The newest version of an object, which is bad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadVersion {
+    /// `metadata.uid`: an object that was deleted and made anew has another.
+    uid: Box<str>,
+    generation: i64,
+}
+
+/// Which objects were edited badly, and what was kept of good versions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastGood {
+    bad: BTreeMap<Key, BadVersion>,
+    /// By object and `metadata.uid`.
+    kept: BTreeMap<(Key, Box<str>), Arc<Draft>>,
+}
+
+impl BadVersion {
+    /// `None` for an object that nobody could keep a version of, such as one of a file.
+    pub(crate) fn new(uid: Option<&str>, generation: Option<i64>) -> Option<Self> {
+        let uid = uid?.into();
+        let generation = generation?;
+        Some(Self { uid, generation })
+    }
+}
+
+impl LastGood {
+    /// Takes note of whether the newest version of an object is bad.
+    pub(crate) fn see(&mut self, key: &Key, bad: Option<BadVersion>) {
+        match bad {
+            Some(bad) => drop(self.bad.insert(key.clone(), bad)),
+            None => drop(self.bad.remove(key)),
+        }
+    }
+
+    /// Takes a version that was kept, if it is good.
+    pub(crate) fn keep(&mut self, uid: &str, draft: Draft) {
+        if draft.is_good() {
+            let object = (draft.key().clone(), uid.into());
+            self.kept.insert(object, Arc::new(draft));
+        }
+    }
+
+    /// A version is not kept any more.
+    pub(crate) fn discard(&mut self, key: Key, uid: Box<str>) {
+        self.kept.remove(&(key, uid));
+    }
+
+    /// The version that was kept for an object, if it can stand in for the newest.
+    pub(crate) fn of(&self, key: &Key) -> Option<&Arc<Draft>> {
+        let bad = self.bad.get(key)?;
+        let kept = self.kept.get(&(key.clone(), bad.uid.clone()))?;
+        let is_older = kept.generation.is_some_and(|it| it < bad.generation);
+        is_older.then_some(kept)
+    }
+
+    /// Every object that is bad, with its `metadata.uid`.
+    pub(crate) fn bad(&self) -> impl Iterator<Item = (&Key, &str)> {
+        self.bad.iter().map(|(key, bad)| (key, &*bad.uid))
+    }
+}
