@@ -54,6 +54,12 @@ const ASKED: &[(&str, &str, &[&str], Scope)] = &[
         &["list", "watch", "create", "patch", "update", "delete"],
         Scope::Own,
     ),
+    (
+        "apps",
+        "controllerrevisions",
+        &["list", "watch", "create", "delete"],
+        Scope::Own,
+    ),
 ];
 
 const READ: &[&str] = &["list", "watch"];

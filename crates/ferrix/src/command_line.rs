@@ -192,8 +192,9 @@ struct Explain {
 
 /// Take back the statuses that an installation has written
 ///
-/// For whoever is about to uninstall Ferrix, or finds statuses of one that is gone. The replicas that
-/// run are told to write none for two minutes. The exit code is 1 where one is left.
+/// For whoever is about to uninstall Ferrix, or finds statuses of one that is gone. The last good
+/// versions of routes that it has kept go with them. The replicas that run are told to write none for
+/// two minutes. The exit code is 1 where one is left.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -519,6 +520,13 @@ fn withdraw(args: Withdraw) -> Result<ExitCode, Error> {
     let mut text = format!("Statuses of {installation} taken back: {objects}.\n");
     if !withdrawn.silenced {
         text += "Its Lease is out of reach: if it still runs, it writes them again.\n";
+    }
+    match withdrawn.kept {
+        Some(0) => {}
+        Some(kept) => {
+            text += &format!("Last good versions of routes that it kept, removed: {kept}.\n")
+        }
+        None => text += "Whether it kept last good versions of routes is out of reach.\n",
     }
     for key in &withdrawn.left {
         text += &format!("{key} has one still.\n");

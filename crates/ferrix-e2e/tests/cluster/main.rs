@@ -6,6 +6,7 @@
 //!  b_traffic     rollouts, certificates, and endpoints that die, under load
 //!  c_status      who writes statuses, how many, and what propagation takes
 //!  d_chart       the Helm chart, beside the plain manifests
+//!  e_last_good   objects that are edited badly, while replicas come and go
 //!  e_upgrade     from the definition of the release before to this one's
 //!  y_audit       what all of these asked of the API server
 //!  z_outages     the API server goes and comes back
@@ -18,6 +19,7 @@ mod a_routes;
 mod b_traffic;
 mod c_status;
 mod d_chart;
+mod e_last_good;
 mod e_upgrade;
 mod y_audit;
 mod z_outages;

@@ -27,11 +27,17 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
                     !call.namespace.is_empty() && call.query.contains("type%3Dkubernetes.io%2Ftls")
                 }
                 "leases" => call.namespace == "ferrix",
+                "controllerrevisions" => {
+                    call.namespace == "ferrix" && call.query.contains("installation%3Dferrix")
+                }
                 _ => false,
             },
             "patch" => matches!(resource, "ingressroutes/status" | "leases"),
-            "create" => matches!(resource, "events" | "leases"),
-            "update" | "delete" => resource == "leases" && call.namespace == "ferrix",
+            "create" => matches!(resource, "events" | "leases" | "controllerrevisions"),
+            "update" => resource == "leases" && call.namespace == "ferrix",
+            "delete" => {
+                matches!(resource, "leases" | "controllerrevisions") && call.namespace == "ferrix"
+            }
             _ => false,
         };
         // There a test looks at what is said of Secrets that may not be read.
@@ -51,6 +57,9 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
         ("patch", "ingressroutes/status"),
         ("create", "events"),
         ("update", "leases"),
+        ("watch", "controllerrevisions"),
+        ("create", "controllerrevisions"),
+        ("delete", "controllerrevisions"),
     ] {
         assert!(asked.contains(&needed), "{needed:?} was never asked");
     }
