@@ -538,11 +538,11 @@ fn assert_states_stay(before: &Table, after: &Table) {
 /// Whether each route with a good host may have it, by looking at one after the other.
 fn decided(policy: &HostPolicy, specs: &[Spec]) -> Vec<(Key, HostPattern, bool)> {
     let label = |namespace: u8| {
-        let labels = specs.iter().filter_map(|spec| match spec {
+        let mut labels = specs.iter().filter_map(|spec| match spec {
             Spec::Namespace { name, label } if *name == namespace => Some(*label),
             _ => None,
         });
-        labels.last().unwrap_or(0)
+        labels.next_back().unwrap_or(0)
     };
     let mut routes: Vec<_> = (specs.iter())
         .filter_map(|spec| match spec {

@@ -166,7 +166,7 @@ impl Index {
             any && bucket.mixture().narrowed || domain.is_some_and(|it| domains.contains(it))
         };
         let hosts = self.entry_points.iter();
-        hosts.flat_map(|hosts| hosts.those(&is_below)).collect()
+        hosts.flat_map(|hosts| hosts.those(is_below)).collect()
     }
 
     /// Every entry point with rules, and perhaps others.
@@ -205,6 +205,10 @@ impl Hosts {
     }
 
     /// Gives a host a bucket of these filings, in place of any that it had.
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "the key is the name of the host, which does not change"
+    )]
     fn put(&mut self, host: &HostPattern, filings: Vec<Filing>) {
         let bucket = Bucket::new(host, filings, self.bucket(host)).map(Arc::new);
         let buckets = match host {

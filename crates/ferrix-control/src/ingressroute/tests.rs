@@ -297,7 +297,7 @@ fn the_definition_refuses_what_cannot_work() {
 #[test]
 fn files_are_refused_what_the_api_server_refuses() {
     let mut refused = 0;
-    for field in 0..FIELDS.len() {
+    for (field, (path, _)) in FIELDS.iter().enumerate() {
         let definition = definition(field);
         for candidate in texts("aZ0-_.*:/", 3) {
             let value = Value::String(candidate);
@@ -305,7 +305,7 @@ fn files_are_refused_what_the_api_server_refuses() {
                 let route = route(field, &value);
                 let taken = decode(&route, Strictness::File)
                     .is_ok_and(|read| draft(&read.object, Origin::Api).faults.is_empty());
-                assert!(!taken, "{value} in {}", FIELDS[field].0);
+                assert!(!taken, "{value} in {path}");
                 refused += 1;
             }
         }

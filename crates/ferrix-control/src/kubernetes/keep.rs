@@ -76,7 +76,10 @@ pub(super) async fn run(mut inputs: Inputs) {
 /// Takes note of what came of a task, and says what is new about it.
 fn take_in(task: &Task, done: Result<(), kube::Error>, archive: &mut Archive) {
     let (key, now) = (&task.key, Instant::now());
-    let outcome = done.as_ref().map(|()| ()).map_err(blame);
+    let outcome = match &done {
+        Ok(()) => Ok(()),
+        Err(error) => Err(blame(error)),
+    };
     let news = archive.done(task, outcome, now);
     match (news, done) {
         (Some(News::Works), _) => info!("last good versions can be written and removed again"),

@@ -169,8 +169,10 @@ impl Snapshot {
     }
 
     fn order(&self, order: Option<Order>) {
-        // Whoever writes has gone only if it has said why.
-        let _ = order.map(|order| self.orders.send(order));
+        if let Some(order) = order {
+            // Whoever writes has gone only if it has said why.
+            let _ = self.orders.send(order);
+        }
     }
 
     /// Whether there may be something to serve while the API server does not answer.
