@@ -135,7 +135,7 @@ impl<'e> Race<'e> {
                         return Ok((Cow::Owned(endpoint), connection));
                     }
                     Err(ConnectError::Gone) => {
-                        self.renew();
+                        self.renew(endpoint.address);
                         next = self.next(false);
                     }
                     Err(ConnectError::Busy) => failure = Some(Failure::NoConnection),
@@ -193,9 +193,10 @@ impl<'e> Race<'e> {
         self.endpoint = Some(endpoint);
     }
 
-    /// An endpoint is gone, and the attempt at it counts for nothing: takes the endpoints of the
-    /// current table, where the service may have others.
-    fn renew(&mut self) {
+    /// An endpoint is `gone`, and the attempt at it counts for nothing: takes the endpoints of the
+    /// current table, where the service may have others. One of that address there, now or later, is
+    /// another endpoint.
+    fn renew(&mut self, gone: SocketAddr) {
         self.attempts -= 1;
         let table = self.engine.table.load();
         let (id, protocol) = (&self.service.id, &self.service.protocol);
@@ -208,6 +209,10 @@ impl<'e> Race<'e> {
                 ..Service::clone(&self.service)
             }),
         };
+        let mut endpoints = renewed.endpoints.iter();
+        if !endpoints.any(|it| it.address == gone && it.state.is_retired()) {
+            self.tried.retain(|tried| *tried != gone);
+        }
         self.service = Cow::Owned(renewed);
     }
 

@@ -388,6 +388,30 @@ async fn only_connections_count() {
     assert!(!service.endpoints.iter().any(|it| it.is_failing()));
 }
 
+/// A request that waits goes from endpoint to endpoint as they go, and back to one that was gone.
+#[tokio::test]
+async fn an_endpoint_that_comes_back_is_tried_again() {
+    let backend = Backend::hello("hi").await;
+    let holes = [Blackhole::new().await, Blackhole::new().await];
+    let all_to = |hole: &Blackhole| Routes::all_to(&[hole.address()]);
+    let gateway = Gateway::start_with("{timeouts: {connect: 10m}}", all_to(&holes[0]));
+    for request in [POST, &get("/")] {
+        gateway.publish(all_to(&holes[0]));
+        let mut client = gateway.client().await;
+        let request = request.to_owned();
+        let answer = tokio::spawn(async move { client.exchange(request).await.text() });
+        holes[0].attempted(1).await;
+        for turn in [1, 0, 1] {
+            gateway.publish(all_to(&holes[turn]));
+            holes[turn].attempted(1).await;
+            holes[1 - turn].attempted(0).await;
+        }
+        gateway.publish(Routes::all_to(&[backend.address()]));
+        assert_eq!(within("the answer", answer).await.unwrap(), "hi");
+        holes[1].attempted(0).await;
+    }
+}
+
 /// Endpoints that do not answer come and go under load, on two threads, and no request is lost or waits
 /// for one of them in vain.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
