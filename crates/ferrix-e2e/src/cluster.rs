@@ -184,11 +184,15 @@ impl Namespace {
         rolled_out(&self.name, &format!("deployment/{name}"));
     }
 
-    /// A condition of a route: status, reason and message.
+    /// A condition of a route as it is now: status, reason and message; empty while the status is about a
+    /// version of before.
     pub fn condition(&self, route: &str, condition: &str) -> (String, String, String) {
         let object = self.object("ingressroute", route);
         let conditions = object["status"]["conditions"].as_sequence();
-        let found = (conditions.into_iter().flatten()).find(|it| it["type"] == condition);
+        let generation = &object["metadata"]["generation"];
+        let is_asked =
+            |it: &&Value| it["type"] == condition && it["observedGeneration"] == *generation;
+        let found = conditions.into_iter().flatten().find(is_asked);
         let text = |field: &str| {
             let value = found.and_then(|found| found[field].as_str());
             value.unwrap_or_default().to_owned()

@@ -529,7 +529,8 @@ impl Source {
     fn proceed(&mut self, further: &Progress) {
         self.listed.merge(further);
         let listed = &self.listed;
-        if self.compiler.is_serving() {
+        // A route that needs Secrets which have not been listed yet is not served as it should be.
+        if self.compiler.is_serving() && self.pending.is_empty() {
             self.standing.send_if_modified(|standing| {
                 let differs = standing.restored || standing.progress != *listed;
                 if differs {

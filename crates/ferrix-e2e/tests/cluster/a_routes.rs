@@ -47,9 +47,7 @@ async fn a_route_is_served_as_the_readme_says() {
         "-p",
         patch,
     ]);
-    space
-        .wait("example-route", "ResolvedRefs", "True", "ResolvedRefs")
-        .await;
+    space.wait("example-route", "Ready", "True", "Ready").await;
     let target = Target {
         tls: Some(authority.client(&[])),
         ..Target::get(ferrix.websecure, "example.com", "/api")

@@ -49,8 +49,10 @@ async fn replaced(ferrix: &Ferrix, before: &[String], replicas: usize) {
 
 /// Replaces every pod once, one after the other.
 async fn replace_pods(ferrix: &Ferrix, replicas: usize) {
-    let before = ferrix.pods();
-    assert_eq!(before.len(), replicas);
+    let before = until("the pods that are left", cluster::ROLLOUT, async || {
+        Some(ferrix.pods()).filter(|pods| pods.len() == replicas)
+    });
+    let before = before.await;
     match replicas {
         // Its successor is there before it goes.
         1 => drop(kubectl(&[
