@@ -867,7 +867,7 @@ fn values_do_what_they_say() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 36);
+    assert_eq!(ran, 37);
 }
 
 #[test]
