@@ -268,8 +268,8 @@ fn label(name: &str) -> String {
 }
 
 /// Watches a cluster from now on, on the current runtime, and publishes once every kind has been
-/// listed, or soon where there is a snapshot. Fails only where there is no way to ask: an API server that does not answer is waited
-/// for.
+/// listed, or soon where there is a snapshot. Fails only where there is no way to ask: an API server
+/// that does not answer is waited for.
 pub async fn run_kubernetes(
     options: Options,
     settings: Settings,
@@ -380,8 +380,8 @@ pub async fn run_kubernetes(
 }
 
 /// Takes back every status that an installation has written, and what it has kept of routes, in the
-/// namespaces of the settings or in all, and tells it to write none for two minutes. `installation`: as statuses name it; `None`: that of
-/// these settings, in the namespace of this pod or of the kubeconfig.
+/// namespaces of the settings or in all, and tells it to write none for two minutes. `installation`: as
+/// statuses name it; `None`: that of these settings, in the namespace of this pod or of the kubeconfig.
 pub async fn withdraw(
     options: Options,
     settings: &Settings,

@@ -336,6 +336,22 @@ impl Ferrix {
         .await
     }
 
+    /// Replaces its pods, one after the other, and waits until those before have ended.
+    ///
+    /// # Panics
+    /// Where that takes longer than [`ROLLOUT`].
+    pub async fn restart(&self) {
+        let before = self.pods();
+        kubectl(&["-n", "ferrix", "rollout", "restart", "deployment/ferrix"]);
+        let rollout = tokio::task::spawn_blocking(|| rolled_out("ferrix", "deployment/ferrix"));
+        rollout.await.unwrap();
+        until("the old pods to end", ROLLOUT, async || {
+            let pods = self.pods();
+            (!before.iter().any(|pod| pods.contains(pod))).then_some(())
+        })
+        .await;
+    }
+
     /// The names of its pods that run.
     pub fn pods(&self) -> Vec<String> {
         let selector = "app.kubernetes.io/name=ferrix";

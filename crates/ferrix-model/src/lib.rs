@@ -134,6 +134,22 @@ impl<T> Deref for Step<T> {
     }
 }
 
+/// Atomics, by the names of the standard library: each use is a step.
+pub mod atomic {
+    use std::sync::atomic;
+
+    use crate::Step;
+
+    /// [`atomic::AtomicBool`].
+    pub type AtomicBool = Step<atomic::AtomicBool>;
+    /// [`atomic::AtomicI64`].
+    pub type AtomicI64 = Step<atomic::AtomicI64>;
+    /// [`atomic::AtomicU64`].
+    pub type AtomicU64 = Step<atomic::AtomicU64>;
+    /// [`atomic::AtomicUsize`].
+    pub type AtomicUsize = Step<atomic::AtomicUsize>;
+}
+
 /// A lock for which a thread of a model waits while others go on.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(parking_lot::Mutex<T>);
@@ -163,12 +179,10 @@ impl<T> Mutex<T> {
 mod tests {
     use std::{
         panic::{AssertUnwindSafe, catch_unwind},
-        sync::{Arc, atomic},
+        sync::Arc,
     };
 
-    use super::*;
-
-    type AtomicUsize = Step<atomic::AtomicUsize>;
+    use super::{atomic::AtomicUsize, *};
 
     fn fails(model: impl Fn() + Clone + Send + Sync + 'static) -> bool {
         catch_unwind(AssertUnwindSafe(|| check(model))).is_err()

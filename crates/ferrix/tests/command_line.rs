@@ -449,6 +449,25 @@ struct ApiServer {
 }
 
 impl ApiServer {
+    /// With these routes and Services, and nothing else.
+    fn with(routes: Value, services: Value) -> Self {
+        let none = || serde_json::json!([]);
+        Self::start(vec![
+            (
+                "/apis/ferrix.com/v1/ingressroutes",
+                200,
+                api_list("IngressRoute", routes),
+            ),
+            ("/api/v1/services", 200, api_list("Service", services)),
+            (
+                "/apis/discovery.k8s.io/v1/endpointslices",
+                200,
+                api_list("EndpointSlice", none()),
+            ),
+            ("/api/v1/namespaces", 200, api_list("Namespace", none())),
+        ])
+    }
+
     fn start(lists: Vec<(&'static str, u16, Value)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
@@ -613,21 +632,7 @@ fn names_in_a_cluster_are_looked_up() {
     let service = serde_json::json!([{
         "metadata": metadata, "spec": {"type": "ExternalName", "externalName": "localhost"},
     }]);
-    let none = || serde_json::json!([]);
-    let server = ApiServer::start(vec![
-        (
-            "/apis/ferrix.com/v1/ingressroutes",
-            200,
-            api_list("IngressRoute", route),
-        ),
-        ("/api/v1/services", 200, api_list("Service", service)),
-        (
-            "/apis/discovery.k8s.io/v1/endpointslices",
-            200,
-            api_list("EndpointSlice", none()),
-        ),
-        ("/api/v1/namespaces", 200, api_list("Namespace", none())),
-    ]);
+    let server = ApiServer::with(route, service);
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = server.kubeconfig(folder.path());
     let settings = format!(
@@ -661,21 +666,7 @@ fn whoever_starts_without_an_api_server_serves_what_was_seen_before() {
         "metadata": {"name": "api", "namespace": "default", "resourceVersion": "6"},
         "spec": {"ports": [{"port": 8080}]},
     }]);
-    let none = || serde_json::json!([]);
-    let server = ApiServer::start(vec![
-        (
-            "/apis/ferrix.com/v1/ingressroutes",
-            200,
-            api_list("IngressRoute", route),
-        ),
-        ("/api/v1/services", 200, api_list("Service", service)),
-        (
-            "/apis/discovery.k8s.io/v1/endpointslices",
-            200,
-            api_list("EndpointSlice", none()),
-        ),
-        ("/api/v1/namespaces", 200, api_list("Namespace", none())),
-    ]);
+    let server = ApiServer::with(route, service);
     let folder = tempfile::tempdir().unwrap();
     let start = |server: &ApiServer| {
         let kubeconfig = server.kubeconfig(folder.path());

@@ -9,7 +9,7 @@ use std::{
 use ferrix_e2e::{
     Client,
     certificates::Authority,
-    cluster::{self, Ferrix, Namespace, kubectl, rolled_out, until},
+    cluster::{self, Ferrix, Namespace, rolled_out, until},
     gateway,
     load::{Load, Target},
 };
@@ -77,14 +77,7 @@ async fn a_rolling_restart_of_ferrix_loses_nothing() {
     let talks = tokio::spawn(talks(ferrix.web, Duration::from_secs(5), stopped));
     small.reach(500, cluster::ROLLOUT).await;
     let ends = Ends::watch();
-    kubectl(&["-n", "ferrix", "rollout", "restart", "deployment/ferrix"]);
-    let rollout = tokio::task::spawn_blocking(|| rolled_out("ferrix", "deployment/ferrix"));
-    rollout.await.unwrap();
-    until("the old pods to end", cluster::ROLLOUT, async || {
-        let pods = ferrix.pods();
-        (!before.iter().any(|pod| pods.contains(pod))).then_some(())
-    })
-    .await;
+    ferrix.restart().await;
     let (small, large) = (small.stop().await, large.stop().await);
     stop.send_replace(true);
     let (talks, cut) = talks.await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ferrix_e2e::{
     audit::Audit,
-    cluster::{self, Ferrix, Namespace, kubectl, repository, rolled_out, try_kubectl, until},
+    cluster::{self, Ferrix, Namespace, kubectl, repository, try_kubectl, until},
     load::{Load, Target},
 };
 
@@ -74,7 +74,7 @@ async fn an_upgrade_from_the_release_before_loses_nothing() {
     assert!(writes <= 3 * (ROUTES + 1), "{writes} attempts");
 
     upgrade_definition().await;
-    restart(&ferrix).await;
+    ferrix.restart().await;
     let all: Vec<String> = names.iter().cloned().chain(["url".to_owned()]).collect();
     until(
         "every status to name its installation",
@@ -134,18 +134,6 @@ async fn upgrade_definition() {
     ]);
     until("the new short name", DEFINED, async || {
         try_kubectl(&["get", "fir", "--all-namespaces"], "").ok()
-    })
-    .await;
-}
-
-async fn restart(ferrix: &Ferrix) {
-    let before = ferrix.pods();
-    kubectl(&["-n", "ferrix", "rollout", "restart", "deployment/ferrix"]);
-    let rollout = tokio::task::spawn_blocking(|| rolled_out("ferrix", "deployment/ferrix"));
-    rollout.await.unwrap();
-    until("the old pods to end", cluster::ROLLOUT, async || {
-        let pods = ferrix.pods();
-        (!before.iter().any(|pod| pods.contains(pod))).then_some(())
     })
     .await;
 }
