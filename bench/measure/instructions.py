@@ -10,26 +10,43 @@ from . import load
 from .failure import Failure
 from .paths import ENVIRONMENT
 
-HTTP1 = dict(http1=True, tls=False, connections=8, streams=1)
+
+
+def http1(path):
+    return lambda bench, proxy, requests: load.h2load(
+        bench, proxy, path, requests=requests, http1=True, tls=False, connections=8, streams=1
+    )
+
+
+def http2(path):
+    return lambda bench, proxy, requests: load.h2load(bench, proxy, path, requests=requests, connections=8, streams=8)
+
+
+def new_connections(path):
+    # Under valgrind some thousand a second, and wrk takes a time, not a number.
+    return lambda bench, proxy, requests: load.wrk(bench, proxy, path, requests / 1000, connections=8, close=True)
+
+
 CASES = {
-    "h1-100": ("HTTP/1, 100 B", "/app/100", HTTP1),
-    "h1-10k": ("HTTP/1, 10 KiB", "/app/10k", HTTP1),
-    "h2-100": ("HTTP/2 over TLS, 100 B", "/app/100", dict(connections=8, streams=8)),
+    "h1-100": ("HTTP/1, 100 B", http1("/app/100")),
+    "h1-10k": ("HTTP/1, 10 KiB", http1("/app/10k")),
+    "h2-100": ("HTTP/2 over TLS, 100 B", http2("/app/100")),
+    "new": ("HTTP/1, 100 B, a new connection each", new_connections("/app/100")),
 }
 
 
 def measure(bench, options):
     results = {case: {} for case in CASES}
     for name in [name for name in bench.names if name in bench.binaries]:
-        for case, (_, path, values) in CASES.items():
+        for case, (_, run) in CASES.items():
             try:
-                results[case][name] = {"per_request": one(bench, name, path, options.requests, values)}
+                results[case][name] = {"per_request": one(bench, name, options.requests, run)}
             except Failure as failure:
                 results[case][name] = {"error": str(failure)}
     return results
 
 
-def one(bench, name, path, requests, values):
+def one(bench, name, requests, run):
     counts = bench.folder / "callgrind"
     program = bench.folder / "counted"
     program.write_text(
@@ -39,9 +56,9 @@ def one(bench, name, path, requests, values):
     program.chmod(0o755)
     with bench.one(name, binary=program, routes=100) as proxy:
         # Connections to the backend exist, and what happens once has happened.
-        load.h2load(bench, proxy, path, requests=requests // 4, **values)
+        run(bench, proxy, requests // 4)
         control(proxy, "--instr=on")
-        load.h2load(bench, proxy, path, requests=requests, **values)
+        count = run(bench, proxy, requests)
         control(proxy, "--instr=off")
         control(proxy, "--dump")
     total = 0
@@ -52,7 +69,7 @@ def one(bench, name, path, requests, values):
         file.unlink()
     if not total:
         raise Failure("nothing was counted")
-    return total / requests
+    return total / count
 
 
 def control(proxy, order):

@@ -196,7 +196,7 @@ def instructions_section(results, data):
     rows, notes = [], []
     names = [name for name in ("before", "ferrix") if name in results["peers"]]
     count = lambda found: f"{found['per_request']:,.0f}"
-    for case, (title, _, _) in instructions.CASES.items():
+    for case, (title, _) in [each for each in instructions.CASES.items() if each[0] in data]:
         rows.append([title, *(cell_of(data[case].get(name), count, name, notes) for name in names)])
     words = (
         "Per request, in user mode, counted by valgrind; Ferrix only. A noisy machine does not change them: "

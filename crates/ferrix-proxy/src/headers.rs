@@ -50,8 +50,8 @@ impl Forwarding {
     ) -> Self {
         Self {
             trusted: trusted.iter().any(|network| network.contains(&peer)),
-            client: client.to_string(),
-            port: port.to_string(),
+            client: text(client),
+            port: itoa::Buffer::new().format(port).to_owned(),
             proto: if secure { "https" } else { "http" },
         }
     }
@@ -62,6 +62,22 @@ impl Forwarding {
     pub(crate) fn is_trusted(&self) -> bool {
         self.trusted
     }
+}
+
+/// An address as it is written. The standard library takes a thousand instructions for one of IPv4, which
+/// is a tenth of what a new connection costs in user mode.
+fn text(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else {
+        return address.to_string();
+    };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
 }
 
 /// The value of `X-Request-Id`.

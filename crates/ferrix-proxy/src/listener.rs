@@ -176,7 +176,8 @@ impl Listener {
         });
         let held = (permit, seat, place, self.drain.enter());
         let shutdown = self.drain.watch();
-        worker.spawn(serve(application, socket, shutdown, held));
+        // In a box, because the runtime copies a task from one place to another when it ends.
+        worker.spawn(Box::pin(serve(application, socket, shutdown, held)));
     }
 }
 

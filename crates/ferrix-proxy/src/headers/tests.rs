@@ -52,6 +52,20 @@ fn prepared(fields: &[(&'static str, &str)], trusted: &str) -> Result<Vec<String
     Ok(lines(&head.fields))
 }
 
+#[test]
+fn addresses_are_written_as_the_standard_library_does() {
+    let addresses = [
+        "0.0.0.0",
+        "192.0.2.7",
+        "255.255.255.255",
+        "::1",
+        "2001:db8::7",
+    ];
+    for address in addresses {
+        assert_eq!(text(address.parse().unwrap()), address);
+    }
+}
+
 const OURS: [&str; 5] = [
     "x-forwarded-for: 192.0.2.7",
     "x-forwarded-host: example.com",
