@@ -103,10 +103,7 @@ fn objects(host: Host) -> Vec<Change> {
 }
 
 fn settings() -> Settings {
-    Settings::new(vec![EntryPoint {
-        name: "web".to_owned(),
-        secure: false,
-    }])
+    Settings::new(vec![EntryPoint::new("web", false)])
 }
 
 fn compiler(host: Host) -> Compiler {

@@ -1,6 +1,8 @@
 //! Where an object is served.
 
-use ferrix_table::ids::EntryPointIndex;
+use std::sync::Arc;
+
+use ferrix_table::table::{self, EntryPointIndex};
 
 use crate::{
     draft::{Draft, EntryPointNames},
@@ -88,6 +90,19 @@ pub(crate) fn choose(
         indices.dedup();
     }
     chosen
+}
+
+/// Those of the settings, by the indices that they have in the settings. Shared with the current ones where
+/// nothing differs.
+pub(crate) fn of_settings(
+    current: &Arc<table::EntryPoints>,
+    settings: &Settings,
+) -> Arc<table::EntryPoints> {
+    let same = (current.iter().map(|(_, it)| &**it)).eq(&settings.entry_points);
+    match same {
+        true => Arc::clone(current),
+        false => Arc::new(settings.entry_points.as_slice().into()),
+    }
 }
 
 /// The names of entry points.

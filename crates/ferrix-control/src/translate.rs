@@ -34,6 +34,7 @@ use crate::{
     backend::{self, Backends},
     certificates::{self, Claims},
     conflict::Conflicts,
+    entry_points,
     external_name::DomainName,
     guard::{Step, guarded},
     objects::{self, Key, Kind, ObjectName},
@@ -159,18 +160,15 @@ impl Translation {
         );
         self.ownership = ownership;
 
-        let same_entry_points = *current.entry_points == *settings.entry_points;
-        let differs = !same_entry_points
+        let entry_points = entry_points::of_settings(&current.entry_points, settings);
+        let differs = !Arc::ptr_eq(&entry_points, &current.entry_points)
             || moved
             || !Arc::ptr_eq(&rules, &current.rules)
             || !Arc::ptr_eq(&certificates, &current.certificates);
         Next {
             table: Table {
                 generation: 0,
-                entry_points: match same_entry_points {
-                    true => Arc::clone(&current.entry_points),
-                    false => settings.entry_points.as_slice().into(),
-                },
+                entry_points,
                 rules,
                 services,
                 certificates,

@@ -84,13 +84,9 @@ fn load(files: &[(&str, &str)]) -> (Table, Report) {
 }
 
 fn settings() -> Settings {
-    let entry_point = |name: &str, secure| EntryPoint {
-        name: name.to_owned(),
-        secure,
-    };
     Settings::for_files(vec![
-        entry_point("web", false),
-        entry_point("websecure", true),
+        EntryPoint::new("web", false),
+        EntryPoint::new("websecure", true),
     ])
 }
 

@@ -8,12 +8,11 @@ use ferrix_table::table::EntryPoint;
 #[test]
 fn examples_load_without_a_word() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-    let entry_point = |name: &str, secure| EntryPoint {
-        name: name.to_owned(),
-        secure,
-    };
     // Those of `ferrix run --files` without a settings file.
-    let entry_points = vec![entry_point("web", false), entry_point("websecure", true)];
+    let entry_points = vec![
+        EntryPoint::new("web", false),
+        EntryPoint::new("websecure", true),
+    ];
     let mut examples = 0;
     for example in fs::read_dir(folder).expect("the examples") {
         let example = example.expect("an entry").path();

@@ -188,10 +188,7 @@ fn changes(path: &Arc<Path>, text: &str) -> Vec<Change> {
 }
 
 fn settings(input: &str) -> Settings {
-    let entry_point = |name: &str| EntryPoint {
-        name: name.to_owned(),
-        secure: name.starts_with("websecure"),
-    };
+    let entry_point = |name: &str| EntryPoint::new(name, name.starts_with("websecure"));
     let mut settings = Settings::for_files(vec![entry_point("web"), entry_point("websecure")]);
     let lines = input
         .lines()

@@ -327,10 +327,6 @@ fn certificate(which: usize) -> (&'static str, &'static str) {
 }
 
 fn settings() -> Settings {
-    let entry_point = |name: &str, secure| EntryPoint {
-        name: name.to_owned(),
-        secure,
-    };
     Settings {
         allow_external_name: true,
         default_certificate: Some(DefaultCertificate::Secret {
@@ -338,9 +334,9 @@ fn settings() -> Settings {
             name: "c0".to_owned(),
         }),
         ..Settings::new(vec![
-            entry_point("web", false),
-            entry_point("websecure", true),
-            entry_point("internal", false),
+            EntryPoint::new("web", false),
+            EntryPoint::new("websecure", true),
+            EntryPoint::new("internal", false),
         ])
     }
 }

@@ -45,10 +45,7 @@ async fn start(files: &[(&str, &str)]) -> Running {
 }
 
 fn settings() -> Settings {
-    Settings::for_files(vec![EntryPoint {
-        name: "web".to_owned(),
-        secure: false,
-    }])
+    Settings::for_files(vec![EntryPoint::new("web", false)])
 }
 
 impl Running {

@@ -13,7 +13,7 @@ use ferrix_proxy::{
     failure::Failure,
     settings::{EntryPoint, Settings},
 };
-use ferrix_table::{Publisher, Table, publish};
+use ferrix_table::{Publisher, Table, publish, table};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -24,6 +24,7 @@ use crate::{Client, Http2Client, Manifests, Routes, within};
 pub struct Gateway {
     proxy: Proxy,
     publisher: Mutex<Publisher>,
+    entry_points: Mutex<Vec<table::EntryPoint>>,
     /// Where plain HTTP is served.
     pub web: SocketAddr,
     /// Where HTTPS is served.
@@ -77,10 +78,12 @@ impl Gateway {
             );
             serde_yaml_ng::from_str(&text).unwrap()
         };
-        let entry_points = vec![entry_point("web", false), entry_point("websecure", true)];
-        let (mut publisher, reader) = publish::channel();
-        publisher.publish(routes.into_table());
-        let proxy = Bound::new(entry_points, settings, reader, access_log).unwrap();
+        let entry_points = [entry_point("web", false), entry_point("websecure", true)];
+        let entry_points = entry_points.each_ref().map(Into::into);
+        let (publisher, reader) = publish::channel();
+        let publisher = Mutex::new(publisher);
+        publish_at(&publisher, &entry_points, routes);
+        let proxy = Bound::new(&entry_points, settings, reader, access_log).unwrap();
         let proxy = proxy.serve().unwrap();
         // As in a cluster: the sockets are for both families of addresses, clients use IPv4.
         let address = |index: usize| {
@@ -91,7 +94,8 @@ impl Gateway {
             web: address(0),
             websecure: address(1),
             proxy,
-            publisher: Mutex::new(publisher),
+            publisher,
+            entry_points: Mutex::new(entry_points.into()),
         }
     }
 
@@ -102,7 +106,22 @@ impl Gateway {
 
     /// Makes another table current. Requests that begin after this see it.
     pub fn publish(&self, routes: Routes) -> u64 {
-        self.publisher.lock().unwrap().publish(routes.into_table())
+        publish_at(&self.publisher, &self.entry_points.lock().unwrap(), routes)
+    }
+
+    /// The same on other entry points: these are listened on when it returns, as far as they can be.
+    pub fn publish_on(&self, entry_points: Vec<table::EntryPoint>, routes: Routes) -> u64 {
+        *self.entry_points.lock().unwrap() = entry_points;
+        let generation = self.publish(routes);
+        self.proxy.follow();
+        generation
+    }
+
+    /// Where an entry point listens; `None`: it does not.
+    pub fn address(&self, entry_point: &str) -> Option<SocketAddr> {
+        let all = self.proxy.addresses();
+        let (_, address) = all.into_iter().find(|(name, _)| name == entry_point)?;
+        Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()))
     }
 
     /// The table that is current.
@@ -166,28 +185,42 @@ impl Gateway {
     /// Waits until the counters of the plain entry point say so. A client may know what happened
     /// before it is counted.
     pub async fn counted(&self, what: &str, happened: impl Fn(&EntryPointCounters) -> bool) {
-        self.counted_at(0, what, happened).await;
+        self.counted_at("web", what, happened).await;
     }
 
     /// The same for the secure entry point.
     pub async fn counted_secure(&self, what: &str, happened: impl Fn(&EntryPointCounters) -> bool) {
-        self.counted_at(1, what, happened).await;
+        self.counted_at("websecure", what, happened).await;
     }
 
     async fn counted_at(
         &self,
-        entry_point: usize,
+        entry_point: &str,
         what: &str,
         happened: impl Fn(&EntryPointCounters) -> bool,
     ) {
-        let counters = self.counters();
+        let counters = self.counters().entry_point(entry_point);
         let waiting = async {
-            while !happened(&counters.entry_points[entry_point]) {
+            while !happened(&counters) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         within(what, waiting).await;
     }
+}
+
+/// Publishes a table with these entry points, which keep the indices that they have.
+fn publish_at(
+    publisher: &Mutex<Publisher>,
+    entry_points: &[table::EntryPoint],
+    routes: Routes,
+) -> u64 {
+    let mut publisher = publisher.lock().unwrap();
+    let current = publisher.current();
+    publisher.publish(Table {
+        entry_points: Arc::new(current.entry_points.followed_by(entry_points)),
+        ..routes.into_table()
+    })
 }
 
 impl Drop for Gateway {

@@ -20,6 +20,9 @@ pub const WEB: u16 = 0;
 /// Where the secure one does.
 pub const WEBSECURE: u16 = 1;
 
+/// Rules are served on both, and on two more that a test may add.
+const EVERYWHERE: [u16; 4] = [WEB, WEBSECURE, 2, 3];
+
 /// What a table is made of.
 #[derive(Debug, Default)]
 pub struct Routes {
@@ -119,7 +122,7 @@ impl Routes {
                 .as_ref()
                 .map_or(0, ferrix_rule::Rule::default_priority),
             matches,
-            entry_points: [WEB, WEBSECURE].into(),
+            entry_points: EVERYWHERE.into(),
             action,
         });
         self
@@ -148,13 +151,16 @@ impl Routes {
 
     /// The table.
     pub fn into_table(self) -> Table {
-        let entry_point = |name: &str, secure| EntryPoint {
-            name: name.into(),
-            secure,
-        };
         Table {
             generation: 0,
-            entry_points: [entry_point("web", false), entry_point("websecure", true)].into(),
+            entry_points: Arc::new(
+                [
+                    EntryPoint::new("web", false),
+                    EntryPoint::new("websecure", true),
+                ]
+                .as_slice()
+                .into(),
+            ),
             rules: Arc::new(RuleSet::new(self.rules)),
             services: Arc::new(self.services.into_iter().map(Arc::new).collect()),
             certificates: Arc::new(Certificates {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ferrix_table::{rules::Route, services::ServiceId, state::Counter, table::EntryPointIndex};
+use ferrix_table::{rules::Route, services::ServiceId, state::Counter};
 use tokio::sync::mpsc;
 
 /// One request, as it ended.
@@ -19,8 +19,8 @@ pub struct Record {
     /// The client, after PROXY protocol and what trusted proxies report; port 0 where that is not
     /// reported.
     pub client: SocketAddr,
-    /// Where it came in.
-    pub entry_point: EntryPointIndex,
+    /// The name of the entry point that it came in by.
+    pub entry_point: Arc<str>,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
     pub protocol: &'static str,
     /// The request method.

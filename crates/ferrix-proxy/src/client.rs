@@ -15,6 +15,7 @@ use pingora_core::server::ShutdownWatch;
 use crate::{
     address::Address,
     clients::Account,
+    counters::EntryPointCounters,
     drain,
     failure::Failure,
     headers::{self, Forwarding},
@@ -31,6 +32,7 @@ const EMPTY_LINES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
     pub(crate) entry_point: EntryPointIndex,
+    pub(crate) counters: Arc<EntryPointCounters>,
     pub(crate) secure: bool,
     /// The client, after PROXY protocol.
     pub(crate) client: Address,

@@ -4,7 +4,7 @@ use std::{future::poll_fn, io, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use ferrix_table::table::EntryPointIndex;
+use ferrix_table::table::{EntryPoint, EntryPointIndex};
 use pingora_core::{
     apps::ServerApp,
     listeners::tls::Acceptor,
@@ -16,24 +16,26 @@ use crate::{
     Engine,
     address::Address,
     client::ClientConnection,
-    drain::{self, LINGER},
+    counters::EntryPointCounters,
+    drain::{self, Drain, LINGER},
     headers::Forwarding,
     http1, http2,
     io::{Io, poll_read_some},
-    proxy_protocol,
-    settings::EntryPoint,
-    tls,
+    proxy_protocol, tls,
     transport::{self, L4, Stream, Tls},
     wire::Wire,
 };
 
-/// What all connections of an entry point share.
+/// What all connections of an entry point share, as it is when they come.
 pub(crate) struct Entry {
     pub(crate) index: EntryPointIndex,
-    pub(crate) settings: EntryPoint,
+    pub(crate) entry_point: Arc<EntryPoint>,
     /// The port that the socket really has.
     pub(crate) port: u16,
     pub(crate) tls: Option<Acceptor>,
+    pub(crate) counters: Arc<EntryPointCounters>,
+    /// Ends these connections.
+    pub(crate) drain: Arc<Drain>,
 }
 
 /// The application that Pingora hands a connection to. There is one for each connection, because it
@@ -76,13 +78,14 @@ impl Application {
             peer,
         } = self;
         let Some(client) = self.real_client(&mut stream).await else {
-            engine.counters(entry.index).refused_connections.add(1);
+            entry.counters.refused_connections.add(1);
             return;
         };
         let secure = entry.tls.is_some();
         let trusted = &engine.settings.forwarded.trusted;
         let mut connection = ClientConnection {
             entry_point: entry.index,
+            counters: Arc::clone(&entry.counters),
             secure,
             client,
             server_name: None,
@@ -120,7 +123,7 @@ impl Application {
             entry,
             peer,
         } = self;
-        let networks = &entry.settings.proxy_protocol;
+        let networks = &entry.entry_point.proxy_protocol;
         if !networks.iter().any(|network| network.contains(&peer.ip())) {
             return Some(*peer);
         }
@@ -157,7 +160,7 @@ impl Application {
         match result.map_err(io::Error::from).flatten() {
             Ok(stream) => Some(Box::new(stream)),
             Err(error) => {
-                self.engine.counters(self.entry.index).tls_failures.add(1);
+                self.entry.counters.tls_failures.add(1);
                 tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
                 None
             }

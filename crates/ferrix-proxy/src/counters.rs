@@ -1,25 +1,73 @@
 //! What the data plane counts beside routes and services.
 
+use std::sync::Arc;
+
 use ferrix_table::state::{Counter, Gauge, RequestCounts};
+
+use parking_lot::Mutex;
 
 use crate::failure::Failure;
 
 /// Counts of the whole process.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// In the order of the settings.
-    pub entry_points: Vec<EntryPointCounters>,
+    /// Of the entry points that there are, and of those that connections are left of.
+    entry_points: Mutex<Vec<Arc<EntryPointCounters>>>,
     /// Bytes of bodies that were read, and wait for peers that do not take them.
     pub buffered_bytes: Gauge,
     /// Tasks that panicked: each cost one connection or stream, and is a bug.
     pub panics: Counter,
 }
 
+impl Counters {
+    /// Those of each entry point, by name.
+    pub fn entry_points(&self) -> Vec<Arc<EntryPointCounters>> {
+        self.entry_points.lock().clone()
+    }
+
+    /// Those of one entry point, from zero where there are none yet.
+    pub fn entry_point(&self, name: &str) -> Arc<EntryPointCounters> {
+        let mut all = self.entry_points.lock();
+        let place = all.binary_search_by(|it| (*it.name).cmp(name));
+        let place = place.unwrap_or_else(|place| {
+            let fresh = EntryPointCounters {
+                name: name.into(),
+                ..EntryPointCounters::default()
+            };
+            all.insert(place, Arc::new(fresh));
+            place
+        });
+        Arc::clone(&all[place])
+    }
+
+    /// Forgets those of other entry points that nobody adds to any more.
+    pub(crate) fn keep(&self, exists: impl Fn(&str) -> bool) {
+        let is_used = |it: &Arc<EntryPointCounters>| Arc::strong_count(it) > 1 || exists(&it.name);
+        self.entry_points.lock().retain(is_used);
+    }
+}
+
+/// An open connection, until it is dropped.
+pub(crate) struct OpenGuard(Arc<EntryPointCounters>);
+
+impl OpenGuard {
+    pub(crate) fn new(counters: &Arc<EntryPointCounters>) -> Self {
+        counters.open_connections.add(1);
+        Self(Arc::clone(counters))
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.open_connections.add(-1);
+    }
+}
+
 /// Counts of one entry point.
 #[derive(Debug, Default)]
 pub struct EntryPointCounters {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Client connections open now.
     pub open_connections: Gauge,
     /// Client connections accepted.

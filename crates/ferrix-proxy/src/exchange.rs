@@ -449,7 +449,7 @@ impl Exchange<'_, '_> {
         let status = client.status.unwrap_or(0);
         // What never left is not sent.
         let sent = client.sent.saturating_sub(client.out().pending() as u64);
-        let entry_point = engine.counters(connection.entry_point);
+        let entry_point = &connection.counters;
         let route = served
             .route
             .as_ref()
@@ -494,7 +494,7 @@ impl Served {
             time: log.time,
             duration,
             client: self.client.into(),
-            entry_point: connection.entry_point,
+            entry_point: Arc::clone(&connection.counters.name),
             protocol: log.protocol,
             method: log.method,
             host: log.host,

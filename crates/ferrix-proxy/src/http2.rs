@@ -202,12 +202,9 @@ impl Serving<'_> {
     }
 
     fn count_abuse(&self, reason: &str) {
-        let Self {
-            engine, connection, ..
-        } = self;
+        let connection = &self.connection;
         tracing::debug!(client = %connection.client, reason, "connection closed");
-        let counters = engine.counters(connection.entry_point);
-        counters.abusive_connections.add(1);
+        connection.counters.abusive_connections.add(1);
     }
 
     /// Whether the connection goes on after it had no new stream for its time.

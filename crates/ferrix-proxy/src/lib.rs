@@ -33,6 +33,7 @@ mod http1;
 mod http2;
 mod io;
 mod listener;
+mod listeners;
 mod outlet;
 mod pace;
 mod permit;
@@ -57,19 +58,18 @@ mod workers;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use ferrix_table::{Reader, table::EntryPointIndex};
+use ferrix_table::{Reader, table::EntryPoint};
 
 pub use crate::trust::TrustError;
 use crate::{
     address::Address,
     clients::{Account, Clients},
-    connection::Entry,
     connector::Connector,
-    counters::{Counters, EntryPointCounters},
-    drain::Drain,
+    counters::Counters,
     listener::Connections,
+    listeners::{Listeners, Reserved},
     pool::Registry,
-    settings::{EntryPoint, Settings},
+    settings::Settings,
     upstream::Upstream,
     workers::{Threads, Workers},
 };
@@ -86,10 +86,6 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn counters(&self, entry_point: EntryPointIndex) -> &EntryPointCounters {
-        &self.counters.entry_points[usize::from(entry_point)]
-    }
-
     /// Where the requests of this client are counted, if they are.
     pub(crate) fn account(&self, client: Address) -> Option<Arc<Account>> {
         let counted = self.settings.limits.requests_per_client() > 0;
@@ -107,11 +103,6 @@ impl Engine {
     pub(crate) fn panic_guard(&self) -> PanicGuard {
         PanicGuard(Arc::clone(&self.counters))
     }
-
-    pub(crate) fn count_open(&self, entry_point: EntryPointIndex) -> OpenGuard {
-        self.counters(entry_point).open_connections.add(1);
-        OpenGuard(Arc::clone(&self.counters), usize::from(entry_point))
-    }
 }
 
 /// Counts a panic that unwinds through it. The runtime confines it to the task.
@@ -122,15 +113,6 @@ impl Drop for PanicGuard {
         if std::thread::panicking() {
             self.0.panics.add(1);
         }
-    }
-}
-
-/// An open connection, until it is dropped.
-pub(crate) struct OpenGuard(Arc<Counters>, usize);
-
-impl Drop for OpenGuard {
-    fn drop(&mut self) {
-        self.0.entry_points[self.1].open_connections.add(-1);
     }
 }
 
@@ -161,47 +143,34 @@ pub enum StartError {
 /// A data plane whose ports are taken, and that accepts nothing yet.
 pub struct Bound {
     engines: Vec<Engine>,
-    listeners: Vec<(Arc<Entry>, listener::Bound)>,
+    reserved: Reserved,
+    settings: Arc<Settings>,
+    table: Reader,
     counters: Arc<Counters>,
 }
 
 /// The running data plane, with threads of its own.
 pub struct Proxy {
-    addresses: Vec<(String, SocketAddr)>,
+    listeners: Arc<Listeners>,
     counters: Arc<Counters>,
-    drain: Arc<Drain>,
     _threads: Threads,
 }
 
 impl Bound {
-    /// Takes the ports of every entry point.
+    /// Takes the ports of these entry points, which the table is to have.
     ///
     /// # Errors
     /// [`StartError`]; no port is taken then.
     pub fn new(
-        entry_points: Vec<EntryPoint>,
+        entry_points: &[EntryPoint],
         settings: Settings,
         table: Reader,
         access_log: Option<access_log::Sender>,
     ) -> Result<Self, StartError> {
-        let mut listeners = Vec::new();
-        for (index, entry_point) in (0..).zip(&entry_points) {
-            let (port, listener) = bind(entry_point)?;
-            let tls = entry_point
-                .secure
-                .then(|| tls::acceptor(&settings.tls, index, table.clone()));
-            let tls = tls.transpose()?;
-            let entry = Entry {
-                index,
-                settings: entry_point.clone(),
-                port,
-                tls,
-            };
-            listeners.push((Arc::new(entry), listener));
-        }
+        let reserved = listeners::reserve(entry_points)?;
         let trust = trust::client_config(&settings.upstream.tls)?;
         let connector = Connector::new(&settings.upstream.tcp, &trust);
-        let counters = Arc::new(Counters::new(&entry_points));
+        let counters = Arc::<Counters>::default();
         let clients = Clients::default();
         let connections = Connections::new(&settings.limits, &clients);
         let workers = workers(settings.server.threads);
@@ -224,7 +193,9 @@ impl Bound {
         };
         Ok(Self {
             engines: (0..workers).map(engine).collect(),
-            listeners,
+            reserved,
+            settings,
+            table,
             counters,
         })
     }
@@ -234,36 +205,42 @@ impl Bound {
         Arc::clone(&self.counters)
     }
 
-    /// Accepts from now on.
+    /// Accepts from now on at the entry points of the table, and at those of each that follows.
     ///
     /// # Errors
     /// [`StartError`]; nothing listens then.
     pub fn serve(self) -> Result<Proxy, StartError> {
         let (workers, threads) = Workers::start(self.engines).map_err(StartError::Threads)?;
-        let mut proxy = Proxy {
-            addresses: Vec::new(),
-            counters: self.counters,
-            drain: Arc::default(),
-            _threads: threads,
-        };
-        for (entry, listener) in self.listeners {
-            let cannot_listen = |error| cannot_listen(&entry.settings, error);
-            let address = listener.local_address().map_err(cannot_listen)?;
-            let listening = listener.listen(&workers, &entry, &proxy.drain);
-            listening.map_err(cannot_listen)?;
-            let name = entry.settings.name.clone();
-            proxy.addresses.push((name, address));
+        let listeners = Arc::new(Listeners::new(
+            workers.clone(),
+            self.table,
+            self.settings.tls.clone(),
+            Arc::clone(&self.counters),
+            self.reserved,
+        ));
+        if let Some(failure) = listeners.follow().pop() {
+            return Err(failure);
         }
         let worker = workers.of(0);
-        worker.spawn(sweep(Arc::clone(&worker.engine)));
-        Ok(proxy)
+        worker.spawn(sweep(Arc::clone(&worker.engine), Arc::clone(&listeners)));
+        Ok(Proxy {
+            listeners,
+            counters: self.counters,
+            _threads: threads,
+        })
     }
 }
 
 impl Proxy {
-    /// The entry points' names with the addresses that they really listen on.
-    pub fn addresses(&self) -> &[(String, SocketAddr)] {
-        &self.addresses
+    /// The entry points' names with the addresses that they really listen on, in the table's order.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.listeners.addresses()
+    }
+
+    /// Listens from now on at the entry points of the current table, and not at those that are gone,
+    /// whose connections finish what they are about. Done every second, too.
+    pub fn follow(&self) {
+        self.listeners.follow();
     }
 
     /// What is counted beside routes and services.
@@ -274,11 +251,16 @@ impl Proxy {
     /// Stops accepting, tells every connection to end after its requests, and waits for them.
     /// Returns how many connections were still open when `limit` had passed.
     pub fn drain(&self, limit: Duration) -> impl Future<Output = usize> + Send + use<> {
-        let drain = Arc::clone(&self.drain);
+        let listeners = Arc::clone(&self.listeners);
         async move {
-            drain.begin();
-            let _ = tokio::time::timeout(limit, drain.emptied()).await;
-            drain.connections()
+            let drains = listeners.close();
+            let emptied = async {
+                for drain in &drains {
+                    drain.emptied().await;
+                }
+            };
+            let _ = tokio::time::timeout(limit, emptied).await;
+            drains.iter().map(|drain| drain.connections()).sum()
         }
     }
 }
@@ -291,40 +273,13 @@ fn workers(threads: usize) -> usize {
     }
 }
 
-impl Counters {
-    fn new(entry_points: &[EntryPoint]) -> Self {
-        let named = |entry_point: &EntryPoint| EntryPointCounters {
-            name: entry_point.name.clone(),
-            ..Default::default()
-        };
-        Self {
-            entry_points: entry_points.iter().map(named).collect(),
-            ..Default::default()
-        }
-    }
-}
-
-/// The socket of an entry point, and its real port.
-fn bind(entry_point: &EntryPoint) -> Result<(u16, listener::Bound), StartError> {
-    let bound = listener::bind(entry_point.socket_address());
-    bound
-        .and_then(|bound| Ok((bound.local_address()?.port(), bound)))
-        .map_err(|error| cannot_listen(entry_point, error))
-}
-
-fn cannot_listen(entry_point: &EntryPoint, error: std::io::Error) -> StartError {
-    StartError::Bind {
-        name: entry_point.name.clone(),
-        address: entry_point.socket_address(),
-        error,
-    }
-}
-
-/// Closes idle connections to backends that no request asks for any more, and frees tables.
-async fn sweep(engine: Arc<Engine>) {
+/// Closes idle connections to backends that no request asks for any more, frees tables, and tries again
+/// to listen where that failed.
+async fn sweep(engine: Arc<Engine>, listeners: Arc<Listeners>) {
     let mut interval = tokio::time::interval(Duration::from_secs(1));
     loop {
         interval.tick().await;
+        listeners.follow();
         engine.upstream.sweep();
         let unread = engine.table.take_unread();
         if !unread.is_empty() {

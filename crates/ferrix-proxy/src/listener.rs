@@ -19,7 +19,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch, watch::error::RecvError},
 };
 
 use crate::{
@@ -27,10 +27,11 @@ use crate::{
     address::Address,
     clients::{Clients, Open},
     connection::{Application, Entry},
-    drain::{self, Drain},
+    counters::OpenGuard,
+    drain::Working,
     settings::Limits,
     transport,
-    workers::Workers,
+    workers::{Worker, Workers},
 };
 
 /// Connections that wait for us, at most.
@@ -83,16 +84,15 @@ impl Bound {
         address.as_socket().ok_or(io::ErrorKind::Unsupported.into())
     }
 
-    /// Listens, and accepts on one of `workers` until `drain` begins, then what already waits in the
-    /// queue.
+    /// Listens, and accepts on `worker` for as long as there is somebody who may say what for, then what
+    /// already waits in the queue.
     pub(crate) fn listen(
         self,
-        workers: &Workers,
-        entry: &Arc<Entry>,
-        drain: &Arc<Drain>,
+        worker: &Worker,
+        workers: Workers,
+        accepts: watch::Receiver<Arc<Accepting>>,
     ) -> io::Result<()> {
         self.0.listen(BACKLOG)?;
-        let worker = workers.of(usize::from(entry.index));
         let _inside = worker.enter();
         #[expect(
             deprecated,
@@ -102,57 +102,82 @@ impl Bound {
         let socket = AsyncFd::with_interest(self.0, Interest::READABLE)?;
         let listener = Listener {
             engine: Arc::clone(&worker.engine),
-            workers: workers.clone(),
-            entry: Arc::clone(entry),
-            drain: Arc::clone(drain),
+            workers,
+            accepts,
         };
-        worker.spawn(async move { listener.accept(socket).await });
+        worker.spawn(listener.accept(socket));
         Ok(())
     }
 }
 
-/// What accepts the connections of one entry point.
+/// What a socket accepts connections for.
+pub(crate) struct Accepting {
+    pub(crate) entry: Arc<Entry>,
+    /// The drain is not over before the queue of the socket is empty.
+    _working: Working,
+}
+
+impl Accepting {
+    pub(crate) fn new(entry: Entry) -> Arc<Self> {
+        Arc::new(Self {
+            _working: entry.drain.enter(),
+            entry: Arc::new(entry),
+        })
+    }
+}
+
+/// What accepts the connections of one socket.
 struct Listener {
     engine: Arc<Engine>,
     workers: Workers,
-    entry: Arc<Entry>,
-    drain: Arc<Drain>,
+    accepts: watch::Receiver<Arc<Accepting>>,
 }
 
 impl Listener {
-    async fn accept(&self, socket: AsyncFd<Socket>) {
-        // The drain is not over before the queue is empty.
-        let _working = self.drain.enter();
-        let mut draining = std::pin::pin!(drain::begins(self.drain.watch()));
+    async fn accept(mut self, socket: AsyncFd<Socket>) {
+        loop {
+            let accepting = Arc::clone(&self.accepts.borrow_and_update());
+            let more = self.accept_for(&accepting.entry, &socket).await;
+            if more.is_err() {
+                return self.accept_queued(&accepting.entry, socket.get_ref());
+            }
+        }
+    }
+
+    /// Until another entry is told. An error: there will be none.
+    async fn accept_for(
+        &mut self,
+        entry: &Arc<Entry>,
+        socket: &AsyncFd<Socket>,
+    ) -> Result<(), RecvError> {
         loop {
             let accepted = tokio::select! {
                 biased;
                 accepted = socket.async_io(Interest::READABLE, accept) => accepted,
-                () = &mut draining => break,
+                more = self.accepts.changed() => return more,
             };
             match accepted {
                 Ok((socket, peer)) => {
                     let permit = self.engine.connections.permit().await;
-                    self.start(socket, peer, permit);
+                    self.start(entry, socket, peer, permit);
                 }
                 Err(error) => {
-                    let entry_point = &self.entry.settings.name;
+                    let entry_point = &*entry.entry_point.name;
                     tracing::warn!(entry_point, %error, "cannot accept connections");
                     tokio::time::sleep(PAUSE).await;
                 }
             }
         }
-        self.accept_queued(socket.get_ref());
     }
 
     /// The runtime learns of new connections a little late; the system knows.
-    fn accept_queued(&self, socket: &Socket) {
+    fn accept_queued(&self, entry: &Arc<Entry>, socket: &Socket) {
         loop {
             match accept(socket) {
-                Ok((socket, peer)) => self.start(socket, peer, None),
+                Ok((socket, peer)) => self.start(entry, socket, peer, None),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    let entry_point = &self.entry.settings.name;
+                    let entry_point = &*entry.entry_point.name;
                     return tracing::warn!(entry_point, %error, "cannot accept the last connections");
                 }
             }
@@ -160,8 +185,14 @@ impl Listener {
     }
 
     /// Starts a task for a connection, on the worker that has the fewest.
-    fn start(&self, socket: OwnedFd, peer: Address, permit: Option<OwnedSemaphorePermit>) {
-        let counters = self.engine.counters(self.entry.index);
+    fn start(
+        &self,
+        entry: &Arc<Entry>,
+        socket: OwnedFd,
+        peer: Address,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let counters = &entry.counters;
         let Some(seat) = self.engine.connections.seat(peer) else {
             counters.refused_connections.add(1);
             return;
@@ -171,11 +202,11 @@ impl Listener {
         let worker = self.workers.at(&place);
         let application = Arc::new(Application {
             engine: Arc::clone(&worker.engine),
-            entry: Arc::clone(&self.entry),
+            entry: Arc::clone(entry),
             peer,
         });
-        let held = (permit, seat, place, self.drain.enter());
-        let shutdown = self.drain.watch();
+        let held = (permit, seat, place, entry.drain.enter());
+        let shutdown = entry.drain.watch();
         // In a box, because the runtime copies a task from one place to another when it ends.
         worker.spawn(Box::pin(serve(application, socket, shutdown, held)));
     }
@@ -188,9 +219,8 @@ async fn serve<H>(
     shutdown: ShutdownWatch,
     held: H,
 ) {
-    let engine = Arc::clone(&application.engine);
-    let _panics = engine.panic_guard();
-    let _held = (held, engine.count_open(application.entry.index));
+    let _panics = application.engine.panic_guard();
+    let _held = (held, OpenGuard::new(&application.entry.counters));
     match transport::adopt(socket) {
         Ok(stream) => Service::handle_event(Box::new(stream), application, shutdown).await,
         Err(error) => {

@@ -41,6 +41,18 @@ impl EntryPoint {
     }
 }
 
+/// As the table has it.
+impl From<&EntryPoint> for ferrix_table::table::EntryPoint {
+    fn from(settings: &EntryPoint) -> Self {
+        Self {
+            name: settings.name.as_str().into(),
+            secure: settings.secure,
+            address: settings.socket_address(),
+            proxy_protocol: settings.proxy_protocol.as_slice().into(),
+        }
+    }
+}
+
 fn any_address() -> IpAddr {
     IpAddr::V6(Ipv6Addr::UNSPECIFIED)
 }

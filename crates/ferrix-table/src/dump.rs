@@ -138,7 +138,11 @@ impl Table {
     pub fn dump(&self) -> Dump<'_> {
         Dump {
             generation: self.generation,
-            entry_points: self.entry_points.iter().map(EntryPointView::new).collect(),
+            entry_points: self
+                .entry_points
+                .iter()
+                .map(|(_, it)| EntryPointView::new(it))
+                .collect(),
             rules: RuleViews(self),
             services: ServiceViews::new(self),
             certificates: certificates(self),
@@ -252,12 +256,10 @@ fn server_name(service: &Service) -> Option<&str> {
 
 fn certificates(table: &Table) -> Vec<CertificateView<'_>> {
     let mut views = Vec::new();
-    for (names, entry_point) in table
-        .certificates
-        .entry_points
-        .iter()
-        .zip(&*table.entry_points)
-    {
+    for (index, entry_point) in table.entry_points.iter() {
+        let Some(names) = table.certificates.entry_points.get(usize::from(index)) else {
+            continue;
+        };
         let first = views.len();
         views.extend(
             server_names(names).map(|(name, certificate)| CertificateView {

@@ -67,9 +67,9 @@ impl Table {
 
     /// The names of the entry points that a rule is served on.
     pub(crate) fn entry_point_names(&self, rule: &Rule) -> impl Iterator<Item = &str> {
-        let entry_point = |index: &EntryPointIndex| self.entry_points.get(usize::from(*index));
+        let entry_point = |index: &EntryPointIndex| self.entry_points.get(*index);
         let found = rule.entry_points.iter().filter_map(entry_point);
-        found.map(|entry_point| entry_point.name.as_str())
+        found.map(|entry_point| &*entry_point.name)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod backoff;
 mod bucket;
 pub mod certificates;
 pub mod dump;
+pub mod entry_points;
 pub mod explain;
 pub mod host;
 pub mod ids;

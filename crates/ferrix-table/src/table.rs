@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-pub use crate::ids::{EntryPointIndex, ServiceIndex};
 use crate::{
     certificates::Certificates,
     rule_set::RuleSet,
     services::{Service, Services},
+};
+pub use crate::{
+    entry_points::{EntryPoint, EntryPoints},
+    ids::{EntryPointIndex, ServiceIndex},
 };
 
 /// One generation of the configuration.
@@ -17,23 +20,14 @@ use crate::{
 pub struct Table {
     /// Counts publications, from 1. 0 until [`crate::Publisher::publish`] sets it.
     pub generation: u64,
-    /// The entry points of the settings, in their order.
-    pub entry_points: Arc<[EntryPoint]>,
+    /// Where connections come in.
+    pub entry_points: Arc<EntryPoints>,
     /// All rules in their total order, with the index that finds them.
     pub rules: Arc<RuleSet>,
     /// The services that rules forward to.
     pub services: Arc<Services>,
     /// What each secure entry point presents by SNI.
     pub certificates: Arc<Certificates>,
-}
-
-/// A listening socket by its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntryPoint {
-    /// As routes name it.
-    pub name: String,
-    /// Whether TLS ends there.
-    pub secure: bool,
 }
 
 impl Table {
@@ -50,11 +44,5 @@ impl Table {
     /// The service of this index. `None` only for an index of another table.
     pub fn service(&self, index: ServiceIndex) -> Option<&Arc<Service>> {
         self.services.get(index as usize)
-    }
-
-    /// The index of an entry point by its name.
-    pub fn entry_point(&self, name: &str) -> Option<EntryPointIndex> {
-        let index = self.entry_points.iter().position(|it| it.name == name)?;
-        EntryPointIndex::try_from(index).ok()
     }
 }

@@ -75,12 +75,15 @@ pub(crate) fn address(port: u16) -> SocketAddr {
 
 /// A table with the entry points `web` and `websecure`.
 pub(crate) fn table(rules: Vec<Rule>, services: Vec<Service>) -> Table {
-    let entry_point = |name: &str, secure| EntryPoint {
-        name: name.to_owned(),
-        secure,
-    };
     Table {
-        entry_points: [entry_point("web", false), entry_point("websecure", true)].into(),
+        entry_points: Arc::new(
+            [
+                EntryPoint::new("web", false),
+                EntryPoint::new("websecure", true),
+            ]
+            .as_slice()
+            .into(),
+        ),
         rules: Arc::new(RuleSet::new(rules)),
         services: Arc::new(services.into_iter().map(Arc::new).collect()),
         ..Table::default()

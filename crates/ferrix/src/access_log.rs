@@ -65,10 +65,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer, or nothing if the log is off. `entry_points` are the names by index.
-    pub fn start(settings: &AccessLog, entry_points: Vec<String>) -> Result<Option<Self>, Error> {
+    /// Starts the writer, or nothing if the log is off.
+    pub fn start(settings: &AccessLog) -> Result<Option<Self>, Error> {
         let (sender, records) = ferrix_proxy::access_log::channel(settings.buffer);
-        let thread = Thread::start(settings, entry_points, records)?;
+        let thread = Thread::start(settings, records)?;
         Ok(thread.map(|thread| Self { sender, thread }))
     }
 
@@ -102,11 +102,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn start(
-        settings: &AccessLog,
-        entry_points: Vec<String>,
-        records: Receiver<Record>,
-    ) -> Result<Option<Self>, Error> {
+    fn start(settings: &AccessLog, records: Receiver<Record>) -> Result<Option<Self>, Error> {
         let format = match settings.format {
             AccessLogFormat::Off => return Ok(None),
             AccessLogFormat::Text => text_line,
@@ -122,7 +118,6 @@ impl Thread {
         let lost = Arc::new(Counter::default());
         let mut state = State {
             format,
-            entry_points,
             sink,
             lost: Arc::clone(&lost),
             complained: None,
@@ -176,8 +171,7 @@ impl Losses {
 }
 
 struct State {
-    format: fn(&mut Vec<u8>, &Record, &str),
-    entry_points: Vec<String>,
+    format: fn(&mut Vec<u8>, &Record),
     sink: Sink,
     lost: Arc<Counter>,
     complained: Option<Instant>,
@@ -212,8 +206,7 @@ impl State {
         let count = batch.len() as u64;
         lines.clear();
         for record in batch.drain(..) {
-            let entry_point = self.entry_points.get(usize::from(record.entry_point));
-            (self.format)(lines, &record, entry_point.map_or("", String::as_str));
+            (self.format)(lines, &record);
         }
         if let Err(error) = self.sink.write(lines) {
             self.lost.add(count);
@@ -316,7 +309,7 @@ fn moved(path: &Path, _file: &File) -> bool {
 
 /// The combined format of nginx and Apache, with more fields behind it: host, route, service,
 /// endpoint, attempts, seconds, request id, error.
-fn text_line(line: &mut Vec<u8>, record: &Record, _entry_point: &str) {
+fn text_line(line: &mut Vec<u8>, record: &Record) {
     let mut text = String::with_capacity(256);
     let time = Time::from(record.time);
     let route = record.route.as_ref().map(|route| {
@@ -387,12 +380,12 @@ fn escaped(value: &str) -> String {
     text
 }
 
-fn json_line(line: &mut Vec<u8>, record: &Record, entry_point: &str) {
+fn json_line(line: &mut Vec<u8>, record: &Record) {
     let key = record.route.as_ref().map(|route| &route.key);
     let service = record.service.as_ref();
     let json = Line {
         time: Time::from(record.time).rfc3339(),
-        entry_point,
+        entry_point: &record.entry_point,
         client: address(record.client),
         client_port: record.client.port(),
         protocol: record.protocol,

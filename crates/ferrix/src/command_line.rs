@@ -411,7 +411,7 @@ fn write_manifests(args: New) -> Result<ExitCode, Error> {
         let signals = Signals::new()?;
         let program = Program::start(settings).await?;
         announce(&program);
-        let commands = demo::commands(&program.table(), program.addresses());
+        let commands = demo::commands(&program.table(), &program.addresses());
         tell(text + &what_to_ask(&commands))?;
         Ok(exit_code(program.run(signals).await))
     })
@@ -595,7 +595,7 @@ fn demonstrate(args: Demo) -> Result<ExitCode, Error> {
         let program = Program::start(settings).await?;
         let table = program.table();
         let backends = demo::start_backends(&table).await?;
-        let commands = demo::commands(&table, program.addresses());
+        let commands = demo::commands(&table, &program.addresses());
 
         let mut text = format!("\nFerrix serves {}.\n", args.folder.display());
         for (address, service) in &backends {

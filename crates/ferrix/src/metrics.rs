@@ -147,12 +147,10 @@ impl Collector for Sources {
 
 impl Sources {
     fn entry_points(&self, page: &mut Page<'_>) -> fmt::Result {
-        let all: Vec<_> = (self.counters.entry_points.iter())
-            .map(|counters| (vec![label("entry_point", &counters.name)], counters))
-            .collect();
+        let all = self.counters.entry_points();
         let of = || {
             all.iter()
-                .map(|(labels, counters)| (labels.clone(), *counters))
+                .map(|it| (vec![label("entry_point", &it.name)], &**it))
         };
 
         page.requests(

@@ -14,7 +14,7 @@ use ferrix_control::{
     settings as control,
 };
 use ferrix_proxy::{Bound, Proxy};
-use ferrix_table::{Publisher, Reader, Table, publish, table};
+use ferrix_table::{Publisher, Reader, Table, publish};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{oneshot, watch},
@@ -153,19 +153,13 @@ impl Program {
             return Err(StartError::NoSource);
         }
         let control_settings = control_settings(&settings)?;
-        let names = settings
-            .entry_points
-            .iter()
-            .map(|it| it.name.clone())
-            .collect();
         let shares = descriptors::raise().map(Shares::of);
-        let access_log = Writer::start(&settings.access_log, names)?;
+        let access_log = Writer::start(&settings.access_log)?;
         let admin = Listener::bind(settings.admin.address)?;
 
         let control = Control::new().map_err(StartError::Control)?;
         let (publisher, table) = publish::channel();
         let Settings {
-            entry_points,
             source,
             proxy: mut proxy_settings,
             ..
@@ -179,7 +173,12 @@ impl Program {
         let drain_delay = proxy_settings.server.drain_delay;
         let drain_timeout = proxy_settings.server.drain_timeout;
         let sender = access_log.as_ref().map(Writer::sender);
-        let bound = Bound::new(entry_points, proxy_settings, table.clone(), sender)?;
+        let bound = Bound::new(
+            &control_settings.entry_points,
+            proxy_settings,
+            table.clone(),
+            sender,
+        )?;
         let source = control
             .wait(start_source(source, control_settings, publisher))
             .await??;
@@ -241,16 +240,16 @@ impl Program {
     }
 
     /// The entry points with the addresses that they listen on, in the order of the settings.
-    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.proxy.addresses()
     }
 
     /// Where an entry point listens.
     pub fn address(&self, entry_point: &str) -> Option<SocketAddr> {
-        let mut addresses = self.addresses().iter();
+        let mut addresses = self.addresses().into_iter();
         addresses
             .find(|(name, _)| name == entry_point)
-            .map(|(_, address)| *address)
+            .map(|(_, address)| address)
     }
 
     /// Where the admin page is.
@@ -407,12 +406,7 @@ pub(crate) fn kubernetes_options(settings: &settings::Kubernetes) -> kubernetes:
 
 /// What the control plane is told.
 pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings, StartError> {
-    let entry_points = (settings.entry_points.iter())
-        .map(|entry_point| table::EntryPoint {
-            name: entry_point.name.clone(),
-            secure: entry_point.secure,
-        })
-        .collect();
+    let entry_points = settings.entry_points.iter().map(Into::into).collect();
     let mut control = match settings.source.kubernetes {
         Some(_) => control::Settings::new(entry_points),
         None => control::Settings::for_files(entry_points),

@@ -61,10 +61,7 @@ fn compiler() -> (Compiler, Reader) {
 
 fn unloaded() -> (Compiler, Reader) {
     let (publisher, reader) = publish::channel();
-    let web = EntryPoint {
-        name: "web".to_owned(),
-        secure: false,
-    };
+    let web = EntryPoint::new("web", false);
     let mut compiler = Compiler::new(Settings::new(vec![web]), publisher);
     compiler.apply([service()]);
     (compiler, reader)
@@ -180,10 +177,7 @@ fn endpoints(reader: &Reader) -> Vec<String> {
 /// A compiler that has seen nothing, and serves what was seen before.
 fn restored(changes: impl IntoIterator<Item = Change>) -> (Compiler, Reader) {
     let (publisher, reader) = publish::channel();
-    let web = EntryPoint {
-        name: "web".to_owned(),
-        secure: false,
-    };
+    let web = EntryPoint::new("web", false);
     let mut settings = Settings::new(vec![web]);
     settings.allow_external_name = true;
     let mut compiler = Compiler::new(settings, publisher);

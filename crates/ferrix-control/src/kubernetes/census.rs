@@ -64,7 +64,7 @@ struct ToldEntryPoint {
 
 impl Offer {
     pub(super) fn new(entry_points: &[EntryPoint]) -> Self {
-        let named = (entry_points.iter()).map(|it| (it.name.as_str().into(), it.secure));
+        let named = (entry_points.iter()).map(|it| ((&*it.name).into(), it.secure));
         Self(Some(named.collect()))
     }
 
@@ -313,10 +313,7 @@ mod tests {
     use super::*;
 
     fn entry_points(all: &[(&str, bool)]) -> Offer {
-        let entry_point = |(name, secure): &(&str, bool)| EntryPoint {
-            name: (*name).to_owned(),
-            secure: *secure,
-        };
+        let entry_point = |(name, secure): &(&str, bool)| EntryPoint::new(name, *secure);
         Offer::new(&all.iter().map(entry_point).collect::<Vec<_>>())
     }
 

@@ -546,10 +546,7 @@ impl Served {
             "default",
         );
         let (publisher, reader) = ferrix_table::publish::channel();
-        let entry_point = ferrix_table::table::EntryPoint {
-            name: "web".to_owned(),
-            secure: false,
-        };
+        let entry_point = ferrix_table::table::EntryPoint::new("web", false);
         let settings = Settings::new(vec![entry_point]);
         let compiler = Compiler::new(settings.clone(), publisher);
         let reports = compiler.reports();

@@ -170,10 +170,7 @@ struct Rig {
 impl Rig {
     fn start(resolver: impl Resolver, names: &[&str]) -> Self {
         let (publisher, reader) = publish::channel();
-        let web = EntryPoint {
-            name: "web".to_owned(),
-            secure: false,
-        };
+        let web = EntryPoint::new("web", false);
         let settings = Settings {
             allow_external_name: true,
             ..Settings::new(vec![web])

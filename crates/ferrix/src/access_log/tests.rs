@@ -13,7 +13,7 @@ fn record() -> Record {
         time: UNIX_EPOCH + Duration::from_millis(971_186_136_250),
         duration: Duration::from_micros(1_500),
         client: "[::ffff:192.0.2.7]:4711".parse().unwrap(),
-        entry_point: 0,
+        entry_point: "web".into(),
         protocol: "HTTP/1.1",
         method: http::Method::GET,
         host: "example.com".into(),
@@ -61,9 +61,9 @@ fn refused() -> Record {
     }
 }
 
-fn line(format: fn(&mut Vec<u8>, &Record, &str), record: &Record) -> String {
+fn line(format: fn(&mut Vec<u8>, &Record), record: &Record) -> String {
     let mut line = Vec::new();
-    format(&mut line, record, "web");
+    format(&mut line, record);
     String::from_utf8(line).unwrap()
 }
 
@@ -152,7 +152,7 @@ fn the_end_writes_what_is_queued() {
     for _ in 0..2_000 {
         sender.try_send(record()).unwrap();
     }
-    drop(Thread::start(&settings, vec!["web".into()], records).unwrap());
+    drop(Thread::start(&settings, records).unwrap());
     assert_eq!(fs::read_to_string(path).unwrap().lines().count(), 2_000);
 }
 
@@ -181,7 +181,7 @@ fn a_stuck_sink_does_not_hold_the_end() {
         sender.try_send(record()).unwrap();
     }
     let began = Instant::now();
-    drop(Thread::start(&settings, Vec::new(), records).unwrap());
+    drop(Thread::start(&settings, records).unwrap());
     assert!(began.elapsed() < 5 * PATIENCE);
 }
 
@@ -199,7 +199,7 @@ fn a_pipe_without_a_reader_does_not_hold_the_start() {
         path: Some(path),
         buffer: 10,
     };
-    let error = Writer::start(&settings, Vec::new()).unwrap_err();
+    let error = Writer::start(&settings).unwrap_err();
     assert!(matches!(error, Error::Open { .. }), "{error}");
 }
 
@@ -214,9 +214,7 @@ fn a_broken_sink_is_counted() {
     for _ in 0..10 {
         sender.try_send(record()).unwrap();
     }
-    let thread = Thread::start(&settings, Vec::new(), records)
-        .unwrap()
-        .unwrap();
+    let thread = Thread::start(&settings, records).unwrap().unwrap();
     let lost = Arc::clone(&thread.lost);
     drop(thread);
     assert_eq!(lost.get(), 10);
@@ -239,11 +237,7 @@ fn a_rotated_file_is_opened_anew() {
 
 #[test]
 fn off_is_nothing() {
-    assert!(
-        Writer::start(&AccessLog::default(), Vec::new())
-            .unwrap()
-            .is_none()
-    );
+    assert!(Writer::start(&AccessLog::default()).unwrap().is_none());
 }
 
 #[test]
@@ -253,9 +247,7 @@ fn a_path_that_cannot_be_opened_is_named() {
         path: Some("/nonexistent/access.log".into()),
         buffer: 10,
     };
-    let error = Writer::start(&settings, Vec::new())
-        .unwrap_err()
-        .to_string();
+    let error = Writer::start(&settings).unwrap_err().to_string();
     assert!(
         error.starts_with("access_log.path: cannot open /nonexistent/access.log: "),
         "{error}",

@@ -52,12 +52,15 @@ fn forward(services: &[(u32, u32)]) -> Action {
 }
 
 fn table() -> Table {
-    let entry_point = |name: &str, secure| table::EntryPoint {
-        name: name.into(),
-        secure,
-    };
     Table {
-        entry_points: [entry_point("web", false), entry_point("websecure", true)].into(),
+        entry_points: Arc::new(
+            [
+                table::EntryPoint::new("web", false),
+                table::EntryPoint::new("websecure", true),
+            ]
+            .as_slice()
+            .into(),
+        ),
         rules: Arc::new(RuleSet::new(vec![
             rule("api", "example.com", "Path(`/api`)", forward(&[(0, 1)])),
             rule(

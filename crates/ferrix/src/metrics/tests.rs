@@ -3,7 +3,6 @@ use std::{
     time::Duration,
 };
 
-use ferrix_proxy::counters::EntryPointCounters;
 use ferrix_table::{
     object::{Key, Kind},
     publish,
@@ -73,11 +72,7 @@ fn sources() -> Sources {
     });
     let (mut publisher, table) = publish::channel();
     publisher.publish(Table {
-        entry_points: [table::EntryPoint {
-            name: "web".into(),
-            secure: false,
-        }]
-        .into(),
+        entry_points: Arc::new([table::EntryPoint::new("web", false)].as_slice().into()),
         rules: Arc::new(RuleSet::new(vec![
             rule(&route, 0),
             rule(&route, 1),
@@ -86,24 +81,16 @@ fn sources() -> Sources {
         services: Arc::new([service].into_iter().collect()),
         ..Table::default()
     });
-    let web = EntryPointCounters {
-        name: "web".into(),
-        ..EntryPointCounters::default()
-    };
-    let idle = EntryPointCounters {
-        name: "idle".into(),
-        ..EntryPointCounters::default()
-    };
+    let counters = Arc::new(Counters::default());
+    counters.entry_point("idle");
+    let web = counters.entry_point("web");
     web.open_connections.add(3);
     web.requests.count(404, Duration::from_millis(1));
     let published = Arc::new(Published::default());
     published.set();
     Sources {
         table,
-        counters: Arc::new(Counters {
-            entry_points: vec![web, idle],
-            ..Counters::default()
-        }),
+        counters,
         reports: watch::channel(Arc::new(Report::default())).1,
         failures: watch::channel(Failures::default()).1,
         cluster: Some(Cluster {

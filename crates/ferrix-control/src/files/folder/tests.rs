@@ -451,10 +451,7 @@ fn a_first_look_in_parts_sees_what_a_whole_one_does() {
         service("c", 91) + "---\n" + &service("b", 91),
     );
     settle();
-    let settings = Settings::for_files(vec![EntryPoint {
-        name: "web".into(),
-        secure: false,
-    }]);
+    let settings = Settings::for_files(vec![EntryPoint::new("web", false)]);
     let look = |whole: bool| {
         let mut folder = open(&root);
         folder.complete = whole;

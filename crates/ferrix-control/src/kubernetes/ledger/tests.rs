@@ -197,10 +197,7 @@ fn take(object: &mut DynamicObject, write: &Write, version: u64) {
 }
 
 fn offer(names: &[&str]) -> Offer {
-    let entry_point = |name: &&str| EntryPoint {
-        name: (*name).to_owned(),
-        secure: false,
-    };
+    let entry_point = |name: &&str| EntryPoint::new(name, false);
     Offer::new(&names.iter().map(entry_point).collect::<Vec<_>>())
 }
 

@@ -160,10 +160,7 @@ struct Process {
 impl Process {
     fn start(server: &Server, folder: &Path, pod: &str) -> Self {
         let (publisher, reader) = publish::channel();
-        let web = EntryPoint {
-            name: "web".to_owned(),
-            secure: false,
-        };
+        let web = EntryPoint::new("web", false);
         let settings = Settings::new(vec![web]);
         let compiler = Compiler::new(settings.clone(), publisher);
         let (generations, reports) = (compiler.generations(), compiler.reports());
