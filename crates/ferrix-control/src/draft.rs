@@ -199,7 +199,7 @@ impl Draft {
 impl DraftRule {
     fn same(&self, other: &DraftRule) -> bool {
         // Rules can be equal that are not written in the same way.
-        let text = |rule: &Self| rule.matches.as_ref().map(|it| it.text().to_owned());
+        let text = |rule: &Self| rule.matches.as_ref().map(|it| it.shown().to_owned());
         self.position == other.position
             && self.field == other.field
             && self.priority == other.priority

@@ -65,6 +65,10 @@ fn literal(literal: Literal<'_>) -> Option<String> {
             let why = prefix_never(prefix)?;
             Some(format!("PathPrefix(`{prefix}`) {why}"))
         }
+        Literal::SegmentPrefix(path) => {
+            let why = path_never(path)?;
+            Some(format!("path prefix `{path}` {why}"))
+        }
     }
 }
 

@@ -118,9 +118,7 @@ impl Routes {
                 "*" => HostPattern::Any,
                 host => HostPattern::parse(host).unwrap(),
             },
-            priority: matches
-                .as_ref()
-                .map_or(0, ferrix_rule::Rule::default_priority),
+            priority: matches.as_ref().map_or(0, |it| it.shown().len() as i64),
             matches,
             entry_points: EVERYWHERE.into(),
             action,

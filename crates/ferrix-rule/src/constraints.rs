@@ -98,10 +98,11 @@ impl Constraints {
             hosts: Some(vec![host]),
             paths: None,
         };
-        let path = |path| Constraints {
+        let paths = |paths| Constraints {
             hosts: None,
-            paths: Some(vec![path]),
+            paths: Some(paths),
         };
+        let path = |path| paths(vec![path]);
         match &leaf.matcher {
             Matcher::Host(HostPattern::Any) if leaf.negated => Constraints::NEVER,
             _ if leaf.negated => Constraints::FREE,
@@ -115,6 +116,10 @@ impl Constraints {
             }
             Matcher::Path(exact) => path(PathConstraint::Exact(exact.to_string())),
             Matcher::PathPrefix(prefix) => path(PathConstraint::Prefix(prefix.to_string())),
+            Matcher::SegmentPrefix(prefix) => paths(vec![
+                PathConstraint::Exact(prefix.to_string()),
+                PathConstraint::Prefix(format!("{prefix}/")),
+            ]),
             _ => Constraints::FREE,
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use crate::{
     expression::{Expression, Leaf},
     matcher::{FieldName, Matcher},
+    print::{Form, Shown},
     request::Request,
 };
 
@@ -14,11 +15,22 @@ const MOST_CHARACTERS: usize = 200;
 
 /// A sentence about the matchers that failed. Of conditions joined by `&&` it names the first that
 /// failed, of those joined by `||` every one.
-pub(crate) fn mismatch(expression: &Expression, request: &Request<'_>) -> Option<String> {
+pub(crate) fn mismatch(
+    expression: &Expression,
+    form: Form,
+    request: &Request<'_>,
+) -> Option<String> {
     match expression {
         Expression::Leaf(leaf) if leaf.matches(request) => None,
-        Expression::Leaf(leaf) => Some(Fault { leaf, request }.to_string()),
-        Expression::All(parts) => parts.iter().find_map(|part| mismatch(part, request)),
+        Expression::Leaf(leaf) => {
+            let fault = Fault {
+                leaf,
+                form,
+                request,
+            };
+            Some(fault.to_string())
+        }
+        Expression::All(parts) => parts.iter().find_map(|part| mismatch(part, form, request)),
         Expression::Any(parts) => {
             if expression.matches(request) {
                 return None;
@@ -26,7 +38,7 @@ pub(crate) fn mismatch(expression: &Expression, request: &Request<'_>) -> Option
             let faults: Vec<_> = parts
                 .iter()
                 .take(MOST_ALTERNATIVES)
-                .filter_map(|part| mismatch(part, request))
+                .filter_map(|part| mismatch(part, form, request))
                 .collect();
             let mut sentence = faults.join("; ");
             if let more @ 1.. = parts.len().saturating_sub(MOST_ALTERNATIVES) {
@@ -37,19 +49,24 @@ pub(crate) fn mismatch(expression: &Expression, request: &Request<'_>) -> Option
     }
 }
 
-/// A leaf which does not hold, and the request.
+/// A leaf which does not hold, how it is shown, and the request.
 struct Fault<'f, 'r> {
     leaf: &'f Leaf,
+    form: Form,
     request: &'f Request<'r>,
 }
 
 impl Display for Fault<'_, '_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Fault { leaf, request } = self;
+        let Fault {
+            leaf,
+            form,
+            request,
+        } = *self;
         let verb = match &leaf.matcher {
             _ if leaf.negated => "refuses",
             Matcher::Host(_) | Matcher::Path(_) | Matcher::Method(_) => "is not",
-            Matcher::PathPrefix(_) => "does not begin",
+            Matcher::PathPrefix(_) | Matcher::SegmentPrefix(_) => "does not begin",
             Matcher::Header(..) | Matcher::Query(..) => "is not in",
             Matcher::ClientIp(_) => "does not contain",
             Matcher::HostRegexp(_)
@@ -57,13 +74,16 @@ impl Display for Fault<'_, '_> {
             | Matcher::HeaderRegexp(..)
             | Matcher::QueryRegexp(..) => "does not match",
         };
-        write!(f, "{leaf} ")?;
+        write!(f, "{} ", Shown(leaf, form))?;
         match &leaf.matcher {
             Matcher::Host(_) | Matcher::HostRegexp(_) => match request.host {
                 "" => absent(f, leaf, "a host"),
                 host => write!(f, "{verb} the host {}", Quoted(host)),
             },
-            Matcher::Path(_) | Matcher::PathPrefix(_) | Matcher::PathRegexp(_) => {
+            Matcher::Path(_)
+            | Matcher::PathPrefix(_)
+            | Matcher::SegmentPrefix(_)
+            | Matcher::PathRegexp(_) => {
                 write!(f, "{verb} the path {}", Quoted(request.path))
             }
             Matcher::Method(_) => {

@@ -6,7 +6,7 @@ use crate::{matcher::Matcher, request::Request};
 ///
 /// `!` stands at the leaves only: the parser moves it there by De Morgan's laws. A list in a list
 /// of its own kind is flattened. So an expression has one form, whatever parentheses were written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Expression {
     Leaf(Leaf),
     /// Two or more conditions, every one of which holds.
@@ -16,7 +16,7 @@ pub(crate) enum Expression {
 }
 
 /// A matcher, or its opposite.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leaf {
     pub(crate) matcher: Matcher,
     pub(crate) negated: bool,
@@ -53,6 +53,15 @@ impl Expression {
             Expression::All(parts) => parts.iter().all(|part| part.matches(request)),
             Expression::Any(parts) => parts.iter().any(|part| part.matches(request)),
         }
+    }
+}
+
+impl From<Matcher> for Expression {
+    fn from(matcher: Matcher) -> Expression {
+        Expression::Leaf(Leaf {
+            matcher,
+            negated: false,
+        })
     }
 }
 

@@ -1,17 +1,19 @@
-//! The rule language: which requests a rule takes, written as text.
+//! Which requests a rule takes: written as text in the rule language, or given as the fields of an
+//! object.
 //!
 //! ```text
 //! text ─► token ─► parse ─┬─► matcher ─► regexp      one condition, its arguments checked
-//!                         └─► expression             the conditions joined by && and ||
+//! fields ─► request_match ┴─► expression             the conditions joined by && and ||
 //!                                  ├─► matches, mismatch(request)
 //!                                  ├─► constraints    hosts and paths, for an index
 //!                                  ├─► never          what no request meets
-//!                                  └─► print          canonical text
+//!                                  └─► print          canonical text, or words
 //! ```
 //!
-//! Grammar and meaning are those of Traefik v3, so that its users' rules keep their meaning:
-//! a rule which Traefik accepts means the same here. Beyond that this parser is more liberal
-//! (a line may begin with an operator), never different.
+//! Grammar and meaning of the text are those of Traefik v3, so that its users' rules keep their
+//! meaning: a rule which Traefik accepts means the same here. Beyond that this parser is more
+//! liberal (a line may begin with an operator), never different. What only other kinds of objects
+//! ask for, such as a prefix of whole segments, has no text: see [`Match`].
 //!
 //! The crate is pure: no clock, no I/O, no lock that is waited for. Matching allocates nothing,
 //! with two exceptions that [`Rule::matches`] names.
@@ -27,25 +29,32 @@ mod print;
 mod query;
 mod regexp;
 mod request;
+mod request_match;
 mod token;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use expression::Expression;
+use print::{Form, Shown};
 
 pub use constraints::{Constraints, HostConstraint, PathConstraint};
 pub use error::ParseError;
 pub use never::Literal;
 pub use request::{Headers, Request};
+pub use request_match::{Match, MatchError, PathMatch, ValueMatch};
 
 /// The longest text that is parsed, in bytes.
 ///
 /// It bounds what one object can cost everybody who shares the table with it.
 pub const MAX_TEXT: usize = 16 * 1024;
 
-/// A parsed rule: a condition on requests.
+/// A condition on requests.
 ///
-/// Rules are equal when they parse to the same expression, however they were written.
+/// Rules are equal when they ask for the same in the same order, however they came about.
 ///
 /// ```
 /// use ferrix_rule::Rule;
@@ -60,7 +69,9 @@ pub struct Rule {
 }
 
 struct Inner {
-    text: Box<str>,
+    /// What a person is shown: the text as it was written, or words for a rule without one.
+    shown: Box<str>,
+    form: Form,
     expression: Expression,
 }
 
@@ -68,10 +79,23 @@ impl Rule {
     /// Parses a rule.
     pub fn parse(text: &str) -> Result<Rule, ParseError> {
         let expression = parse::parse(text).map_err(|problem| problem.in_text(text))?;
-        let text = text.into();
-        Ok(Rule {
-            inner: Arc::new(Inner { text, expression }),
-        })
+        Ok(Rule::new(text.into(), Form::Text, expression))
+    }
+
+    /// A rule that was not written as text.
+    fn of(expression: Expression) -> Rule {
+        let words = Shown(&expression, Form::Words).to_string();
+        Rule::new(words.into(), Form::Words, expression)
+    }
+
+    fn new(shown: Box<str>, form: Form, expression: Expression) -> Rule {
+        Rule {
+            inner: Arc::new(Inner {
+                shown,
+                form,
+                expression,
+            }),
+        }
     }
 
     /// Whether the rule takes this request.
@@ -89,7 +113,7 @@ impl Rule {
     /// The sentence names the matcher that failed and what the request had instead:
     /// ``Path(`/api`) is not the path /apx``.
     pub fn mismatch(&self, request: &Request<'_>) -> Option<String> {
-        explain::mismatch(&self.inner.expression, request)
+        explain::mismatch(&self.inner.expression, self.inner.form, request)
     }
 
     /// The hosts and the paths outside which the rule cannot match.
@@ -100,7 +124,7 @@ impl Rule {
     /// What of the rule no request meets, each in a sentence for a person. A rule that parses may still
     /// contradict itself.
     pub fn never(&self) -> Vec<String> {
-        never::sentences(&self.inner.expression)
+        never::sentences(&self.inner.expression, self.inner.form)
     }
 
     /// Whether it shows without a request that none fulfils both rules. `false` says nothing: regular
@@ -114,28 +138,33 @@ impl Rule {
         never::literals(&self.inner.expression)
     }
 
-    /// The rule as its user wrote it.
-    pub fn text(&self) -> &str {
-        &self.inner.text
+    /// The rule as its user wrote it, at most [`MAX_TEXT`] long; `None` for one that was not written
+    /// as text.
+    pub fn text(&self) -> Option<&str> {
+        match self.inner.form {
+            Form::Text => Some(&self.inner.shown),
+            Form::Words => None,
+        }
     }
 
-    /// The priority of a rule that names none: the length of its text in bytes.
-    pub fn default_priority(&self) -> i64 {
-        // The text is at most MAX_TEXT long.
-        self.inner.text.len() as i64
+    /// What a person is shown: the rule as its user wrote it, or in words that are no text of the
+    /// rule language.
+    pub fn shown(&self) -> &str {
+        &self.inner.shown
     }
 }
 
-/// The canonical text, which parses to an equal rule (if it is not longer than [`MAX_TEXT`]).
+/// The canonical text, which parses to an equal rule (if it is not longer than [`MAX_TEXT`]). A rule
+/// that was not written as text is in words, which do not parse.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.expression.fmt(f)
+        Shown(&self.inner.expression, self.inner.form).fmt(f)
     }
 }
 
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Rule").field(&self.text()).finish()
+        f.debug_tuple("Rule").field(&self.shown()).finish()
     }
 }
 
@@ -146,6 +175,12 @@ impl PartialEq for Rule {
 }
 
 impl Eq for Rule {}
+
+impl Hash for Rule {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.expression.hash(state);
+    }
+}
 
 impl std::str::FromStr for Rule {
     type Err = ParseError;

@@ -1,4 +1,5 @@
-//! One condition on a request: the eleven matchers, their arguments checked and made ready.
+//! One condition on a request: the eleven matchers of the language and what only fields of objects ask
+//! for, their arguments checked and made ready.
 //!
 //! What can be worked out once is worked out here, so that matching only compares.
 
@@ -10,16 +11,19 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::{
     error::Problem,
     query,
-    regexp::{self, Budget, Regexp},
+    regexp::{self, Budget, Extent, Regexp},
     request::Request,
 };
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Matcher {
     Host(HostPattern),
     HostRegexp(Regexp),
     Path(Box<str>),
     PathPrefix(Box<str>),
+    /// This path, and what lies below it: `/foo` takes `/foo/bar` and not `/foobar`. It does not end
+    /// with a slash. The language has no word for it.
+    SegmentPrefix(Box<str>),
     PathRegexp(Regexp),
     Method(Box<str>),
     Header(FieldName, Box<[u8]>),
@@ -31,7 +35,7 @@ pub(crate) enum Matcher {
 }
 
 /// The argument of `Host`, lower case and without the dot that ends an absolute name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum HostPattern {
     /// `*`: every request, even one without a host.
     Any,
@@ -41,7 +45,7 @@ pub(crate) enum HostPattern {
 }
 
 /// The name of a header field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum FieldName {
     Field(HeaderName),
     /// A name that no request carries among its fields, as it was written. Traefik takes such a
@@ -56,6 +60,8 @@ impl Matcher {
             Matcher::HostRegexp(regexp) => regexp.is_match(request.host),
             Matcher::Path(path) => request.path == &**path,
             Matcher::PathPrefix(prefix) => request.path.starts_with(&**prefix),
+            Matcher::SegmentPrefix(prefix) => (request.path.strip_prefix(&**prefix))
+                .is_some_and(|below| below.is_empty() || below.starts_with('/')),
             Matcher::PathRegexp(regexp) => regexp.is_match(request.path),
             Matcher::Method(method) => request.method.as_str() == &**method,
             Matcher::Header(name, value) => name.any(request, |field| field == &**value),
@@ -87,6 +93,15 @@ pub(crate) fn parent(host: &str) -> Option<&str> {
 }
 
 impl FieldName {
+    /// The field of that name, in whatever case. `None`: no field can have it.
+    pub(crate) fn new(name: &[u8]) -> Option<FieldName> {
+        match HeaderName::from_bytes(name).ok()? {
+            // Go, and so Traefik, keeps these two out of the header map.
+            header::HOST | header::TRANSFER_ENCODING => Some(FieldName::Never(name.into())),
+            name => Some(FieldName::Field(name)),
+        }
+    }
+
     /// Whether one of the field's values passes the test.
     pub(crate) fn any(&self, request: &Request<'_>, mut test: impl FnMut(&[u8]) -> bool) -> bool {
         match self {
@@ -362,12 +377,7 @@ fn upper(argument: &Argument) -> String {
 }
 
 fn field(argument: &Argument) -> FieldName {
-    match HeaderName::from_bytes(&argument.value) {
-        // Go, and so Traefik, keeps these two out of the header map.
-        Ok(header::HOST | header::TRANSFER_ENCODING) => FieldName::Never(bytes(argument)),
-        Ok(name) => FieldName::Field(name),
-        Err(_) => FieldName::Never(bytes(argument)),
-    }
+    FieldName::new(&argument.value).unwrap_or_else(|| FieldName::Never(bytes(argument)))
 }
 
 fn query(arguments: &[Argument]) -> Matcher {
@@ -376,7 +386,7 @@ fn query(arguments: &[Argument]) -> Matcher {
 }
 
 fn regexp(argument: &Argument, budget: &mut Budget) -> Result<Regexp, Problem> {
-    Regexp::new(argument.utf8()?, budget).map_err(|error| {
+    Regexp::new(argument.utf8()?, Extent::Part, budget).map_err(|error| {
         let mut problem = argument.problem(Error::Regexp(error.clone()));
         if argument.verbatim {
             problem.at += 1 + error.at;

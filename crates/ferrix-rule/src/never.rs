@@ -2,12 +2,16 @@
 //!
 //! Traefik accepts them, and so they are no errors: but nobody writes one on purpose.
 
-use std::{collections::BTreeSet, slice};
+use std::{
+    collections::{BTreeSet, HashSet},
+    slice,
+};
 
 use crate::{
     constraints::Constraints,
     expression::{Expression, Leaf},
     matcher::{FieldName, HostPattern, Matcher},
+    print::{Form, Shown},
 };
 
 /// The argument of a matcher that compares requests with it, byte for byte.
@@ -23,6 +27,8 @@ pub enum Literal<'r> {
     Path(&'r str),
     /// What a path begins with.
     PathPrefix(&'r str),
+    /// A whole path, or one that others lie below.
+    SegmentPrefix(&'r str),
 }
 
 /// The literals that requests are to have, in their order.
@@ -35,6 +41,7 @@ pub(crate) fn literals(expression: &Expression) -> Vec<Literal<'_>> {
             Matcher::Host(HostPattern::Wildcard(parent)) => Some(Literal::ParentDomain(parent)),
             Matcher::Path(path) => Some(Literal::Path(path)),
             Matcher::PathPrefix(prefix) => Some(Literal::PathPrefix(prefix)),
+            Matcher::SegmentPrefix(prefix) => Some(Literal::SegmentPrefix(prefix)),
             _ => None,
         })
         .collect()
@@ -48,15 +55,20 @@ fn leaves(expression: &Expression) -> Vec<&Leaf> {
 }
 
 /// What no request meets, each in a sentence: the widest part for each reason.
-pub(crate) fn sentences(expression: &Expression) -> Vec<String> {
+pub(crate) fn sentences(expression: &Expression, form: Form) -> Vec<String> {
+    let of_parts = |parts: &[Expression]| -> Vec<_> {
+        let sentences = parts.iter().flat_map(|part| sentences(part, form));
+        sentences.collect()
+    };
     match expression {
-        Expression::Leaf(leaf) => leaf_sentence(leaf).into_iter().collect(),
-        Expression::Any(parts) => parts.iter().flat_map(sentences).collect(),
+        Expression::Leaf(leaf) => leaf_sentence(leaf, form).into_iter().collect(),
+        Expression::Any(parts) => of_parts(parts),
         Expression::All(parts) => {
-            let inside: Vec<_> = parts.iter().flat_map(sentences).collect();
+            let inside = of_parts(parts);
+            let shown = Shown(expression, form);
             match inside.is_empty() {
                 true => contradiction(&parts.iter().collect::<Vec<_>>())
-                    .map(|why| format!("{expression} matches no request: {why}"))
+                    .map(|why| format!("{shown} matches no request: {why}"))
                     .into_iter()
                     .collect(),
                 false => inside,
@@ -65,7 +77,7 @@ pub(crate) fn sentences(expression: &Expression) -> Vec<String> {
     }
 }
 
-fn leaf_sentence(leaf: &Leaf) -> Option<String> {
+fn leaf_sentence(leaf: &Leaf, form: Form) -> Option<String> {
     let why = match &leaf.matcher {
         Matcher::Host(HostPattern::Any) if leaf.negated => "it excludes every host",
         _ if leaf.negated => return None,
@@ -78,7 +90,7 @@ fn leaf_sentence(leaf: &Leaf) -> Option<String> {
         }
         _ => return None,
     };
-    Some(format!("{leaf} matches no request: {why}"))
+    Some(format!("{} matches no request: {why}", Shown(leaf, form)))
 }
 
 /// Whether it shows without a request that none meets both conditions.
@@ -136,13 +148,14 @@ fn methods_of_all<'e>(
 }
 
 fn opposites(parts: &[&Expression]) -> bool {
-    let leaf = |part: &Expression, negated| match part {
-        Expression::Leaf(leaf) if leaf.negated == negated => Some(leaf.to_string()),
-        _ => None,
+    let matchers = |negated| {
+        let leaves = parts.iter().filter_map(move |part| match part {
+            Expression::Leaf(leaf) if leaf.negated == negated => Some(&leaf.matcher),
+            _ => None,
+        });
+        leaves.collect::<HashSet<_>>()
     };
-    let denied: BTreeSet<_> = parts.iter().filter_map(|part| leaf(part, true)).collect();
-    let mut asked = parts.iter().filter_map(|part| leaf(part, false));
-    asked.any(|asked| denied.contains(&format!("!{asked}")))
+    !matchers(true).is_disjoint(&matchers(false))
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@
 mod class;
 mod translate;
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    hash::{Hash, Hasher},
+};
 
 use regex::{Regex, RegexBuilder};
 
@@ -28,13 +31,23 @@ const CACHE_LIMIT: usize = 1 << 20;
 /// that were written.
 const NEST_LIMIT: u32 = 250;
 
-/// An expression that is looked for anywhere in a text.
+/// An expression with what it is to match.
 ///
-/// Two are equal when they were written the same.
+/// Two are equal when they were written the same and are to match the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Regexp {
     source: Box<str>,
+    extent: Extent,
     regex: Regex,
+}
+
+/// What of a text an expression is to match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Extent {
+    /// A part of it, anywhere.
+    Part,
+    /// All of it.
+    Whole,
 }
 
 /// An expression that is refused, and the byte of it where that shows.
@@ -128,20 +141,26 @@ impl Default for Budget {
 }
 
 impl Regexp {
-    pub(crate) fn new(source: &str, budget: &mut Budget) -> Result<Regexp, Error> {
+    pub(crate) fn new(source: &str, extent: Extent, budget: &mut Budget) -> Result<Regexp, Error> {
         let failed = |kind| Error { at: 0, kind };
         let translated = translate::translate(source)?;
         let properties = translated.properties * PROPERTY_SIZE;
+        // Translated first, so that no parenthesis of the source closes the group.
+        let pattern = match extent {
+            Extent::Part => translated.pattern,
+            Extent::Whole => format!(r"\A(?:{})\z", translated.pattern),
+        };
         for size in SIZES.into_iter().filter(|size| *size >= properties) {
             let left = budget
                 .0
                 .checked_sub(size)
                 .ok_or(failed(ErrorKind::TooLargeTogether))?;
-            match compile(&translated.pattern, size) {
+            match compile(&pattern, size) {
                 Ok(regex) => {
                     budget.0 = left;
                     return Ok(Regexp {
                         source: source.into(),
+                        extent,
                         regex,
                     });
                 }
@@ -176,11 +195,17 @@ fn compile(pattern: &str, size: usize) -> Result<Regex, regex::Error> {
 
 impl PartialEq for Regexp {
     fn eq(&self, other: &Regexp) -> bool {
-        self.source == other.source
+        (&self.source, self.extent) == (&other.source, other.extent)
     }
 }
 
 impl Eq for Regexp {}
+
+impl Hash for Regexp {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.source, self.extent).hash(state);
+    }
+}
 
 /// The standard library's lossy conversion would make one mark of a whole broken sequence.
 fn replaced(bytes: &[u8]) -> Cow<'_, str> {

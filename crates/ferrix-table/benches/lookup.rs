@@ -127,7 +127,7 @@ fn rule(number: usize, host: &str, matches: &str) -> Rule {
         }),
         position: 0,
         host: HostPattern::Exact(host.into()),
-        priority: matches.default_priority(),
+        priority: matches.shown().len() as i64,
         matches: Some(matches),
         entry_points: [0].into(),
         action: Action::Forward(Split::new(&[(0, 1)]).expect("the service has a weight")),

@@ -135,7 +135,7 @@ fn rule(number: u32) -> Rule {
         }),
         position: 0,
         host: HostPattern::Exact(format!("app-{number}.example.com").into()),
-        priority: matches.default_priority(),
+        priority: matches.shown().len() as i64,
         matches: Some(matches),
         entry_points: [0, 1].into(),
         action: Action::Forward(Split::new(&[(number, 1)]).expect("the service has a weight")),

@@ -194,9 +194,9 @@ impl Rule {
         }
     }
 
-    /// The text of `matches`.
+    /// What `matches` asks for, as a person is shown it.
     pub fn text(&self) -> Option<&str> {
-        self.matches.as_ref().map(ferrix_rule::Rule::text)
+        self.matches.as_ref().map(ferrix_rule::Rule::shown)
     }
 
     /// The total order: `Less` comes first and wins.

@@ -32,9 +32,7 @@ pub(crate) fn rule(name: &str, host: &str, matches: &str) -> Rule {
             "*" => HostPattern::Any,
             host => HostPattern::parse(host).unwrap(),
         },
-        priority: matches
-            .as_ref()
-            .map_or(0, ferrix_rule::Rule::default_priority),
+        priority: matches.as_ref().map_or(0, |it| it.shown().len() as i64),
         matches,
         entry_points: [0].into(),
         action: Action::Forward(Split::new(&[(0, 1)]).unwrap()),

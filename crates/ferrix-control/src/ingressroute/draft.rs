@@ -175,18 +175,23 @@ fn rule(
         };
         backend(reference, field, namespace)
     });
-    let default_priority = || {
-        let matches = matches.as_ref();
-        matches.map_or(0, ferrix_rule::Rule::default_priority)
-    };
     Ok(DraftRule {
         field,
         position: u32::try_from(position).unwrap_or(u32::MAX),
         hosts: Arc::clone(hosts),
-        priority: rule.priority.unwrap_or_else(default_priority),
+        priority: (rule.priority).unwrap_or_else(|| default_priority(matches.as_ref())),
         backends: references.collect::<Result<_, _>>()?,
         matches,
     })
+}
+
+/// The priority of a rule that names none: the length of its text in bytes, as Traefik has it.
+pub(super) fn default_priority(matches: Option<&ferrix_rule::Rule>) -> i64 {
+    let text = matches
+        .and_then(ferrix_rule::Rule::text)
+        .unwrap_or_default();
+    // The text is at most MAX_TEXT long.
+    text.len() as i64
 }
 
 fn backend(

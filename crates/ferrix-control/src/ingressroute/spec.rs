@@ -7,7 +7,7 @@
 use ferrix_api::ingressroute::{self, HostRules, IngressRouteSpec, RouteRule, ServiceRef};
 use ferrix_table::{rules::HostPattern, services::Scheme};
 
-use super::draft::{ENTRY_POINT, SERVICE};
+use super::draft::{ENTRY_POINT, SERVICE, default_priority};
 use crate::draft::{BackendReference, Draft, DraftRule, EntryPointNames};
 
 /// The spec of a draft that is good.
@@ -73,7 +73,7 @@ fn rule(rule: &DraftRule, own_namespace: &str) -> RouteRule {
         priority,
         backends,
     } = rule;
-    let default_priority = (matches.as_ref()).map_or(0, ferrix_rule::Rule::default_priority);
+    let default = default_priority(matches.as_ref());
     let is_one = backends
         .first()
         .is_some_and(|it| it.field.path() == SERVICE);
@@ -83,8 +83,8 @@ fn rule(rule: &DraftRule, own_namespace: &str) -> RouteRule {
         false => (None, Some(services.collect())),
     };
     RouteRule {
-        matches: matches.as_ref().map(|it| it.text().to_owned()),
-        priority: (*priority != default_priority).then_some(*priority),
+        matches: matches.as_ref().and_then(|it| it.text()).map(str::to_owned),
+        priority: (*priority != default).then_some(*priority),
         service,
         services,
     }

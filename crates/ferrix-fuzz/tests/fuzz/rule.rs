@@ -56,7 +56,7 @@ fn property(text: &[u8]) {
             return;
         }
     };
-    assert_eq!(rule.text(), text);
+    assert_eq!(rule.text(), Some(text));
     let written = rule.to_string();
     let again = match Rule::parse(&written) {
         Ok(again) => again,

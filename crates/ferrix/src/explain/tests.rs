@@ -22,7 +22,7 @@ fn rule(name: &str, host: &str, matches: &str, action: Action) -> Rule {
         }),
         position: 0,
         host: HostPattern::parse(host).unwrap(),
-        priority: matches.default_priority(),
+        priority: matches.shown().len() as i64,
         matches: Some(matches),
         entry_points: [0].into(),
         action,
