@@ -19,6 +19,9 @@ pub struct Constraints {
     pub hosts: Option<Vec<HostConstraint>>,
     /// The paths.
     pub paths: Option<Vec<PathConstraint>>,
+    /// Whether the rule asks for nothing else, so that it takes every request with such a host and such
+    /// a path. `false` says nothing: of alternatives that differ in hosts and in paths it is not told.
+    pub whole: bool,
 }
 
 /// A set of hosts.
@@ -60,13 +63,22 @@ impl PathConstraint {
 }
 
 impl Constraints {
+    /// Of conditions that every request meets.
     const FREE: Constraints = Constraints {
         hosts: None,
         paths: None,
+        whole: true,
     };
+    /// Of conditions that no request meets.
     const NEVER: Constraints = Constraints {
         hosts: Some(Vec::new()),
         paths: Some(Vec::new()),
+        whole: true,
+    };
+    /// Of conditions on something else than host and path.
+    const OTHER: Constraints = Constraints {
+        whole: false,
+        ..Constraints::FREE
     };
 
     pub(crate) fn of(expression: &Expression) -> Constraints {
@@ -74,15 +86,7 @@ impl Constraints {
             Expression::Leaf(leaf) => Constraints::of_leaf(leaf),
             Expression::All(parts) => Constraints::of_all(parts),
             Expression::Any(parts) => {
-                let (hosts, paths) = parts
-                    .iter()
-                    .map(Constraints::of)
-                    .map(|c| (c.hosts, c.paths))
-                    .unzip();
-                Constraints {
-                    hosts: union(hosts),
-                    paths: union(paths),
-                }
+                Constraints::of_any(parts.iter().map(Constraints::of).collect())
             }
         }
     }
@@ -93,19 +97,37 @@ impl Constraints {
         parts.fold(Constraints::FREE, Constraints::and)
     }
 
+    /// Those of conditions of which one holds.
+    fn of_any(parts: Vec<Constraints>) -> Constraints {
+        let all_same = |same: fn(&Constraints, &Constraints) -> bool| {
+            parts.windows(2).all(|pair| same(&pair[0], &pair[1]))
+        };
+        // Any host with any path is more than the parts take, unless they differ in one of the two alone.
+        let whole = parts.iter().all(|part| part.whole)
+            && (all_same(|one, other| one.hosts == other.hosts)
+                || all_same(|one, other| one.paths == other.paths));
+        let (hosts, paths) = parts.into_iter().map(|it| (it.hosts, it.paths)).unzip();
+        Constraints {
+            hosts: union(hosts),
+            paths: union(paths),
+            whole,
+        }
+    }
+
     fn of_leaf(leaf: &Leaf) -> Constraints {
         let host = |host| Constraints {
             hosts: Some(vec![host]),
-            paths: None,
+            ..Constraints::FREE
         };
         let paths = |paths| Constraints {
-            hosts: None,
             paths: Some(paths),
+            ..Constraints::FREE
         };
         let path = |path| paths(vec![path]);
         match &leaf.matcher {
             Matcher::Host(HostPattern::Any) if leaf.negated => Constraints::NEVER,
-            _ if leaf.negated => Constraints::FREE,
+            _ if leaf.negated => Constraints::OTHER,
+            Matcher::Host(HostPattern::Any) => Constraints::FREE,
             // A request without a host has no exact host.
             Matcher::Host(HostPattern::Exact(exact)) if exact.is_empty() => Constraints::NEVER,
             Matcher::Host(HostPattern::Exact(exact)) => {
@@ -120,7 +142,7 @@ impl Constraints {
                 PathConstraint::Exact(prefix.to_string()),
                 PathConstraint::Prefix(format!("{prefix}/")),
             ]),
-            _ => Constraints::FREE,
+            _ => Constraints::OTHER,
         }
     }
 
@@ -132,7 +154,11 @@ impl Constraints {
         if never {
             Constraints::NEVER
         } else {
-            Constraints { hosts, paths }
+            Constraints {
+                hosts,
+                paths,
+                whole: self.whole && other.whole,
+            }
         }
     }
 }

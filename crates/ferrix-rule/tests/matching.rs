@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use ferrix_rule::{Constraints, HostConstraint, PathConstraint, Request, Rule};
+use ferrix_rule::{HostConstraint, PathConstraint, Request, Rule};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// A request in one line: `METHOD host path?query`, then ` | Name: value` for every header field
@@ -528,9 +528,41 @@ fn constraints_are_exact_for_the_usual_forms() {
             None => PathConstraint::Exact(path.to_owned()),
         });
         let found = Rule::parse(rule).unwrap().constraints();
-        assert_eq!(found, Constraints { hosts, paths }, "{rule}");
+        assert_eq!((found.hosts, found.paths), (hosts, paths), "{rule}");
     }
     assert_eq!(CONSTRAINTS.len(), 35);
+}
+
+#[test]
+fn rules_that_ask_for_nothing_beyond_their_constraints() {
+    let cases = [
+        ("Host(`a`)", true),
+        ("Path(`/x`) && Host(`a`)", true),
+        ("Host(`*`) && PathPrefix(`/x`)", true),
+        ("Path(`/x`) || PathPrefix(`/x/`)", true),
+        (
+            "(Host(`a`) || Host(`b`)) && (Path(`/x`) || Path(`/y`))",
+            true,
+        ),
+        ("Host(`a`) && Path(`/x`) || Host(`b`) && Path(`/x`)", true),
+        ("Host(`a`) && Host(`b`)", true),
+        ("Host(`*`) || Path(`/x`)", true),
+        ("Host(`a`) && Path(`/x`) || Host(`b`) && Path(`/y`)", false),
+        ("Host(`a`) || Path(`/x`)", false),
+        ("!Host(`a`)", false),
+        ("Path(`/x`) && Method(`GET`)", false),
+        ("Path(`/x`) || PathRegexp(`x`)", false),
+        // True, but not seen.
+        ("Host(`*.a`) || Host(`x.a`) && Path(`/x`)", false),
+    ];
+    for (rule, whole) in cases {
+        assert_eq!(
+            Rule::parse(rule).unwrap().constraints().whole,
+            whole,
+            "{rule}"
+        );
+    }
+    assert_eq!(cases.len(), 14);
 }
 
 fn listed<T>(words: &str, item: impl Fn(&str) -> T) -> Option<Vec<T>> {

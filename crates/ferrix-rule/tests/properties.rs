@@ -250,6 +250,36 @@ fn what_matches_satisfies_the_constraints() {
     assert!(matched.into_inner() > 10_000);
 }
 
+/// What nothing is asked for beyond is all that it takes.
+#[test]
+fn what_satisfies_constraints_that_are_the_whole_matches() {
+    let (rules, requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(4000));
+    let outcome = runner.run(&rule(), |text| {
+        let rule = Rule::parse(&text).unwrap();
+        let constraints = rule.constraints();
+        if !constraints.whole {
+            return Ok(());
+        }
+        rules.fetch_add(1, Ordering::Relaxed);
+        for_every_request(|request| {
+            let hosts = constraints.hosts.as_ref();
+            let paths = constraints.paths.as_ref();
+            let admitted = hosts.is_none_or(|it| it.iter().any(|it| it.admits(request.host)))
+                && paths.is_none_or(|it| it.iter().any(|it| it.admits(request.path)));
+            assert_eq!(rule.matches(request), admitted, "{text} on {request:?}");
+            requests.fetch_add(usize::from(admitted), Ordering::Relaxed);
+        });
+        Ok(())
+    });
+    outcome.unwrap();
+    let (rules, requests) = (rules.into_inner(), requests.into_inner());
+    assert!(
+        rules > 500 && requests > 5_000,
+        "{rules} rules, {requests} requests"
+    );
+}
+
 #[test]
 fn hostile_texts_are_answered_and_bounded() {
     let repeat = |text: &str| text.repeat(10_000 / text.len());

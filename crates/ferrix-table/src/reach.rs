@@ -25,11 +25,14 @@ impl Reach {
                 whole: true,
             };
         };
-        let constraints = matches.constraints();
-        let whole = is_whole(matches, &constraints);
+        let Constraints {
+            hosts,
+            paths,
+            whole,
+        } = matches.constraints();
         Reach {
-            hosts: hosts(&rule.host, constraints.hosts),
-            paths: constraints.paths,
+            hosts: narrowed(&rule.host, hosts),
+            paths,
             whole,
         }
     }
@@ -37,36 +40,11 @@ impl Reach {
     /// Only the hosts.
     pub(crate) fn hosts_of(rule: &Rule) -> Vec<HostPattern> {
         let matches = rule.matches.as_ref();
-        hosts(&rule.host, matches.and_then(|it| it.constraints().hosts))
+        narrowed(&rule.host, matches.and_then(|it| it.constraints().hosts))
     }
 }
 
-/// Whether an expression asks for nothing beyond its constraints. Noticed only where these are one
-/// host, one path, or both: then the expression in canonical spelling is just those matchers.
-fn is_whole(matches: &ferrix_rule::Rule, constraints: &Constraints) -> bool {
-    let host = match constraints.hosts.as_deref() {
-        None => None,
-        Some([HostConstraint::Exact(name)]) => Some(format!("Host(`{name}`)")),
-        Some([HostConstraint::Wildcard(suffix)]) => Some(format!("Host(`*.{suffix}`)")),
-        Some(_) => return false,
-    };
-    let path = match constraints.paths.as_deref() {
-        None => None,
-        Some([PathConstraint::Exact(path)]) => Some(format!("Path(`{path}`)")),
-        Some([PathConstraint::Prefix(path)]) => Some(format!("PathPrefix(`{path}`)")),
-        Some(_) => return false,
-    };
-    match (host, path) {
-        (None, None) => false,
-        (Some(one), None) | (None, Some(one)) => matches.to_string() == one,
-        (Some(host), Some(path)) => {
-            let text = matches.to_string();
-            text == format!("{host} && {path}") || text == format!("{path} && {host}")
-        }
-    }
-}
-
-fn hosts(pattern: &HostPattern, constraints: Option<Vec<HostConstraint>>) -> Vec<HostPattern> {
+fn narrowed(pattern: &HostPattern, constraints: Option<Vec<HostConstraint>>) -> Vec<HostPattern> {
     let Some(constraints) = constraints else {
         return vec![pattern.clone()];
     };

@@ -27,12 +27,13 @@ pub struct Verdict {
     /// Set only where it is certain, which needs three things of the winner:
     /// * it is served on every entry point of the loser;
     /// * its host includes every host of the loser;
-    /// * it has no expression, or the same one as the loser, or one made of at most one `Host` and
-    ///   one `Path` or `PathPrefix`, such that every request of the loser fulfils it.
+    /// * it has no expression, or an equal one to the loser's, or one that asks for nothing beyond a
+    ///   host and a path, a prefix or a path with all below it, such that every request of the loser
+    ///   fulfils it.
     ///
     /// Two winners that take one half each are not noticed.
     pub shadowed: Option<Arc<Rule>>,
-    /// Where nothing is `shadowed`: rules with the same host and the same text that come before
+    /// Where nothing is `shadowed`: rules with the same host and an equal expression that come before
     /// this one, each with the entry points that both are served on.
     pub conflicts: Vec<(Arc<Rule>, Vec<EntryPointIndex>)>,
 }
@@ -145,7 +146,7 @@ impl Shadows {
             return;
         };
         let changes = changes.map(|changes| changes.of(host));
-        // Two rules of the same host and text could lose to the same rules. So either both are
+        // Two rules of the same host and expression could lose to the same rules. So either both are
         // judged here or neither is, and no conflict between them is missed.
         let mut suspects: Vec<&mut Candidate> = (candidates.iter_mut())
             .filter(|it| changes.as_ref().is_none_or(|changes| changes.meet(it)))
@@ -184,8 +185,7 @@ impl Changes {
 fn verdicts(winners: &WinnersOfHost<'_>, candidates: &[&mut Candidate]) -> Vec<Verdict> {
     // Of two equal rules that share only some of their entry points, the later one loses on those
     // and still serves on its others: a conflict, and not shadowed.
-    let mut first: HashMap<(EntryPointIndex, &HostPattern, Option<&str>), &Arc<Rule>> =
-        HashMap::default();
+    let mut first: HashMap<_, &Arc<Rule>> = HashMap::default();
     let mut verdicts = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         let mut verdict = Verdict {
@@ -195,7 +195,7 @@ fn verdicts(winners: &WinnersOfHost<'_>, candidates: &[&mut Candidate]) -> Vec<V
         let rule = &candidate.rule;
         if verdict.shadowed.is_none() && candidates.len() > 1 {
             for entry_point in &rule.entry_points {
-                let key = (*entry_point, &rule.host, rule.text());
+                let key = (*entry_point, &rule.host, &rule.matches);
                 let winner = *first.entry(key).or_insert(rule);
                 if !Arc::ptr_eq(winner, rule) {
                     verdict.conflict(winner, *entry_point);
@@ -223,8 +223,6 @@ impl Verdict {
 struct Candidate {
     rule: Arc<Rule>,
     reach: Reach,
-    /// The expression in canonical spelling.
-    expression: Option<Box<str>>,
     verdict: Verdict,
 }
 
@@ -233,7 +231,9 @@ struct Candidate {
 enum Taken<'c> {
     Everything,
     Path(&'c PathConstraint),
-    Expression(&'c str),
+    /// This path and what lies below it.
+    Segments(&'c str),
+    Expression(&'c ferrix_rule::Rule),
 }
 
 impl Candidate {
@@ -241,7 +241,6 @@ impl Candidate {
         Candidate {
             rule: Arc::clone(rule),
             reach: Reach::new(rule),
-            expression: rule.matches.as_ref().map(|it| it.to_string().into()),
             verdict: Verdict::default(),
         }
     }
@@ -258,18 +257,32 @@ impl Candidate {
 
     /// The hosts of which it takes all requests, or all with some path or expression.
     fn takes(&self) -> impl Iterator<Item = (&HostPattern, Taken<'_>)> {
-        let whole = match (&self.reach.hosts[..], self.reach.paths.as_deref()) {
-            _ if !self.reach.whole => None,
-            ([host], None) => Some((host, Taken::Everything)),
-            ([host], Some([path])) => Some((host, Taken::Path(path))),
+        let whole = match &self.reach.hosts[..] {
+            [host] if self.reach.whole => self.reach.taken().map(|taken| (host, taken)),
             _ => None,
         };
-        let expression = self.expression.as_deref();
+        let expression = self.rule.matches.as_ref();
         let expression = expression.map(|it| (&self.rule.host, Taken::Expression(it)));
         // The expression would only repeat this: a rule with an equal one has the same path.
         let told = |(host, _): &(&HostPattern, Taken<'_>)| **host == self.rule.host;
         let expression = expression.filter(|_| !whole.as_ref().is_some_and(told));
         whole.into_iter().chain(expression)
+    }
+}
+
+impl Reach {
+    /// What a rule takes that asks for nothing beyond its host and these paths, if they are of a kind.
+    fn taken(&self) -> Option<Taken<'_>> {
+        match self.paths.as_deref() {
+            None => Some(Taken::Everything),
+            Some([path]) => Some(Taken::Path(path)),
+            Some([PathConstraint::Exact(path), PathConstraint::Prefix(below)])
+                if below.strip_suffix('/') == Some(path) =>
+            {
+                Some(Taken::Segments(path))
+            }
+            Some(_) => None,
+        }
     }
 }
 

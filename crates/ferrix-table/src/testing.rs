@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use ferrix_rule::{Match, PathMatch};
 use http::{HeaderMap, Method};
 use rustls::{
     SignatureAlgorithm, SignatureScheme,
@@ -22,9 +23,21 @@ use crate::{
 };
 
 /// A rule of the route `default/NAME`, at position 0, on the first entry point, for service 0.
-/// The host `*` is any host; the priority is that of the text.
+/// The host `*` is any host; the priority is the length of the text. A path in place of a text is a
+/// prefix of whole segments.
 pub(crate) fn rule(name: &str, host: &str, matches: &str) -> Rule {
-    let matches = (!matches.is_empty()).then(|| ferrix_rule::Rule::parse(matches).unwrap());
+    let matches = match matches {
+        "" => None,
+        path if path.starts_with('/') => {
+            let path = Some(PathMatch::Prefix(path.to_owned()));
+            let fields = Match {
+                path,
+                ..Match::default()
+            };
+            fields.rule().unwrap()
+        }
+        text => Some(ferrix_rule::Rule::parse(text).unwrap()),
+    };
     Rule {
         route: route(name),
         position: 0,

@@ -94,12 +94,23 @@ fn what_one_rule_takes_from_another() {
             ("*", "Host(`a.test`)"),
             "w>v a.test",
         ),
+        // Whole segments.
+        (
+            ("a.test", "/pay"),
+            ("a.test", "PathPrefix(`/pay`)"),
+            "w>v a.test",
+        ),
+        (
+            ("a.test", "/pay"),
+            ("a.test", "PathPrefix(`/`) && PathRegexp(`x$`)"),
+            "w>v? a.test",
+        ),
     ];
     for (winner, victim, expected) in cases {
         let expected = expected.replace("any.test", "*.test");
         assert_eq!(taken(winner, victim), [expected], "{winner:?} {victim:?}");
     }
-    assert_eq!(cases.len(), 12);
+    assert_eq!(cases.len(), 14);
 }
 
 #[test]
@@ -119,13 +130,16 @@ fn what_does_not_compete() {
         (("*", "Host(`a.test`)"), ("*", "")),
         // The priority does not count against a host that is the more exact.
         (("*", ""), ("a.test", "Path(`/`)")),
+        // Whole segments.
+        (("a.test", "/pay"), ("a.test", "Path(`/payments`)")),
+        (("a.test", "/pay"), ("a.test", "/payments")),
         // One label alone.
         (("x.a.test", ""), ("*.test", "")),
     ];
     for (winner, victim) in cases {
         assert_eq!(taken(winner, victim), [""; 0], "{winner:?} {victim:?}");
     }
-    assert_eq!(cases.len(), 10);
+    assert_eq!(cases.len(), 12);
 }
 
 #[test]

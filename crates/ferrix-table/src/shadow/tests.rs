@@ -18,14 +18,25 @@ fn shadows(winner: (&str, &str), loser: (&str, &str)) -> bool {
         ..rule("winner", winner.0, winner.1)
     };
     let second = rule("loser", loser.0, loser.1);
-    let pairs = pairs(vec![first, second]);
-    for (loser, winner) in &pairs {
-        assert_eq!(
-            (&*loser.route.key.name, &*winner.route.key.name),
-            ("loser", "winner")
-        );
-    }
-    !pairs.is_empty()
+    // One more that takes something of the host, but nothing of these: it is found among others, too.
+    let third = Rule {
+        priority: 2000,
+        ..rule("third", winner.0, "Path(`/third`)")
+    };
+    let alone = vec![first, second];
+    let among_others = [&*alone, &[third]].concat();
+    let [alone, among_others] = [alone, among_others].map(|rules| {
+        let pairs = pairs(rules);
+        for (loser, winner) in &pairs {
+            assert_eq!(
+                (&*loser.route.key.name, &*winner.route.key.name),
+                ("loser", "winner")
+            );
+        }
+        !pairs.is_empty()
+    });
+    assert_eq!(alone, among_others, "{winner:?} {loser:?}");
+    alone
 }
 
 #[test]
@@ -63,6 +74,21 @@ fn shadowed() {
             ("*", "PathPrefix(`/a`) && Host(`a.test`)"),
             ("*", "Host(`a.test`) && Path(`/a`)"),
         ),
+        // Whole segments.
+        (("a.test", "/a"), ("a.test", "/a")),
+        (("a.test", "/a"), ("a.test", "/a/b")),
+        (("a.test", "/a"), ("a.test", "Path(`/a`)")),
+        (("a.test", "/a"), ("a.test", "PathPrefix(`/a/`)")),
+        (
+            ("a.test", "/a"),
+            ("a.test", "Path(`/a/x`) || PathPrefix(`/a/y`)"),
+        ),
+        (
+            ("a.test", "Path(`/a`) || PathPrefix(`/a/`)"),
+            ("a.test", "/a/b"),
+        ),
+        (("a.test", "PathPrefix(`/a`)"), ("a.test", "/a/b")),
+        (("*", "/a"), ("*", "Host(`a.test`) && Path(`/a/b`)")),
     ] {
         assert!(shadows(winner, loser), "{winner:?} {loser:?}");
     }
@@ -102,6 +128,13 @@ fn not_shadowed() {
             ("a.test", "Path(`/`) && Method(`GET`)"),
         ),
         (("a.test", ""), ("a.test", "Host(`b.test`)")),
+        // Whole segments.
+        (("a.test", "/a"), ("a.test", "PathPrefix(`/a`)")),
+        (("a.test", "/a"), ("a.test", "Path(`/ab`)")),
+        (("a.test", "/a"), ("a.test", "/ab")),
+        (("a.test", "/a/b"), ("a.test", "/a")),
+        (("a.test", "/a"), ("a.test", "")),
+        (("a.test", "/a"), ("a.test", "Path(`/a/b`) || Path(`/b`)")),
     ] {
         assert!(!shadows(winner, loser), "{winner:?} {loser:?}");
     }

@@ -1,10 +1,10 @@
 //! Finds, for a rule, the rules that take every request that it could match.
 //!
-//! Rules are filed under what they take for certain: a host, and there everything, all of a path, or
-//! all that an expression matches. What could beat a rule is then found by look-ups instead of by
+//! Rules are filed under what they take for certain: a host, and there everything, all of a path, of a
+//! prefix or of what lies below a path, or all that an expression matches. What could beat a rule is then found by look-ups instead of by
 //! comparing it with every other.
 
-use std::{slice, sync::Arc};
+use std::{borrow::Borrow, hash::Hash, slice, sync::Arc};
 
 use ferrix_rule::PathConstraint;
 use foldhash::HashMap;
@@ -94,7 +94,8 @@ enum Takers {
 enum OwnTaken {
     Everything,
     Path(PathConstraint),
-    Expression(Box<str>),
+    Segments(Box<str>),
+    Expression(ferrix_rule::Rule),
 }
 
 impl OwnTaken {
@@ -102,7 +103,8 @@ impl OwnTaken {
         match taken {
             Taken::Everything => Self::Everything,
             Taken::Path(path) => Self::Path(path.clone()),
-            Taken::Expression(text) => Self::Expression(text.into()),
+            Taken::Segments(path) => Self::Segments(path.into()),
+            Taken::Expression(expression) => Self::Expression(expression.clone()),
         }
     }
 
@@ -110,7 +112,8 @@ impl OwnTaken {
         match self {
             Self::Everything => Taken::Everything,
             Self::Path(path) => Taken::Path(path),
-            Self::Expression(text) => Taken::Expression(text),
+            Self::Segments(path) => Taken::Segments(path),
+            Self::Expression(expression) => Taken::Expression(expression),
         }
     }
 
@@ -124,7 +127,10 @@ impl OwnTaken {
             Self::Path(PathConstraint::Prefix(prefix)) => {
                 !paths.is_empty() && paths.iter().all(|path| within(prefix, path))
             }
-            Self::Expression(text) => candidate.expression.as_ref() == Some(text),
+            Self::Segments(above) => {
+                !paths.is_empty() && paths.iter().all(|path| is_at_or_below(path, above))
+            }
+            Self::Expression(expression) => candidate.rule.matches.as_ref() == Some(expression),
         }
     }
 }
@@ -167,26 +173,28 @@ impl Takers {
 #[derive(Debug, Default)]
 struct Maps {
     everything: Vec<Arc<Rule>>,
-    path: HashMap<Box<str>, Vec<Arc<Rule>>>,
-    prefix: HashMap<Box<str>, Vec<Arc<Rule>>>,
+    path: Lists<Box<str>>,
+    prefix: Lists<Box<str>>,
     /// The lengths of the keys of `prefix`, and how many keys have each. Ascending.
     prefix_lengths: Vec<(usize, usize)>,
-    expression: HashMap<Box<str>, Vec<Arc<Rule>>>,
+    segments: Lists<Box<str>>,
+    expression: Lists<ferrix_rule::Rule>,
 }
 
 impl Maps {
     fn add(&mut self, taken: Taken<'_>, rule: &Arc<Rule>) {
         let rules = match taken {
             Taken::Everything => &mut self.everything,
-            Taken::Path(PathConstraint::Exact(path)) => list(&mut self.path, path),
+            Taken::Path(PathConstraint::Exact(path)) => list(&mut self.path, &**path),
             Taken::Path(PathConstraint::Prefix(path)) => {
-                let rules = list(&mut self.prefix, path);
+                let rules = list(&mut self.prefix, &**path);
                 if rules.is_empty() {
                     count(&mut self.prefix_lengths, path.len());
                 }
                 rules
             }
-            Taken::Expression(text) => list(&mut self.expression, text),
+            Taken::Segments(path) => list(&mut self.segments, path),
+            Taken::Expression(expression) => list(&mut self.expression, expression.clone()),
         };
         let place = rules.partition_point(|it| it.precedence(rule).is_lt());
         rules.insert(place, Arc::clone(rule));
@@ -195,14 +203,15 @@ impl Maps {
     fn remove(&mut self, taken: Taken<'_>, rule: &Rule) {
         match taken {
             Taken::Everything => remove(&mut self.everything, rule),
-            Taken::Path(PathConstraint::Exact(path)) => unlist(&mut self.path, path, rule),
+            Taken::Path(PathConstraint::Exact(path)) => unlist(&mut self.path, &**path, rule),
             Taken::Path(PathConstraint::Prefix(path)) => {
-                unlist(&mut self.prefix, path, rule);
+                unlist(&mut self.prefix, &**path, rule);
                 if !self.prefix.contains_key(&**path) {
                     discount(&mut self.prefix_lengths, path.len());
                 }
             }
-            Taken::Expression(text) => unlist(&mut self.expression, text, rule),
+            Taken::Segments(path) => unlist(&mut self.segments, path, rule),
+            Taken::Expression(expression) => unlist(&mut self.expression, expression, rule),
         }
     }
 
@@ -210,16 +219,31 @@ impl Maps {
         self.everything.is_empty()
             && self.path.is_empty()
             && self.prefix.is_empty()
+            && self.segments.is_empty()
             && self.expression.is_empty()
     }
 
     fn lists<'w>(&'w self, candidate: &Candidate) -> impl Iterator<Item = &'w [Arc<Rule>]> {
-        let equal = candidate.expression.as_deref();
+        let equal = candidate.rule.matches.as_ref();
         let equal = equal.and_then(|it| self.expression.get(it));
         (self.covering(candidate))
+            .chain(self.above(candidate))
             .chain([&self.everything])
             .chain(equal)
             .map(Vec::as_slice)
+    }
+
+    /// The rules filed under a path that all paths of the candidate are, or lie below.
+    fn above<'w>(&'w self, candidate: &Candidate) -> impl Iterator<Item = &'w Vec<Arc<Rule>>> {
+        let paths = candidate.reach.paths.as_deref().unwrap_or_default();
+        // One of these is the first, or above it.
+        let first = (!self.segments.is_empty()).then(|| paths.first()).flatten();
+        let above = first.map(path_text).into_iter().flat_map(|text| {
+            let ends = text.match_indices('/').map(|(end, _)| end);
+            ends.chain([text.len()]).map(|end| &text[..end])
+        });
+        let includes = |above: &&str| paths.iter().all(|path| is_at_or_below(path, above));
+        (above.filter(includes)).filter_map(|above| self.segments.get(above))
     }
 
     /// The rules filed under a path that includes all paths of the candidate, list by list.
@@ -250,17 +274,33 @@ impl Maps {
     }
 }
 
+/// Whether these are this path or paths below it, whole segments alone.
+fn is_at_or_below(path: &PathConstraint, above: &str) -> bool {
+    let below = path_text(path).strip_prefix(above);
+    below.is_some_and(|below| match path {
+        PathConstraint::Exact(_) => below.is_empty() || below.starts_with('/'),
+        PathConstraint::Prefix(_) => below.starts_with('/'),
+    })
+}
+
 fn path_text(path: &PathConstraint) -> &str {
     let (PathConstraint::Exact(text) | PathConstraint::Prefix(text)) = path;
     text
 }
 
-fn list<'l>(lists: &'l mut HashMap<Box<str>, Vec<Arc<Rule>>>, key: &str) -> &'l mut Vec<Arc<Rule>> {
+/// The rules filed under one key.
+type Lists<K> = HashMap<K, Vec<Arc<Rule>>>;
+
+fn list<K: Eq + Hash>(lists: &mut Lists<K>, key: impl Into<K>) -> &mut Vec<Arc<Rule>> {
     let list = lists.entry(key.into());
     list.or_insert_with(|| Vec::with_capacity(1))
 }
 
-fn unlist(lists: &mut HashMap<Box<str>, Vec<Arc<Rule>>>, key: &str, rule: &Rule) {
+fn unlist<K, Q>(lists: &mut Lists<K>, key: &Q, rule: &Rule)
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: Eq + Hash + ?Sized,
+{
     if let Some(rules) = lists.get_mut(key) {
         remove(rules, rule);
         if rules.is_empty() {
