@@ -10,8 +10,9 @@ use std::{
 
 use ferrix_table::{
     overlap::{Capture, Overlaps},
+    precedence::Criterion,
     rule_set::RuleSet,
-    rules::{Criterion, HostPattern, Rule},
+    rules::{HostPattern, Rule},
     shadow::{Shadows, Verdict},
 };
 
@@ -264,10 +265,18 @@ fn shortened(text: &str) -> String {
 fn because(winner: &Rule, loser: &Rule) -> String {
     match winner.criterion(loser) {
         Criterion::Host => "and its host is the more exact".to_owned(),
-        Criterion::Priority => format!(
-            "and comes first by its priority of {} against {}",
-            winner.priority, loser.priority
-        ),
+        Criterion::GivenPriority => "and comes first because it has a priority".to_owned(),
+        Criterion::Priority => {
+            let number = |rule: &Rule| rule.weight.priority().unwrap_or_default();
+            let (first, second) = (number(winner), number(loser));
+            format!("and comes first by its priority of {first} against {second}")
+        }
+        Criterion::Path | Criterion::Method | Criterion::Headers | Criterion::Query => {
+            format!(
+                "and is the more specific by its {}",
+                winner.criterion(loser)
+            )
+        }
         Criterion::Age => "and comes first because its route is older".to_owned(),
         Criterion::Name => {
             "and comes first by the name of its route, as neither is older".to_owned()
@@ -278,7 +287,10 @@ fn because(winner: &Rule, loser: &Rule) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ferrix_table::rules::{Action, Route};
+    use ferrix_table::{
+        precedence::Weight,
+        rules::{Action, Route},
+    };
 
     use super::*;
     use crate::objects::{self, Kind};
@@ -296,7 +308,7 @@ mod tests {
                 position,
                 host: HostPattern::Any,
                 matches: None,
-                priority: 0,
+                weight: Weight::Priority(0),
                 entry_points: [0].into(),
                 action: Action::Unavailable,
             })

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ferrix_api::ingressroute::Port;
 use ferrix_table::{
+    precedence::Weight,
     rules::{HostPattern, Route},
     services::Scheme,
 };
@@ -64,7 +65,7 @@ pub(crate) struct DraftRule {
     pub(crate) position: u32,
     pub(crate) hosts: Hosts,
     pub(crate) matches: Option<ferrix_rule::Rule>,
-    pub(crate) priority: i64,
+    pub(crate) weight: Weight,
     /// The Services that share its requests.
     pub(crate) backends: Box<[BackendReference]>,
 }
@@ -202,7 +203,7 @@ impl DraftRule {
         let text = |rule: &Self| rule.matches.as_ref().map(|it| it.shown().to_owned());
         self.position == other.position
             && self.field == other.field
-            && self.priority == other.priority
+            && self.weight == other.weight
             && self.hosts == other.hosts
             && text(self) == text(other)
             && self.backends == other.backends

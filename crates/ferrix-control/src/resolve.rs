@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ferrix_table::{
     ids::EntryPointIndex,
+    precedence::Weight,
     rules::{Action, HostPattern, Route, Rule, Split},
 };
 
@@ -65,7 +66,7 @@ pub(crate) struct ResolvedRule {
     position: u32,
     host: HostPattern,
     matches: Option<ferrix_rule::Rule>,
-    priority: i64,
+    weight: Weight,
     entry_points: Box<[EntryPointIndex]>,
     target: Target,
 }
@@ -139,7 +140,7 @@ impl Resolved {
                             position: rule.position,
                             host: host.clone(),
                             matches: rule.matches.clone(),
-                            priority: rule.priority,
+                            weight: rule.weight,
                             entry_points: entry_points.into(),
                             target,
                         });
@@ -230,7 +231,7 @@ impl Resolved {
             position: rule.position,
             host: rule.host,
             matches: rule.matches,
-            priority: rule.priority,
+            weight: rule.weight,
             entry_points: rule.entry_points,
             action: action(rule.target, backends),
         }

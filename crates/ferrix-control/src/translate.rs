@@ -423,6 +423,6 @@ fn same_rule(one: &Rule, other: &Rule) -> bool {
         && one.position == other.position
         && one.host == other.host
         && one.text() == other.text()
-        && one.priority == other.priority
+        && one.weight == other.weight
         && one.entry_points == other.entry_points
 }

@@ -7,6 +7,7 @@ use ferrix_table::{
     Request,
     object::{Key, Kind},
     path::{self, PathOptions},
+    precedence::Weight,
     rule_set::RuleSet,
     rules::{Action, HostPattern, Route, Rule, Split},
 };
@@ -127,7 +128,7 @@ fn rule(number: usize, host: &str, matches: &str) -> Rule {
         }),
         position: 0,
         host: HostPattern::Exact(host.into()),
-        priority: matches.shown().len() as i64,
+        weight: Weight::Priority(matches.shown().len() as i64),
         matches: Some(matches),
         entry_points: [0].into(),
         action: Action::Forward(Split::new(&[(0, 1)]).expect("the service has a weight")),

@@ -10,6 +10,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ferrix_table::{
     Table,
     object::{Key, Kind},
+    precedence::Weight,
     publish,
     rule_set::RuleSet,
     rules::{Action, HostPattern, Route, Rule, Split},
@@ -135,7 +136,7 @@ fn rule(number: u32) -> Rule {
         }),
         position: 0,
         host: HostPattern::Exact(format!("app-{number}.example.com").into()),
-        priority: matches.shown().len() as i64,
+        weight: Weight::Priority(matches.shown().len() as i64),
         matches: Some(matches),
         entry_points: [0, 1].into(),
         action: Action::Forward(Split::new(&[(number, 1)]).expect("the service has a weight")),

@@ -113,7 +113,7 @@ impl Mixture {
         let known = before.map_or(first, Bucket::any_rule);
         let was = before.map_or_else(Mixture::default, |bucket| bucket.mixture);
         let foreign = |to: &Rule, filing: &Filing| !of_one_namespace(&filing.rule, to);
-        let narrowed = |filing: &Filing| filing.rule.host.class() > host.class();
+        let narrowed = |filing: &Filing| filing.rule.host.rank() < host.rank();
         // What is new about a bucket may be all that is left of it: then all are looked at.
         Mixture {
             namespaces: (was.namespaces || fresh().any(|it| foreign(known, it)))

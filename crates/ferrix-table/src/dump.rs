@@ -11,6 +11,7 @@ use crate::{
     Table,
     certificates::{Certificate, ServerNames},
     ids::ServiceIndex,
+    precedence::Weight,
     rules::{Action, HostPattern, Rule},
     services::{Protocol, Service},
     table::EntryPoint,
@@ -63,8 +64,9 @@ pub struct RuleView<'t> {
     /// Its expression, or none for every request of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matches: Option<&'t str>,
-    /// The higher wins.
-    pub priority: i64,
+    /// Its `priority`, the higher wins; or its `specificity`, of which any priority comes first.
+    #[serde(flatten)]
+    pub weight: Weight,
     /// By name.
     pub entry_points: Vec<&'t str>,
     /// What it does.
@@ -193,7 +195,7 @@ impl<'t> RuleView<'t> {
             position: rule.position,
             host,
             matches: rule.text(),
-            priority: rule.priority,
+            weight: rule.weight,
             entry_points: table.entry_point_names(rule).collect(),
             action: ActionView::new(table, &rule.action),
         }

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::{
     Request, Table,
     ids::EntryPointIndex,
-    rules::{Criterion, Rule},
+    precedence::{Criterion, PathRank, Specificity, Weight},
+    rules::Rule,
 };
 
 /// The answer for one request. Its text is for people.
@@ -112,18 +113,6 @@ impl fmt::Display for Lost<'_> {
     }
 }
 
-impl fmt::Display for Criterion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Criterion::Host => "host",
-            Criterion::Priority => "priority",
-            Criterion::Age => "age",
-            Criterion::Name => "name",
-            Criterion::Position => "position",
-        })
-    }
-}
-
 /// A rule with all that decides whether it matches.
 struct Described<'t>(&'t Rule);
 
@@ -131,11 +120,7 @@ impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Described(rule) = self;
         let text = rule.text().unwrap_or("every request");
-        write!(
-            f,
-            "{rule}: {text} of {}, priority {}",
-            rule.host, rule.priority
-        )
+        write!(f, "{rule}: {text} of {}, {}", rule.host, rule.weight)
     }
 }
 
@@ -149,6 +134,10 @@ struct Reason<'t> {
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Reason { by, winner, loser } = self;
+        let equal = match winner.weight {
+            Weight::Priority(_) => "priorities",
+            Weight::Specificity(_) => "specificities",
+        };
         match by {
             Criterion::Host => {
                 let (first, second) = (&winner.host, &loser.host);
@@ -157,21 +146,46 @@ impl fmt::Display for Reason<'_> {
                     "its host ({first}) is more specific than this one's ({second})"
                 )
             }
+            Criterion::GivenPriority => {
+                f.write_str("it has a priority, and this one goes by its conditions")
+            }
             Criterion::Priority => {
-                let (first, second) = (winner.priority, loser.priority);
+                let number = |rule: &Rule| rule.weight.priority().unwrap_or_default();
+                let (first, second) = (number(winner), number(loser));
                 write!(f, "its priority, {first}, is higher than {second}")
             }
+            Criterion::Path => {
+                let (first, second) = (path(winner), path(loser));
+                write!(
+                    f,
+                    "its path ({first}) is more specific than this one's ({second})"
+                )
+            }
+            Criterion::Method => {
+                f.write_str("the paths are as specific and only it names a method")
+            }
+            Criterion::Headers => f.write_str("it asks for more headers"),
+            Criterion::Query => f.write_str("it asks for more query parameters"),
             Criterion::Age if loser.route.created.is_none() => {
-                f.write_str("the priorities are equal and only its route has an age")
+                write!(f, "the {equal} are equal and only its route has an age")
             }
-            Criterion::Age => f.write_str("the priorities are equal and its route is older"),
-            Criterion::Name => f.write_str(
-                "the priorities and ages are equal and its name comes first in the alphabet",
+            Criterion::Age => write!(f, "the {equal} are equal and its route is older"),
+            Criterion::Name => write!(
+                f,
+                "the {equal} and ages are equal and its name comes first in the alphabet",
             ),
-            Criterion::Position => {
-                f.write_str("the priorities are equal and it stands earlier in the same route")
-            }
+            Criterion::Position => write!(
+                f,
+                "the {equal} are equal and it stands earlier in the same route"
+            ),
         }
+    }
+}
+
+fn path(rule: &Rule) -> PathRank {
+    match rule.weight {
+        Weight::Specificity(Specificity { path, .. }) => path,
+        Weight::Priority(_) => PathRank::Prefix(0),
     }
 }
 

@@ -22,6 +22,7 @@ mod index;
 pub mod object;
 pub mod overlap;
 pub mod path;
+pub mod precedence;
 pub mod publish;
 mod reach;
 pub mod rule_set;

@@ -61,8 +61,8 @@ impl Capture {
     /// Those of the two that it is news to: whoever names the more exact host means to come first.
     fn told(&self) -> impl Iterator<Item = &Key> {
         let [winner, victim] = self.routes();
-        let same_class = self.winner.host.class() == self.victim.host.class();
-        same_class.then_some(winner).into_iter().chain([victim])
+        let equally_exact = self.winner.host.rank() == self.victim.host.rank();
+        equally_exact.then_some(winner).into_iter().chain([victim])
     }
 
     fn identity(&self) -> (*const Rule, *const Rule, bool, &[EntryPointIndex]) {

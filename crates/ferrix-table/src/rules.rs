@@ -1,12 +1,13 @@
-//! Rules and their total order.
+//! Rules: for which hosts, what they ask for, what they do.
 
-use std::{cmp::Ordering, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use crate::{
     Request,
     host::{self, HostError},
     ids::{EntryPointIndex, ServiceIndex},
     object::Key,
+    precedence::Weight,
     state::{RouteState, Sequence},
 };
 
@@ -46,8 +47,8 @@ pub struct Rule {
     pub host: HostPattern,
     /// What else must hold; `None`: every request of the host.
     pub matches: Option<ferrix_rule::Rule>,
-    /// The higher wins.
-    pub priority: i64,
+    /// What speaks for it among the rules for its host.
+    pub weight: Weight,
     /// Where it is served.
     pub entry_points: Box<[EntryPointIndex]>,
     /// What happens to the request.
@@ -77,21 +78,6 @@ pub struct Split {
     pub cumulative: Box<[(u64, ServiceIndex)]>,
     /// Where the sequence stands.
     pub sequence: Sequence,
-}
-
-/// The key of the total order that put one rule before another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Criterion {
-    /// Exact hosts, then wildcards, then any host.
-    Host,
-    /// The higher priority.
-    Priority,
-    /// The older route; routes without an age last.
-    Age,
-    /// Namespace, then name, then kind.
-    Name,
-    /// The place in the route's list.
-    Position,
 }
 
 /// Its key.
@@ -149,15 +135,6 @@ impl HostPattern {
             HostPattern::Any => None,
         }
     }
-
-    /// 0 exact, 1 wildcard, 2 any: the lower comes first.
-    pub(crate) fn class(&self) -> u8 {
-        match self {
-            HostPattern::Exact(_) => 0,
-            HostPattern::Wildcard(_) => 1,
-            HostPattern::Any => 2,
-        }
-    }
 }
 
 impl fmt::Display for HostPattern {
@@ -197,37 +174,6 @@ impl Rule {
     /// What `matches` asks for, as a person is shown it.
     pub fn text(&self) -> Option<&str> {
         self.matches.as_ref().map(ferrix_rule::Rule::shown)
-    }
-
-    /// The total order: `Less` comes first and wins.
-    ///
-    /// One entry of an object can become several rules, with the same position. They never take the
-    /// same request, so any order would do; the last keys make it the same on every replica.
-    pub fn precedence(&self, other: &Rule) -> Ordering {
-        let age = |rule: &Rule| (rule.route.created.is_none(), rule.route.created);
-        (self.host.class().cmp(&other.host.class()))
-            .then_with(|| other.priority.cmp(&self.priority))
-            .then_with(|| age(self).cmp(&age(other)))
-            .then_with(|| self.route.key.rank().cmp(&other.route.key.rank()))
-            .then_with(|| self.position.cmp(&other.position))
-            .then_with(|| self.host.cmp(&other.host))
-            .then_with(|| self.entry_points.cmp(&other.entry_points))
-            .then_with(|| self.text().cmp(&other.text()))
-    }
-
-    /// Which key of the total order tells two rules apart.
-    pub fn criterion(&self, other: &Rule) -> Criterion {
-        if self.host.class() != other.host.class() {
-            Criterion::Host
-        } else if self.priority != other.priority {
-            Criterion::Priority
-        } else if self.route.created != other.route.created {
-            Criterion::Age
-        } else if self.route.key != other.route.key {
-            Criterion::Name
-        } else {
-            Criterion::Position
-        }
     }
 }
 

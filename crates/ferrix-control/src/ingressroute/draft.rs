@@ -8,6 +8,7 @@ use ferrix_api::{
     ingressroute::{self, IngressRouteSpec, RouteRule, ServiceRef},
 };
 use ferrix_table::{
+    precedence::Weight,
     rules::{HostPattern, Route},
     services::Scheme,
 };
@@ -175,11 +176,12 @@ fn rule(
         };
         backend(reference, field, namespace)
     });
+    let priority = (rule.priority).unwrap_or_else(|| default_priority(matches.as_ref()));
     Ok(DraftRule {
         field,
         position: u32::try_from(position).unwrap_or(u32::MAX),
         hosts: Arc::clone(hosts),
-        priority: (rule.priority).unwrap_or_else(|| default_priority(matches.as_ref())),
+        weight: Weight::Priority(priority),
         backends: references.collect::<Result<_, _>>()?,
         matches,
     })

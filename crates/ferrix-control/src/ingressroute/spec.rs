@@ -70,7 +70,7 @@ fn rule(rule: &DraftRule, own_namespace: &str) -> RouteRule {
         position: _,
         hosts: _,
         matches,
-        priority,
+        weight,
         backends,
     } = rule;
     let default = default_priority(matches.as_ref());
@@ -84,7 +84,7 @@ fn rule(rule: &DraftRule, own_namespace: &str) -> RouteRule {
     };
     RouteRule {
         matches: matches.as_ref().and_then(|it| it.text()).map(str::to_owned),
-        priority: (*priority != default).then_some(*priority),
+        priority: weight.priority().filter(|it| *it != default),
         service,
         services,
     }

@@ -1,7 +1,11 @@
 use std::sync::Arc;
 
+use ferrix_rule::{Match, PathMatch};
+use http::Method;
+
 use crate::{
     certificates::{Certificates, ServerNames},
+    precedence::{Specificity, Weight},
     rules::{Action, Rule, Split},
     services::{Protocol, Scheme, Service},
     testing::{certificate, rule, service, table},
@@ -119,4 +123,30 @@ fn failing_endpoints() {
         {"endpoint": "10.0.0.1:3", "failures": 0},
     ]);
     assert_eq!(document["services"][0]["failing"], expected);
+}
+
+#[test]
+fn a_rule_of_fields() {
+    let fields = Match {
+        path: Some(PathMatch::Prefix("/a/".to_owned())),
+        method: Some(Method::GET),
+        ..Match::default()
+    };
+    let rule = Rule {
+        matches: fields.rule().unwrap(),
+        weight: Weight::Specificity(Specificity::from(&fields)),
+        ..rule("r", "a.test", "")
+    };
+    let table = table(vec![rule], vec![]);
+    let document = serde_json::to_value(table.dump()).unwrap();
+    let rule = document["rules"][0].as_object().unwrap();
+    assert_eq!(rule["matches"], "path prefix `/a`, method `GET`");
+    let specificity = serde_json::json!({
+        "path": {"prefix": 2},
+        "method": true,
+        "headers": 0,
+        "query": 0,
+    });
+    assert_eq!(rule["specificity"], specificity);
+    assert!(!rule.contains_key("priority"), "{rule:?}");
 }

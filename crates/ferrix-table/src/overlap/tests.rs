@@ -1,5 +1,8 @@
 use super::*;
-use crate::testing::{get, rule};
+use crate::{
+    precedence::Weight,
+    testing::{get, rule},
+};
 
 /// A rule of the route `NAMESPACE/r`.
 fn of(namespace: &str, host: &str, matches: &str) -> Rule {
@@ -20,7 +23,7 @@ fn captures(rules: &RuleSet) -> Vec<String> {
     for route in &told {
         for capture in overlaps.of(route) {
             let is_told = |rule: &Rule| told.contains(&rule.route.key);
-            let by_host = capture.winner.host.class() < capture.victim.host.class();
+            let by_host = capture.winner.host.rank() > capture.victim.host.rank();
             assert!(is_told(&capture.victim) && (by_host || is_told(&capture.winner)));
             assert!(capture.winner.precedence(&capture.victim).is_lt());
             let name = |rule: &Rule| rule.route.key.namespace.to_string();
@@ -41,7 +44,7 @@ fn captures(rules: &RuleSet) -> Vec<String> {
 /// What the rule of `w`, which has the higher priority, takes from that of `v`.
 fn taken(winner: (&str, &str), victim: (&str, &str)) -> Vec<String> {
     let first = Rule {
-        priority: 1000,
+        weight: Weight::Priority(1000),
         ..of("w", winner.0, winner.1)
     };
     captures(&RuleSet::new(vec![first, of("v", victim.0, victim.1)]))

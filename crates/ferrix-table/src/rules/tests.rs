@@ -1,8 +1,9 @@
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use super::*;
 use crate::{
     object::Kind,
+    precedence::Criterion,
     rule_set::RuleSet,
     testing::{get, route, rule},
 };
@@ -19,7 +20,7 @@ fn created(name: &str, created: Option<i64>) -> Arc<Route> {
 
 /// Rules in the order that they must come to stand in, each with what puts it before the next.
 fn ordered() -> Vec<(Rule, Criterion)> {
-    let low = |host| with(rule("z", host, ""), |it| it.priority = -1);
+    let low = |host| with(rule("z", host, ""), |it| it.weight = Weight::Priority(-1));
     let old = |name, age| with(rule(name, "*", ""), |it| it.route = created(name, age));
     let at = |position| with(rule("c", "*", ""), |it| it.position = position);
     vec![
@@ -47,9 +48,9 @@ fn ordered() -> Vec<(Rule, Criterion)> {
 
 fn described(rules: &RuleSet) -> Vec<String> {
     let describe = |rule: &Rule| {
-        let Rule { host, priority, .. } = rule;
+        let Rule { host, weight, .. } = rule;
         format!(
-            "{rule} {host} {priority} {:?} {:?}",
+            "{rule} {host} {weight} {:?} {:?}",
             rule.route.created,
             rule.text()
         )

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{rule_set::RuleSet, testing::rule};
+use crate::{precedence::Weight, rule_set::RuleSet, testing::rule};
 
 /// Losers and winners of a whole set, in the order of the losers.
 fn pairs(rules: Vec<Rule>) -> Vec<(Arc<Rule>, Arc<Rule>)> {
@@ -14,13 +14,13 @@ fn pairs(rules: Vec<Rule>) -> Vec<(Arc<Rule>, Arc<Rule>)> {
 /// Whether the second rule is shadowed where the first has the higher priority.
 fn shadows(winner: (&str, &str), loser: (&str, &str)) -> bool {
     let first = Rule {
-        priority: 1000,
+        weight: Weight::Priority(1000),
         ..rule("winner", winner.0, winner.1)
     };
     let second = rule("loser", loser.0, loser.1);
     // One more that takes something of the host, but nothing of these: it is found among others, too.
     let third = Rule {
-        priority: 2000,
+        weight: Weight::Priority(2000),
         ..rule("third", winner.0, "Path(`/third`)")
     };
     let alone = vec![first, second];

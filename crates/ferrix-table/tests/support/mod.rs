@@ -5,6 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use ferrix_table::{
     Request,
     object::{Key, Kind},
+    precedence::Weight,
     rules::{Action, HostPattern, Route, Rule, Split},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -234,7 +235,7 @@ impl Model {
                 None => exact(&self.host),
             },
             matches: self.condition.as_ref().map(parse),
-            priority: self.priority,
+            weight: Weight::Priority(self.priority),
             entry_points: self.entry_points.clone().into(),
             action: Action::Forward(Split::new(&[(0, 1)]).expect("the service has a weight")),
         }

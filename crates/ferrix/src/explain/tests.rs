@@ -3,6 +3,7 @@ use std::sync::Arc;
 use ferrix_table::{
     certificates::Certificates,
     object::{Key, Kind},
+    precedence::Weight,
     rule_set::RuleSet,
     rules::{HostPattern, Route, Rule},
     services::{Endpoint, Protocol, Scheme, ServiceId},
@@ -22,7 +23,7 @@ fn rule(name: &str, host: &str, matches: &str, action: Action) -> Rule {
         }),
         position: 0,
         host: HostPattern::parse(host).unwrap(),
-        priority: matches.shown().len() as i64,
+        weight: Weight::Priority(matches.shown().len() as i64),
         matches: Some(matches),
         entry_points: [0].into(),
         action,

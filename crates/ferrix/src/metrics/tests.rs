@@ -5,6 +5,7 @@ use std::{
 
 use ferrix_table::{
     object::{Key, Kind},
+    precedence::Weight,
     publish,
     rule_set::RuleSet,
     rules::{Action, HostPattern, Rule},
@@ -39,7 +40,7 @@ fn sources() -> Sources {
         position,
         host: HostPattern::Any,
         matches: None,
-        priority: 1,
+        weight: Weight::Priority(1),
         entry_points: [0].into(),
         action: Action::Unavailable,
     };
