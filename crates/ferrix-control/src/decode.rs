@@ -43,12 +43,15 @@ pub fn decode(value: &Value, strictness: Strictness) -> Result<Decoded, DecodeEr
         Ok(kind) => kind,
         Err(ignored) => return Ok(Decoded::Ignored(ignored)),
     };
-    let key = key(kind, value).map_err(|fault| DecodeError {
-        key: None,
-        uid: None,
-        generation: None,
-        faults: vec![fault],
-        bug: false,
+    let key = key(kind, value).map_err(|mut faults| {
+        faults.extend(faults_of_nameless(kind, value, strictness));
+        DecodeError {
+            key: None,
+            uid: None,
+            generation: None,
+            faults,
+            bug: false,
+        }
     })?;
     let metadata = &value["metadata"];
     let (uid, generation) = (metadata["uid"].as_str(), metadata["generation"].as_i64());
@@ -64,6 +67,22 @@ pub fn decode(value: &Value, strictness: Strictness) -> Result<Decoded, DecodeEr
         Ok(read) => read.map_err(refuse),
         Err(Bug) => Err(DecodeError::bug(&key, uid, generation)),
     }
+}
+
+/// What is wrong with an object besides its name or namespace.
+fn faults_of_nameless(kind: Kind, value: &Value, strictness: Strictness) -> Vec<Fault> {
+    if let Err(fault) = version(kind, value) {
+        return vec![fault];
+    }
+    let nameless = objects::key(kind, "", "");
+    let read = guarded(Step::Decode, &nameless, || typed(kind, value, strictness));
+    let mut faults = match read {
+        Ok(Err(faults)) => faults,
+        Ok(Ok(_)) | Err(Bug) => Vec::new(),
+    };
+    let told = ["metadata", "metadata.name", "metadata.namespace"];
+    faults.retain(|fault| !told.contains(&&*fault.field));
+    faults
 }
 
 fn typed(kind: Kind, value: &Value, strictness: Strictness) -> Result<Decoded, Vec<Fault>> {
@@ -155,45 +174,55 @@ fn version(kind: Kind, value: &Value) -> Result<(), Fault> {
     })
 }
 
-fn key(kind: Kind, value: &Value) -> Result<Key, Fault> {
-    let metadata = &value["metadata"];
-    let text = |field: &str| match &metadata[field] {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.as_str())),
-        other => Err(Fault {
-            field: format!("metadata.{field}"),
-            message: format!("expected a text, found `{other}`"),
-        }),
-    };
-    let Some(name) = text("name")? else {
-        return Err(Fault {
-            field: "metadata.name".to_owned(),
-            message: "is missing".to_owned(),
-        });
-    };
+fn key(kind: Kind, value: &Value) -> Result<Key, Vec<Fault>> {
     let namespace = match kind {
-        Kind::Namespace => "",
-        _ => text("namespace")?.unwrap_or("default"),
+        Kind::Namespace => Ok(""),
+        _ => namespace(&value["metadata"]),
     };
-    if !is_subdomain(name) {
-        return Err(Fault {
-            field: "metadata.name".to_owned(),
-            message: format!(
-                "`{name}` is no name: expected at most 253 of a-z, 0-9, `-` and `.`, with a \
-                 letter or digit at both ends"
-            ),
-        });
+    match (name(&value["metadata"]), namespace) {
+        (Ok(name), Ok(namespace)) => Ok(objects::key(kind, namespace, name)),
+        (name, namespace) => Err(name.err().into_iter().chain(namespace.err()).collect()),
     }
-    if kind != Kind::Namespace && !is_label(namespace) {
-        return Err(Fault {
-            field: "metadata.namespace".to_owned(),
-            message: format!(
-                "`{namespace}` is no namespace: expected at most 63 of a-z, 0-9 and `-`, with a \
-                 letter or digit at both ends"
-            ),
-        });
+}
+
+fn name(metadata: &Value) -> Result<&str, Fault> {
+    let refuse = |message: &str| Fault {
+        field: "metadata.name".to_owned(),
+        message: message.to_owned(),
+    };
+    let name = text(&metadata["name"]).map_err(|message| refuse(&message))?;
+    let name = name.ok_or_else(|| refuse("is missing"))?;
+    match is_subdomain(name) {
+        true => Ok(name),
+        false => Err(refuse(&format!(
+            "`{name}` is no name: expected at most 253 of a-z, 0-9, `-` and `.`, with a letter or \
+             digit at both ends"
+        ))),
     }
-    Ok(objects::key(kind, namespace, name))
+}
+
+fn namespace(metadata: &Value) -> Result<&str, Fault> {
+    let refuse = |message: String| Fault {
+        field: "metadata.namespace".to_owned(),
+        message,
+    };
+    let namespace = text(&metadata["namespace"]).map_err(refuse)?;
+    let namespace = namespace.unwrap_or("default");
+    match is_label(namespace) {
+        true => Ok(namespace),
+        false => Err(refuse(format!(
+            "`{namespace}` is no namespace: expected at most 63 of a-z, 0-9 and `-`, with a letter \
+             or digit at both ends"
+        ))),
+    }
+}
+
+fn text(value: &Value) -> Result<Option<&str>, String> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        other => Err(format!("expected a text, found `{other}`")),
+    }
 }
 
 fn is_subdomain(name: &str) -> bool {

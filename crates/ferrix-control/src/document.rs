@@ -1,6 +1,6 @@
 //! A document to a type, and what is wrong with it otherwise: what all kinds have in common.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -87,20 +87,14 @@ pub(crate) fn read<T: DeserializeOwned>(
     value: &Value,
     strictness: Strictness,
 ) -> Result<Read<T>, Vec<Fault>> {
-    let mut unknown_fields = Vec::new();
-    let object = typed(value, &mut unknown_fields).map_err(|fault| match strictness {
-        Strictness::File => rest::<T>(value, vec![fault]).1,
-        Strictness::Api => vec![fault],
-    })?;
-    match strictness {
-        // Types whose kind is known do not read it again.
-        Strictness::File => unknown_fields.retain(|field| field != "apiVersion" && field != "kind"),
-        Strictness::Api => unknown_fields.clear(),
+    let mut reading = Reading::new(value, take_out);
+    match reading.rest(strictness) {
+        Some((object, unknown_fields)) if reading.faults.is_empty() => Ok(Read {
+            object: Arc::new(object),
+            unknown_fields,
+        }),
+        _ => Err(reading.faults),
     }
-    Ok(Read {
-        object: Arc::new(object),
-        unknown_fields,
-    })
 }
 
 /// Reads a kind of which we know every field: another can only be a mistake.
@@ -108,49 +102,145 @@ pub(crate) fn read_known<T: DeserializeOwned>(
     value: &Value,
     strictness: Strictness,
 ) -> Result<Read<T>, Vec<Fault>> {
-    let read = read(value, strictness)?;
-    if read.unknown_fields.is_empty() {
-        return Ok(read);
-    }
-    let fault = |field| Fault {
-        field,
-        message: "unknown field".to_owned(),
-    };
-    Err(read.unknown_fields.into_iter().map(fault).collect())
+    let mut reading = Reading::new(value, take_out);
+    let object = reading.rest_of_known(strictness);
+    reading.end(object)
 }
 
 /// How often a document is read before nobody looks for more.
 const MAX_READS: usize = 64;
 
-/// Reads what is left of a document without what these faults are about, so that none hides another.
-/// Gives all that is wrong in the end, and the object, as far as there is one.
-pub(crate) fn rest<T: DeserializeOwned>(
-    value: &Value,
-    mut faults: Vec<Fault>,
-) -> (Option<T>, Vec<Fault>) {
-    let mut left = value.clone();
-    for fault in &faults {
-        take_out(&mut left, &steps(&fault.field));
+/// A document that is read in spite of what is wrong with it, so that no fault hides another: what a
+/// fault is about is repaired in a copy, and that is read on.
+pub(crate) struct Reading<'v> {
+    left: Cow<'v, Value>,
+    repair: Repair,
+    repaired: Vec<(String, Repaired)>,
+    /// All that is wrong.
+    faults: Vec<Fault>,
+}
+
+/// Changes a document so that a field of it is not at fault any more.
+pub(crate) type Repair = fn(&mut Value, &str) -> Repaired;
+
+/// What became of a field that was at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repaired {
+    /// What its author wrote there is there still, or was nothing that anybody reads.
+    Kept,
+    /// Something else is there, which is not the author's.
+    Replaced,
+    /// Nothing is there: what holds it may miss it.
+    TakenOut,
+}
+
+impl<'v> Reading<'v> {
+    pub(crate) fn new(value: &'v Value, repair: Repair) -> Self {
+        Self {
+            left: Cow::Borrowed(value),
+            repair,
+            repaired: Vec::new(),
+            faults: Vec::new(),
+        }
     }
-    for _ in 0..MAX_READS {
-        match typed(&left, &mut Vec::new()) {
-            Ok(object) => return (Some(object), faults),
-            Err(fault) if fault.field.is_empty() => break,
-            Err(fault) => {
-                take_out(&mut left, &steps(&fault.field));
-                // What is missing now may only be what was taken out.
-                if !faults.iter().any(|it| it.is_near(&fault.field)) {
-                    faults.push(fault);
+
+    /// Takes note of something that is wrong, and repairs it.
+    pub(crate) fn refuse(&mut self, fault: Fault) {
+        let field = fault.field.clone();
+        let repaired = (self.repair)(self.left.to_mut(), &field);
+        self.remark(fault);
+        self.repaired.push((field, repaired));
+    }
+
+    /// Takes note of something that is wrong and keeps nobody from reading on, unless it only comes of a
+    /// repair: what that was about is noted already.
+    pub(crate) fn remark(&mut self, fault: Fault) {
+        if !self.follows(&fault.field) {
+            self.faults.push(fault);
+        }
+    }
+
+    /// What is left of an object of which we know every field; `None` where nothing is.
+    pub(crate) fn rest_of_known<T: DeserializeOwned>(
+        &mut self,
+        strictness: Strictness,
+    ) -> Option<T> {
+        let (object, mut unknown) = self.rest(strictness)?;
+        // A schema may have found them before.
+        unknown.retain(|field| !self.faults.iter().any(|it| it.field == *field));
+        for field in unknown {
+            let message = "unknown field".to_owned();
+            self.remark(Fault { field, message });
+        }
+        Some(object)
+    }
+
+    /// Whether anything is wrong.
+    pub(crate) fn is_good(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// The object, unless anything is wrong.
+    pub(crate) fn end<T>(self, object: Option<T>) -> Result<Read<T>, Vec<Fault>> {
+        match object {
+            Some(object) if self.is_good() => Ok(Read {
+                object: Arc::new(object),
+                unknown_fields: Vec::new(),
+            }),
+            _ => Err(self.faults),
+        }
+    }
+
+    /// What is left of an object, and its fields that nobody reads; `None` where nothing is left.
+    fn rest<T: DeserializeOwned>(&mut self, strictness: Strictness) -> Option<(T, Vec<String>)> {
+        for _ in 0..MAX_READS {
+            let mut unknown = Vec::new();
+            match typed(&self.left, &mut unknown) {
+                Ok(object) => {
+                    match strictness {
+                        // Types whose kind is known do not read it again.
+                        Strictness::File => {
+                            unknown.retain(|field| field != "apiVersion" && field != "kind");
+                        }
+                        Strictness::Api => unknown.clear(),
+                    }
+                    return Some((object, unknown));
+                }
+                Err(fault) => {
+                    let whole = fault.field.is_empty();
+                    self.refuse(fault);
+                    if whole {
+                        break;
+                    }
                 }
             }
         }
+        None
     }
-    (None, faults)
+
+    /// Whether a fault in a field may only come of a repair.
+    fn follows(&self, field: &str) -> bool {
+        let field = steps(field);
+        self.repaired.iter().any(|(repaired, how)| {
+            let repaired = steps(repaired);
+            match how {
+                Repaired::Kept => false,
+                Repaired::Replaced => field.starts_with(&repaired),
+                Repaired::TakenOut => field.starts_with(&repaired) || repaired.starts_with(&field),
+            }
+        })
+    }
+}
+
+/// The repair of a kind whose schema nobody knows: the value of a field is taken out.
+pub(crate) fn take_out(value: &mut Value, field: &str) -> Repaired {
+    take_out_at(value, &steps(field));
+    Repaired::TakenOut
 }
 
 /// Takes out the value of a field. An item of a list becomes an empty mapping, so that those behind it
 /// keep their places. Where there is no such value, that is what was wrong, and what should have it goes.
-fn take_out(value: &mut Value, steps: &[&str]) {
+fn take_out_at(value: &mut Value, steps: &[&str]) {
     let Some((last, above)) = steps.split_last() else {
         return;
     };
@@ -173,7 +263,7 @@ fn take_out(value: &mut Value, steps: &[&str]) {
         _ => false,
     };
     if !known {
-        take_out(value, above);
+        take_out_at(value, above);
     }
 }
 
@@ -214,14 +304,6 @@ fn field_of(path: &str) -> String {
         }
     }
     field
-}
-
-impl Fault {
-    /// Whether it is about a field, or what holds that, or what is in it.
-    pub(crate) fn is_near(&self, field: &str) -> bool {
-        let (ours, theirs) = (steps(&self.field), steps(field));
-        ours.iter().zip(&theirs).all(|(one, other)| one == other)
-    }
 }
 
 impl fmt::Display for Fault {

@@ -7,11 +7,14 @@
 //!  status   what its author is told: conditions, and their form in the object
 //! ```
 
-use ferrix_api::{IngressRoute, schema};
+use ferrix_api::{
+    IngressRoute,
+    schema::{self, Mended},
+};
 use serde_json::Value;
 
 use crate::{
-    document::{self, Fault, Read, Strictness},
+    document::{self, Fault, Read, Reading, Repaired, Strictness},
     objects::Origin,
 };
 
@@ -25,39 +28,39 @@ pub(crate) mod status;
 pub(crate) use draft::draft;
 pub(crate) use spec::spec;
 
-/// Reads a document.
+/// Reads a document. Where it is no good route, all that is wrong with it by itself is said: what breaks
+/// the schema, and what is wrong with its hosts, its rules and so on.
 pub(crate) fn decode(
     value: &Value,
     strictness: Strictness,
 ) -> Result<Read<IngressRoute>, Vec<Fault>> {
+    let mut reading = Reading::new(value, repair);
     if strictness == Strictness::File {
-        let violations = schema::check_ingressroute(value);
-        if !violations.is_empty() {
-            let fault = |violation: schema::Violation| Fault {
+        for violation in schema::check_ingressroute(value) {
+            reading.refuse(Fault {
                 field: violation.path,
                 message: violation.message,
-            };
-            let mut faults: Vec<_> = violations.into_iter().map(fault).collect();
-            let further = further_faults(value, &faults);
-            faults.extend(further);
-            return Err(faults);
+            });
         }
     }
-    document::read_known(value, strictness)
+    let route = reading.rest_of_known::<IngressRoute>(strictness);
+    if let Some(route) = route.as_ref().filter(|_| !reading.is_good()) {
+        for finding in draft(route, Origin::Api).faults {
+            reading.remark(Fault {
+                field: finding.field,
+                message: finding.message,
+            });
+        }
+    }
+    reading.end(route)
 }
 
-/// What else is wrong with a document that breaks the schema: with its hosts, its rules and so on, as
-/// far as they can be read.
-fn further_faults(value: &Value, faults: &[Fault]) -> Vec<Fault> {
-    let (route, _) = document::rest::<IngressRoute>(value, faults.to_vec());
-    let draft = route.map(|route| draft(&route, Origin::Api));
-    let findings = draft.iter().flat_map(|draft| &draft.faults);
-    findings
-        // Only for what is missing in its place, perhaps.
-        .filter(|finding| !faults.iter().any(|fault| fault.is_near(&finding.field)))
-        .map(|finding| Fault {
-            field: finding.field.clone(),
-            message: finding.message.clone(),
-        })
-        .collect()
+/// Of what the schema does not speak of, nothing has to be there.
+fn repair(value: &mut Value, field: &str) -> Repaired {
+    let in_schema = field == "spec" || field.starts_with("spec.");
+    match in_schema.then(|| schema::mend_ingressroute(value, field)) {
+        None => document::take_out(value, field),
+        Some(Mended::Replaced) => Repaired::Replaced,
+        Some(Mended::Completed | Mended::Removed) => Repaired::Kept,
+    }
 }

@@ -110,7 +110,7 @@ impl Resolved {
         if let Some(finding) = draft.finding_if_not_ours(context.settings) {
             resolved.outcome.not_ours = true;
             resolved.outcome.remark(finding);
-        } else if !draft.hosts.is_empty() {
+        } else {
             rules = resolved.resolve(context, draft);
         }
         (resolved, rules)

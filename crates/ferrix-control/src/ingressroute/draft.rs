@@ -128,61 +128,37 @@ fn rules(
     }
     let mut rules = Vec::with_capacity(spec.route.rules.len());
     for (position, written) in spec.route.rules.iter().enumerate() {
-        match rule(written, position, namespace, hosts) {
-            Ok(rule) => {
-                found.notes.extend(never_matches(&rule));
-                found.notes.extend(note(written, &rule));
-                rules.push(rule);
-            }
-            Err(fault) => found.faults.push(fault),
+        if let Some(rule) = rule(written, position, namespace, hosts, found) {
+            found.notes.extend(never_matches(&rule));
+            found.notes.extend(note(written, &rule));
+            rules.push(rule);
         }
     }
     rules.into()
 }
 
+/// A rule, if it is good. All that is wrong with it is found, so that none of it hides the rest.
 fn rule(
     rule: &RouteRule,
     position: usize,
     namespace: &str,
     hosts: &Hosts,
-) -> Result<DraftRule, Finding> {
+    found: &mut Found,
+) -> Option<DraftRule> {
     let field = Field::new("spec.route.rules[]", [position]);
-    let refuse = |name: &str, message: &str| {
-        let field = format!("{field}{name}");
-        Err(Finding::problem(Reason::InvalidSpec, field, message))
-    };
-    let matches = match rule.matches.as_deref().map(ferrix_rule::Rule::parse) {
-        None => None,
-        Some(Ok(matches)) => Some(matches),
-        Some(Err(error)) => {
-            let (field, message) = (format!("{field}.matches"), error.to_string());
-            return Err(Finding::problem(Reason::InvalidRule, field, message));
-        }
-    };
-    let listed = match (&rule.service, rule.services.as_deref()) {
-        (Some(_), Some(_)) => {
-            return refuse("", "give `service` (one) or `services` (several), not both");
-        }
-        (None, None) => return refuse("", "expected `service` (one) or `services` (several)"),
-        (None, Some([])) => return refuse(".services", "expected at least one service"),
-        (Some(_), None) => false,
-        (None, Some(_)) => true,
-    };
-    let references = rule.service.iter().chain(rule.services.iter().flatten());
-    let references = references.enumerate().map(|(place, reference)| {
-        let field = match listed {
-            false => Field::new(SERVICE, [position]),
-            true => Field::new("spec.route.rules[].services[]", [position, place]),
-        };
-        backend(reference, field, namespace)
-    });
+    let faults_before = found.faults.len();
+    let matches = matches(rule, field, found);
+    let backends = backends(rule, position, namespace, found);
+    if found.faults.len() > faults_before {
+        return None;
+    }
     let priority = (rule.priority).unwrap_or_else(|| default_priority(matches.as_ref()));
-    Ok(DraftRule {
+    Some(DraftRule {
         field,
         position: u32::try_from(position).unwrap_or(u32::MAX),
         hosts: Arc::clone(hosts),
         weight: Weight::Priority(priority),
-        backends: references.collect::<Result<_, _>>()?,
+        backends,
         matches,
     })
 }
@@ -194,6 +170,49 @@ pub(super) fn default_priority(matches: Option<&ferrix_rule::Rule>) -> i64 {
         .unwrap_or_default();
     // The text is at most MAX_TEXT long.
     text.len() as i64
+}
+
+fn matches(rule: &RouteRule, field: Field, found: &mut Found) -> Option<ferrix_rule::Rule> {
+    let matches = ferrix_rule::Rule::parse(rule.matches.as_deref()?);
+    let refuse = |error: ferrix_rule::ParseError| {
+        let field = format!("{field}.matches");
+        found.fault(Reason::InvalidRule, field, error.to_string());
+    };
+    matches.map_err(refuse).ok()
+}
+
+/// Those of its backends that are good.
+fn backends(
+    rule: &RouteRule,
+    position: usize,
+    namespace: &str,
+    found: &mut Found,
+) -> Box<[BackendReference]> {
+    let field = Field::new("spec.route.rules[]", [position]);
+    let mut refuse = |name: &str, message| {
+        found.fault(Reason::InvalidSpec, format!("{field}{name}"), message);
+    };
+    match (&rule.service, rule.services.as_deref()) {
+        (Some(_), Some(_)) => refuse("", "give `service` (one) or `services` (several), not both"),
+        (None, None) => refuse("", "expected `service` (one) or `services` (several)"),
+        (None, Some([])) => refuse(".services", "expected at least one service"),
+        (Some(_), None) | (None, Some(_)) => {}
+    }
+    let only = rule.service.iter();
+    let only = only.map(|reference| (reference, Field::new(SERVICE, [position])));
+    let several = rule.services.iter().flatten().enumerate();
+    let several = several.map(|(place, reference)| {
+        let field = Field::new("spec.route.rules[].services[]", [position, place]);
+        (reference, field)
+    });
+    let mut backends = Vec::new();
+    for (reference, field) in only.chain(several) {
+        match backend(reference, field, namespace) {
+            Ok(backend) => backends.push(backend),
+            Err(fault) => found.faults.push(fault),
+        }
+    }
+    backends.into()
 }
 
 fn backend(

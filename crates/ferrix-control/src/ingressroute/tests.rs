@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::decode::{self, Decoded};
 
+mod combinations;
+
 /// Where a pattern stands in the schema, and in a route.
 const FIELDS: [(&str, &str); 9] = [
     ("/spec/entrypoint", "/spec/entrypoint"),
