@@ -60,8 +60,8 @@ pub struct Compiler {
     failures: watch::Sender<Failures>,
 }
 
-/// Is told of a change that makes a difference, and of the world that has just taken it in.
-type Note<'n> = dyn FnMut(&Change, &World) + 'n;
+/// Is told of a change, of what differs for it, and of the world that has just taken it in.
+type Note<'n> = dyn FnMut(&Change, &Effect, &World) + 'n;
 
 /// How far the first publication is.
 #[derive(Debug)]
@@ -146,12 +146,11 @@ impl Compiler {
         self.take_in(changes, now, None)
     }
 
-    /// The same now. Each change that makes a difference to the world is noted as soon as that has taken
-    /// it in.
+    /// The same now. Each change is noted as soon as the world has taken it in.
     pub(crate) fn apply_and_note(
         &mut self,
         changes: impl IntoIterator<Item = Change>,
-        mut note: impl FnMut(&Change, &World),
+        mut note: impl FnMut(&Change, &Effect, &World),
     ) -> Published {
         self.take_in(changes, now(), Some(&mut note))
     }
@@ -177,8 +176,8 @@ impl Compiler {
                 Stage::Listing | Stage::LookingUp(_) | Stage::Serving => None,
             };
             let further = self.world.take(change);
-            if let (Some(note), Some(noted), false) = (&mut note, noted, further.is_empty()) {
-                note(&noted, &self.world);
+            if let (Some(note), Some(noted)) = (&mut note, noted) {
+                note(&noted, &further, &self.world);
             }
             if translation.is_some() {
                 effect = effect.and(served.unwrap_or(further));

@@ -22,7 +22,15 @@ pub(crate) struct BadVersion {
 pub(crate) struct LastGood {
     bad: BTreeMap<Key, BadVersion>,
     /// By object and `metadata.uid`.
-    kept: BTreeMap<(Key, Box<str>), Arc<Draft>>,
+    kept: BTreeMap<(Key, Box<str>), Kept>,
+}
+
+/// A version that was kept.
+#[derive(Clone, Debug)]
+struct Kept {
+    draft: Arc<Draft>,
+    /// Nobody keeps it any more, and yet it may serve: it goes when the object is good again, or gone.
+    discarded: bool,
 }
 
 impl BadVersion {
@@ -39,7 +47,23 @@ impl LastGood {
     pub(crate) fn see(&mut self, key: &Key, bad: Option<BadVersion>) {
         match bad {
             Some(bad) => drop(self.bad.insert(key.clone(), bad)),
-            None => drop(self.bad.remove(key)),
+            None => {
+                self.bad.remove(key);
+                self.forget_discarded(key);
+            }
+        }
+    }
+
+    fn forget_discarded(&mut self, key: &Key) {
+        let first = (key.clone(), Box::default());
+        let of_object = self
+            .kept
+            .range(first..)
+            .take_while(|((it, _), _)| it == key);
+        let discarded = of_object.filter(|(_, kept)| kept.discarded);
+        let discarded: Vec<_> = discarded.map(|(version, _)| version.clone()).collect();
+        for version in discarded {
+            self.kept.remove(&version);
         }
     }
 
@@ -47,19 +71,32 @@ impl LastGood {
     pub(crate) fn keep(&mut self, uid: &str, draft: Draft) {
         if draft.is_good() {
             let object = (draft.key().clone(), uid.into());
-            self.kept.insert(object, Arc::new(draft));
+            let (draft, discarded) = (Arc::new(draft), false);
+            self.kept.insert(object, Kept { draft, discarded });
         }
     }
 
-    /// A version is not kept any more.
+    /// A version is not kept any more. Of an object that is bad it goes on.
     pub(crate) fn discard(&mut self, key: Key, uid: Box<str>) {
-        self.kept.remove(&(key, uid));
+        let is_bad = self.bad.contains_key(&key);
+        let version = (key, uid);
+        match self.kept.get_mut(&version).filter(|_| is_bad) {
+            Some(kept) => kept.discarded = true,
+            None => drop(self.kept.remove(&version)),
+        }
+    }
+
+    /// Whether a version of this generation was taken.
+    pub(crate) fn has(&self, key: &Key, uid: &str, generation: Option<i64>) -> bool {
+        let kept = self.kept.get(&(key.clone(), uid.into()));
+        kept.is_some_and(|kept| kept.draft.generation == generation)
     }
 
     /// The version that was kept for an object, if it can stand in for the newest.
     pub(crate) fn of(&self, key: &Key) -> Option<&Arc<Draft>> {
         let bad = self.bad.get(key)?;
         let kept = self.kept.get(&(key.clone(), bad.uid.clone()))?;
+        let kept = &kept.draft;
         let is_older = kept.generation.is_some_and(|it| it < bad.generation);
         is_older.then_some(kept)
     }

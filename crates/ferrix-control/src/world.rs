@@ -139,7 +139,7 @@ pub enum Change {
     /// A version of an object that makes rules, as it was kept since it was the last good one. Nothing
     /// comes of it unless the newest version is bad and none is known that was good before.
     Keep(Object),
-    /// A version is not kept any more. Where it serves, it goes on.
+    /// A version is not kept any more. Where it serves, it goes on until the object is good again.
     Discard {
         /// The object.
         key: Key,
@@ -615,6 +615,13 @@ impl World {
             let is_ours = versions.newest.finding_if_not_ours(settings).is_none();
             is_ours.then_some((key, uid, serving))
         })
+    }
+
+    /// Whether a version was taken as one that was kept.
+    pub(crate) fn keeps(&self, object: &Object) -> bool {
+        let metadata = object.metadata();
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        (self.last_good).has(&object.key(), uid, metadata.generation)
     }
 
     /// What serves in place of the newest version of an object that makes rules, or of a Secret;

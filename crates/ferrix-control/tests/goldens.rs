@@ -297,10 +297,9 @@ fn a_snapshot_makes_the_same_table_and_report() {
         world.set_time(NOW);
         let mut lines = Vec::new();
         for step in &steps {
-            if !world.take(step.clone()).is_empty() {
-                let record = snapshot::Record::new(step, &world);
-                lines.extend(record.map(|it| it.line()));
-            }
+            let effect = world.take(step.clone());
+            let record = snapshot::Record::new(step, &effect, &world);
+            lines.extend(record.map(|it| it.line()));
         }
         let told = |world: &World| {
             let (table, report) = translate(world, &settings);

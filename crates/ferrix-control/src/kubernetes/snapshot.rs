@@ -28,8 +28,8 @@ use tracing::warn;
 
 use super::{Identity, figures::Figures, progress::Progress, watch_kind::Item};
 use crate::{
-    objects::{Key, Kind},
-    world::{Change, World},
+    objects::Kind,
+    world::{Change, Effect, World},
 };
 
 mod file;
@@ -143,9 +143,9 @@ impl Snapshot {
         })
     }
 
-    /// Takes note of a change that a world has just taken in, and that makes a difference.
-    pub(super) fn record(&self, change: &Change, world: &World) {
-        self.order(Record::new(change, world).map(Order::Record));
+    /// Takes note of a change that a world has just taken in, with this effect.
+    pub(super) fn record(&self, change: &Change, effect: &Effect, world: &World) {
+        self.order(Record::new(change, effect, world).map(Order::Record));
     }
 
     /// Every kind has been listed: what an earlier process has left is of no use any more.
@@ -293,20 +293,20 @@ impl Earlier {
         })
     }
 
-    /// The newest good versions of some objects, by subject and identifier.
+    /// The newest good versions of some objects, by subject and identifier, and those that others had kept.
     fn good_versions(&mut self, wanted: &HashMap<String, &str>) -> Result<Vec<Change>, Unusable> {
-        let mut found: HashMap<Key, Change> = HashMap::new();
+        let mut found: HashMap<String, Change> = HashMap::new();
         let mut blocks = self.blocks()?;
         while let Some(block) = blocks.next()? {
             for line in block.lines().filter_map(Line::parse) {
-                let Some(uid) = wanted.get(line.subject).filter(|_| line.is_good()) else {
+                let Some(uid) = wanted.get(line.object()).filter(|_| line.is_good()) else {
                     continue;
                 };
                 if let Some(Meaning::Change(change)) = line.meaning()
-                    && let Change::Apply { object, .. } = &*change
+                    && let Change::Apply { object, .. } | Change::Keep(object) = &*change
                     && object.metadata().uid.as_deref() == Some(*uid)
                 {
-                    found.insert(object.key(), *change);
+                    found.insert(line.subject.to_owned(), *change);
                 }
             }
         }

@@ -460,8 +460,8 @@ impl Source {
     fn apply(&mut self, changes: Vec<Change>) {
         log(match &self.snapshot {
             None => self.compiler.apply(changes),
-            Some(snapshot) => self.compiler.apply_and_note(changes, |change, world| {
-                snapshot.record(change, world);
+            Some(snapshot) => (self.compiler).apply_and_note(changes, |change, effect, world| {
+                snapshot.record(change, effect, world);
             }),
         });
     }

@@ -6,6 +6,7 @@
 //!  good IngressRoute/default/api {"apiVersion":"ferrix.com/v1",…}
 //!  bad Secret/default/api {…}                         of no use by itself: what was good before serves
 //!  undecodable IngressRoute/default/api {"faults":[…],…}
+//!  good kept/IngressRoute/default/api/UID {…}         as others had kept it, since it was the last good one
 //!  gone Service/default/api null
 //!  good name/example.org ["192.0.2.1"]
 //!  good progress {"":7}
@@ -15,7 +16,12 @@
 //! All lines, in their order, make the world that they were written of. Those that are needed do so as
 //! well.
 
-use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -26,11 +32,14 @@ use crate::{
     document::{DecodeError, Fault},
     external_name::{Answer, DomainName, Failure, Resolution},
     objects::{self, Key, Kind, Object, Origin},
-    world::{Change, World},
+    world::{Change, Effect, World},
 };
 
 /// In the place of a kind, for the addresses of a name.
 const NAME: &str = "name";
+
+/// Before the subject of an object and its `metadata.uid`, for a version of it that others have kept.
+const KEPT: &str = "kept";
 
 /// The subject that tells how far the watches had come.
 const PROGRESS: &str = "progress";
@@ -103,9 +112,19 @@ enum Body {
 }
 
 impl Record {
-    /// Of a change that a world has just taken in; `None` where it does not outlive the process.
-    pub fn new(change: &Change, world: &World) -> Option<Self> {
+    /// Of a change that a world has just taken in, with this effect; `None` where it makes no difference,
+    /// or does not outlive the process.
+    pub fn new(change: &Change, effect: &Effect, world: &World) -> Option<Self> {
         match change {
+            // It may come to serve only later.
+            Change::Keep(object) => {
+                let uid = object.metadata().uid.as_deref()?;
+                let subject = subject_of_kept(&object.key(), uid)?;
+                let taken = world.keeps(object);
+                taken.then(|| Self::good(subject, Body::Object(object.clone())))
+            }
+            Change::Discard { key, uid } => subject_of_kept(key, uid).map(Self::gone),
+            _ if effect.is_empty() => None,
             Change::Apply { object, .. } => {
                 let key = object.key();
                 // A bug may keep it from being used.
@@ -116,8 +135,6 @@ impl Record {
             Change::Remove(key) => Some(Self::gone(subject(key))),
             Change::LookedUp { name, .. } => Self::of_name(name, world.resolution(name)?),
             Change::Forget(name) => Some(Self::gone(subject_of_name(name))),
-            // What is kept elsewhere is read again there.
-            Change::Keep(_) | Change::Discard { .. } => None,
             Change::Remark { .. } | Change::Withhold { .. } => None,
         }
     }
@@ -251,6 +268,14 @@ pub(super) fn subject(key: &Key) -> String {
     format!("{}/{}/{}", key.kind, key.namespace, key.name)
 }
 
+/// What stands for a version that others have kept. `None`: nothing that the API server calls a uid.
+fn subject_of_kept(key: &Key, uid: &str) -> Option<String> {
+    let is_word = uid
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'/');
+    is_word.then(|| format!("{KEPT}/{}/{uid}", subject(key)))
+}
+
 fn subject_of_name(name: &DomainName) -> String {
     format!("{NAME}/{name}")
 }
@@ -334,6 +359,17 @@ impl<'t> Line<'t> {
         self.verb == Verb::Good
     }
 
+    /// The subject of the object that it is about, also where it is a version that others have kept.
+    pub(super) fn object(&self) -> &'t str {
+        let kept = self.kept().and_then(|kept| kept.rsplit_once('/'));
+        kept.map_or(self.subject, |(object, _)| object)
+    }
+
+    /// Of a version that others have kept, what stands for it.
+    fn kept(&self) -> Option<&'t str> {
+        self.subject.strip_prefix(KEPT)?.strip_prefix('/')
+    }
+
     /// What it means; `None`: no such line is ever written.
     pub(super) fn meaning(&self) -> Option<Meaning> {
         match self.subject {
@@ -342,6 +378,7 @@ impl<'t> Line<'t> {
             subject => {
                 let change = match subject.split_once('/')? {
                     (NAME, name) => self.change_of_name(DomainName::parse(name)?)?,
+                    (KEPT, version) => self.change_of_kept(version)?,
                     (kind, name) => self.change_of_object(key(kind, name)?)?,
                 };
                 Some(Meaning::Change(Box::new(change)))
@@ -362,7 +399,7 @@ impl<'t> Line<'t> {
                 Some(Change::Reject { key, origin, error })
             }
             Verb::Good | Verb::Bad => {
-                let object = self.object(key.kind)?;
+                let object = self.read_object(key.kind)?;
                 (object.key() == key).then_some(Change::Apply {
                     object,
                     origin,
@@ -372,8 +409,21 @@ impl<'t> Line<'t> {
         }
     }
 
+    fn change_of_kept(&self, version: &str) -> Option<Change> {
+        let (object, uid) = version.rsplit_once('/')?;
+        let (kind, name) = object.split_once('/')?;
+        let key = key(kind, name)?;
+        if self.verb == Verb::Gone {
+            let uid = uid.into();
+            return Some(Change::Discard { key, uid });
+        }
+        let object = self.read_object(key.kind)?;
+        let is_it = object.key() == key && object.metadata().uid.as_deref() == Some(uid);
+        is_it.then_some(Change::Keep(object))
+    }
+
     /// It was decoded before, so that nothing is to be said of what is wrong with it.
-    fn object(&self, kind: Kind) -> Option<Object> {
+    fn read_object(&self, kind: Kind) -> Option<Object> {
         Some(match kind {
             Kind::EndpointSlice => Object::EndpointSlice(Arc::new(self.read()?)),
             Kind::IngressRoute => Object::IngressRoute(Arc::new(self.read()?)),
@@ -412,7 +462,17 @@ fn key(kind: &str, name: &str) -> Option<Key> {
 #[derive(Debug, Default)]
 pub(super) struct Needed {
     subjects: HashMap<Box<str>, Versions>,
+    /// Versions that others have kept, each by what stands for it.
+    kept: BTreeMap<Box<str>, Kept>,
     noted: u32,
+}
+
+/// The line of a version that others have kept.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    place: u32,
+    /// They do no more, and it may serve all the same: for as long as its object is bad.
+    discarded: bool,
 }
 
 /// The places of the lines about a subject that matter. They do in this order, because a version that
@@ -427,12 +487,19 @@ struct Versions {
 impl Needed {
     /// Takes note of the next line.
     pub(super) fn note(&mut self, line: &Line<'_>) {
-        let place = Some(self.noted);
+        let place = self.noted;
         self.noted += 1;
+        if let Some(kept) = line.kept() {
+            return self.note_kept(line, kept, place);
+        }
+        if matches!(line.verb, Verb::Good | Verb::Gone) {
+            self.forget_discarded(line.subject);
+        }
         if line.verb == Verb::Gone {
             self.subjects.remove(line.subject);
             return;
         }
+        let place = Some(place);
         let before = self.subjects.get(line.subject).copied().unwrap_or_default();
         let after = match line.verb {
             Verb::Bad => Versions {
@@ -455,11 +522,42 @@ impl Needed {
         }
     }
 
+    /// The same of a version that others have kept.
+    fn note_kept(&mut self, line: &Line<'_>, version: &str, place: u32) {
+        if line.verb != Verb::Gone {
+            let discarded = false;
+            self.kept.insert(version.into(), Kept { place, discarded });
+            return;
+        }
+        let versions = self.subjects.get(line.object());
+        let is_bad = versions.is_some_and(|it| it.bad.is_some() || it.undecodable.is_some());
+        match self.kept.get_mut(version).filter(|_| is_bad) {
+            Some(kept) => kept.discarded = true,
+            None => drop(self.kept.remove(version)),
+        }
+    }
+
+    /// An object is good again, or gone.
+    fn forget_discarded(&mut self, object: &str) {
+        if self.kept.is_empty() {
+            return;
+        }
+        let first = format!("{object}/");
+        let of_object = self.kept.range(Box::from(&*first)..);
+        let of_object = of_object.take_while(|(version, _)| version.starts_with(&first));
+        let discarded = of_object.filter(|(_, kept)| kept.discarded);
+        let discarded: Vec<_> = discarded.map(|(version, _)| version.clone()).collect();
+        for version in discarded {
+            self.kept.remove(&version);
+        }
+    }
+
     /// Their places, ascending.
     pub(super) fn places(self) -> Vec<u32> {
         let versions = self.subjects.into_values();
         let places = versions.flat_map(|it| [it.good, it.bad, it.undecodable]);
-        let mut places: Vec<u32> = places.flatten().collect();
+        let kept = self.kept.into_values().map(|kept| kept.place);
+        let mut places: Vec<u32> = places.flatten().chain(kept).collect();
         places.sort_unstable();
         places
     }

@@ -14,14 +14,14 @@ use tokio::{
 use tower::service_fn;
 
 use super::{
-    super::{Secrets, progress::Standing, pulse::Watches, source::Source},
+    super::{Secrets, own, progress::Standing, pulse::Watches, revisions, source::Source},
     *,
 };
 use crate::{
     compiler::Compiler,
     decode::{Decoded, Strictness, decode},
     objects::{self, Origin},
-    report::{Report, Serving},
+    report::{ConditionType, Report, Serving},
     settings::Settings,
 };
 
@@ -155,18 +155,36 @@ struct Process {
     standing: Receiver<Standing>,
     figures: Arc<Figures>,
     task: JoinHandle<()>,
+    /// Of what others have kept.
+    _watch: JoinSet<()>,
 }
 
 impl Process {
     fn start(server: &Server, folder: &Path, pod: &str) -> Self {
+        Self::start_with(server, folder, pod, &["web"])
+    }
+
+    /// With these entry points.
+    fn start_with(server: &Server, folder: &Path, pod: &str, names: &[&str]) -> Self {
         let (publisher, reader) = publish::channel();
-        let web = EntryPoint::new("web", false);
-        let settings = Settings::new(vec![web]);
+        let entry_point = |name: &&str| EntryPoint::new(name, false);
+        let settings = Settings::new(names.iter().map(entry_point).collect());
         let compiler = Compiler::new(settings.clone(), publisher);
         let (generations, reports) = (compiler.generations(), compiler.reports());
         let (client, watches) = (server.client(), Watches::default());
+        let pulse = watches.begin(revisions::KIND, None);
+        let shown = revisions::Shown::new();
+        let kept = shown.reader();
+        let mut watch = JoinSet::new();
+        watch.spawn(revisions::follow(
+            client.clone(),
+            Arc::new(identity(pod)),
+            pulse,
+            shown,
+        ));
         let (mut source, standing, sightings) =
             Source::new(client, Secrets::Cluster, settings, compiler, watches);
+        source.follow_kept(kept);
         let figures = Arc::new(Figures::default());
         let snapshot = Snapshot::new(folder, &identity(pod), Arc::clone(&figures)).unwrap();
         source.keep(snapshot);
@@ -181,6 +199,7 @@ impl Process {
             standing,
             figures,
             task,
+            _watch: watch,
         }
     }
 
@@ -231,6 +250,21 @@ impl Process {
 
     fn is_restored(&self) -> bool {
         self.reports.borrow().snapshot().is_some()
+    }
+
+    /// What the status of a route says of what serves.
+    fn programmed(&self, route: &str) -> String {
+        let key = objects::key(Kind::IngressRoute, "default", route);
+        let report = self.reports.borrow();
+        let entry = report.get(&key).expect("an entry");
+        let condition = entry.condition(ConditionType::Programmed);
+        condition.expect("a condition").message.to_string()
+    }
+
+    /// How many entry points each rule is served on.
+    fn entry_points(&self) -> Vec<usize> {
+        let table = self.reader.load();
+        table.rules.iter().map(|it| it.entry_points.len()).collect()
     }
 
     fn serving(&self, route: &str) -> Serving {
@@ -404,6 +438,102 @@ async fn versions_that_were_good_outlive_the_process() {
     assert_eq!(all.join_all().await.len(), 4);
 }
 
+/// A version as replicas that have ended kept it.
+fn kept(route: &Value) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "ControllerRevision",
+        "metadata": {"name": "kept", "namespace": "ferrix", "labels": {own::INSTALLATION: "ferrix"}},
+        "revision": route["metadata"]["generation"], "data": route,
+    })
+}
+
+/// A process that began while a route was bad serves what others had kept of it, and so does the next one
+/// in its pod, though the API server is away, or shows it no more when it is back.
+#[tokio::test]
+async fn versions_that_others_have_kept_outlive_the_process() {
+    let mut undecodable = route("a", "1", A, 9);
+    undecodable["spec"]["route"]["rules"] = json!("none");
+    let mut all = JoinSet::new();
+    for bad in [route("a", "1", BAD, 9), undecodable] {
+        all.spawn(async move {
+            let last_good = Serving::LastGood {
+                generation: Some(7),
+            };
+            let serves = |process: &Process| {
+                assert_eq!(
+                    (process.rules(), process.serving("a")),
+                    (vec![A.to_owned()], last_good)
+                );
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let both = with_service([bad.clone(), kept(&route("a", "1", A, 7))]);
+            let server = Server::new(Mode::Well, both);
+            let mut first = Process::start(&server, folder.path(), "one");
+            first.publishes(1).await;
+            serves(&first);
+            first.end().await;
+
+            server.becomes(Mode::Away, Vec::new());
+            let mut second = Process::start(&server, folder.path(), "one");
+            second.publishes(1).await;
+            assert!(second.is_restored());
+            serves(&second);
+            // It is back, and nobody keeps anything.
+            server.becomes(Mode::Well, with_service([bad]));
+            second.publishes(2).await;
+            assert!(!second.is_restored());
+            serves(&second);
+            second.end().await;
+
+            server.becomes(Mode::Away, Vec::new());
+            let mut third = Process::start(&server, folder.path(), "one");
+            third.publishes(1).await;
+            serves(&third);
+            third.end().await;
+        });
+    }
+    assert_eq!(all.join_all().await.len(), 2);
+}
+
+/// The settings change while a route is bad, and each process that starts with others serves the last good
+/// version by these: in a new pod, in the same one, and in the same one without an API server.
+#[tokio::test]
+async fn last_good_versions_outlive_an_edit_of_the_settings() {
+    let (one, two) = (["web"], ["web", "extra"]);
+    let serves = |process: &Process, names: &[&str]| {
+        assert_eq!(process.rules(), [A]);
+        assert_eq!(process.entry_points(), [names.len()]);
+        let names: Vec<_> = names.iter().map(|it| format!("`{it}`")).collect();
+        let names = names.join(" and ");
+        let expected = format!("The last good version, generation 7, is served on {names}.");
+        assert_eq!(process.programmed("a"), expected);
+    };
+    let bad = with_service([route("a", "1", BAD, 9), kept(&route("a", "1", A, 7))]);
+    let server = Server::new(Mode::Well, bad.clone());
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let mut starts = 0;
+    for (mode, folder, pod, names) in [
+        (Mode::Well, 0, "one", &one[..]),
+        // Replaced, and then restarted.
+        (Mode::Well, 1, "two", &two),
+        (Mode::Well, 1, "two", &two),
+        (Mode::Away, 1, "two", &two),
+        // The pod of before, whose container reads the settings of now, and of then again.
+        (Mode::Away, 0, "one", &two),
+        (Mode::Well, 0, "one", &two),
+        (Mode::Away, 0, "one", &one),
+    ] {
+        server.becomes(mode, bad.clone());
+        let mut process = Process::start_with(&server, folders[folder].path(), pod, names);
+        process.publishes(1).await;
+        assert_eq!(process.is_restored(), mode == Mode::Away);
+        serves(&process, names);
+        process.end().await;
+        starts += 1;
+    }
+    assert_eq!(starts, 7);
+}
+
 #[tokio::test]
 async fn nobody_else_may_read_it() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -504,24 +634,23 @@ fn named(number: u64, text: String) -> Value {
 }
 
 fn recorded(object: &Value) -> Record {
-    let (change, world) = taken(object);
-    Record::new(&change, &world).unwrap()
+    let change = applied(object);
+    let mut world = World::new();
+    let effect = world.take(change.clone());
+    Record::new(&change, &effect, &world).unwrap()
 }
 
-/// The change that an object comes as, and a world that has taken in nothing else.
-fn taken(object: &Value) -> (Change, World) {
+/// The change that an object comes as.
+fn applied(object: &Value) -> Change {
     let decoded = decode(object, Strictness::Api);
     let Ok(Decoded::Object { object, .. }) = decoded else {
         panic!("{decoded:?}");
     };
-    let change = Change::Apply {
+    Change::Apply {
         object,
         origin: Origin::Api,
         notes: Vec::new(),
-    };
-    let mut world = World::new();
-    world.take(change.clone());
-    (change, world)
+    }
 }
 
 fn needed_of_services<'t>(lines: &[&'t str]) -> Vec<&'t str> {
@@ -559,6 +688,9 @@ fn lines_that_are_needed() {
     let undecodable = |it: u8| format!("undecodable IngressRoute/a/r {it}\n");
     let gone = || "gone IngressRoute/a/r null\n".to_owned();
     let other = || "good IngressRoute/a/other 1\n".to_owned();
+    let kept = |it: u8| format!("good kept/IngressRoute/a/r/u {it}\n");
+    let discarded = || "gone kept/IngressRoute/a/r/u null\n".to_owned();
+    let of_another = || "good kept/IngressRoute/a/r2/u 1\n".to_owned();
     let cases = [
         (vec![good(1), good(2)], vec![1]),
         (vec![good(1), bad(2), bad(3)], vec![0, 2]),
@@ -570,6 +702,21 @@ fn lines_that_are_needed() {
         (vec![good(1), bad(2), gone()], vec![]),
         (vec![good(1), gone(), bad(2)], vec![2]),
         (vec![good(1), other(), good(2)], vec![1, 2]),
+        // What others have kept, whether it came before the bad version or after.
+        (vec![kept(1), bad(2), bad(3)], vec![0, 2]),
+        (vec![bad(2), kept(1), kept(1)], vec![0, 2]),
+        (vec![undecodable(2), kept(1)], vec![0, 1]),
+        (vec![kept(1), good(2)], vec![0, 1]),
+        // It serves on when it is not kept any more, until the object is good again or gone.
+        (vec![kept(1), discarded(), bad(2)], vec![2]),
+        (vec![kept(1), bad(2), discarded(), bad(3)], vec![0, 3]),
+        (vec![undecodable(2), kept(1), discarded()], vec![0, 1]),
+        (vec![bad(2), kept(1), discarded(), good(3)], vec![3]),
+        (vec![bad(2), kept(1), discarded(), gone()], vec![]),
+        (
+            vec![bad(2), kept(1), of_another(), discarded(), good(3)],
+            vec![2, 4],
+        ),
     ];
     let count = cases.len();
     for (lines, expected) in cases {
@@ -577,7 +724,7 @@ fn lines_that_are_needed() {
         let expected: Vec<&str> = expected.into_iter().map(|it: usize| lines[it]).collect();
         assert_eq!(needed(&lines), expected, "{lines:?}");
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 20);
 }
 
 #[test]
@@ -598,12 +745,16 @@ fn lines_that_nobody_has_written_mean_nothing() {
         r#"good Service/default/api {"apiVersion":"v1","kind":"Pod","metadata":{"name":"api"}}"#,
         "good Service/default/api null",
         "good time never",
+        "gone kept/IngressRoute/r null",
+        "good kept/IngressRoute/default/r/u null",
+        // A version of another object.
+        r#"good kept/IngressRoute/default/r/u {"metadata":{"name":"r","namespace":"default","uid":"v"},"spec":{"route":{"rules":[]}}}"#,
     ];
     for line in wrong {
         let meaning = Line::parse(line).and_then(|line| line.meaning());
         assert!(meaning.is_none(), "{line}: {meaning:?}");
     }
-    assert_eq!(wrong.len(), 14);
+    assert_eq!(wrong.len(), 17);
 }
 
 /// What Ferrix makes nothing of is not kept, Secrets' other entries least of all.
