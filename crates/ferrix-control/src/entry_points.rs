@@ -105,6 +105,19 @@ pub(crate) fn of_settings(
     }
 }
 
+/// Whether a draft is meant for a secure entry point where it has nothing to present but the default
+/// certificate.
+pub(crate) fn need_default_certificate(settings: &Settings, draft: &Draft) -> bool {
+    let EntryPointNames::Named(named) = &draft.entry_points else {
+        return false;
+    };
+    let is_secure = |name: &str| {
+        let mut all = settings.entry_points.iter();
+        all.any(|it| it.secure && *it.name == *name)
+    };
+    !draft.wants_tls() && named.iter().any(|(_, name)| is_secure(name))
+}
+
 /// The names of entry points.
 pub(crate) fn each_name<'s>(
     settings: &'s Settings,

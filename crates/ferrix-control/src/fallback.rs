@@ -13,8 +13,8 @@ pub(crate) enum Fallback {
     Nothing,
 }
 
-/// For each route that needs any, the bad objects among itself and the Secrets that it names, with what
-/// serves in place of each.
+/// For each route that needs any, the bad objects among itself and the Secrets that it depends on (those
+/// that it names, or that of the default certificate), with what serves in place of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fallbacks(BTreeMap<Key, Box<[(Key, Fallback)]>>);
 

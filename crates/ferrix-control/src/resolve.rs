@@ -49,6 +49,8 @@ pub(crate) struct Resolved {
     backends: Box<[Arc<Backend>]>,
     /// The certificates that it presents.
     pub(crate) certificates: Box<[Presented]>,
+    /// The Secret of the default certificate, where that alone lets it be served on a secure entry point.
+    default_secret: Option<ObjectName>,
 }
 
 /// A certificate that can be presented, and where that was asked for.
@@ -105,6 +107,7 @@ impl Resolved {
             },
             backends: Box::default(),
             certificates: Box::default(),
+            default_secret: None,
         };
         let mut rules = Vec::new();
         if let Some(finding) = draft.finding_if_not_ours(context.settings) {
@@ -120,6 +123,8 @@ impl Resolved {
         let mut findings = Vec::new();
         let refused = refused_hosts(context, draft, &mut findings);
         let default = context.has_default_certificate;
+        self.default_secret = (context.settings.default_secret())
+            .filter(|_| entry_points::need_default_certificate(context.settings, draft));
         let chosen = entry_points::choose(context.settings, default, draft, &mut findings);
         let (presented, missing) = certificates(context, draft, &refused, &chosen, &mut findings);
         if !missing.is_empty() {
@@ -209,9 +214,9 @@ impl Resolved {
         self.draft.services()
     }
 
-    /// The Secrets that it names, whether they exist or not.
+    /// The Secrets that it depends on, whether they exist or not.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &ObjectName> {
-        self.draft.secrets()
+        self.draft.secrets().chain(&self.default_secret)
     }
 
     /// Every reference to a backend.

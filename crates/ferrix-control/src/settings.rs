@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ferrix_table::{certificates::Certificate, table::EntryPoint};
 
+use crate::objects::ObjectName;
+
 pub use crate::host_policy::{HostGrant, HostPolicy, HostSet};
 
 /// The class of routes without `ingressClassName`, for installations without a class.
@@ -58,6 +60,16 @@ impl Settings {
         Self {
             allow_loopback_endpoints: true,
             ..Self::new(entry_points)
+        }
+    }
+
+    /// The Secret of the default certificate, where there is one.
+    pub(crate) fn default_secret(&self) -> Option<ObjectName> {
+        match self.default_certificate.as_ref()? {
+            DefaultCertificate::Secret { namespace, name } => {
+                Some(ObjectName::new(namespace, name))
+            }
+            DefaultCertificate::Loaded(_) => None,
         }
     }
 

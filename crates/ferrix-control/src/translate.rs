@@ -63,7 +63,7 @@ pub(crate) struct Translation {
     routes: HashMap<Key, Translated>,
     /// Those of them that could not be resolved anew, for a bug of ours: they are as they were before.
     failed: BTreeSet<Key>,
-    /// The routes that name each Service, and each Secret, whether it exists or not.
+    /// The routes that name each Service, and depend on each Secret, whether it exists or not.
     users_of_service: Users,
     users_of_secret: Users,
     ownership: Ownership,

@@ -34,11 +34,8 @@ fn settings(folder: &Path) -> Settings {
 async fn it_starts_and_ends_inside_a_runtime() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::start(settings(folder.path())).await.unwrap();
-    let names: Vec<_> = program
-        .addresses()
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let addresses = program.addresses();
+    let names: Vec<_> = addresses.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["web", "websecure"]);
     assert_eq!(program.address("web"), Some(program.addresses()[0].1));
     assert_eq!(program.address("nothing"), None);

@@ -9,6 +9,7 @@ use crate::{
     guard::{Step, failing},
     objects::{self, Key, Kind, Origin},
     report::{ConditionType, Reason, Serving},
+    settings::DefaultCertificate,
 };
 
 fn key(name: &str) -> Key {
@@ -450,4 +451,84 @@ fn what_serves_in_place_of_bad_objects_is_reported() {
     assert_eq!(told(change(&value)), [Fallback::Nothing]);
     let kept = keep(&version(1, 4, "Path(`/`)", None));
     assert_eq!(told(kept), [Fallback::LastGood(Some(4))]);
+}
+
+/// Of a default certificate only routes can tell that have nothing else to present where they are served.
+#[test]
+fn what_serves_in_place_of_a_broken_default_certificate_is_reported() {
+    let entry_point = EntryPoint::new;
+    let settings = Settings {
+        default_certificate: Some(DefaultCertificate::Secret {
+            namespace: "default".to_owned(),
+            name: "tls".to_owned(),
+        }),
+        ..Settings::new(vec![
+            entry_point("web", false),
+            entry_point("websecure", true),
+        ])
+    };
+    let of_secret = |pair: (&str, &str)| {
+        change(&json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "metadata": {"name": "tls", "namespace": "default"},
+            "stringData": {"tls.crt": pair.0, "tls.key": pair.1},
+        }))
+    };
+    let pair = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+    let (certificate, private) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    let good = || of_secret((&certificate, &private));
+    let broken = || of_secret(("none", "none"));
+    let on = |name: &str, spec: Value| {
+        let mut value = version(1, 1, "Path(`/`)", None);
+        value["metadata"]["name"] = json!(name);
+        value["spec"]["entrypoints"] = spec;
+        change(&value)
+    };
+    let mut cases = 0;
+    for (secrets, fallback, is_served) in [
+        (vec![good()], None, true),
+        (vec![good(), broken()], Some(Fallback::LastGood(None)), true),
+        (vec![broken()], Some(Fallback::Nothing), false),
+        (vec![good(), broken(), good()], None, true),
+        (vec![broken(), good()], None, true),
+        // There is none anywhere.
+        (vec![], None, false),
+    ] {
+        let (publisher, reader) = publish::channel();
+        let mut compiler = Compiler::new(settings.clone(), publisher);
+        let mut with_tls = version(1, 1, "Path(`/`)", None);
+        with_tls["metadata"]["name"] = json!("with-tls");
+        with_tls["spec"]["tls"] = json!("other");
+        compiler.apply([
+            on("both", json!(["web", "websecure"])),
+            on("secure", json!(["websecure"])),
+            on("plain", json!(["web"])),
+            on("fitting", Value::Null),
+            change(&with_tls),
+        ]);
+        compiler.loaded();
+        for secret in secrets {
+            compiler.apply([secret]);
+        }
+        let report = compiler.reports().borrow().clone();
+        let secret = objects::key(Kind::Secret, "default", "tls");
+        let told: Vec<_> = fallback.map(|it| (secret, it)).into_iter().collect();
+        for (route, expected) in [
+            ("both", &*told),
+            ("secure", &told),
+            ("plain", &[]),
+            ("fitting", &[]),
+            ("with-tls", &[]),
+        ] {
+            assert_eq!(report.fallbacks.of(&key(route)), expected, "{route}");
+        }
+        let table = reader.load();
+        let serves = table
+            .rules
+            .iter()
+            .any(|rule| rule.route.key == key("secure"));
+        assert_eq!(serves, is_served);
+        cases += 1;
+    }
+    assert_eq!(cases, 6);
 }

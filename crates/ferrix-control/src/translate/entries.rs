@@ -88,7 +88,7 @@ impl Translation {
         told
     }
 
-    /// Takes note of what serves in place of a route, or of a Secret that it names. Tells whether that is
+    /// Takes note of what serves in place of a route, or of a Secret that it depends on. Tells whether that is
     /// new.
     fn fall_back(&mut self, world: &World, key: &Key) -> bool {
         let resolved = self.routes.get(key).map(|route| &*route.resolved);
