@@ -77,7 +77,7 @@ fn names(presented: &Presented) -> impl Iterator<Item = (&HostPattern, bool)> {
     presented.hosts.iter().flat_map(|host| {
         let held: &[HostPattern] = match host {
             HostPattern::Any => &presented.parsed.names,
-            HostPattern::Exact(_) | HostPattern::Wildcard(_) => &[],
+            HostPattern::Exact(_) | HostPattern::Wildcard(_) | HostPattern::Below(_) => &[],
         };
         std::iter::once((host, false)).chain(held.iter().map(|name| (name, true)))
     })
@@ -216,6 +216,7 @@ fn present(
     let (names, name) = match name {
         HostPattern::Exact(name) => (&mut names.exact, name),
         HostPattern::Wildcard(suffix) => (&mut names.wildcard, suffix),
+        HostPattern::Below(suffix) => (&mut names.below, suffix),
         HostPattern::Any => {
             names.any = certificate.cloned();
             return;

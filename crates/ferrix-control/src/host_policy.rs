@@ -154,7 +154,7 @@ impl TryFrom<String> for HostSet {
             // Read as the wildcard that it is beside others, which knows what a domain is.
             Some(domain) => match HostPattern::parse(&format!("*.{domain}"))? {
                 HostPattern::Wildcard(domain) => Ok(Self::Below(domain)),
-                HostPattern::Exact(_) | HostPattern::Any => Err(HostError::Wildcard),
+                _ => Err(HostError::Wildcard),
             },
             None if text == EVERY => Ok(Self::Pattern(HostPattern::Any)),
             None => HostPattern::parse(&text).map(Self::Pattern),

@@ -169,7 +169,7 @@ impl Ownership {
         let (first, claimed) = match (host, &standing.owner) {
             (_, Some(owner)) => (owner, HostPattern::Wildcard(name_of_domain(host).into())),
             (HostPattern::Exact(name), None) => (domain.exact.get(name)?.first()?, host.clone()),
-            (HostPattern::Wildcard(_), None) => {
+            (HostPattern::Wildcard(_) | HostPattern::Below(_), None) => {
                 let (first, name) = standing.oldest_not_of(&object.namespace)?;
                 (first, HostPattern::Exact(Arc::clone(name)))
             }
@@ -236,7 +236,7 @@ impl Domain {
     fn claims_to(&self, host: &HostPattern) -> Option<&BTreeSet<Seniority>> {
         match host {
             HostPattern::Exact(name) => self.exact.get(name),
-            HostPattern::Wildcard(_) => Some(&self.wildcard),
+            HostPattern::Wildcard(_) | HostPattern::Below(_) => Some(&self.wildcard),
             HostPattern::Any => None,
         }
     }
@@ -247,7 +247,9 @@ impl Domain {
                 let claims = self.exact.entry(Arc::clone(name)).or_default();
                 claims.insert(claim);
             }
-            HostPattern::Wildcard(_) => drop(self.wildcard.insert(claim)),
+            HostPattern::Wildcard(_) | HostPattern::Below(_) => {
+                self.wildcard.insert(claim);
+            }
             HostPattern::Any => {}
         }
     }
@@ -262,7 +264,9 @@ impl Domain {
                     }
                 }
             }
-            HostPattern::Wildcard(_) => drop(self.wildcard.remove(claim)),
+            HostPattern::Wildcard(_) | HostPattern::Below(_) => {
+                self.wildcard.remove(claim);
+            }
             HostPattern::Any => {}
         }
     }

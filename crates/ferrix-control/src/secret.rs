@@ -199,6 +199,11 @@ impl Parsed {
         match host {
             HostPattern::Exact(host) => self.names.iter().any(|name| name.takes(host)),
             HostPattern::Wildcard(_) => self.names.contains(host),
+            // A certificate's wildcard is for one label: those of more labels will not find theirs.
+            HostPattern::Below(suffix) => {
+                let wildcard = HostPattern::Wildcard(Arc::clone(suffix));
+                self.names.contains(&wildcard)
+            }
             HostPattern::Any => true,
         }
     }

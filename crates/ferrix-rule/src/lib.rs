@@ -170,7 +170,7 @@ impl fmt::Debug for Rule {
 
 impl PartialEq for Rule {
     fn eq(&self, other: &Rule) -> bool {
-        self.inner.expression == other.inner.expression
+        Arc::ptr_eq(&self.inner, &other.inner) || self.inner.expression == other.inner.expression
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use ferrix_rule::{MAX_TEXT, Request, Rule};
+use ferrix_rule::{MAX_TEXT, Match, PathMatch, Request, Rule};
 use http::{HeaderMap, Method};
 use proptest::{prelude::*, sample::select};
 
@@ -200,6 +200,35 @@ proptest! {
             let admitted = paths.iter().any(|path| path.admits(request.path));
             assert_eq!(of_paths.matches(request), admitted, "{of_paths} on {request:?}");
         });
+    }
+
+    /// In the language, a whole text is what anchors around a group ask for.
+    #[test]
+    fn expressions_of_fields_match_whole_values(
+        pieces in prop::collection::vec(
+            select(vec!["a", "/", "|", "b*", "(a|b)", "(?i)", "^", "$", ".", "[^a]", "(", ")", "\\n"]),
+            0..6,
+        ),
+        path in "[/abA\n]{0,5}",
+    ) {
+        let source = pieces.concat();
+        let fields = Match {
+            path: Some(PathMatch::Regexp(source.clone())),
+            ..Match::default()
+        };
+        let searched = Rule::parse(&format!("PathRegexp(`^(?:{source})$`)"));
+        // A parenthesis of the source can close that group, but not the one around it in fields.
+        let alone = Rule::parse(&format!("PathRegexp(`({source})`) && PathRegexp(`.*{source}`)"));
+        match fields.rule() {
+            Ok(rule) => {
+                let (rule, searched) = (rule.unwrap(), searched.unwrap());
+                for_every_request(|request| {
+                    let request = Request { path: &path, ..*request };
+                    assert_eq!(rule.matches(&request), searched.matches(&request), "{source:?}");
+                });
+            }
+            Err(error) => prop_assert!(alone.is_err(), "{}", error),
+        }
     }
 
     #[test]

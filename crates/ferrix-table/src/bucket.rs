@@ -174,7 +174,7 @@ impl Bucket {
         &self.entries[0].rule
     }
 
-    /// The host as requests name it; of a wildcard, what follows the `*.`.
+    /// The host as requests name it; of a wildcard, its suffix.
     pub(crate) fn host(&self) -> &[u8] {
         &self.text[..self.host_length as usize]
     }
@@ -243,10 +243,10 @@ impl Bucket {
     }
 }
 
-/// What a bucket is found by: the name, or what follows the `*.`; nothing for any host.
+/// What a bucket is found by: the name, or the suffix of a wildcard; nothing for any host.
 pub(crate) fn name(host: &HostPattern) -> &str {
     match host {
-        HostPattern::Exact(name) | HostPattern::Wildcard(name) => name,
+        HostPattern::Exact(name) | HostPattern::Wildcard(name) | HostPattern::Below(name) => name,
         HostPattern::Any => "",
     }
 }

@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use rustls::sign::CertifiedKey;
 
-use crate::{ids::EntryPointIndex, rules::parent_domain};
+use crate::{
+    ids::EntryPointIndex,
+    rules::{domains, parent_domain},
+};
 
 /// A certificate with its key, from one Secret or from the settings.
 #[derive(Debug)]
@@ -34,13 +37,15 @@ pub struct ServerNames {
     pub exact: HashMap<Arc<str>, Arc<Certificate>>,
     /// `example.com` for `*.example.com`.
     pub wildcard: HashMap<Arc<str>, Arc<Certificate>>,
+    /// The same where the wildcard stands for one label or more.
+    pub below: HashMap<Arc<str>, Arc<Certificate>>,
     /// That of a route for any host: for all other names, and clients that send none.
     pub any: Option<Arc<Certificate>>,
 }
 
 impl Certificates {
     /// What to present to a client that asks for `name`, in canonical form, there: the name's own
-    /// certificate, that of the wildcard above it, that for any host, or the default one.
+    /// certificate, that of the most exact wildcard above it, that for any host, or the default one.
     pub fn find(
         &self,
         entry_point: EntryPointIndex,
@@ -66,7 +71,13 @@ impl ServerNames {
     pub fn find(&self, name: Option<&str>) -> Option<&Arc<Certificate>> {
         let exact = name.and_then(|name| self.exact.get(name));
         let wildcard = || self.wildcard.get(parent_domain(name?)?);
-        exact.or_else(wildcard).or(self.any.as_ref())
+        let below = || match self.below.is_empty() {
+            true => None,
+            false => domains(name?).find_map(|domain| self.below.get(domain)),
+        };
+        (exact.or_else(wildcard))
+            .or_else(below)
+            .or(self.any.as_ref())
     }
 }
 

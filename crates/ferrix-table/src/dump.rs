@@ -58,7 +58,7 @@ pub struct RuleView<'t> {
     pub route_generation: i64,
     /// Its place in the object's list, from 0.
     pub position: u32,
-    /// `example.com`, `*.example.com`, or none for any host.
+    /// `example.com`, `*.example.com`, `**.example.com` for one label or more, or none for any host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Its expression, or none for every request of the host.
@@ -292,8 +292,12 @@ fn server_names(names: &ServerNames) -> impl Iterator<Item = (Option<String>, &C
         .wildcard
         .iter()
         .map(|(suffix, it)| (Some(format!("*.{suffix}")), &**it));
+    let below = names
+        .below
+        .iter()
+        .map(|(suffix, it)| (Some(format!("**.{suffix}")), &**it));
     let any = names.any.iter().map(|it| (None, &**it));
-    exact.chain(wildcard).chain(any)
+    exact.chain(wildcard).chain(below).chain(any)
 }
 
 impl<'t> CertificateView<'t> {

@@ -2,7 +2,8 @@
 //!
 //! Every entry point has a bucket of rules for each host, and a rule is in the buckets of all hosts
 //! that it can match. A look-up asks at most three buckets: that of the exact host, that of the
-//! wildcard above it, and that for any host. Of their answers, the first in the total order wins.
+//! wildcard above it, and that for any host; and where the entry point has wildcards for several labels,
+//! those of all domains above. Of their answers, the first in the total order wins.
 //!
 //! A new index is made from an earlier one. Only the buckets of rules that come or go are built
 //! again; both share the others.
@@ -21,7 +22,7 @@ use crate::{
     bucket::{self, Bucket, Filing, of_one_namespace},
     ids::EntryPointIndex,
     reach::Reach,
-    rules::{HostPattern, Rule, parent_domain},
+    rules::{HostPattern, Rule, domains, parent_domain},
 };
 
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,7 @@ pub(crate) struct Index {
 struct Hosts {
     exact: Buckets,
     wildcard: Buckets,
+    below: Buckets,
     any: Option<Arc<Bucket>>,
 }
 
@@ -41,8 +43,8 @@ struct Hosts {
 pub(crate) struct Contest<'i> {
     /// That of the host itself.
     pub(crate) own: &'i Bucket,
-    /// That of the wildcard above it, where one has rules of another namespace than the other.
-    pub(crate) above: Option<&'i Bucket>,
+    /// Those of the wildcards above it, where one has rules of another namespace than the other.
+    pub(crate) above: Vec<&'i Bucket>,
     /// The same for that of any host, where rules of the host can lose to its.
     pub(crate) everywhere: Option<&'i Bucket>,
 }
@@ -124,6 +126,13 @@ impl Index {
         {
             best = bucket.lookup(request, best).or(best);
         }
+        if !hosts.below.is_empty() {
+            for domain in domains(request.host) {
+                if let Some(ByHost(bucket)) = hosts.below.get(domain.as_bytes()) {
+                    best = bucket.lookup(request, best).or(best);
+                }
+            }
+        }
         if let Some(bucket) = &hosts.any {
             best = bucket.lookup(request, best).or(best);
         }
@@ -143,7 +152,8 @@ impl Index {
     /// Every host that there is a contest for, on any entry point.
     pub(crate) fn contested(&self) -> BTreeSet<HostPattern> {
         let hosts = self.entry_points.iter().flat_map(|hosts| {
-            let alone = hosts.wildcard.is_empty() && hosts.any.is_none();
+            let wildcards = !hosts.wildcard.is_empty() || !hosts.below.is_empty();
+            let alone = !wildcards && hosts.any.is_none();
             let perhaps = hosts.those(|bucket| !alone || bucket.mixture().namespaces);
             let perhaps = perhaps.into_iter();
             perhaps.filter(move |host| hosts.contest(host).is_some())
@@ -151,19 +161,22 @@ impl Index {
         hosts.collect()
     }
 
-    /// The hosts whose rules compete with those of wider ones among these, which have changed.
+    /// The hosts whose rules compete with those of wider ones among these, which have changed; and
+    /// perhaps others in the domains of these.
     pub(crate) fn below(&self, changed: &BTreeSet<HostPattern>) -> Vec<HostPattern> {
         let any = changed.contains(&HostPattern::Any);
-        let domains: HashSet<&str> = (changed.iter())
-            .filter(|host| matches!(host, HostPattern::Wildcard(_)))
+        let wide: HashSet<&str> = (changed.iter())
+            .filter(|host| !matches!(host, HostPattern::Exact(_)))
             .filter_map(HostPattern::domain)
             .collect();
-        if !any && domains.is_empty() {
+        if !any && wide.is_empty() {
             return Vec::new();
         }
         let is_below = |bucket: &Bucket| {
-            let domain = parent_domain(bucket.name());
-            any && bucket.mixture().narrowed || domain.is_some_and(|it| domains.contains(it))
+            let name = bucket.name();
+            any && bucket.mixture().narrowed
+                || wide.contains(name)
+                || domains(name).any(|it| wide.contains(it))
         };
         let hosts = self.entry_points.iter();
         hosts.flat_map(|hosts| hosts.those(is_below)).collect()
@@ -200,6 +213,7 @@ impl Hosts {
         match host {
             HostPattern::Exact(name) => self.exact.get(name.as_bytes()).map(|it| &*it.0),
             HostPattern::Wildcard(suffix) => self.wildcard.get(suffix.as_bytes()).map(|it| &*it.0),
+            HostPattern::Below(suffix) => self.below.get(suffix.as_bytes()).map(|it| &*it.0),
             HostPattern::Any => self.any.as_deref(),
         }
     }
@@ -214,6 +228,7 @@ impl Hosts {
         let buckets = match host {
             HostPattern::Exact(_) => &mut self.exact,
             HostPattern::Wildcard(_) => &mut self.wildcard,
+            HostPattern::Below(_) => &mut self.below,
             HostPattern::Any => {
                 self.any = bucket;
                 return;
@@ -230,20 +245,19 @@ impl Hosts {
         let name = |ByHost(bucket): &ByHost| -> Arc<str> { bucket.name().into() };
         let exact = self.exact.iter().filter(|ByHost(bucket)| test(bucket));
         let wildcard = self.wildcard.iter().filter(|ByHost(bucket)| test(bucket));
+        let below = self.below.iter().filter(|ByHost(bucket)| test(bucket));
         let any = self.any.iter().filter(|bucket| test(bucket));
         (exact.map(|it| HostPattern::Exact(name(it))))
             .chain(wildcard.map(|it| HostPattern::Wildcard(name(it))))
+            .chain(below.map(|it| HostPattern::Below(name(it))))
             .chain(any.map(|_| HostPattern::Any))
             .collect()
     }
 
     fn contest(&self, host: &HostPattern) -> Option<Contest<'_>> {
         let own = self.bucket(host)?;
-        let domain = match host {
-            HostPattern::Exact(name) => parent_domain(name),
-            HostPattern::Wildcard(_) | HostPattern::Any => None,
-        };
-        let above = domain.and_then(|domain| self.wildcard.get(domain.as_bytes()));
+        let above = host.wider().filter(|it| *it != HostPattern::Any);
+        let above = above.filter_map(|it| self.bucket(&it));
         // Routes for any host are the last to be asked: only rules of such routes lose to theirs.
         let narrowed = own.mixture().narrowed && *host != HostPattern::Any;
         let everywhere = self.any.as_deref().filter(|_| narrowed);
@@ -254,11 +268,11 @@ impl Hosts {
         };
         let contest = Contest {
             own,
-            above: above.map(|ByHost(bucket)| &**bucket).filter(foreign),
+            above: above.filter(foreign).collect(),
             everywhere: everywhere.filter(foreign),
         };
         let contested =
-            own.mixture().namespaces || contest.above.is_some() || contest.everywhere.is_some();
+            own.mixture().namespaces || !contest.above.is_empty() || contest.everywhere.is_some();
         contested.then_some(contest)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Of all rules that take a request, the first serves it. The keys, the first first:
 //!
-//! 1. the host: exact, then wildcards by the longer suffix, then any host;
+//! 1. the host: exact, then wildcards by the longer suffix, of one suffix that for one label before that
+//!    for several, then any host;
 //! 2. the weight: a priority that was given, the higher first, then what follows from the conditions
 //!    of a rule: see [`Weight`];
 //! 3. the age of the route: the older first, those without one last;
@@ -31,12 +32,15 @@ pub struct Precedence<'r> {
     rest: Rest<'r>,
 }
 
-/// How exact a pattern for hosts is: the greater comes first. Of two that take the same host, the ranks
-/// differ.
+/// How exact a pattern for hosts is: the greater comes first. Two patterns that take the same host have
+/// different ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum HostRank {
     Any,
-    Wildcard { suffix_length: usize },
+    Wildcard {
+        suffix_length: usize,
+        one_label: bool,
+    },
     Exact,
 }
 
@@ -62,9 +66,9 @@ pub struct Specificity {
     /// Whether the method is named.
     pub method: bool,
     /// How many header fields are asked for.
-    pub headers: usize,
+    pub headers: u32,
     /// How many query parameters are asked for.
-    pub query: usize,
+    pub query: u32,
 }
 
 /// How much the condition on a path asks for.
@@ -74,7 +78,7 @@ pub enum PathRank {
     /// A regular expression.
     Regexp,
     /// A prefix of so many bytes, without a slash at its end; 0 where every path will do.
-    Prefix(usize),
+    Prefix(u32),
     /// A whole path.
     Exact,
 }
@@ -143,8 +147,9 @@ impl HostPattern {
     pub(crate) fn rank(&self) -> HostRank {
         match self {
             HostPattern::Exact(_) => HostRank::Exact,
-            HostPattern::Wildcard(suffix) => HostRank::Wildcard {
+            HostPattern::Wildcard(suffix) | HostPattern::Below(suffix) => HostRank::Wildcard {
                 suffix_length: suffix.len(),
+                one_label: matches!(self, HostPattern::Wildcard(_)),
             },
             HostPattern::Any => HostRank::Any,
         }
@@ -192,8 +197,8 @@ impl From<&Match> for Specificity {
                 .as_ref()
                 .map_or(PathRank::Prefix(0), PathRank::of),
             method: fields.method.is_some(),
-            headers: fields.headers.len(),
-            query: fields.query.len(),
+            headers: short(fields.headers.len()),
+            query: short(fields.query.len()),
         }
     }
 }
@@ -202,11 +207,16 @@ impl PathRank {
     fn of(path: &PathMatch) -> Self {
         match path {
             PathMatch::Exact(_) => PathRank::Exact,
-            PathMatch::Prefix(path) => PathRank::Prefix(path.trim_end_matches('/').len()),
-            PathMatch::Beginning(path) => PathRank::Prefix(path.len()),
+            PathMatch::Prefix(path) => PathRank::Prefix(short(path.trim_end_matches('/').len())),
+            PathMatch::Beginning(path) => PathRank::Prefix(short(path.len())),
             PathMatch::Regexp(_) => PathRank::Regexp,
         }
     }
+}
+
+/// A length in half the space: every rule has some of these.
+fn short(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 impl Rest<'_> {

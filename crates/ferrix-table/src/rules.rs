@@ -1,6 +1,6 @@
 //! Rules: for which hosts, what they ask for, what they do.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, iter::successors, sync::Arc};
 
 use crate::{
     Request,
@@ -32,6 +32,9 @@ pub enum HostPattern {
     Exact(Arc<str>),
     /// Exactly one label before this suffix; `example.com` for `*.example.com`.
     Wildcard(Arc<str>),
+    /// One label or more before this suffix: the `*.example.com` of the Gateway API, shown as
+    /// `**.example.com`.
+    Below(Arc<str>),
     /// Every host, and requests without one.
     Any,
 }
@@ -109,31 +112,62 @@ impl HostPattern {
         })
     }
 
+    /// Reads a hostname of the Gateway API, whose wildcard takes one label or more.
+    pub fn parse_gateway(hostname: &str) -> Result<HostPattern, HostError> {
+        Ok(match HostPattern::parse(hostname)? {
+            HostPattern::Wildcard(suffix) => HostPattern::Below(suffix),
+            other => other,
+        })
+    }
+
     /// Whether it takes this canonical host; the empty one is that of a request without.
     pub fn takes(&self, host: &str) -> bool {
         match self {
             HostPattern::Exact(name) => **name == *host,
             HostPattern::Wildcard(suffix) => parent_domain(host) == Some(suffix),
+            HostPattern::Below(suffix) => domains(host).any(|it| *it == **suffix),
             HostPattern::Any => true,
         }
     }
 
-    /// Whether it takes every host that `other` does.
+    /// Whether it takes every host that `other` does. Where neither of two covers the other, they have
+    /// no host in common.
     pub fn covers(&self, other: &HostPattern) -> bool {
-        match other {
-            HostPattern::Exact(name) => self.takes(name),
-            other => *self == HostPattern::Any || self == other,
+        match (self, other) {
+            (_, HostPattern::Exact(name)) => self.takes(name),
+            (HostPattern::Below(suffix), _) => other.domains().any(|it| *it == **suffix),
+            _ => *self == HostPattern::Any || self == other,
         }
     }
 
-    /// The domain whose wildcard includes it: `example.com` for `www.example.com` and for
-    /// `*.example.com` itself. `None`: no wildcard does.
+    /// The domain that it lies in: `example.com` for `www.example.com`, and for the wildcards of
+    /// `example.com` themselves. `None`: it is in none.
     pub fn domain(&self) -> Option<&str> {
         match self {
             HostPattern::Exact(name) => parent_domain(name),
-            HostPattern::Wildcard(suffix) => Some(suffix),
+            HostPattern::Wildcard(suffix) | HostPattern::Below(suffix) => Some(suffix),
             HostPattern::Any => None,
         }
+    }
+
+    /// That domain and those above it.
+    fn domains(&self) -> impl Iterator<Item = &str> {
+        let own = self.domain();
+        own.into_iter().chain(own.into_iter().flat_map(domains))
+    }
+
+    /// The patterns that cover it and are others, the more exact first.
+    pub(crate) fn wider(&self) -> impl Iterator<Item = HostPattern> {
+        let wildcard = match self {
+            HostPattern::Exact(name) => parent_domain(name),
+            HostPattern::Wildcard(_) | HostPattern::Below(_) | HostPattern::Any => None,
+        };
+        let wildcard = wildcard.map(|domain| HostPattern::Wildcard(domain.into()));
+        let below = self
+            .domains()
+            .map(|domain| HostPattern::Below(domain.into()));
+        let patterns = wildcard.into_iter().chain(below).chain([HostPattern::Any]);
+        patterns.filter(move |it| it != self)
     }
 }
 
@@ -142,6 +176,7 @@ impl fmt::Display for HostPattern {
         match self {
             HostPattern::Exact(name) => f.write_str(name),
             HostPattern::Wildcard(suffix) => write!(f, "*.{suffix}"),
+            HostPattern::Below(suffix) => write!(f, "**.{suffix}"),
             HostPattern::Any => f.write_str("any host"),
         }
     }
@@ -153,6 +188,11 @@ pub(crate) fn parent_domain(host: &str) -> Option<&str> {
         Some((label, parent)) if !label.is_empty() => Some(parent),
         _ => None,
     }
+}
+
+/// All domains that a host lies in, the longest first: `a.test` and `test` for `www.a.test`.
+pub(crate) fn domains(host: &str) -> impl Iterator<Item = &str> {
+    successors(parent_domain(host), |domain| parent_domain(domain))
 }
 
 impl Rule {

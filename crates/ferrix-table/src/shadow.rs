@@ -11,7 +11,7 @@ use foldhash::{HashMap, HashSet};
 use crate::{
     ids::EntryPointIndex,
     reach::Reach,
-    rules::{HostPattern, Rule, parent_domain},
+    rules::{HostPattern, Rule},
 };
 
 mod winners;
@@ -130,7 +130,9 @@ impl Shadows {
             let known = known.filter(|host| self.candidates.contains_key(host));
             return known.cloned().collect();
         }
-        let is_below = |host: &&HostPattern| wider_hosts(host).any(|it| patterns.contains(&it));
+        let is_below = |host: &&HostPattern| {
+            patterns.contains(*host) || host.wider().any(|it| patterns.contains(&it))
+        };
         self.candidates.keys().filter(is_below).cloned().collect()
     }
 
@@ -182,6 +184,10 @@ impl Changes {
 }
 
 /// The verdict on each of these candidates, which are in the total order.
+#[expect(
+    clippy::mutable_key_type,
+    reason = "what a rule asks for, by which it is found, does not change"
+)]
 fn verdicts(winners: &WinnersOfHost<'_>, candidates: &[&mut Candidate]) -> Vec<Verdict> {
     // Of two equal rules that share only some of their entry points, the later one loses on those
     // and still serves on its others: a conflict, and not shadowed.
@@ -284,18 +290,6 @@ impl Reach {
             Some(_) => None,
         }
     }
-}
-
-/// The pattern itself and every wider one: those that match all hosts that it matches.
-fn wider_hosts(host: &HostPattern) -> impl Iterator<Item = HostPattern> {
-    let parent = match host {
-        HostPattern::Exact(name) => parent_domain(name),
-        HostPattern::Wildcard(_) | HostPattern::Any => None,
-    };
-    let any = (*host != HostPattern::Any).then_some(HostPattern::Any);
-    std::iter::once(host.clone())
-        .chain(parent.map(|parent| HostPattern::Wildcard(parent.into())))
-        .chain(any)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A rule of the route `default/NAME`, at position 0, on the first entry point, for service 0.
-/// The host `*` is any host; the priority is the length of the text. A path in place of a text is a
+/// The host `*` is any host, `**.DOMAIN` all below a domain; the priority is the length of the text. A path in place of a text is a
 /// prefix of whole segments.
 pub(crate) fn rule(name: &str, host: &str, matches: &str) -> Rule {
     let matches = match matches {
@@ -44,7 +44,10 @@ pub(crate) fn rule(name: &str, host: &str, matches: &str) -> Rule {
         position: 0,
         host: match host {
             "*" => HostPattern::Any,
-            host => HostPattern::parse(host).unwrap(),
+            host => match host.strip_prefix("**.") {
+                Some(domain) => HostPattern::Below(domain.into()),
+                None => HostPattern::parse(host).unwrap(),
+            },
         },
         weight: Weight::Priority(matches.as_ref().map_or(0, |it| it.shown().len() as i64)),
         matches,

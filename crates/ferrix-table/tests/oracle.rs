@@ -283,6 +283,46 @@ fn any_permutation_gives_the_same_set() {
     }
 }
 
+/// Of any two rules one comes first, as the contract says, and what comes before what comes before a rule
+/// does so itself.
+#[test]
+fn the_order_is_total() {
+    let mut random = Random(6);
+    let (mut triples, mut mixed, mut equal) = (0, 0, 0);
+    for _ in 0..20_000 {
+        let models: [Model; 3] = std::array::from_fn(|_| Model::random(&mut random));
+        let rules = [0, 1, 2].map(|number| models[number].rule(number));
+        for one in 0..3 {
+            for other in 0..3 {
+                let order = rules[one].precedence(&rules[other]);
+                assert_eq!(order, rules[other].precedence(&rules[one]).reverse());
+                assert!(one != other || order.is_eq());
+                let contract = models[one].key().cmp(&models[other].key());
+                // Rules of one place are told apart by what is left of them.
+                assert_eq!(
+                    contract.then(order),
+                    order,
+                    "{:?} {:?}",
+                    rules[one],
+                    rules[other]
+                );
+                equal += usize::from(one != other && contract.is_eq());
+                mixed += usize::from(models[one].has_priority() != models[other].has_priority());
+                for last in &rules {
+                    let before = order.is_le() && rules[other].precedence(last).is_le();
+                    assert!(!before || rules[one].precedence(last).is_le());
+                    triples += usize::from(before);
+                }
+            }
+        }
+    }
+    println!("{triples} triples, {mixed} pairs of both weights, {equal} of one place");
+    assert!(
+        triples > 100_000 && mixed > 50_000 && equal > 10,
+        "{triples} {mixed} {equal}"
+    );
+}
+
 #[test]
 fn an_explanation_says_what_the_lookup_does() {
     let mut random = Random(3);

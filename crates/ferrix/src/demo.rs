@@ -68,7 +68,7 @@ fn example(table: &Table, rule: &Rule, entry_point: EntryPointIndex) -> Option<(
     let host = match (&rule.host, constraint) {
         (HostPattern::Exact(host), _) => host.to_string(),
         (_, Some(HostConstraint::Exact(host))) => host.clone(),
-        (HostPattern::Wildcard(suffix), _) => format!("demo.{suffix}"),
+        (HostPattern::Wildcard(suffix) | HostPattern::Below(suffix), _) => format!("demo.{suffix}"),
         (_, Some(HostConstraint::Wildcard(suffix))) => format!("demo.{suffix}"),
         (HostPattern::Any, None) => "localhost".into(),
     };

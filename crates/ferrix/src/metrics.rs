@@ -242,7 +242,10 @@ impl Sources {
         )?;
         let mut seen = HashSet::new();
         let certificates: Vec<_> = (table.certificates.entry_points.iter())
-            .flat_map(|names| names.exact.values().chain(names.wildcard.values()))
+            .flat_map(|names| {
+                let wildcards = names.wildcard.values().chain(names.below.values());
+                names.exact.values().chain(wildcards)
+            })
             .chain(&table.certificates.default)
             .filter(|certificate| seen.insert(&*certificate.id))
             .collect();

@@ -60,7 +60,9 @@ fn host(host: &HostPattern) -> Option<String> {
         HostPattern::Any => None,
         // An IPv6 address.
         HostPattern::Exact(host) if host.contains(':') => Some(format!("[{host}]")),
-        HostPattern::Exact(_) | HostPattern::Wildcard(_) => Some(host.to_string()),
+        HostPattern::Exact(_) | HostPattern::Wildcard(_) | HostPattern::Below(_) => {
+            Some(host.to_string())
+        }
     }
 }
 

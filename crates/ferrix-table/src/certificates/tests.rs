@@ -6,14 +6,22 @@ fn find() {
     let names = ServerNames {
         exact: [("a.test".into(), certificate("exact"))].into(),
         wildcard: [("a.test".into(), certificate("wildcard"))].into(),
-        any: None,
+        ..ServerNames::default()
     };
     let any = ServerNames {
         any: Some(certificate("any")),
         ..names.clone()
     };
+    let below = ServerNames {
+        below: [
+            ("a.test".into(), certificate("below")),
+            ("test".into(), certificate("far-below")),
+        ]
+        .into(),
+        ..any.clone()
+    };
     let mut certificates = Certificates {
-        entry_points: vec![ServerNames::default(), names, any],
+        entry_points: vec![ServerNames::default(), names, any, below],
         default: Some(certificate("default")),
     };
     for (entry_point, name, expected) in [
@@ -29,7 +37,14 @@ fn find() {
         (2, Some("x.www.a.test"), "any"),
         (2, Some("b.test"), "any"),
         (2, None, "any"),
-        (3, Some("a.test"), "default"),
+        (3, Some("a.test"), "exact"),
+        (3, Some("www.a.test"), "wildcard"),
+        (3, Some("x.www.a.test"), "below"),
+        (3, Some("b.test"), "far-below"),
+        (3, Some("www.b.test"), "far-below"),
+        (3, Some("test"), "any"),
+        (3, None, "any"),
+        (4, Some("a.test"), "default"),
     ] {
         let found = certificates.find(entry_point, name).map(|it| &*it.id);
         assert_eq!(found, Some(expected), "{name:?} on {entry_point}");
@@ -60,7 +75,7 @@ fn share_connection() {
             ("other.test".into(), certificate("other")),
         ]
         .into(),
-        any: None,
+        ..ServerNames::default()
     };
     let mut certificates = Certificates {
         entry_points: vec![names],

@@ -28,7 +28,7 @@ fn document() {
             ServerNames {
                 exact: [("a.test".into(), certificate("default/a"))].into(),
                 wildcard: [("test".into(), certificate("default/b"))].into(),
-                any: None,
+                ..ServerNames::default()
             },
         ],
         default: Some(certificate("default")),

@@ -25,7 +25,7 @@ use crate::{
 /// How many rules of other namespaces a rule is compared with, on each entry point and path.
 const MOST_COMPARED: usize = 32;
 
-/// How many filings of wider hosts compete, on each entry point: the first in the total order.
+/// How many filings of each wider host compete, on each entry point: the first in the total order.
 const MOST_WIDER: usize = 64;
 
 /// How many rules of one route that a rule takes from are noted, whole and in part.
@@ -81,7 +81,7 @@ struct Item {
 enum Filed {
     /// That of the host itself.
     Here,
-    /// That of the wildcard above it.
+    /// That of a wildcard above it.
     Above,
     /// That of any host.
     Everywhere,
@@ -94,13 +94,12 @@ fn items(contest: &Contest<'_>) -> Vec<Item> {
     let mut items: Vec<Item> = (contest.own.filings(&all).into_iter())
         .map(item(Filed::Here))
         .collect();
-    let wider = [
-        (contest.above, Filed::Above),
-        (contest.everywhere, Filed::Everywhere),
-    ];
-    for (bucket, filed) in wider {
-        let filings = bucket.map(|bucket| first_foreign(bucket, contest.own));
-        items.extend(filings.into_iter().flatten().map(item(filed)));
+    let above = contest.above.iter().map(|bucket| (bucket, Filed::Above));
+    let everywhere = contest.everywhere.iter();
+    let everywhere = everywhere.map(|bucket| (bucket, Filed::Everywhere));
+    for (bucket, filed) in above.chain(everywhere) {
+        let filings = first_foreign(bucket, contest.own);
+        items.extend(filings.into_iter().map(item(filed)));
     }
     items.sort_by(|one, other| {
         let place = one.place().cmp(&other.place());

@@ -85,6 +85,9 @@ fn what_one_rule_takes_from_another() {
         // A host that is the more exact comes before a wildcard.
         (("a.test", ""), ("*.test", ""), "w>v a.test"),
         (("*.test", "Path(`/`)"), ("*.test", ""), "w>v any.test"),
+        (("x.a.test", ""), ("**.test", ""), "w>v x.a.test"),
+        (("*.test", ""), ("**.test", "Path(`/`)"), "w>v *.test"),
+        (("**.a.test", ""), ("**.test", "Path(`/`)"), "w>v **.a.test"),
         (("*", "Path(`/`)"), ("*", ""), "w>v any host"),
         // Rules of routes for any host, narrowed by their expression.
         (
@@ -113,7 +116,7 @@ fn what_one_rule_takes_from_another() {
         let expected = expected.replace("any.test", "*.test");
         assert_eq!(taken(winner, victim), [expected], "{winner:?} {victim:?}");
     }
-    assert_eq!(cases.len(), 14);
+    assert_eq!(cases.len(), 17);
 }
 
 #[test]
@@ -138,11 +141,14 @@ fn what_does_not_compete() {
         (("a.test", "/pay"), ("a.test", "/payments")),
         // One label alone.
         (("x.a.test", ""), ("*.test", "")),
+        (("**.a.test", ""), ("*.test", "")),
+        (("test", ""), ("**.test", "")),
+        (("**.test", ""), ("*", "Path(`/`)")),
     ];
     for (winner, victim) in cases {
         assert_eq!(taken(winner, victim), [""; 0], "{winner:?} {victim:?}");
     }
-    assert_eq!(cases.len(), 12);
+    assert_eq!(cases.len(), 15);
 }
 
 #[test]

@@ -30,8 +30,12 @@ fn ordered() -> Vec<(Rule, Criterion)> {
         ),
         (rule("z", "a.test", "Path(`/`)"), Criterion::Priority),
         (low("a.test"), Criterion::Host),
+        (rule("z", "*.b.test", ""), Criterion::Host),
+        (rule("z", "**.b.test", "Path(`/`)"), Criterion::Host),
         (rule("z", "*.test", "Path(`/`)"), Criterion::Priority),
         (low("*.test"), Criterion::Host),
+        (rule("z", "**.test", "Path(`/`)"), Criterion::Priority),
+        (low("**.test"), Criterion::Host),
         (rule("z", "*", "Path(`/`)"), Criterion::Priority),
         (old("z", Some(-9)), Criterion::Age),
         (rule("a", "*", ""), Criterion::Name),
@@ -146,6 +150,95 @@ fn lookup() {
         let found = rules.lookup(entry_point, &get(host, path));
         let found = found.map(|rule| &*rule.route.key.name);
         assert_eq!(found, expected, "{host}{path} on {entry_point}");
+    }
+}
+
+#[test]
+fn patterns_for_hosts() {
+    let patterns = [
+        "www.a.test",
+        "*.a.test",
+        "**.a.test",
+        "*.test",
+        "**.test",
+        "*",
+    ];
+    let cases = [
+        ("www.a.test", vec![0, 1, 2, 4, 5]),
+        ("b.a.test", vec![1, 2, 4, 5]),
+        ("x.www.a.test", vec![2, 4, 5]),
+        ("a.test", vec![3, 4, 5]),
+        ("ba.test", vec![3, 4, 5]),
+        ("x.ba.test", vec![4, 5]),
+        ("test", vec![5]),
+        (".test", vec![5]),
+        ("", vec![5]),
+    ];
+    let patterns = patterns.map(|host| rule("r", host, "").host);
+    for (host, expected) in &cases {
+        let taking = (0..patterns.len()).filter(|it| patterns[*it].takes(host));
+        assert_eq!(taking.collect::<Vec<_>>(), *expected, "{host}");
+    }
+    // What covers another takes all that the other does, and only then are they not apart.
+    for one in &patterns {
+        let wider: Vec<_> = one.wider().collect();
+        assert!(wider.is_sorted_by_key(|it| std::cmp::Reverse(it.rank())));
+        for other in &patterns {
+            let mut hosts = cases.iter().map(|(host, _)| host);
+            let all = hosts
+                .clone()
+                .all(|host| one.takes(host) || !other.takes(host));
+            assert_eq!(one.covers(other), all, "{one} {other}");
+            assert_eq!(wider.contains(other), other.covers(one) && one != other);
+            let meet = hosts.any(|host| one.takes(host) && other.takes(host));
+            assert_eq!(
+                meet,
+                one.covers(other) || other.covers(one),
+                "{one} {other}"
+            );
+        }
+    }
+    assert_eq!(cases.len(), 9);
+}
+
+#[test]
+fn hostnames_of_the_gateway_api() {
+    let parse = |hostname| HostPattern::parse_gateway(hostname).unwrap().to_string();
+    assert_eq!(parse("*.A.test"), "**.a.test");
+    assert_eq!(parse("a.test"), "a.test");
+    assert!(HostPattern::parse_gateway("*.a.test:80").is_err());
+}
+
+#[test]
+fn lookup_below_domains() {
+    let rules = RuleSet::new(vec![
+        rule("exact", "www.a.test", "Path(`/exact`)"),
+        rule("wildcard", "*.a.test", "PathPrefix(`/w`)"),
+        rule("below", "**.a.test", "PathPrefix(`/b`)"),
+        rule("far-below", "**.test", "PathPrefix(`/`) && !Path(`/any`)"),
+        rule("any", "*", "PathPrefix(`/`) && !Path(`/nobody`)"),
+        // The bucket of the host, but the last in the order.
+        rule(
+            "narrowed",
+            "*",
+            "Host(`www.a.test`) && PathPrefix(`/`) && !Path(`/0`)",
+        ),
+    ]);
+    for (host, path, expected) in [
+        ("www.a.test", "/exact", "exact"),
+        ("www.a.test", "/w", "wildcard"),
+        ("www.a.test", "/b", "below"),
+        ("www.a.test", "/", "far-below"),
+        ("www.a.test", "/any", "narrowed"),
+        ("x.www.a.test", "/exact", "far-below"),
+        ("x.www.a.test", "/w", "far-below"),
+        ("x.www.a.test", "/b", "below"),
+        ("x.www.a.test", "/any", "any"),
+        ("a.test", "/b", "far-below"),
+        ("test", "/b", "any"),
+    ] {
+        let found = rules.lookup(0, &get(host, path)).unwrap();
+        assert_eq!(&*found.route.key.name, expected, "{host}{path}");
     }
 }
 

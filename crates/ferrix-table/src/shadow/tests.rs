@@ -47,6 +47,12 @@ fn shadowed() {
         (("*", ""), ("*", "Host(`a.test`)")),
         (("a.test", ""), ("*", "Host(`a.test`) && Path(`/`)")),
         (("*.test", ""), ("*", "Host(`a.test`) || Host(`*.test`)")),
+        (("**.test", ""), ("*", "Host(`x.a.test`)")),
+        (
+            ("**.test", ""),
+            ("*", "Host(`x.a.test`) || Host(`*.b.test`)"),
+        ),
+        (("**.a.test", ""), ("**.test", "Host(`x.y.a.test`)")),
         (
             ("*", "Host(`a.test`)"),
             ("*", "Host(`a.test`) && Path(`/`)"),
@@ -74,6 +80,11 @@ fn shadowed() {
             ("*", "PathPrefix(`/a`) && Host(`a.test`)"),
             ("*", "Host(`a.test`) && Path(`/a`)"),
         ),
+        (("**.test", ""), ("**.test", "Path(`/`)")),
+        (
+            ("*", "Host(`x.a.test`)"),
+            ("*", "Host(`x.a.test`) && Path(`/`)"),
+        ),
         // Whole segments.
         (("a.test", "/a"), ("a.test", "/a")),
         (("a.test", "/a"), ("a.test", "/a/b")),
@@ -100,6 +111,9 @@ fn not_shadowed() {
         (("a.test", ""), ("b.test", "")),
         (("a.test", ""), ("*", "")),
         (("a.test", ""), ("*.test", "")),
+        (("*.test", ""), ("**.test", "")),
+        (("**.a.test", ""), ("**.test", "")),
+        (("**.a.test", ""), ("*", "Host(`a.test`)")),
         (("a.test", ""), ("*", "Host(`a.test`) || Host(`b.test`)")),
         (("a.test", "Path(`/a`)"), ("a.test", "PathPrefix(`/a`)")),
         (

@@ -1,15 +1,15 @@
 //! Finds, for a rule, the rules that take every request that it could match.
 //!
 //! Rules are filed under what they take for certain: a host, and there everything, all of a path, of a
-//! prefix or of what lies below a path, or all that an expression matches. What could beat a rule is then found by look-ups instead of by
-//! comparing it with every other.
+//! prefix or of what lies below a path, or all that an expression matches. What could beat a rule is
+//! then found by look-ups instead of by comparing it with every other.
 
 use std::{borrow::Borrow, hash::Hash, slice, sync::Arc};
 
 use ferrix_rule::PathConstraint;
 use foldhash::HashMap;
 
-use super::{Candidate, Taken, wider_hosts};
+use super::{Candidate, Taken};
 use crate::rules::{HostPattern, Rule};
 
 /// The rules that take something for certain, by host.
@@ -45,7 +45,8 @@ impl Winners {
 
     pub(super) fn of(&self, host: &HostPattern) -> WinnersOfHost<'_> {
         let takers = |host: HostPattern| Some((self.hosts.get(&host)?, host));
-        let wider = wider_hosts(host).filter_map(takers);
+        let wider = std::iter::once(host.clone()).chain(host.wider());
+        let wider = wider.filter_map(takers);
         WinnersOfHost {
             wider: wider.map(|(takers, host)| (host, takers)).collect(),
         }

@@ -1,11 +1,13 @@
 //! Random tables and requests, and an obvious reading of them to compare with.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{cmp::Reverse, net::Ipv4Addr, sync::Arc};
+
+use ferrix_rule::{Match, PathMatch, ValueMatch};
 
 use ferrix_table::{
     Request,
     object::{Key, Kind},
-    precedence::Weight,
+    precedence::{Specificity, Weight},
     rules::{Action, HostPattern, Route, Rule, Split},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -129,9 +131,130 @@ impl Condition {
     }
 }
 
+/// An expression, and the paths that match it as a whole.
+type Expression = (&'static str, fn(&str) -> bool);
+
+const EXPRESSIONS: &[Expression] = &[
+    ("/a/.*", |path| path.starts_with("/a/")),
+    ("/a|/b", |path| matches!(path, "/a" | "/b")),
+    ("/[a-z]+", |path| {
+        let word = path.strip_prefix('/').unwrap_or_default();
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase())
+    }),
+];
+
+#[derive(Clone, Copy)]
+enum PathField {
+    Exact(&'static str),
+    Prefix(&'static str),
+    Beginning(&'static str),
+    Regexp(Expression),
+}
+
+/// The fields of a match, and a second opinion on what they mean and how much they weigh.
+pub struct Fields {
+    path: Option<PathField>,
+    method: Option<&'static str>,
+    headers: Vec<&'static str>,
+    query: Option<&'static str>,
+}
+
+impl Fields {
+    fn random(random: &mut Random) -> Fields {
+        let path = random.pick(PATHS);
+        Fields {
+            path: match random.below(8) {
+                0 => None,
+                1 => Some(PathField::Exact(path)),
+                2..=5 => Some(PathField::Prefix(path)),
+                6 => Some(PathField::Beginning(path)),
+                _ => Some(PathField::Regexp(random.pick(EXPRESSIONS))),
+            },
+            method: (random.below(8) == 0).then(|| random.pick(METHODS)),
+            headers: match random.below(12) {
+                0 => vec![random.pick(VALUES)],
+                1 => vec![random.pick(VALUES), random.pick(VALUES)],
+                _ => Vec::new(),
+            },
+            query: (random.below(12) == 0).then(|| random.pick(VALUES)),
+        }
+    }
+
+    fn as_match(&self) -> Match {
+        let value =
+            |name: &str, value: &str| (name.to_owned(), ValueMatch::Exact(value.to_owned()));
+        Match {
+            path: self.path.map(|path| match path {
+                PathField::Exact(path) => PathMatch::Exact(path.to_owned()),
+                PathField::Prefix(path) => PathMatch::Prefix(path.to_owned()),
+                PathField::Beginning(path) => PathMatch::Beginning(path.to_owned()),
+                PathField::Regexp((source, _)) => PathMatch::Regexp(source.to_owned()),
+            }),
+            method: self.method.map(|it| it.parse().expect("methods are valid")),
+            headers: self.headers.iter().map(|it| value("X-Test", it)).collect(),
+            query: self.query.iter().map(|it| value("q", it)).collect(),
+        }
+    }
+
+    fn holds(&self, request: &Request<'_>) -> bool {
+        let path = match self.path {
+            None => true,
+            Some(PathField::Exact(path)) => request.path == path,
+            Some(PathField::Prefix(prefix)) => {
+                let segments = |path: &'static str| path.split('/').filter(|it| !it.is_empty());
+                let mut own = request.path.split('/').skip(1);
+                segments(prefix).all(|segment| own.next() == Some(segment))
+            }
+            Some(PathField::Beginning(beginning)) => request.path.starts_with(beginning),
+            Some(PathField::Regexp((_, matches))) => matches(request.path),
+        };
+        path && self.method.is_none_or(|it| request.method.as_str() == it)
+            && (self.headers.iter()).all(|it| Condition::Header(it).holds(request))
+            && self
+                .query
+                .is_none_or(|it| Condition::Query(it).holds(request))
+    }
+
+    /// The order of the Gateway API, word for word.
+    fn key(&self) -> impl Ord + Default + use<> {
+        let (kind, length) = match self.path {
+            Some(PathField::Exact(_)) => (0, 0),
+            Some(PathField::Prefix(path)) => (1, path.trim_end_matches('/').len()),
+            Some(PathField::Beginning(path)) => (1, path.len()),
+            None => (1, 0),
+            Some(PathField::Regexp(_)) => (2, 0),
+        };
+        let method = self.method.is_none();
+        let (headers, query) = (self.headers.len(), usize::from(self.query.is_some()));
+        (
+            kind,
+            Reverse(length),
+            method,
+            Reverse(headers),
+            Reverse(query),
+        )
+    }
+}
+
+/// What a rule asks for beside its host.
+enum Asks {
+    Nothing,
+    Text(Condition),
+    Fields(Fields),
+}
+
+/// What a rule weighs.
+enum Weighs {
+    Priority(i64),
+    Fields(Fields),
+}
+
 fn host_fits(pattern: &str, host: &str) -> bool {
     if pattern == "*" {
         return true;
+    }
+    if let Some(domain) = pattern.strip_prefix("**") {
+        return host.ends_with(domain);
     }
     let mut labels: Vec<&str> = host.split('.').collect();
     if pattern.starts_with("*.") {
@@ -146,16 +269,17 @@ pub struct Model {
     created: Option<i64>,
     position: u32,
     host: String,
-    condition: Option<Condition>,
-    priority: i64,
+    asks: Asks,
+    weighs: Weighs,
     entry_points: Vec<u16>,
 }
 
 impl Model {
     pub fn random(random: &mut Random) -> Model {
-        let host = match random.below(10) {
+        let host = match random.below(12) {
             0..=4 => random.pick(HOSTS).to_owned(),
             5..=6 => format!("*.{}", random.pick(SUFFIXES)),
+            7..=8 => format!("**.{}", random.pick(SUFFIXES)),
             _ => "*".to_owned(),
         };
         Model {
@@ -163,8 +287,16 @@ impl Model {
             created: random.pick(&[None, Some(-1), Some(0), Some(0), Some(7)]),
             position: random.below(3) as u32,
             host,
-            condition: (random.below(6) > 0).then(|| Condition::random(random, 2)),
-            priority: random.below(4) as i64 - 1,
+            asks: match random.below(10) {
+                0..=1 => Asks::Nothing,
+                2..=6 => Asks::Text(Condition::random(random, 2)),
+                _ => Asks::Fields(Fields::random(random)),
+            },
+            // Whatever they ask for: the order knows nothing of that.
+            weighs: match random.below(5) {
+                0..=2 => Weighs::Priority(random.below(4) as i64 - 1),
+                _ => Weighs::Fields(Fields::random(random)),
+            },
             entry_points: random
                 .pick(&[
                     &[0][..],
@@ -182,7 +314,11 @@ impl Model {
     pub fn takes(&self, entry_point: u16, request: &Request<'_>) -> bool {
         self.entry_points.contains(&entry_point)
             && host_fits(&self.host, request.host)
-            && self.condition.as_ref().is_none_or(|it| it.holds(request))
+            && match &self.asks {
+                Asks::Nothing => true,
+                Asks::Text(condition) => condition.holds(request),
+                Asks::Fields(fields) => fields.holds(request),
+            }
     }
 
     /// The first names are of one namespace, the others of another that comes after it.
@@ -198,29 +334,29 @@ impl Model {
         self.host == "*"
     }
 
+    /// Whether it goes by a priority.
+    pub fn has_priority(&self) -> bool {
+        matches!(self.weighs, Weighs::Priority(_))
+    }
+
     /// The contract's order, word for word.
     pub fn key(&self) -> impl Ord + use<> {
-        let class = match &*self.host {
-            "*" => 2,
-            host if host.starts_with("*.") => 1,
-            _ => 0,
+        let (class, suffix) = match &*self.host {
+            "*" => (2, ""),
+            host if host.starts_with('*') => (1, host.trim_start_matches('*')),
+            _ => (0, ""),
+        };
+        let host = (class, Reverse(suffix.len()), self.host.starts_with("**"));
+        let weight = match &self.weighs {
+            Weighs::Priority(priority) => (0, -priority, Default::default()),
+            Weighs::Fields(fields) => (1, 0, fields.key()),
         };
         let created = self.created.unwrap_or(i64::MAX);
-        (
-            class,
-            -self.priority,
-            created,
-            self.name.clone(),
-            self.position,
-        )
+        (host, weight, created, self.name.clone(), self.position)
     }
 
     /// The rule, with its number in `generation` to know it by.
     pub fn rule(&self, number: usize) -> Rule {
-        let parse = |condition: &Condition| {
-            ferrix_rule::Rule::parse(&condition.text()).expect("rules are valid")
-        };
-        let exact = |host: &str| HostPattern::Exact(host.into());
         Rule {
             route: Arc::new(Route {
                 key: Key::new(Kind::IngressRoute, self.namespace(), self.name.as_str()),
@@ -229,13 +365,25 @@ impl Model {
                 state: Arc::default(),
             }),
             position: self.position,
-            host: match self.host.strip_prefix("*.") {
-                Some(suffix) => HostPattern::Wildcard(suffix.into()),
+            host: match self.host.split_once('.') {
+                Some(("*", suffix)) => HostPattern::Wildcard(suffix.into()),
+                Some(("**", suffix)) => HostPattern::Below(suffix.into()),
                 None if self.host == "*" => HostPattern::Any,
-                None => exact(&self.host),
+                _ => HostPattern::Exact(self.host.as_str().into()),
             },
-            matches: self.condition.as_ref().map(parse),
-            weight: Weight::Priority(self.priority),
+            matches: match &self.asks {
+                Asks::Nothing => None,
+                Asks::Text(condition) => {
+                    Some(ferrix_rule::Rule::parse(&condition.text()).expect("rules are valid"))
+                }
+                Asks::Fields(fields) => fields.as_match().rule().expect("fields are valid"),
+            },
+            weight: match &self.weighs {
+                Weighs::Priority(priority) => Weight::Priority(*priority),
+                Weighs::Fields(fields) => {
+                    Weight::Specificity(Specificity::from(&fields.as_match()))
+                }
+            },
             entry_points: self.entry_points.clone().into(),
             action: Action::Forward(Split::new(&[(0, 1)]).expect("the service has a weight")),
         }
