@@ -288,8 +288,8 @@ fn because(winner: &Rule, loser: &Rule) -> String {
 #[cfg(test)]
 mod tests {
     use ferrix_table::{
-        precedence::Weight,
         rules::{Action, Route},
+        weight::Weight,
     };
 
     use super::*;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use ferrix_api::ingressroute::Port;
 use ferrix_table::{
-    precedence::Weight,
     rules::{HostPattern, Route},
     services::Scheme,
+    weight::Weight,
 };
 
 use crate::{

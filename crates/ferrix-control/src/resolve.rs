@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ferrix_table::{
     ids::EntryPointIndex,
-    precedence::Weight,
     rules::{Action, HostPattern, Route, Rule, Split},
+    weight::Weight,
 };
 
 use crate::{

@@ -6,11 +6,11 @@ use ferrix_table::{
     Table,
     certificates::{Certificates, ServerNames},
     object::{Key, Kind},
-    precedence::Weight,
     rule_set::RuleSet,
     rules::{Action, HostPattern, Route, Rule, Split},
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
     table::EntryPoint,
+    weight::Weight,
 };
 
 use crate::certificates::Certified;

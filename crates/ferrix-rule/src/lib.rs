@@ -82,10 +82,25 @@ impl Rule {
         Ok(Rule::new(text.into(), Form::Text, expression))
     }
 
-    /// A rule that was not written as text.
-    fn of(expression: Expression) -> Rule {
-        let words = Shown(&expression, Form::Words).to_string();
-        Rule::new(words.into(), Form::Words, expression)
+    /// The rule that takes what fulfils all conditions of a match. `None`: every request does.
+    ///
+    /// ```
+    /// use ferrix_rule::{Match, PathMatch, Rule};
+    ///
+    /// let api = Match {
+    ///     path: Some(PathMatch::Prefix("/api/".to_owned())),
+    ///     ..Match::default()
+    /// };
+    /// let rule = Rule::of(&api)?.expect("it asks for a path");
+    /// assert_eq!(rule.to_string(), "path prefix `/api`");
+    /// # Ok::<(), ferrix_rule::MatchError>(())
+    /// ```
+    pub fn of(fields: &Match) -> Result<Option<Rule>, MatchError> {
+        let expression = fields.expression()?;
+        Ok(expression.map(|expression| {
+            let words = Shown(&expression, Form::Words).to_string();
+            Rule::new(words.into(), Form::Words, expression)
+        }))
     }
 
     fn new(shown: Box<str>, form: Form, expression: Expression) -> Rule {

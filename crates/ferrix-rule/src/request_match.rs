@@ -6,25 +6,12 @@
 use http::Method;
 
 use crate::{
-    Rule,
     expression::Expression,
     matcher::{FieldName, Matcher},
     regexp::{self, Budget, Extent, Regexp},
 };
 
-/// Conditions on a request, all of which hold. The default has none.
-///
-/// ```
-/// use ferrix_rule::{Match, PathMatch};
-///
-/// let api = Match {
-///     path: Some(PathMatch::Prefix("/api/".to_owned())),
-///     ..Match::default()
-/// };
-/// let rule = api.rule()?.expect("it asks for a path");
-/// assert_eq!(rule.to_string(), "path prefix `/api`");
-/// # Ok::<(), ferrix_rule::MatchError>(())
-/// ```
+/// Conditions on a request, all of which hold. The default has none. See [`Rule::of`](crate::Rule::of).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     /// Compared with [`Request::path`](crate::Request::path).
@@ -85,8 +72,8 @@ pub enum MatchError {
 }
 
 impl Match {
-    /// The rule that takes what fulfils all conditions. `None`: every request does.
-    pub fn rule(&self) -> Result<Option<Rule>, MatchError> {
+    /// All conditions as one. `None`: every request fulfils them.
+    pub(crate) fn expression(&self) -> Result<Option<Expression>, MatchError> {
         let mut budget = Budget::default();
         let mut matchers = Vec::new();
         if let Some(path) = &self.path {
@@ -102,7 +89,7 @@ impl Match {
             matchers.push(parameter(name, value, &mut budget)?);
         }
         let parts: Vec<_> = matchers.into_iter().map(Expression::from).collect();
-        Ok((!parts.is_empty()).then(|| Rule::of(Expression::all(parts))))
+        Ok((!parts.is_empty()).then(|| Expression::all(parts)))
     }
 }
 

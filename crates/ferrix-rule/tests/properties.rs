@@ -219,7 +219,7 @@ proptest! {
         let searched = Rule::parse(&format!("PathRegexp(`^(?:{source})$`)"));
         // A parenthesis of the source can close that group, but not the one around it in fields.
         let alone = Rule::parse(&format!("PathRegexp(`({source})`) && PathRegexp(`.*{source}`)"));
-        match fields.rule() {
+        match Rule::of(&fields) {
             Ok(rule) => {
                 let (rule, searched) = (rule.unwrap(), searched.unwrap());
                 for_every_request(|request| {

@@ -108,7 +108,7 @@ fn what_a_match_takes() {
     ];
     let mut compared = 0;
     for (fields, taken, left) in &cases {
-        let rule = fields.rule().unwrap().unwrap();
+        let rule = Rule::of(fields).unwrap().unwrap();
         for (requests, expected) in [(taken, true), (left, false)] {
             for request in requests.split_whitespace() {
                 let (method, target) = request.split_once(':').unwrap_or(("GET", request));
@@ -129,7 +129,7 @@ fn what_a_match_takes() {
 #[test]
 fn what_takes_everything_is_no_rule() {
     for fields in [Match::default(), prefix("/"), prefix("//")] {
-        assert_eq!(fields.rule(), Ok(None), "{fields:?}");
+        assert_eq!(Rule::of(&fields), Ok(None), "{fields:?}");
     }
 }
 
@@ -154,7 +154,7 @@ fn words_are_no_text() {
         ),
     ];
     for (fields, words) in &cases {
-        let rule = fields.rule().unwrap().unwrap();
+        let rule = Rule::of(fields).unwrap().unwrap();
         assert_eq!(rule.to_string(), *words);
         assert_eq!((rule.shown(), rule.text()), (*words, None));
         assert!(Rule::parse(words).is_err(), "{words}");
@@ -183,7 +183,7 @@ fn mismatches_in_words() {
         ),
     ];
     for (fields, expected) in &cases {
-        let rule = fields.rule().unwrap().unwrap();
+        let rule = Rule::of(fields).unwrap().unwrap();
         let told = with_request("GET /apis", |request| rule.mismatch(request));
         assert_eq!(told.as_deref(), Some(*expected));
     }
@@ -194,39 +194,37 @@ fn mismatches_in_words() {
 fn what_is_refused() {
     let no_path = MatchError::Path("api".to_owned());
     for of in [PathMatch::Exact, PathMatch::Prefix, PathMatch::Beginning] {
-        assert_eq!(path(of("api".to_owned())).rule(), Err(no_path.clone()));
+        assert_eq!(Rule::of(&path(of("api".to_owned()))), Err(no_path.clone()));
     }
     let no_name = MatchError::Header("X Version".to_owned());
-    assert_eq!(header(exact("X Version", "1")).rule(), Err(no_name));
+    assert_eq!(Rule::of(&header(exact("X Version", "1"))), Err(no_name));
     // It must not be made whole by the group that is put around it.
     for source in ["/a)|(/b", "a**", "(?=a)"] {
-        let error = path(PathMatch::Regexp(source.to_owned()))
-            .rule()
-            .unwrap_err();
+        let error = Rule::of(&path(PathMatch::Regexp(source.to_owned()))).unwrap_err();
         assert!(error.to_string().contains(source), "{error}");
     }
     let large = r"\pL{1000}".to_owned();
-    let error = path(PathMatch::Regexp(large)).rule().unwrap_err();
+    let error = Rule::of(&path(PathMatch::Regexp(large))).unwrap_err();
     assert!(error.to_string().contains("KiB"), "{error}");
 }
 
 #[test]
 fn what_no_request_meets() {
-    let host = header(exact("Host", "a.test")).rule().unwrap().unwrap();
+    let host = Rule::of(&header(exact("Host", "a.test"))).unwrap().unwrap();
     let told = host.never();
     assert!(
         told[0].starts_with("value `a.test` of header `Host` matches no request"),
         "{told:?}"
     );
-    let [one, other] = [prefix("/a"), prefix("/ab")].map(|it| it.rule().unwrap().unwrap());
+    let [one, other] = [prefix("/a"), prefix("/ab")].map(|it| Rule::of(&it).unwrap().unwrap());
     assert!(one.excludes(&other) && other.excludes(&one));
-    let below = prefix("/a/b").rule().unwrap().unwrap();
+    let below = Rule::of(&prefix("/a/b")).unwrap().unwrap();
     assert!(!one.excludes(&below));
 }
 
 #[test]
 fn rules_are_equal_by_what_they_ask_for() {
-    let of = |fields: Match| fields.rule().unwrap().unwrap();
+    let of = |fields: Match| Rule::of(&fields).unwrap().unwrap();
     assert_eq!(of(prefix("/a")), of(prefix("/a/")));
     assert_ne!(
         of(prefix("/a")),

@@ -7,9 +7,9 @@ use ferrix_table::{
     Request,
     object::{Key, Kind},
     path::{self, PathOptions},
-    precedence::Weight,
     rule_set::RuleSet,
     rules::{Action, HostPattern, Route, Rule, Split},
+    weight::Weight,
 };
 use http::{HeaderMap, Method};
 

@@ -10,12 +10,12 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ferrix_table::{
     Table,
     object::{Key, Kind},
-    precedence::Weight,
     publish,
     rule_set::RuleSet,
     rules::{Action, HostPattern, Route, Rule, Split},
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
     shadow::Shadows,
+    weight::Weight,
 };
 
 criterion_group! {

@@ -11,10 +11,10 @@ use crate::{
     Table,
     certificates::{Certificate, ServerNames},
     ids::ServiceIndex,
-    precedence::Weight,
     rules::{Action, HostPattern, Rule},
     services::{Protocol, Service},
     table::EntryPoint,
+    weight::Weight,
 };
 
 /// A whole table. Its long lists are made while they are written: those of 10,000 routes are megabytes.

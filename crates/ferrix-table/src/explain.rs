@@ -5,8 +5,9 @@ use std::fmt;
 use crate::{
     Request, Table,
     ids::EntryPointIndex,
-    precedence::{Criterion, PathRank, Specificity, Weight},
+    precedence::Criterion,
     rules::Rule,
+    weight::{PathRank, Specificity, Weight},
 };
 
 /// The answer for one request. Its text is for people.

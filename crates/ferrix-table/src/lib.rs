@@ -35,6 +35,7 @@ mod sync;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod weight;
 
 pub use ferrix_rule::{Headers, Request};
 pub use publish::{Publisher, Reader};

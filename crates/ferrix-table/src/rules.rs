@@ -7,8 +7,8 @@ use crate::{
     host::{self, HostError},
     ids::{EntryPointIndex, ServiceIndex},
     object::Key,
-    precedence::Weight,
     state::{RouteState, Sequence},
+    weight::Weight,
 };
 
 /// The object that a rule comes from.

@@ -16,11 +16,11 @@ use crate::{
     Request, Table,
     certificates::Certificate,
     object::{Key, Kind},
-    precedence::Weight,
     rule_set::RuleSet,
     rules::{Action, HostPattern, Route, Rule, Split},
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
     table::EntryPoint,
+    weight::Weight,
 };
 
 /// A rule of the route `default/NAME`, at position 0, on the first entry point, for service 0.
@@ -35,7 +35,7 @@ pub(crate) fn rule(name: &str, host: &str, matches: &str) -> Rule {
                 path,
                 ..Match::default()
             };
-            fields.rule().unwrap()
+            ferrix_rule::Rule::of(&fields).unwrap()
         }
         text => Some(ferrix_rule::Rule::parse(text).unwrap()),
     };
@@ -54,6 +54,29 @@ pub(crate) fn rule(name: &str, host: &str, matches: &str) -> Rule {
         entry_points: [0].into(),
         action: Action::Forward(Split::new(&[(0, 1)]).unwrap()),
     }
+}
+
+/// The same of the route `NAMESPACE/r`.
+pub(crate) fn rule_of(namespace: &str, host: &str, matches: &str) -> Rule {
+    let rule = rule("r", host, matches);
+    let mut route = Route::clone(&rule.route);
+    route.key.namespace = namespace.into();
+    Rule {
+        route: Arc::new(route),
+        ..rule
+    }
+}
+
+/// Host and expression of a rule.
+pub(crate) type Asked<'a> = (&'a str, &'a str);
+
+/// A rule of the namespace `w`, and one of `v`; the first has the higher priority.
+pub(crate) fn rivals(winner: Asked<'_>, victim: Asked<'_>) -> [Rule; 2] {
+    let first = Rule {
+        weight: Weight::Priority(1000),
+        ..rule_of("w", winner.0, winner.1)
+    };
+    [first, rule_of("v", victim.0, victim.1)]
 }
 
 pub(crate) fn route(name: &str) -> Arc<Route> {

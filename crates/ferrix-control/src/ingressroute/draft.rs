@@ -8,9 +8,9 @@ use ferrix_api::{
     ingressroute::{self, IngressRouteSpec, RouteRule, ServiceRef},
 };
 use ferrix_table::{
-    precedence::Weight,
     rules::{HostPattern, Route},
     services::Scheme,
+    weight::Weight,
 };
 use rustls_pki_types::ServerName;
 

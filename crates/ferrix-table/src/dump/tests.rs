@@ -5,10 +5,10 @@ use http::Method;
 
 use crate::{
     certificates::{Certificates, ServerNames},
-    precedence::{Specificity, Weight},
     rules::{Action, Rule, Split},
     services::{Protocol, Scheme, Service},
     testing::{certificate, rule, service, table},
+    weight::{Specificity, Weight},
 };
 
 #[test]
@@ -133,7 +133,7 @@ fn a_rule_of_fields() {
         ..Match::default()
     };
     let rule = Rule {
-        matches: fields.rule().unwrap(),
+        matches: ferrix_rule::Rule::of(&fields).unwrap(),
         weight: Weight::Specificity(Specificity::from(&fields)),
         ..rule("r", "a.test", "")
     };

@@ -1,19 +1,5 @@
 use super::*;
-use crate::{
-    precedence::Weight,
-    testing::{get, rule},
-};
-
-/// A rule of the route `NAMESPACE/r`.
-fn of(namespace: &str, host: &str, matches: &str) -> Rule {
-    let rule = rule("r", host, matches);
-    let mut route = crate::rules::Route::clone(&rule.route);
-    route.key.namespace = namespace.into();
-    Rule {
-        route: Arc::new(route),
-        ..rule
-    }
-}
+use crate::testing::{Asked, get, rivals, rule_of};
 
 /// The captures of a set: `WINNER>VICTIM HOST`, with `?` where they are not certain.
 fn captures(rules: &RuleSet) -> Vec<String> {
@@ -41,13 +27,9 @@ fn captures(rules: &RuleSet) -> Vec<String> {
     found
 }
 
-/// What the rule of `w`, which has the higher priority, takes from that of `v`.
-fn taken(winner: (&str, &str), victim: (&str, &str)) -> Vec<String> {
-    let first = Rule {
-        weight: Weight::Priority(1000),
-        ..of("w", winner.0, winner.1)
-    };
-    captures(&RuleSet::new(vec![first, of("v", victim.0, victim.1)]))
+/// What the first of two rules, which has the higher priority, takes from the second.
+fn taken(winner: Asked<'_>, victim: Asked<'_>) -> Vec<String> {
+    captures(&RuleSet::new(rivals(winner, victim).into()))
 }
 
 #[test]
@@ -154,9 +136,9 @@ fn what_does_not_compete() {
 #[test]
 fn one_namespace_is_one_side() {
     let rules = vec![
-        of("a", "a.test", "PathPrefix(`/`)"),
-        of("a", "a.test", "Path(`/api`)"),
-        of("a", "*.test", ""),
+        rule_of("a", "a.test", "PathPrefix(`/`)"),
+        rule_of("a", "a.test", "Path(`/api`)"),
+        rule_of("a", "*.test", ""),
     ];
     assert_eq!(captures(&RuleSet::new(rules)), [""; 0]);
 }
@@ -165,7 +147,7 @@ fn one_namespace_is_one_side() {
 fn only_where_both_are_served() {
     let on = |namespace, matches, entry_points: &[u16]| Rule {
         entry_points: entry_points.into(),
-        ..of(namespace, "a.test", matches)
+        ..rule_of(namespace, "a.test", matches)
     };
     let rules = RuleSet::new(vec![
         on("w", "PathPrefix(`/a`)", &[0, 2]),
@@ -197,7 +179,7 @@ fn a_rule_is_confined_to_the_host_of_its_route() {
         "!Host(`a.test`)",
         "Host(`*`)",
     ] {
-        let rules = RuleSet::new(vec![of("a", "a.test", matches)]);
+        let rules = RuleSet::new(vec![rule_of("a", "a.test", matches)]);
         for host in ["b.test", "test", "x.a.test", ""] {
             assert!(
                 rules.lookup(0, &get(host, "/")).is_none(),
@@ -224,7 +206,7 @@ fn a_host_with_thousands_of_rules() {
             let namespace = ["a", "b"][number % 2];
             Rule {
                 position: u32::try_from(number).unwrap(),
-                ..of(namespace, "a.test", &shape(number))
+                ..rule_of(namespace, "a.test", &shape(number))
             }
         });
         let rules = RuleSet::new(rules.collect());

@@ -1,4 +1,4 @@
-use ferrix_rule::ValueMatch;
+use ferrix_rule::{Match, PathMatch, ValueMatch};
 use http::Method;
 
 use super::*;

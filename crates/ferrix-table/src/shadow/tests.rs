@@ -1,5 +1,9 @@
 use super::*;
-use crate::{precedence::Weight, rule_set::RuleSet, testing::rule};
+use crate::{
+    rule_set::RuleSet,
+    testing::{Asked, rivals, rule},
+    weight::Weight,
+};
 
 /// Losers and winners of a whole set, in the order of the losers.
 fn pairs(rules: Vec<Rule>) -> Vec<(Arc<Rule>, Arc<Rule>)> {
@@ -11,27 +15,20 @@ fn pairs(rules: Vec<Rule>) -> Vec<(Arc<Rule>, Arc<Rule>)> {
     pairs
 }
 
-/// Whether the second rule is shadowed where the first has the higher priority.
-fn shadows(winner: (&str, &str), loser: (&str, &str)) -> bool {
-    let first = Rule {
-        weight: Weight::Priority(1000),
-        ..rule("winner", winner.0, winner.1)
-    };
-    let second = rule("loser", loser.0, loser.1);
+/// Whether the second rule is shadowed by the first, which has the higher priority.
+fn shadows(winner: Asked<'_>, loser: Asked<'_>) -> bool {
+    let alone = rivals(winner, loser).to_vec();
     // One more that takes something of the host, but nothing of these: it is found among others, too.
     let third = Rule {
         weight: Weight::Priority(2000),
         ..rule("third", winner.0, "Path(`/third`)")
     };
-    let alone = vec![first, second];
     let among_others = [&*alone, &[third]].concat();
     let [alone, among_others] = [alone, among_others].map(|rules| {
         let pairs = pairs(rules);
+        let namespace = |rule: &Rule| rule.route.key.namespace.to_string();
         for (loser, winner) in &pairs {
-            assert_eq!(
-                (&*loser.route.key.name, &*winner.route.key.name),
-                ("loser", "winner")
-            );
+            assert_eq!(namespace(winner) + ">" + &namespace(loser), "w>v");
         }
         !pairs.is_empty()
     });
@@ -41,7 +38,7 @@ fn shadows(winner: (&str, &str), loser: (&str, &str)) -> bool {
 
 #[test]
 fn shadowed() {
-    for (winner, loser) in [
+    let cases = [
         (("a.test", ""), ("a.test", "")),
         (("a.test", ""), ("a.test", "PathRegexp(`x`)")),
         (("*", ""), ("*", "Host(`a.test`)")),
@@ -100,14 +97,16 @@ fn shadowed() {
         ),
         (("a.test", "PathPrefix(`/a`)"), ("a.test", "/a/b")),
         (("*", "/a"), ("*", "Host(`a.test`) && Path(`/a/b`)")),
-    ] {
+    ];
+    for (winner, loser) in cases {
         assert!(shadows(winner, loser), "{winner:?} {loser:?}");
     }
+    assert_eq!(cases.len(), 27);
 }
 
 #[test]
 fn not_shadowed() {
-    for (winner, loser) in [
+    let cases = [
         (("a.test", ""), ("b.test", "")),
         (("a.test", ""), ("*", "")),
         (("a.test", ""), ("*.test", "")),
@@ -149,9 +148,11 @@ fn not_shadowed() {
         (("a.test", "/a/b"), ("a.test", "/a")),
         (("a.test", "/a"), ("a.test", "")),
         (("a.test", "/a"), ("a.test", "Path(`/a/b`) || Path(`/b`)")),
-    ] {
+    ];
+    for (winner, loser) in cases {
         assert!(!shadows(winner, loser), "{winner:?} {loser:?}");
     }
+    assert_eq!(cases.len(), 24);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use ferrix_rule::{Match, PathMatch, ValueMatch};
 use ferrix_table::{
     Request,
     object::{Key, Kind},
-    precedence::{Specificity, Weight},
     rules::{Action, HostPattern, Route, Rule, Split},
+    weight::{Specificity, Weight},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -376,7 +376,9 @@ impl Model {
                 Asks::Text(condition) => {
                     Some(ferrix_rule::Rule::parse(&condition.text()).expect("rules are valid"))
                 }
-                Asks::Fields(fields) => fields.as_match().rule().expect("fields are valid"),
+                Asks::Fields(fields) => {
+                    ferrix_rule::Rule::of(&fields.as_match()).expect("fields are valid")
+                }
             },
             weight: match &self.weighs {
                 Weighs::Priority(priority) => Weight::Priority(*priority),

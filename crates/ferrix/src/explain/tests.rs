@@ -3,11 +3,11 @@ use std::sync::Arc;
 use ferrix_table::{
     certificates::Certificates,
     object::{Key, Kind},
-    precedence::Weight,
     rule_set::RuleSet,
     rules::{HostPattern, Route, Rule},
     services::{Endpoint, Protocol, Scheme, ServiceId},
     table,
+    weight::Weight,
 };
 
 use super::*;

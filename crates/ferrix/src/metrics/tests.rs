@@ -5,13 +5,13 @@ use std::{
 
 use ferrix_table::{
     object::{Key, Kind},
-    precedence::Weight,
     publish,
     rule_set::RuleSet,
     rules::{Action, HostPattern, Rule},
     services::{Endpoint, Protocol, Scheme, Service},
     state::{RouteState, ServiceState},
     table,
+    weight::Weight,
 };
 
 use super::*;
