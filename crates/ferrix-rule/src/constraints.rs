@@ -19,8 +19,9 @@ pub struct Constraints {
     pub hosts: Option<Vec<HostConstraint>>,
     /// The paths.
     pub paths: Option<Vec<PathConstraint>>,
-    /// Whether the rule asks for nothing else, so that it takes every request with such a host and such
-    /// a path. `false` says nothing: of alternatives that differ in hosts and in paths it is not told.
+    /// Whether the rule asks for nothing else, so that it takes every request with such a host and
+    /// such a path. `false` says nothing: of alternatives that differ in hosts and in paths it is
+    /// not told.
     pub whole: bool,
 }
 
@@ -102,7 +103,8 @@ impl Constraints {
         let all_same = |same: fn(&Constraints, &Constraints) -> bool| {
             parts.windows(2).all(|pair| same(&pair[0], &pair[1]))
         };
-        // Any host with any path is more than the parts take, unless they differ in one of the two alone.
+        // Any host with any path is more than the parts take, unless they differ in one of the two
+        // alone.
         let whole = parts.iter().all(|part| part.whole)
             && (all_same(|one, other| one.hosts == other.hosts)
                 || all_same(|one, other| one.paths == other.paths));

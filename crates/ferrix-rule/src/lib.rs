@@ -153,8 +153,8 @@ impl Rule {
         never::literals(&self.inner.expression)
     }
 
-    /// The rule as its user wrote it, at most [`MAX_TEXT`] long; `None` for one that was not written
-    /// as text.
+    /// The rule as its user wrote it, at most [`MAX_TEXT`] long; `None` for one that was not
+    /// written as text.
     pub fn text(&self) -> Option<&str> {
         match self.inner.form {
             Form::Text => Some(&self.inner.shown),
@@ -169,8 +169,8 @@ impl Rule {
     }
 }
 
-/// The canonical text, which parses to an equal rule (if it is not longer than [`MAX_TEXT`]). A rule
-/// that was not written as text is in words, which do not parse.
+/// The canonical text, which parses to an equal rule (if it is not longer than [`MAX_TEXT`]). A
+/// rule that was not written as text is in words, which do not parse.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Shown(&self.inner.expression, self.inner.form).fmt(f)

@@ -1,5 +1,5 @@
-//! One condition on a request: the eleven matchers of the language and what only fields of objects ask
-//! for, their arguments checked and made ready.
+//! One condition on a request: the eleven matchers of the language and what only fields of objects
+//! ask for, their arguments checked and made ready.
 //!
 //! What can be worked out once is worked out here, so that matching only compares.
 
@@ -21,8 +21,8 @@ pub(crate) enum Matcher {
     HostRegexp(Regexp),
     Path(Box<str>),
     PathPrefix(Box<str>),
-    /// This path, and what lies below it: `/foo` takes `/foo/bar` and not `/foobar`. It does not end
-    /// with a slash. The language has no word for it.
+    /// This path, and what lies below it: `/foo` takes `/foo/bar` and not `/foobar`. It does not
+    /// end with a slash. The language has no word for it.
     SegmentPrefix(Box<str>),
     PathRegexp(Regexp),
     Method(Box<str>),

@@ -1,8 +1,8 @@
 //! Expressions and matchers to canonical text, or to words.
 //!
 //! In text, matchers have their own spelling, strings stand in backticks where they can, and there
-//! are no more parentheses than the grammar needs. Words are for rules that nobody wrote as text: no
-//! parser takes them, so that nobody copies into the language what it has no word for.
+//! are no more parentheses than the grammar needs. Words are for rules that nobody wrote as text:
+//! no parser takes them, so that nobody copies into the language what it has no word for.
 
 use std::{
     borrow::Cow,

@@ -1,4 +1,5 @@
-//! Rules from the fields of an object: a match of the Gateway API's routes, or a path of an Ingress.
+//! Rules from the fields of an object: a match of the Gateway API's routes, or a path of an
+//! Ingress.
 //!
 //! Expressions match a whole path or value here, as those of the API's implementations do (Envoy's
 //! and linkerd's among them); the API leaves it open. In the rule language they are searched for.
@@ -11,15 +12,16 @@ use crate::{
     regexp::{self, Budget, Extent, Regexp},
 };
 
-/// Conditions on a request, all of which hold. The default has none. See [`Rule::of`](crate::Rule::of).
+/// Conditions on a request, all of which hold. The default has none. See
+/// [`Rule::of`](crate::Rule::of).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     /// Compared with [`Request::path`](crate::Request::path).
     pub path: Option<PathMatch>,
     /// Compared byte for byte (RFC 9110, section 9.1).
     pub method: Option<Method>,
-    /// Names in any case, each with what one of the field's lines has. Of names that the Gateway API
-    /// ignores because they stand twice, nothing is known here.
+    /// Names in any case, each with what one of the field's lines has. Of names that the Gateway
+    /// API ignores because they stand twice, nothing is known here.
     pub headers: Vec<(String, ValueMatch)>,
     /// Names as they are when decoded, each with what one parameter of that name has.
     pub query: Vec<(String, ValueMatch)>,
@@ -31,7 +33,8 @@ pub enum PathMatch {
     /// This path.
     Exact(String),
     /// This path and what lies below it, whole segments alone: `/foo` takes `/foo`, `/foo/` and
-    /// `/foo/bar`, and not `/foobar`. A slash at its end says nothing, so that `/` takes every path.
+    /// `/foo/bar`, and not `/foobar`. A slash at its end says nothing, so that `/` takes every
+    /// path.
     Prefix(String),
     /// The paths that begin with these bytes, at a segment's end or not.
     Beginning(String),

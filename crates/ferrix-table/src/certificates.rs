@@ -45,7 +45,8 @@ pub struct ServerNames {
 
 impl Certificates {
     /// What to present to a client that asks for `name`, in canonical form, there: the name's own
-    /// certificate, that of the most exact wildcard above it, that for any host, or the default one.
+    /// certificate, that of the most exact wildcard above it, that for any host, or the default
+    /// one.
     pub fn find(
         &self,
         entry_point: EntryPointIndex,

@@ -58,7 +58,8 @@ pub struct RuleView<'t> {
     pub route_generation: i64,
     /// Its place in the object's list, from 0.
     pub position: u32,
-    /// `example.com`, `*.example.com`, `**.example.com` for one label or more, or none for any host.
+    /// `example.com`, `*.example.com`, `**.example.com` for one label or more, or none for any
+    /// host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Its expression, or none for every request of the host.

@@ -2,8 +2,8 @@
 //!
 //! Every entry point has a bucket of rules for each host, and a rule is in the buckets of all hosts
 //! that it can match. A look-up asks at most three buckets: that of the exact host, that of the
-//! wildcard above it, and that for any host; and where the entry point has wildcards for several labels,
-//! those of all domains above. Of their answers, the first in the total order wins.
+//! wildcard above it, and that for any host; and where the entry point has wildcards for several
+//! labels, those of all domains above. Of their answers, the first in the total order wins.
 //!
 //! A new index is made from an earlier one. Only the buckets of rules that come or go are built
 //! again; both share the others.

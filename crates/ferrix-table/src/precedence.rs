@@ -2,10 +2,10 @@
 //!
 //! Of all rules that take a request, the first serves it. The keys, the first first:
 //!
-//! 1. the host: exact, then wildcards by the longer suffix, of one suffix that for one label before that
-//!    for several, then any host;
-//! 2. the weight: a priority that was given, the higher first, then what follows from the conditions
-//!    of a rule: see [`Weight`];
+//! 1. the host: exact, then wildcards by the longer suffix, of one suffix that for one label before
+//!    that for several, then any host;
+//! 2. the weight: a priority that was given, the higher first, then what follows from the
+//!    conditions of a rule: see [`Weight`];
 //! 3. the age of the route: the older first, those without one last;
 //! 4. its namespace, its name, and its kind only then;
 //! 5. the place in its list;
@@ -23,8 +23,8 @@ use crate::{
 
 /// The place of a rule in the total order. The lesser comes first and wins.
 ///
-/// Cheap to make and to compare: what lies outside of the rule is read only where host and weight are
-/// the same.
+/// Cheap to make and to compare: what lies outside of the rule is read only where host and weight
+/// are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence<'r> {
     host: Reverse<HostRank>,
@@ -32,8 +32,8 @@ pub struct Precedence<'r> {
     rest: Rest<'r>,
 }
 
-/// How exact a pattern for hosts is: the greater comes first. Two patterns that take the same host have
-/// different ranks.
+/// How exact a pattern for hosts is: the greater comes first. Two patterns that take the same host
+/// have different ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum HostRank {
     Any,
@@ -152,8 +152,9 @@ impl Rest<'_> {
         self.0.route.key.rank()
     }
 
-    /// One entry of an object can become several rules with the same position, which never take the same
-    /// request or do the same with it. What tells them apart makes the order the same on every replica.
+    /// One entry of an object can become several rules with the same position, which never take the
+    /// same request or do the same with it. What tells them apart makes the order the same on every
+    /// replica.
     fn place(&self) -> impl Ord {
         let Rest(rule) = self;
         (rule.position, &rule.host, &rule.entry_points, rule.text())

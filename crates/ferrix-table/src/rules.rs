@@ -130,8 +130,8 @@ impl HostPattern {
         }
     }
 
-    /// Whether it takes every host that `other` does. Where neither of two covers the other, they have
-    /// no host in common.
+    /// Whether it takes every host that `other` does. Where neither of two covers the other, they
+    /// have no host in common.
     pub fn covers(&self, other: &HostPattern) -> bool {
         match (self, other) {
             (_, HostPattern::Exact(name)) => self.takes(name),

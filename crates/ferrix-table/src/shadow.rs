@@ -27,14 +27,14 @@ pub struct Verdict {
     /// Set only where it is certain, which needs three things of the winner:
     /// * it is served on every entry point of the loser;
     /// * its host includes every host of the loser;
-    /// * it has no expression, or an equal one to the loser's, or one that asks for nothing beyond a
-    ///   host and a path, a prefix or a path with all below it, such that every request of the loser
-    ///   fulfils it.
+    /// * it has no expression, or an equal one to the loser's, or one that asks for nothing beyond
+    ///   a host and a path, a prefix or a path with all below it, such that every request of the
+    ///   loser fulfils it.
     ///
     /// Two winners that take one half each are not noticed.
     pub shadowed: Option<Arc<Rule>>,
-    /// Where nothing is `shadowed`: rules with the same host and an equal expression that come before
-    /// this one, each with the entry points that both are served on.
+    /// Where nothing is `shadowed`: rules with the same host and an equal expression that come
+    /// before this one, each with the entry points that both are served on.
     pub conflicts: Vec<(Arc<Rule>, Vec<EntryPointIndex>)>,
 }
 
@@ -148,8 +148,8 @@ impl Shadows {
             return;
         };
         let changes = changes.map(|changes| changes.of(host));
-        // Two rules of the same host and expression could lose to the same rules. So either both are
-        // judged here or neither is, and no conflict between them is missed.
+        // Two rules of the same host and expression could lose to the same rules. So either both
+        // are judged here or neither is, and no conflict between them is missed.
         let mut suspects: Vec<&mut Candidate> = (candidates.iter_mut())
             .filter(|it| changes.as_ref().is_none_or(|changes| changes.meet(it)))
             .collect();
@@ -277,7 +277,8 @@ impl Candidate {
 }
 
 impl Reach {
-    /// What a rule takes that asks for nothing beyond its host and these paths, if they are of a kind.
+    /// What a rule takes that asks for nothing beyond its host and these paths, if they are of a
+    /// kind.
     fn taken(&self) -> Option<Taken<'_>> {
         match self.paths.as_deref() {
             None => Some(Taken::Everything),

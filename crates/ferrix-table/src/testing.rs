@@ -23,9 +23,9 @@ use crate::{
     weight::Weight,
 };
 
-/// A rule of the route `default/NAME`, at position 0, on the first entry point, for service 0.
-/// The host `*` is any host, `**.DOMAIN` all below a domain; the priority is the length of the text. A path in place of a text is a
-/// prefix of whole segments.
+/// A rule of the route `default/NAME`, at position 0, on the first entry point, for service 0. The
+/// host `*` is any host, `**.DOMAIN` all below a domain; the priority is the length of the text. A
+/// path in place of a text is a prefix of whole segments.
 pub(crate) fn rule(name: &str, host: &str, matches: &str) -> Rule {
     let matches = match matches {
         "" => None,

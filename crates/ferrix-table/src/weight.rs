@@ -7,8 +7,8 @@ use serde::Serialize;
 
 /// A priority, or what follows from the conditions of a rule: the greater comes first.
 ///
-/// Numbers that people give cannot be compared with what follows from conditions, so they are not: any
-/// number comes first. The kind that has them is the one that is reached for on purpose.
+/// Numbers that people give cannot be compared with what follows from conditions, so they are not:
+/// any number comes first. The kind that has them is the one that is reached for on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Weight {

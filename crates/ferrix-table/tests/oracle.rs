@@ -283,8 +283,8 @@ fn any_permutation_gives_the_same_set() {
     }
 }
 
-/// Of any two rules one comes first, as the contract says, and what comes before what comes before a rule
-/// does so itself.
+/// Of any two rules one comes first, as the contract says, and what comes before what comes before
+/// a rule does so itself.
 #[test]
 fn the_order_is_total() {
     let mut random = Random(6);

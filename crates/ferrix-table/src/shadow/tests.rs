@@ -18,7 +18,8 @@ fn pairs(rules: Vec<Rule>) -> Vec<(Arc<Rule>, Arc<Rule>)> {
 /// Whether the second rule is shadowed by the first, which has the higher priority.
 fn shadows(winner: Asked<'_>, loser: Asked<'_>) -> bool {
     let alone = rivals(winner, loser).to_vec();
-    // One more that takes something of the host, but nothing of these: it is found among others, too.
+    // One more that takes something of the host, but nothing of these: it is found among others,
+    // too.
     let third = Rule {
         weight: Weight::Priority(2000),
         ..rule("third", winner.0, "Path(`/third`)")

@@ -1,8 +1,8 @@
 //! Finds, for a rule, the rules that take every request that it could match.
 //!
-//! Rules are filed under what they take for certain: a host, and there everything, all of a path, of a
-//! prefix or of what lies below a path, or all that an expression matches. What could beat a rule is
-//! then found by look-ups instead of by comparing it with every other.
+//! Rules are filed under what they take for certain: a host, and there everything, all of a path,
+//! of a prefix or of what lies below a path, or all that an expression matches. What could beat a
+//! rule is then found by look-ups instead of by comparing it with every other.
 
 use std::{borrow::Borrow, hash::Hash, slice, sync::Arc};
 
