@@ -182,9 +182,12 @@ impl Census {
             exceptions: BTreeMap::new(),
         };
         for (name, replica) in &self.replicas {
-            let lacks = replica.offer.lacks(&entry.entry_points, &self.ours);
-            let reaches = lacks.is_none() && replica.progress.reaches(key, since);
-            let exception = replica.exceptions.to(key, bad).filter(|_| reaches);
+            let reaches = replica.progress.reaches(key, since);
+            let exception = match replica.offer.lacks(&entry.entry_points, &self.ours) {
+                // Whatever it confirms.
+                Some(entry_point) => Some(Exception::OtherSettings(entry_point.into())),
+                None => replica.exceptions.to(key, bad).filter(|_| reaches),
+            };
             if let Some(exception) = exception {
                 let names = count.exceptions.entry(exception).or_default();
                 names.push(name.clone());
@@ -193,7 +196,6 @@ impl Census {
             } else if count.missing.is_none() {
                 count.missing = Some(Missing {
                     replica: name.clone(),
-                    entry_point: lacks.map(Into::into),
                     restored: replica.restored,
                 });
             }
@@ -207,18 +209,16 @@ impl Census {
 pub(super) struct Count {
     serving: usize,
     total: usize,
-    /// One that does not.
+    /// One that has not confirmed it.
     missing: Option<Missing>,
-    /// Those that have confirmed it and serve something else.
+    /// Those that serve something else, or not everywhere.
     exceptions: BTreeMap<Exception, Vec<Box<str>>>,
 }
 
-/// A replica that does not serve a version.
+/// A replica that has not confirmed a version.
 #[derive(Debug)]
 struct Missing {
     replica: Box<str>,
-    /// One that it lacks; `None`: it has not confirmed the version.
-    entry_point: Option<Box<str>>,
     restored: bool,
 }
 
@@ -231,40 +231,30 @@ impl Count {
     /// Why not, for people.
     pub(super) fn pending(&self) -> String {
         let Self { serving, total, .. } = self;
-        match &self.missing {
-            None if !self.exceptions.is_empty() => {
-                let others = self.others();
-                format!("{serving} of {total} replicas serve this generation. {others}")
+        let why = match &self.missing {
+            None if self.exceptions.is_empty() => {
+                return "No replica has confirmed this generation yet.".to_owned();
             }
-            None => "No replica has confirmed this generation yet.".to_owned(),
+            None => ".".to_owned(),
             Some(Missing {
                 replica,
-                entry_point: None,
                 restored: false,
-            }) => format!(
-                "{serving} of {total} replicas serve this generation; {replica} has not confirmed \
-                 it."
-            ),
+            }) => format!("; {replica} has not confirmed it."),
             Some(Missing {
                 replica,
-                entry_point: None,
                 restored: true,
             }) => format!(
-                "{serving} of {total} replicas serve this generation; {replica} serves from a \
-                 snapshot, as the API server has not listed every kind for it since it started."
+                "; {replica} serves from a snapshot, as the API server has not listed every kind for \
+                 it since it started."
             ),
-            Some(Missing {
-                replica,
-                entry_point: Some(name),
-                ..
-            }) => format!(
-                "{serving} of {total} replicas serve this generation; {replica} was started with \
-                 other settings, without the entry point {name} as it is here. Restart it."
-            ),
-        }
+        };
+        let others = self.others();
+        let space = if others.is_empty() { "" } else { " " };
+        format!("{serving} of {total} replicas serve this generation{why}{space}{others}")
     }
 
-    /// Which replicas serve something else in place of a bad version, for people; `None`: no one does.
+    /// Which replicas serve something else than what is said of a version that is not programmed, for people;
+    /// `None`: no one does.
     pub(super) fn exceptions(&self) -> Option<String> {
         let differ: usize = self.exceptions.values().map(Vec::len).sum();
         let same = self.total - differ;

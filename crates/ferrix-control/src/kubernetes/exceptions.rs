@@ -40,6 +40,8 @@ pub(super) enum Exception {
     Certificate(ObjectName),
     /// So many objects are bad there that this one may be left out.
     Unknown,
+    /// It was started with other settings, without an entry point of this name, or with another of it.
+    OtherSettings(Box<str>),
 }
 
 /// As a replica's Lease has it. Replicas of neighbouring releases read it of each other.
@@ -185,6 +187,11 @@ impl fmt::Display for Exception {
                 "the last good certificate of Secret {secret} is presented there"
             ),
             Self::Unknown => f.write_str("too many objects are bad there to tell of this one"),
+            Self::OtherSettings(entry_point) => write!(
+                f,
+                "started with other settings, without the entry point {entry_point} as it is here; \
+                 restart it"
+            ),
         }
     }
 }

@@ -7,6 +7,7 @@ use ferrix_e2e::{
     cluster::{self, Ferrix, Namespace, REPORT, kubectl, rolled_out, until},
     load::{Load, Target},
 };
+use serde_json::json;
 
 use crate::{SOON, allow_secrets, route};
 
@@ -47,21 +48,24 @@ async fn replaced(ferrix: &Ferrix, before: &[String], replicas: usize) {
     .await;
 }
 
+/// The pods, once there are so many.
+async fn pods(ferrix: &Ferrix, replicas: usize) -> Vec<String> {
+    until("the pods that are left", cluster::ROLLOUT, async || {
+        Some(ferrix.pods()).filter(|pods| pods.len() == replicas)
+    })
+    .await
+}
+
+fn restart() {
+    kubectl(&["-n", "ferrix", "rollout", "restart", "deployment/ferrix"]);
+}
+
 /// Replaces every pod once, one after the other.
 async fn replace_pods(ferrix: &Ferrix, replicas: usize) {
-    let before = until("the pods that are left", cluster::ROLLOUT, async || {
-        Some(ferrix.pods()).filter(|pods| pods.len() == replicas)
-    });
-    let before = before.await;
+    let before = pods(ferrix, replicas).await;
     match replicas {
         // Its successor is there before it goes.
-        1 => drop(kubectl(&[
-            "-n",
-            "ferrix",
-            "rollout",
-            "restart",
-            "deployment/ferrix",
-        ])),
+        1 => restart(),
         _ => {
             for pod in &before {
                 kubectl(&["-n", "ferrix", "delete", "pod", pod]);
@@ -69,6 +73,29 @@ async fn replace_pods(ferrix: &Ferrix, replicas: usize) {
             }
         }
     }
+    replaced(ferrix, &before, replicas).await;
+}
+
+/// Edits a route so that it is bad.
+fn edit_badly(space: &Namespace, name: &str) {
+    let bad = r#"{"spec":{"route":{"rules":[
+        {"matches":"PathPrefx(`/`)","service":{"name":"api","port":80}}]}}}"#;
+    space.kubectl(&["patch", "ingressroute", name, "--type=merge", "-p", bad]);
+}
+
+/// The settings file of the installation.
+fn settings() -> String {
+    let path = r"jsonpath={.data.ferrix\.yaml}";
+    kubectl(&["-n", "ferrix", "get", "configmap", "ferrix", "-o", path])
+}
+
+/// Changes the settings, and replaces the pods, which read them once.
+async fn edit_settings(ferrix: &Ferrix, replicas: usize, settings: &str) {
+    let before = pods(ferrix, replicas).await;
+    let patch = json!({"data": {"ferrix.yaml": settings}}).to_string();
+    let edit = ["patch", "configmap", "ferrix", "--type=merge", "-p", &patch];
+    kubectl(&[&["-n", "ferrix"], &edit[..]].concat());
+    restart();
     replaced(ferrix, &before, replicas).await;
 }
 
@@ -100,10 +127,7 @@ async fn the_last_good_version_of_a_route_outlives_every_pod() {
             load.reach(100, SOON).await;
         }
 
-        let bad = r#"{"spec":{"route":{"rules":[
-            {"matches":"PathPrefx(`/`)","service":{"name":"api","port":80}}]}}}"#;
-        let edit = ["patch", "ingressroute", "edited", "--type=merge", "-p", bad];
-        space.kubectl(&edit);
+        edit_badly(&space, "edited");
         let expected = format!(
             "The last good version, generation {}, is served on `web`.",
             good.as_i64().unwrap()
@@ -137,6 +161,77 @@ async fn the_last_good_version_of_a_route_outlives_every_pod() {
             assert_eq!(tally.failed(), 0, "{tally}");
         }
         space.apply(&route("edited", "edited.test", SERVICE, ""));
+        space.programmed("edited").await;
+        until("what was kept to be removed", SOON, async || {
+            kept().is_empty().then_some(())
+        })
+        .await;
+    }
+    scale(2);
+}
+
+/// The settings change while a route is bad, twice and back again, and each time replicas are replaced one
+/// after the other: its last good version serves all the time, and its status says where.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: cluster/test"]
+async fn the_last_good_version_of_a_route_outlives_an_edit_of_the_settings() {
+    let ferrix = Ferrix::install();
+    let space = Namespace::new("settings-edit");
+    space.backend("api", 2);
+    let original = settings();
+    // The entry points that there were get other places.
+    let extra = "entry_points:\n  - {name: extra, port: 6193, secure: false}\n";
+    let with_extra = original.replacen("entry_points:\n", extra, 1);
+    assert_ne!(with_extra, original);
+    let timeout = format!("{original}\ntimeouts: {{connect: 4s}}\n");
+    let edits = [
+        (timeout, "`web`"),
+        (with_extra, "`extra` and `web`"),
+        (original, "`web`"),
+    ];
+    until("nothing to be kept", REPORT, async || {
+        kept().is_empty().then_some(())
+    })
+    .await;
+    for replicas in [3, 1] {
+        scale(replicas);
+        space.apply(&route("edited", "settings.test", SERVICE, ""));
+        space.programmed("edited").await;
+        let good = space.object("ingressroute", "edited")["metadata"]["generation"].clone();
+        let good = good.as_i64().unwrap();
+        let target = Target {
+            close: true,
+            ..Target::get(ferrix.web, "settings.test", "/")
+        };
+        let load = Load::start(&target, 4, 0);
+        load.reach(100, SOON).await;
+        edit_badly(&space, "edited");
+        let bad = ["Programmed", "False", "LastGoodServed"];
+        let [condition, status, reason] = bad;
+        space.wait("edited", condition, status, reason).await;
+        until("the version to be kept", SOON, async || {
+            (kept().lines().count() == 1).then_some(())
+        })
+        .await;
+        for (settings, names) in &edits {
+            edit_settings(&ferrix, replicas, settings).await;
+            for _ in 0..100 {
+                assert_eq!(ferrix.get("settings.test", "/").await.status, 200);
+            }
+            // Of replicas that have none of the entry points it says so, until they are gone.
+            let expected =
+                format!("The last good version, generation {good}, is served on {names}.");
+            until("the status to say what is so", COUNTED, async || {
+                let found = space.condition("edited", condition);
+                (found == (status.to_owned(), reason.to_owned(), expected.clone())).then_some(())
+            })
+            .await;
+            assert_eq!(kept().lines().count(), 1);
+        }
+        let tally = load.stop().await;
+        println!("{replicas} replicas with other settings after a bad edit: {tally}");
+        assert_eq!(tally.failed(), 0, "{tally}");
+        space.apply(&route("edited", "settings.test", SERVICE, ""));
         space.programmed("edited").await;
         until("what was kept to be removed", SOON, async || {
             kept().is_empty().then_some(())

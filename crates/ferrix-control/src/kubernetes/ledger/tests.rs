@@ -382,8 +382,8 @@ fn a_replica_without_an_entry_point_of_a_route_does_not_serve_it() {
     assert_eq!(status["conditions"][2]["reason"], "Pending");
     assert_eq!(
         status["conditions"][2]["message"],
-        "1 of 2 replicas serve this generation; b was started with other settings, without the \
-         entry point extra as it is here. Restart it."
+        "1 of 2 replicas serve this generation. Not on b: started with other settings, without the \
+         entry point extra as it is here; restart it."
     );
     desk.ticks(60, SECOND);
     assert_eq!(desk.writes, 2);
@@ -1143,6 +1143,73 @@ fn a_replica_that_does_not_know_the_last_good_version_is_named() {
     );
     // Nothing of this is told by Events.
     assert_eq!(desk.events, ["InvalidRule: wrong"]);
+}
+
+/// The settings change while a route is bad, and replicas are replaced one after the other: what is said
+/// to be served where is so, or the replicas are named where it is not.
+#[test]
+fn an_edit_of_the_settings_in_the_middle_of_a_bad_edit() {
+    let (before, after) = (&["web"][..], &["web", "extra"][..]);
+    let mut cases = 0;
+    for replicas in [1, 3] {
+        // Whoever writes was replaced first, or will be last.
+        for ours in [before, after] {
+            let mut desk = Desk::leading();
+            desk.ledger = Ledger::new(OURS, offer(ours));
+            desk.ledger.lead(true, desk.now);
+            let key = edited_badly(&mut desk);
+            let entry = desk.entries.get_mut("r").unwrap();
+            entry.entry_points = ours.iter().map(|it| (*it).to_owned()).collect();
+            desk.report();
+            let knows = [(key, Fallback::LastGood(Some(1)))];
+            let mut say = |old: usize, new: usize| {
+                let named = |names: &[&str], count: usize| -> Vec<_> {
+                    let tells = telling(&[("", &knows)]).remove("").unwrap();
+                    let one = |number| {
+                        let name = format!("{}-{number}", names.len());
+                        let replica = Replica {
+                            offer: offer(names),
+                            ..tells.clone()
+                        };
+                        (name.into_boxed_str(), replica)
+                    };
+                    (0..count).map(one).collect()
+                };
+                let all = named(before, old).into_iter().chain(named(after, new));
+                desk.ledger.replicas(all.collect(), desk.now);
+                desk.ticks(30, SECOND);
+                message(&desk, 2)
+            };
+            for new in 1..=replicas {
+                // A successor is there before the one before goes.
+                let old = replicas + 1 - new;
+                let told = say(old, new);
+                let expected = match ours == after {
+                    true => {
+                        let names: Vec<_> = (0..old).map(|it| format!("1-{it}")).collect();
+                        format!(
+                            "Served on web.\nSo it is on {new} of {} replicas. Not on {}: started \
+                             with other settings, without the entry point extra as it is here; \
+                             restart it.",
+                            replicas + 1,
+                            names.join(", "),
+                        )
+                    }
+                    // They have what is said, and more.
+                    false => "Served on web.".to_owned(),
+                };
+                assert_eq!(
+                    told, expected,
+                    "{new} of {replicas} are new, and {ours:?} are ours"
+                );
+                cases += 1;
+            }
+            if ours == after {
+                assert_eq!(say(0, replicas), "Served on web.");
+            }
+        }
+    }
+    assert_eq!(cases, 8);
 }
 
 /// It says so when all have confirmed, or a second has passed, and not before.
