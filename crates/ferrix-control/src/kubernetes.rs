@@ -24,6 +24,7 @@
 //!  ledger     which status is due (pure)
 //!  status     writes it, and Events for what went wrong
 //!  withdraw   takes back what was written, where it is no longer true
+//!  look       one look at a cluster, for those who run a command
 //!  figures    what is counted of all this, for metrics
 //! ```
 //!
@@ -31,7 +32,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use ferrix_table::{Publisher, Table, publish};
+use ferrix_table::Publisher;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Client, Config,
@@ -48,7 +49,6 @@ use crate::{
     lookup::Lookups,
     report::Report,
     settings::Settings,
-    translate,
 };
 
 mod archive;
@@ -63,6 +63,7 @@ mod health;
 mod keep;
 mod leases;
 mod ledger;
+mod look;
 mod own;
 mod progress;
 mod pulse;
@@ -79,6 +80,7 @@ mod watch_kind;
 mod withdraw;
 
 pub use figures::Figures;
+pub use look::{Look, look};
 pub use pulse::{Watch, Watches};
 use snapshot::Snapshot;
 pub use withdraw::{WithdrawError, Withdrawn};
@@ -109,20 +111,6 @@ pub enum Secrets {
 /// How long an end waits for the API server.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// How long one look at a cluster may take.
-const LONGEST_LOOK: Duration = Duration::from_secs(60);
-
-/// What one look at a cluster has found.
-#[derive(Debug)]
-pub struct Look {
-    /// What Ferrix would serve.
-    pub table: Table,
-    /// What it would say of each object.
-    pub report: Report,
-    /// What could not be seen, and why.
-    pub withheld: Vec<String>,
-}
-
 /// Why the API server cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {
@@ -150,7 +138,7 @@ pub enum KubernetesError {
     #[error("the API server cannot be asked: {0}")]
     Unreachable(kube::Error),
     /// It does not say all that there is.
-    #[error("the API server has not listed every kind within {} s", LONGEST_LOOK.as_secs())]
+    #[error("the API server has not listed every kind within {} s", look::LONGEST.as_secs())]
     Slow,
     /// Neither of the ways to find a configuration.
     #[error(transparent)]
@@ -392,32 +380,6 @@ pub async fn withdraw(
     let installation = installation.unwrap_or_else(own);
     let client = Client::try_from(config)?;
     Ok(withdraw::all(&client, &installation, namespaces(settings)).await?)
-}
-
-/// Looks at a cluster once: for `ferrix check` and `ferrix explain`. Nothing is written to it, and no
-/// name is looked up.
-pub async fn look(options: &Options, settings: &Settings) -> Result<Look, KubernetesError> {
-    let client = Client::try_from(config(options).await?)?;
-    // What is wrong with the way there is told at once; the watches would try again.
-    let version = client.apiserver_version().await;
-    version.map_err(KubernetesError::Unreachable)?;
-    let (publisher, _) = publish::channel();
-    let compiler = Compiler::new(settings.clone(), publisher);
-    let (source, ..) = source::Source::new(
-        client,
-        options.secrets,
-        settings.clone(),
-        compiler,
-        Watches::default(),
-    );
-    let listed = tokio::time::timeout(LONGEST_LOOK, source.list()).await;
-    let (world, withheld) = listed.map_err(|_| KubernetesError::Slow)?;
-    let (table, report) = translate(&world, settings);
-    Ok(Look {
-        table,
-        report,
-        withheld,
-    })
 }
 
 async fn config(options: &Options) -> Result<Config, KubernetesError> {

@@ -1277,3 +1277,118 @@ fn demo_answers() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// What replicas have kept of a route that is bad serves, so a look at the cluster has to know it; where that
+/// may not be read, the rest is said all the same.
+#[test]
+fn kept_versions_are_looked_at_in_a_cluster() {
+    const KEPT: &str = "/apis/apps/v1/namespaces/proxies/controllerrevisions";
+    const SECRETS: &str = "/api/v1/namespaces/default/secrets";
+    let route = |generation: i64, matches: &str| {
+        serde_json::json!({
+            "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
+            "metadata": {
+                "name": "r", "namespace": "default", "uid": "u", "generation": generation,
+                "resourceVersion": "7",
+            },
+            "spec": {
+                "entrypoints": ["web"],
+                "route": {"host": "example.com", "rules": [
+                    {"matches": matches, "service": {"name": "api", "port": 80}},
+                ]},
+            },
+            "status": {"installation": "proxies/ferrix"},
+        })
+    };
+    let service = serde_json::json!([{
+        "metadata": {"name": "api", "namespace": "default"},
+        "spec": {"ports": [{"port": 80, "targetPort": 8080}]},
+    }]);
+    let slice = serde_json::json!([{
+        "metadata": {
+            "name": "api-1", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "api"},
+        },
+        "addressType": "IPv4", "ports": [{"port": 8080}],
+        "endpoints": [{"addresses": ["10.0.0.1"]}],
+    }]);
+    let mut kept = route(1, "Path(`/good`)");
+    kept["spec"]["tls"] = "tls".into();
+    let kept = serde_json::json!([{"metadata": {"name": "k"}, "revision": 1, "data": kept}]);
+    let forbidden = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {},
+        "message": "no", "reason": "Forbidden", "code": 403,
+    });
+    let lists = |matches: &str, kept: (u16, Value)| {
+        let routes = serde_json::json!([route(2, matches)]);
+        vec![
+            (
+                "/version",
+                200,
+                serde_json::json!({"major": "1", "minor": "33"}),
+            ),
+            (
+                "/apis/ferrix.com/v1/ingressroutes",
+                200,
+                api_list("IngressRoute", routes),
+            ),
+            (
+                "/api/v1/services",
+                200,
+                api_list("Service", service.clone()),
+            ),
+            (
+                "/apis/discovery.k8s.io/v1/endpointslices",
+                200,
+                api_list("EndpointSlice", slice.clone()),
+            ),
+            (
+                "/api/v1/namespaces",
+                200,
+                api_list("Namespace", serde_json::json!([])),
+            ),
+            (SECRETS, 200, api_list("Secret", serde_json::json!([]))),
+            (KEPT, kept.0, kept.1),
+        ]
+    };
+    let shown = || (200, api_list("ControllerRevision", kept.clone()));
+    let hint = "the ControllerRevisions of namespace proxies cannot be read, where last good versions of \
+                bad routes are kept, so that these may be served otherwise than is said here: you may not \
+                list them\n";
+    let folder = tempfile::tempdir().unwrap();
+    let mut cases = 0;
+    for (matches, kept, asks, serves, says) in [
+        ("Pfad(`/bad`)", shown(), true, true, ""),
+        ("Pfad(`/bad`)", (403, forbidden), true, false, hint),
+        // Nobody needs it.
+        ("Path(`/good`)", shown(), false, true, ""),
+    ] {
+        let server = ApiServer::start(lists(matches, kept));
+        let kubeconfig = server.kubeconfig(folder.path());
+        let (code, out, error) = finished(&["check", "--kubeconfig", &kubeconfig]);
+        assert_eq!(code, i32::from(asks), "{out}{error}");
+        assert!(out.starts_with(says), "{out}");
+        assert_eq!(
+            out.contains("ControllerRevisions"),
+            !says.is_empty(),
+            "{out}"
+        );
+        let explain = [
+            "explain",
+            "--kubeconfig",
+            &kubeconfig,
+            "GET",
+            "http://example.com/good",
+        ];
+        let (_, out, _) = finished(&explain);
+        assert!(out.contains(says), "{out}");
+        assert_eq!(out.contains("from service default/api:80"), serves, "{out}");
+        let asked = server.asked.lock().unwrap().clone();
+        let lists_of = |path: &str| asked.iter().filter(|it| it.ends_with(path)).count();
+        assert_eq!(lists_of(KEPT), 2 * usize::from(asks), "{asked:?}");
+        // The version that serves names one, and the bad one does not.
+        assert_eq!(lists_of(SECRETS) > 0, asks && serves, "{asked:?}");
+        cases += 1;
+    }
+    assert_eq!(cases, 3);
+}

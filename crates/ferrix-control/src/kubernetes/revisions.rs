@@ -147,6 +147,17 @@ pub(super) async fn follow(client: Client, identity: Arc<Identity>, pulse: Pulse
     own::follow(api, config, health, words, read, refused, revisions).await;
 }
 
+/// What an installation has kept in its namespace, at one look.
+pub(super) async fn list(
+    client: &Client,
+    (namespace, installation): (&str, &str),
+) -> Result<Vec<Change>, kube::Error> {
+    let api: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    let kept = api.list(&own::list(installation)).await?.items.into_iter();
+    let read = |kept: ControllerRevision| Some((kept.name_any().into(), revision::read(&kept)?));
+    Ok(changes(&None, &Some(kept.filter_map(read).collect())))
+}
+
 /// Removes what an installation has kept of routes in some namespaces, or in all. How many versions that
 /// were.
 pub(super) async fn remove_all(

@@ -198,26 +198,46 @@ impl Source {
         }
     }
 
-    /// Waits until every kind has been listed, or refused; gives what was seen, and what was not, with
-    /// the reasons.
-    pub(super) async fn list(mut self) -> (World, Vec<String>) {
+    /// Waits until every kind has been listed, or refused.
+    pub(super) async fn list(&mut self) {
         self.watch_all();
+        self.settle().await;
+    }
+
+    /// Takes changes in, and waits for what has to be seen since.
+    pub(super) async fn list_with(&mut self, changes: Vec<Change>) {
+        self.apply(changes);
+        // A version that serves again may name one.
+        self.follow_secrets();
+        self.settle().await;
+    }
+
+    async fn settle(&mut self) {
         let waits = |source: &Self| {
             let mut pending = source.pending.iter();
             pending.any(|scope| !source.refused.contains_key(scope))
         };
-        while waits(&self) {
+        while waits(self) {
             let mut messages = Vec::new();
             self.inbox.recv_many(&mut messages, QUEUE).await;
             self.take(messages);
         }
+    }
+
+    /// What was seen.
+    pub(super) fn world(&self) -> &World {
+        self.compiler.world()
+    }
+
+    /// What could not be seen, with the reasons.
+    pub(super) fn withheld(&self) -> Vec<String> {
         // Where there are no ReferenceGrants, nothing is granted, and nothing is missing.
         let none = |kind, refusal| kind == Kind::ReferenceGrant && refusal == Refusal::NotInstalled;
         let refused = self.refused.iter();
         let refused = refused.filter(|(scope, refusal)| !none(scope.kind, **refusal));
         let mut withheld: Vec<_> = refused.map(|(scope, it)| it.reason(scope)).collect();
         withheld.sort_unstable();
-        (self.compiler.world().clone(), withheld)
+        withheld
     }
 
     /// Begins to look up names, and gives what comes of it.
