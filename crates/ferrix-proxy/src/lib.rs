@@ -69,7 +69,7 @@ use crate::{
     listener::Connections,
     listeners::{Listeners, Reserved},
     pool::Registry,
-    settings::Settings,
+    settings::{OutOfBounds, Settings},
     upstream::Upstream,
     workers::{Threads, Workers},
 };
@@ -119,6 +119,9 @@ impl Drop for PanicGuard {
 /// Why the data plane cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A number of the settings breaks what it is used for.
+    #[error(transparent)]
+    Settings(#[from] OutOfBounds),
     /// The address of an entry point cannot be listened on.
     #[error("entry point {name}: cannot listen on {address}: {error}")]
     Bind {
@@ -157,7 +160,8 @@ pub struct Proxy {
 }
 
 impl Bound {
-    /// Takes the ports of these entry points, which the table is to have.
+    /// Takes the ports of these entry points, which the table is to have. The settings are held to
+    /// [`settings::BOUNDS`], whoever has made them.
     ///
     /// # Errors
     /// [`StartError`]; no port is taken then.
@@ -167,6 +171,7 @@ impl Bound {
         table: Reader,
         access_log: Option<access_log::Sender>,
     ) -> Result<Self, StartError> {
+        settings.check()?;
         let reserved = listeners::reserve(entry_points)?;
         let trust = trust::client_config(&settings.upstream.tls)?;
         let connector = Connector::new(&settings.upstream.tcp, &trust);
@@ -286,5 +291,24 @@ async fn sweep(engine: Arc<Engine>, listeners: Arc<Listeners>) {
             // This takes milliseconds, and requests are served here.
             tokio::task::spawn_blocking(move || drop(unread));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever uses this crate may have read the settings from elsewhere.
+    #[test]
+    fn nothing_starts_by_settings_that_break_it() {
+        let mut settings = Settings::default();
+        settings.timeouts.response = Duration::MAX;
+        let (_publisher, table) = ferrix_table::publish::channel();
+        let refused = Bound::new(Vec::new(), settings, table, None).err();
+        let refused = refused.map(|error| error.to_string()).unwrap_or_default();
+        assert!(
+            refused.starts_with("timeouts.response: expected "),
+            "{refused}"
+        );
     }
 }
