@@ -37,6 +37,8 @@ pub(crate) struct Draft {
     pub(crate) host_field: Field,
     /// Those of its rules that are good, in its order.
     pub(crate) rules: Box<[DraftRule]>,
+    /// The Services that the other rules name: looked for to tell of those that are missing.
+    pub(crate) unserved: Box<[BackendReference]>,
     /// The certificates that it wants to be presented. Any: it is meant for secure entry points.
     pub(crate) certificates: Box<[CertificateReference]>,
     /// What is wrong with it by itself. None: it is good.
@@ -109,6 +111,7 @@ impl Draft {
             hosts: Hosts::default(),
             host_field: Field::new("spec", []),
             rules: Box::default(),
+            unserved: Box::default(),
             certificates: Box::default(),
             faults: Box::default(),
             notes: Box::default(),
@@ -132,6 +135,7 @@ impl Draft {
     /// Every Service that it names, in its order, some perhaps more than once.
     pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectName> {
         let backends = self.rules.iter().flat_map(|rule| &rule.backends);
+        let backends = backends.chain(&self.unserved);
         backends.map(|backend| &backend.service)
     }
 
@@ -157,6 +161,7 @@ impl Draft {
             && self.hosts == other.hosts
             && self.host_field == other.host_field
             && self.certificates == other.certificates
+            && self.unserved == other.unserved
             && self.faults == other.faults
             && self.notes == other.notes
             && self.rules.len() == other.rules.len()

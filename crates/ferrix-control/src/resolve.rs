@@ -161,6 +161,10 @@ impl Resolved {
                 }
             }
         }
+        for reference in &draft.unserved {
+            let found = backend::resolve(context.world, context.settings, draft.key(), reference);
+            findings.extend(found.err());
+        }
         findings.extend(draft.notes.iter().cloned());
         findings.extend(all_no_longer_seen(context.world, draft));
         self.backends = rules

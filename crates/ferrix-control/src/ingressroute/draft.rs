@@ -59,6 +59,7 @@ pub(crate) fn draft(route: &IngressRoute, origin: Origin) -> Draft {
         hosts,
         host_field: Field::new("spec.route.host", []),
         rules,
+        unserved: found.unserved.into(),
         faults: faults.map(|fault| fault.located(&origin)).collect(),
         notes: found.notes.into(),
         origin,
@@ -71,6 +72,8 @@ struct Found {
     /// What makes it bad.
     faults: Vec<Finding>,
     notes: Vec<Finding>,
+    /// What rules name that are bad.
+    unserved: Vec<BackendReference>,
 }
 
 impl Found {
@@ -150,6 +153,7 @@ fn rule(
     let matches = matches(rule, field, found);
     let backends = backends(rule, position, namespace, found);
     if found.faults.len() > faults_before {
+        found.unserved.extend(backends);
         return None;
     }
     let priority = (rule.priority).unwrap_or_else(|| default_priority(matches.as_ref()));

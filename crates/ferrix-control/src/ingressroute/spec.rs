@@ -21,6 +21,7 @@ pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
         entry_points,
         hosts,
         rules,
+        unserved: _,
         certificates,
         faults: _,
         notes: _,
