@@ -1,6 +1,6 @@
 //! A document to a type, and what is wrong with it otherwise: what all kinds have in common.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -115,7 +115,10 @@ const MAX_READS: usize = 64;
 pub(crate) struct Reading<'v> {
     left: Cow<'v, Value>,
     repair: Repair,
-    repaired: Vec<(String, Repaired)>,
+    /// Fields whose values are not the author's any more. By their steps, as all of these.
+    repaired: HashSet<String>,
+    /// Fields that are taken out, and what holds them.
+    incomplete: HashSet<String>,
     /// All that is wrong.
     faults: Vec<Fault>,
 }
@@ -139,17 +142,24 @@ impl<'v> Reading<'v> {
         Self {
             left: Cow::Borrowed(value),
             repair,
-            repaired: Vec::new(),
+            repaired: HashSet::new(),
+            incomplete: HashSet::new(),
             faults: Vec::new(),
         }
     }
 
     /// Takes note of something that is wrong, and repairs it.
     pub(crate) fn refuse(&mut self, fault: Fault) {
+        let repaired = (self.repair)(self.left.to_mut(), &fault.field);
         let field = fault.field.clone();
-        let repaired = (self.repair)(self.left.to_mut(), &field);
         self.remark(fault);
-        self.repaired.push((field, repaired));
+        let steps = steps(&field);
+        if repaired == Repaired::TakenOut {
+            self.incomplete.extend(holders(&steps));
+        }
+        if repaired != Repaired::Kept {
+            self.repaired.insert(steps.join("."));
+        }
     }
 
     /// Takes note of something that is wrong and keeps nobody from reading on, unless it only comes of a
@@ -167,7 +177,8 @@ impl<'v> Reading<'v> {
     ) -> Option<T> {
         let (object, mut unknown) = self.rest(strictness)?;
         // A schema may have found them before.
-        unknown.retain(|field| !self.faults.iter().any(|it| it.field == *field));
+        let known: HashSet<&str> = self.faults.iter().map(|it| &*it.field).collect();
+        unknown.retain(|field| !known.contains(&**field));
         for field in unknown {
             let message = "unknown field".to_owned();
             self.remark(Fault { field, message });
@@ -220,16 +231,15 @@ impl<'v> Reading<'v> {
 
     /// Whether a fault in a field may only come of a repair.
     fn follows(&self, field: &str) -> bool {
-        let field = steps(field);
-        self.repaired.iter().any(|(repaired, how)| {
-            let repaired = steps(repaired);
-            match how {
-                Repaired::Kept => false,
-                Repaired::Replaced => field.starts_with(&repaired),
-                Repaired::TakenOut => field.starts_with(&repaired) || repaired.starts_with(&field),
-            }
-        })
+        let steps = steps(field);
+        self.incomplete.contains(&steps.join("."))
+            || holders(&steps).any(|holder| self.repaired.contains(&holder))
     }
+}
+
+/// A field, and all that holds it, by their steps.
+fn holders(steps: &[&str]) -> impl Iterator<Item = String> {
+    (0..=steps.len()).map(|count| steps[..count].join("."))
 }
 
 /// The repair of a kind whose schema nobody knows: the value of a field is taken out.

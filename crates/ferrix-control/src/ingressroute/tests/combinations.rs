@@ -258,6 +258,18 @@ fn nothing_that_is_wrong_hides_anything_else() {
     assert_eq!(cases, 1_728);
 }
 
+/// A route that somebody has generated may be wrong in tens of thousands of places.
+#[test]
+fn what_a_fault_costs_does_not_grow_with_the_others() {
+    let services = vec![json!({"name": "api", "port": 0, "weight": -1, "x": 1}); 64];
+    let rules = vec![json!({"services": services, "matches": "Pfad(`/`)"}); 256];
+    let route = json!({"metadata": {"name": "r"}, "spec": {"route": {"rules": rules}}});
+    let before = std::time::Instant::now();
+    assert_eq!(faults(&route, Strictness::File).len(), 256 * (3 * 64 + 1));
+    // With all pairs of them it would be many minutes.
+    assert!(before.elapsed() < std::time::Duration::from_secs(60));
+}
+
 /// All mistakes at once, as far as they go together, each in a rule of its own.
 #[test]
 fn a_route_may_be_wrong_in_every_way() {
