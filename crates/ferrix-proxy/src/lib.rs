@@ -304,7 +304,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.timeouts.response = Duration::MAX;
         let (_publisher, table) = ferrix_table::publish::channel();
-        let refused = Bound::new(Vec::new(), settings, table, None).err();
+        let refused = Bound::new(&[], settings, table, None).err();
         let refused = refused.map(|error| error.to_string()).unwrap_or_default();
         assert!(
             refused.starts_with("timeouts.response: expected "),
