@@ -8,7 +8,6 @@
 //! HTTP/2 has its own flow control and runs on a [`Stream`] directly.
 
 use std::{
-    cell::Cell,
     collections::VecDeque,
     future::{Future, poll_fn},
     io::{self, IoSlice},
@@ -23,6 +22,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::{
     permit::Permit,
+    read_buffer::ReadBuffer,
+    socket_room::SocketRoom,
     transport::{self, Stream},
 };
 
@@ -30,12 +31,11 @@ use crate::{
 /// side is not read.
 pub(crate) const HIGH_WATER: usize = 16 * 1024;
 
-/// The least that is worth a read.
-const LEAST: usize = 4 * 1024;
+/// The least room that is worth a read.
+const LEAST: usize = HIGH_WATER / 2;
 
-/// Where the system does not tell how much it takes, this part of what it took without a stop is
-/// dared. No system's buffers hold so much that a peer that reads nothing is taken for one that does.
-const DARED: usize = 32;
+/// TLS gives no more at once than a record has (RFC 8446, section 5.1).
+const RECORD: usize = 16 * 1024;
 
 /// Read at once where a header section is expected.
 const HEAD: usize = 4 * 1024;
@@ -43,38 +43,25 @@ const HEAD: usize = 4 * 1024;
 /// Pieces up to this size are copied together rather than queued one by one.
 const COPIED: usize = 4 * 1024;
 
-/// Buffers smaller than this are not kept for the next read.
-const SPARED: usize = 16 * 1024;
-
 /// More than this is not kept for what is to be written next.
 const KEPT: usize = 8 * 1024;
 
 /// Pieces that leave in one system call.
 const SLICES: usize = 16;
 
-thread_local! {
-    /// A buffer that a read did not fill, for the next read of this thread: Pingora's streams do not
-    /// tell whether there is something to read, and a connection that waits should hold no buffer.
-    static SPARE: Cell<BytesMut> = Cell::default();
-}
-
 /// An HTTP/1 connection.
 #[derive(Debug)]
 pub(crate) struct Io {
     stream: Stream,
     /// What was read and not yet used.
-    pub(crate) read: BytesMut,
+    pub(crate) read: ReadBuffer,
     out: Output,
     /// What TLS may still hold of what was written, for the socket did not take it: as of when it had
     /// taken so much.
     unflushed: usize,
     flushed: u64,
     needs_flushing: bool,
-    /// As much the system is known to take at once; asked since something was written or not.
-    takes: usize,
-    asked: bool,
-    /// What it took without a stop.
-    taken: usize,
+    room: SocketRoom,
     /// Of a connection to a backend. After the stream, and so given back when that is closed.
     _permit: Option<Permit>,
 }
@@ -90,12 +77,10 @@ impl Io {
             needs_flushing: transport::needs_flushing(&stream),
             flushed: transport::taken(&stream),
             stream,
-            read,
+            read: read.into(),
             out: Output::default(),
             unflushed: 0,
-            takes: 0,
-            asked: false,
-            taken: 0,
+            room: SocketRoom::default(),
             _permit: None,
         }
     }
@@ -124,18 +109,27 @@ impl Io {
     }
 
     /// How much may be read for this connection now, of `wanted`: as much as the system surely takes
-    /// at once, or else what may wait.
+    /// at once, or else what may wait. What waits is sent before there is more of it than wanted.
     pub(crate) fn room(&mut self, wanted: usize) -> usize {
-        if wanted > HIGH_WATER && self.takes < wanted && !self.asked && self.pending() < LEAST {
-            self.asked = true;
-            let known = transport::room(&self.stream);
-            self.takes = known.unwrap_or(self.taken / DARED);
+        if wanted > HIGH_WATER {
+            let ask = || transport::room(&self.stream);
+            self.room.find_out(wanted, ask);
         }
-        let limit = HIGH_WATER.max(self.takes.min(wanted));
-        match limit.saturating_sub(self.pending()) {
-            0 => 0,
-            room => room.max(LEAST).min(wanted),
+        let (most, waits) = (HIGH_WATER.max(self.room.bytes()), self.pending());
+        match most.min(wanted.max(HIGH_WATER)).saturating_sub(waits) {
+            ..LEAST => 0,
+            _ => wanted.min(most - waits),
         }
+    }
+
+    /// Whether so much waits that nothing more is read for this connection.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.pending() > HIGH_WATER - LEAST
+    }
+
+    /// How much the system surely takes at once, as far as that is known.
+    pub(crate) fn takes(&self) -> usize {
+        self.room.bytes()
     }
 
     /// Lets `write` append to the output.
@@ -169,13 +163,12 @@ impl Io {
             }
             (self.unflushed, self.flushed) = (0, transport::taken(&self.stream));
         }
+        self.room.drain();
         Poll::Ready(Ok(()))
     }
 
     fn count_written(&mut self, written: usize) {
-        self.takes = self.takes.saturating_sub(written);
-        self.asked = false;
-        self.taken = self.taken.saturating_add(written);
+        self.room.count_written(written);
         if self.needs_flushing {
             self.unflushed += written;
         }
@@ -184,7 +177,7 @@ impl Io {
     /// The socket takes no more: what waits should hold no more memory than it needs. Ready when there
     /// is less of it than `before`.
     fn fall_behind(&mut self, before: usize) -> Poll<io::Result<()>> {
-        (self.takes, self.taken, self.asked) = (0, 0, false);
+        self.room.fill();
         self.out.compact();
         if self.unflushed > 0 {
             let flushed = transport::taken(&self.stream);
@@ -195,13 +188,6 @@ impl Io {
         match self.pending() < before {
             true => Poll::Ready(Ok(())),
             false => Poll::Pending,
-        }
-    }
-
-    /// Gives back what was set aside for reading, where this is not read for a while.
-    pub(crate) fn rest(&mut self) {
-        if self.read.is_empty() && self.read.capacity() > 0 {
-            SPARE.set(mem::take(&mut self.read));
         }
     }
 
@@ -237,16 +223,15 @@ impl Io {
         cx: &mut Context<'_>,
         size: usize,
     ) -> Poll<io::Result<usize>> {
-        if self.read.capacity() - self.read.len() < size / 2 {
-            if self.read.is_empty() {
-                self.read = spare(size);
-            }
-            self.read.reserve(size);
-        }
-        let mut limited = (&mut self.read).limit(size);
+        let size = match self.needs_flushing {
+            true => size.min(RECORD),
+            false => size,
+        };
+        self.read.make_room(size);
+        let mut limited = (&mut *self.read).limit(size);
         let read = pin!(self.stream.read_buf(&mut limited)).poll(cx);
-        if read.is_pending() && self.read.is_empty() {
-            SPARE.set(mem::take(&mut self.read));
+        if read.is_pending() {
+            self.read.give_back();
         }
         read
     }
@@ -292,21 +277,13 @@ impl Io {
         }
         to.count_written(written);
         self.read.advance(written);
-        if self.read.is_empty() {
-            SPARE.set(mem::take(&mut self.read));
-        }
+        self.read.give_back();
         Poll::Ready(Ok(written as u64))
     }
 
     /// Gives memory back before a connection idles.
     pub(crate) fn shrink(&mut self) {
-        if self.read.is_empty() {
-            let mut read = mem::take(&mut self.read);
-            // Where all that was read has been copied, the next read of this thread can have it.
-            if read.try_reclaim(SPARED) {
-                SPARE.set(read);
-            }
-        }
+        self.read.give_back();
         if self.out.length == 0 {
             self.out = Output::default();
         }
@@ -324,18 +301,6 @@ impl Io {
             io::Result::Ok(())
         };
         let _ = tokio::time::timeout(patience, closing).await;
-    }
-}
-
-/// The spare buffer, if it is about as large. A piece of what is read may hold the whole of it for long.
-fn spare(size: usize) -> BytesMut {
-    let spare = SPARE.take();
-    match spare.capacity() <= 2 * size {
-        true => spare,
-        false => {
-            SPARE.set(spare);
-            BytesMut::new()
-        }
     }
 }
 

@@ -134,9 +134,9 @@ pub(crate) async fn connect(
     Ok(Tls(TlsStream::from(stream)))
 }
 
-/// How many bytes the system takes for a stream at once, as far as it tells: as many as its network
-/// takes in flight, without those that wait for that. It keeps room for twice the flight, so that these
-/// find room even where nothing of it arrives. `None`: it does not tell.
+/// How many bytes the system takes for a stream at once, as far as it tells: it keeps room for twice as
+/// many as its network takes in flight, so that these find room even where nothing of them arrives, and
+/// what has not arrived or was not sent is in it. `None`: it does not tell.
 #[cfg(target_os = "linux")]
 pub(crate) fn room(stream: &Stream) -> Option<usize> {
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -149,8 +149,10 @@ pub(crate) fn room(stream: &Stream) -> Option<usize> {
     }
     match get_tcp_info(stream.id()) {
         Ok(info) => {
-            let flight = u64::from(info.tcpi_snd_cwnd) * u64::from(info.tcpi_snd_mss);
-            let room = flight.saturating_sub(info.tcpi_notsent_bytes.into());
+            let segments = u64::from(info.tcpi_snd_cwnd) * 2;
+            let free = segments.saturating_sub(info.tcpi_unacked.into());
+            let room = free * u64::from(info.tcpi_snd_mss);
+            let room = room.saturating_sub(info.tcpi_notsent_bytes.into());
             Some(usize::try_from(room).unwrap_or(usize::MAX))
         }
         Err(_) => {

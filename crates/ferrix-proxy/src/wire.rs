@@ -10,17 +10,16 @@ use bytes::{Bytes, BytesMut};
 use ferrix_http1::{BodyError, Decoder, Framing, Piece};
 use http::HeaderMap;
 
-use crate::io::Io;
+use crate::{io::Io, read_buffer::LARGEST};
 
-/// The least and the most that is read at once. Large bodies cost a fifth less in pieces of 256 KiB
-/// than of 64; so much only where the other side is known to take it.
-const READ: (usize, usize) = (4 * 1024, 256 * 1024);
+/// The least and the most that is read at once; so much only where the other side is known to take it.
+const READ: (usize, usize) = (4 * 1024, LARGEST);
 
 /// What is read first of a response, with its header section.
 const FIRST: usize = 16 * 1024;
 
 /// How fast that grows: a body of 1 MiB should not end before it has.
-const GROWTH: usize = 16;
+const GROWTH: usize = 32;
 
 /// A connection with a message on its way in and another on its way out.
 #[derive(Debug)]
@@ -87,9 +86,9 @@ impl Wire {
         self.encoder == Framing::UntilClose
     }
 
-    /// How much a read should ask for: what came last time tells.
+    /// How much a read should ask for: what came last time tells, and what is still to come.
     pub(crate) fn read_size(&self) -> usize {
-        self.read_size
+        self.read_size.min(self.rest())
     }
 
     /// The next piece of the message that comes in. What is read for it is no more than there is
@@ -115,7 +114,7 @@ impl Wire {
         cx: &mut Context<'_>,
         room: usize,
     ) -> Poll<io::Result<usize>> {
-        let size = self.read_size.min(room).min(self.rest());
+        let size = self.read_size().min(room);
         let read = ready!(self.io.poll_read(cx, size))?;
         if read >= self.read_size {
             self.read_size = READ.1.min(self.read_size * GROWTH);
