@@ -6,22 +6,23 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use ferrix_http1::{
     Framing, Oddity, Piece, RequestHead, ResponseHead, content_length, keeps_alive,
     response_framing,
 };
-use h2::{RecvStream, client::ResponseFuture};
+use h2::client::ResponseFuture;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 
 use crate::{
     failure::Failure,
     headers,
+    inlet::Inlet,
     io::Io,
     outlet::Outlet,
     pool::{Connection, Lease},
     retry::{Broken, Kept},
-    stream::{StreamWriter, Unreleased},
+    stream::{HeldBack, StreamReader, StreamWriter},
     wire::{Wire, WireError},
 };
 
@@ -38,6 +39,15 @@ pub(crate) enum FromBackend {
     Data(Bytes),
     /// The response has ended.
     End(Option<HeaderMap>),
+}
+
+impl From<Piece> for FromBackend {
+    fn from(piece: Piece) -> Self {
+        match piece {
+            Piece::Data(data) => Self::Data(data),
+            Piece::End(trailers) => Self::End(trailers),
+        }
+    }
 }
 
 /// What `h2` reports before an answer has begun.
@@ -98,8 +108,7 @@ struct Http2 {
     response: ResponseFuture,
     /// Whether anything of an answer has come.
     answered: bool,
-    body: Option<RecvStream>,
-    unreleased: Unreleased,
+    body: Option<StreamReader>,
     ended: bool,
     /// Where the request has a body.
     writer: Option<StreamWriter>,
@@ -126,7 +135,9 @@ impl Backend {
         if body != Framing::Empty
             && let Some(kept) = kept
         {
-            backend.data(kept.bytes())?;
+            for piece in kept.pieces() {
+                backend.data(piece, false)?;
+            }
             if kept.is_whole() {
                 backend.finish(None)?;
             }
@@ -154,12 +165,12 @@ impl Backend {
         }
     }
 
-    /// A piece of the request body.
+    /// A piece of the request body; see [`Kept::with`].
     ///
     /// # Errors
     /// The client lied about its length.
-    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Failure> {
-        self.kept = self.kept.take().and_then(|kept| kept.with(&data));
+    pub(crate) fn data(&mut self, data: Bytes, own: bool) -> Result<(), Failure> {
+        self.kept = self.kept.take().and_then(|kept| kept.with(&data, own));
         self.out().data(data).map_err(clients_fault)
     }
 
@@ -204,27 +215,11 @@ impl Backend {
         }
     }
 
-    /// How much of the response a read should ask for.
-    pub(crate) fn read_size(&self) -> usize {
-        match &self.side {
-            Side::Http1(http1) => http1.wire.read_size(),
-            Side::Http2(http2) => http2.unreleased.read_size(),
-        }
-    }
-
-    /// Lets the backend send more: of what was read, this much still `waits` for the client.
-    pub(crate) fn release(&mut self, waits: usize) {
-        if let Side::Http2(http2) = &mut self.side
-            && let Some(body) = &mut http2.body
-        {
-            http2.unreleased.release(body, waits);
-        }
-    }
-
-    /// The response is not read for a while.
-    pub(crate) fn rest(&mut self) {
-        if let Some(io) = self.io() {
-            io.rest();
+    /// Where the response's body comes from.
+    pub(crate) fn inlet(&mut self) -> Inlet<'_> {
+        match &mut self.side {
+            Side::Http1(http1) => Inlet::Wire(&mut http1.wire),
+            Side::Http2(http2) => http2.body.as_mut().map_or(Inlet::Closed, Inlet::Stream),
         }
     }
 
@@ -249,7 +244,7 @@ impl Backend {
         match &self.side {
             Side::Http1(http1) => http1.header_read && http1.wire.is_done(),
             Side::Http2(http2) => {
-                http2.ended || http2.body.as_ref().is_some_and(RecvStream::is_end_stream)
+                http2.ended || http2.body.as_ref().is_some_and(StreamReader::is_done)
             }
         }
     }
@@ -285,7 +280,6 @@ impl Side {
                     response,
                     answered: false,
                     body: None,
-                    unreleased: Unreleased::default(),
                     ended: false,
                     writer: (!end).then(|| StreamWriter::new(stream)),
                     _lease: lease,
@@ -307,10 +301,7 @@ impl Http1 {
     ) -> Poll<Result<FromBackend, Broken>> {
         if self.header_read {
             let piece = ready!(self.wire.poll_piece(cx, room)).map_err(broken_answer)?;
-            return Poll::Ready(Ok(match piece {
-                Piece::Data(data) => FromBackend::Data(data),
-                Piece::End(trailers) => FromBackend::End(trailers),
-            }));
+            return Poll::Ready(Ok(piece.into()));
         }
         let head = ready!(self.poll_head(cx, room))?;
         if head.status.is_informational() && head.status != 101 {
@@ -335,7 +326,7 @@ impl Http1 {
             if !read.is_empty()
                 && let Some((head, length)) = ResponseHead::parse(read).map_err(broken_answer)?
             {
-                bytes::Buf::advance(read, length);
+                read.advance(length);
                 return Poll::Ready(Ok(head));
             }
             if read.len() > MAX_HEAD {
@@ -369,14 +360,9 @@ impl Http2 {
         let Some(stream) = &mut self.body else {
             return self.poll_head(cx);
         };
-        if let Some(data) = ready!(stream.poll_data(cx)) {
-            let data = data.map_err(broken_answer)?;
-            self.unreleased.add(data.len());
-            return Poll::Ready(Ok(FromBackend::Data(data)));
-        }
-        let trailers = ready!(stream.poll_trailers(cx)).map_err(broken_answer)?;
-        self.ended = true;
-        Poll::Ready(Ok(FromBackend::End(trailers)))
+        let piece = ready!(stream.poll_piece(cx)).map_err(broken_answer)?;
+        self.ended = matches!(piece, Piece::End(_));
+        Poll::Ready(Ok(piece.into()))
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
@@ -392,7 +378,7 @@ impl Http2 {
         let (parts, body) = response.into_parts();
         check_switch(&parts)?;
         let end = body.is_end_stream();
-        self.body = Some(body);
+        self.body = Some(StreamReader::new(body, HeldBack::FROM_BACKEND));
         Poll::Ready(Ok(FromBackend::Header(response_head(&parts), end)))
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use ferrix_http1::{BodyError, Framing, Piece, RequestHead, ResponseHead, keeps_alive};
 use ferrix_table::table::EntryPointIndex;
-use h2::{RecvStream, server::SendResponse};
+use h2::server::SendResponse;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use pingora_core::server::ShutdownWatch;
 
@@ -19,9 +19,10 @@ use crate::{
     drain,
     failure::Failure,
     headers::{self, Forwarding},
+    inlet::Inlet,
     io::Io,
     outlet::Outlet,
-    stream::{Backlog, StreamWriter, Unreleased},
+    stream::{Backlog, StreamReader, StreamWriter},
     wire::{Wire, WireError},
 };
 
@@ -78,8 +79,7 @@ struct Http1<'c> {
 
 /// A request over HTTP/2.
 struct Http2 {
-    body: RecvStream,
-    unreleased: Unreleased,
+    body: StreamReader,
     respond: SendResponse<Bytes>,
     /// Of the connection.
     backlog: Backlog,
@@ -106,10 +106,13 @@ impl<'c> Client<'c> {
         }))
     }
 
-    pub(crate) fn http2(body: RecvStream, respond: SendResponse<Bytes>, backlog: Backlog) -> Self {
+    pub(crate) fn http2(
+        body: StreamReader,
+        respond: SendResponse<Bytes>,
+        backlog: Backlog,
+    ) -> Self {
         Self::new(Side::Http2(Box::new(Http2 {
             body,
-            unreleased: Unreleased::default(),
             respond,
             backlog,
             writer: None,
@@ -240,25 +243,11 @@ impl<'c> Client<'c> {
         matches!(&self.side, Side::Http1(http1) if http1.upgraded)
     }
 
-    /// How much of the request body a read should ask for.
-    pub(crate) fn read_size(&self) -> usize {
-        match &self.side {
-            Side::Http1(http1) => http1.wire.read_size(),
-            Side::Http2(http2) => http2.unreleased.read_size(),
-        }
-    }
-
-    /// Lets the client send more: of what was read, this much still `waits` for the backend.
-    pub(crate) fn release(&mut self, waits: usize) {
-        if let Side::Http2(http2) = &mut self.side {
-            http2.unreleased.release(&mut http2.body, waits);
-        }
-    }
-
-    /// The request body is not read for a while.
-    pub(crate) fn rest(&mut self) {
-        if let Some(io) = self.io() {
-            io.rest();
+    /// Where the request's body comes from.
+    pub(crate) fn inlet(&mut self) -> Inlet<'_> {
+        match &mut self.side {
+            Side::Http1(http1) => Inlet::Wire(http1.wire),
+            Side::Http2(http2) => Inlet::Stream(&mut http2.body),
         }
     }
 
@@ -278,7 +267,10 @@ impl<'c> Client<'c> {
                 http1.expects_continue &= self.status.is_some();
                 Poll::Ready(Ok(piece))
             }
-            Side::Http2(http2) => http2.poll_read(cx).map_err(Failure::from),
+            Side::Http2(http2) => {
+                let piece = http2.body.poll_piece(cx);
+                piece.map_err(|_| Failure::ClientGone)
+            }
         }
     }
 
@@ -409,16 +401,6 @@ impl Http2 {
             self.writer = Some(StreamWriter::with_backlog(stream, backlog));
         }
         Ok(())
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Gone>> {
-        if let Some(data) = ready!(self.body.poll_data(cx)) {
-            let data = data.map_err(|_| Gone)?;
-            self.unreleased.add(data.len());
-            return Poll::Ready(Ok(Piece::Data(data)));
-        }
-        let trailers = ready!(self.body.poll_trailers(cx)).map_err(|_| Gone)?;
-        Poll::Ready(Ok(Piece::End(trailers)))
     }
 }
 

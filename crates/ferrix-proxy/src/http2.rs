@@ -30,7 +30,8 @@ use crate::{
     drain,
     exchange::{self, Ending, Incoming},
     frames::{Conduct, Followed},
-    stream::{Backlog, SEND_BUFFER},
+    settings,
+    stream::{Backlog, HeldBack, SEND_BUFFER, StreamReader},
     transport::Stream,
 };
 
@@ -171,6 +172,7 @@ impl Serving<'_> {
         }
         let (engine, connection) = (Arc::clone(self.engine), Arc::clone(&self.connection));
         let backlog = self.backlog.clone();
+        let body = StreamReader::new(body, held_back(http2, self.streams.running()));
         // Boxed within the task: a large future is dear to move into it.
         tokio::spawn(async move {
             let client = Client::http2(body, respond, backlog);
@@ -255,6 +257,22 @@ impl Due {
         self.deadline
             .poll_passed(cx)
             .map(|()| "it does not finish what it began to send")
+    }
+}
+
+/// How much of a stream is held back, one of so many that are `running`. It is missing in the window of
+/// the connection too, of which all of them together get no more than a quarter.
+fn held_back(settings: &settings::Http2, running: usize) -> HeldBack {
+    let half = settings.stream_window.as_u64() / 2;
+    let all = half.saturating_mul(running as u64);
+    let from_http1 = match all <= settings.connection_window.as_u64() / 4 {
+        true => usize::try_from(half).unwrap_or(usize::MAX),
+        false => 0,
+    };
+    HeldBack {
+        from_http1,
+        // Clients are far, and need their window.
+        from_http2: 0,
     }
 }
 

@@ -59,8 +59,34 @@ impl<'o> Outlet<'o> {
         }
     }
 
+    /// The same with those that a library has.
+    pub(crate) fn waits(&self) -> usize {
+        match self {
+            Self::Stream(writer) => writer.waits(),
+            Self::Wire(_) | Self::Closed => self.pending(),
+        }
+    }
+
+    /// Whether so much waits that nothing more is read for this side.
+    pub(crate) fn is_behind(&self) -> bool {
+        match self {
+            Self::Wire(wire) => wire.io.is_behind(),
+            Self::Stream(writer) => writer.is_behind(),
+            Self::Closed => false,
+        }
+    }
+
+    /// How much the system surely takes at once, as far as that is known. `None`: of a stream among
+    /// others, nobody knows.
+    pub(crate) fn takes(&self) -> Option<usize> {
+        match self {
+            Self::Wire(wire) => Some(wire.io.takes()),
+            Self::Stream(_) | Self::Closed => None,
+        }
+    }
+
     /// How much may be read for this side now, of `wanted`.
-    pub(crate) fn room(self, wanted: usize) -> usize {
+    pub(crate) fn room(&mut self, wanted: usize) -> usize {
         match self {
             Self::Wire(wire) => wire.io.room(wanted),
             Self::Stream(writer) => writer.room(wanted),

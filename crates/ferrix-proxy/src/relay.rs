@@ -25,7 +25,9 @@ use crate::{
     deadline::Deadline,
     failure::Failure,
     headers,
+    inlet::Inlet,
     io::HIGH_WATER,
+    outlet::Outlet,
     pace::Pace,
     retry::Broken,
     settings::{OddResponses, Timeouts},
@@ -141,7 +143,8 @@ pub(crate) async fn relay(
                 }
             }
             Event::Request(part) => {
-                on_request(relay, backend, part?, &mut progress, received)?;
+                let own = client.inlet().gives_own_memory();
+                on_request(relay, backend, (part?, own), &mut progress, received)?;
                 if progress.is_too_slow(*received) {
                     return Err(Failure::BodyTimeout.into());
                 }
@@ -282,20 +285,20 @@ fn check_oddities(relay: &Relay<'_>, head: &ResponseHead) -> Result<(), Failure>
 fn on_request(
     relay: &Relay<'_>,
     backend: &mut Backend,
-    part: Piece,
+    part: (Piece, bool),
     progress: &mut Progress<'_>,
     received: &mut u64,
 ) -> Result<(), Broken> {
     let limit = relay.engine.settings.limits.body_bytes.as_u64();
     match part {
-        Piece::Data(data) => {
+        (Piece::Data(data), own) => {
             *received += data.len() as u64;
             if limit > 0 && *received > limit {
                 return Err(Failure::BodyTooLarge.into());
             }
-            backend.data(data)?;
+            backend.data(data, own)?;
         }
-        Piece::End(trailers) => {
+        (Piece::End(trailers), _) => {
             progress.request_done = true;
             progress.pace = None;
             backend.finish(trailers)?;
@@ -334,12 +337,13 @@ impl Progress<'_> {
         // Who is not read for a while needs no buffer.
         let (to_client, to_backend) = (client.out().pending(), backend.out().pending());
         if to_client > 0 {
-            backend.rest();
+            backend.inlet().rest();
         }
         if to_backend > 0 {
-            client.rest();
+            client.inlet().rest();
         }
-        self.waiting.set(to_client + to_backend);
+        self.waiting
+            .set(client.out().waits() + backend.out().waits());
         deadline.poll_passed(cx).map(|()| Event::DeadlinePassed)
     }
 
@@ -353,8 +357,7 @@ impl Progress<'_> {
         if self.request_done {
             return client.poll_leave(cx).map(|gone| Err(gone.into()));
         }
-        client.release(backend.out().pending());
-        match backend.out().room(client.read_size()) {
+        match room(client.inlet(), backend.out()) {
             0 => Poll::Pending,
             room => client.poll_read(cx, room),
         }
@@ -370,8 +373,8 @@ impl Progress<'_> {
         timeouts: &Timeouts,
         received: u64,
     ) {
-        if !client.out().is_drained() {
-            let taken = client.sent.saturating_sub(client.out().pending() as u64);
+        if client.out().waits() > 0 {
+            let taken = client.sent.saturating_sub(client.out().waits() as u64);
             if self
                 .taken
                 .is_none_or(|before| taken >= before + LEAST_TAKEN)
@@ -394,7 +397,7 @@ impl Progress<'_> {
         !self.request_done
             && !self.deaf
             && !client.awaits_permission()
-            && backend.out().pending() < HIGH_WATER
+            && !backend.out().is_behind()
     }
 
     /// Where the client's pace matters, and it is waited for: since when.
@@ -415,7 +418,7 @@ impl Progress<'_> {
 
     /// Who kept the other waiting.
     fn blame(&self, client: &mut Client<'_>, backend: &mut Backend) -> Failure {
-        if !client.out().is_drained() {
+        if client.out().waits() > 0 {
             Failure::ClientGone
         } else if self.waits_for_client(client, backend) {
             Failure::BodyTimeout
@@ -431,11 +434,18 @@ fn poll_response(
     backend: &mut Backend,
     cx: &mut Context<'_>,
 ) -> Poll<Result<FromBackend, Broken>> {
-    backend.release(client.out().pending());
-    match client.out().room(backend.read_size()) {
+    match room(backend.inlet(), client.out()) {
         0 => Poll::Pending,
         room => backend.poll_read(cx, room),
     }
+}
+
+/// How much may be read of one side for the other, after the one's sender has been told what has left.
+fn room(from: Inlet<'_>, to: Outlet<'_>) -> usize {
+    let mut to = to;
+    let room = to.room(from.read_size());
+    from.release(to.waits(), to.takes());
+    room
 }
 
 /// Tells an expecting client to send its body.

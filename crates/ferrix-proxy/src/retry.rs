@@ -14,6 +14,9 @@ use crate::failure::Failure;
 /// JSON are far smaller; 10,000 requests that wait hold no more than 640 MB.
 pub(crate) const KEPT: usize = 64 * 1024;
 
+/// Pieces up to this size are kept as copies.
+const COPIED: usize = 4 * 1024;
+
 /// Why an attempt at a request came to nothing.
 #[derive(Debug)]
 pub(crate) enum Broken {
@@ -117,7 +120,11 @@ pub(crate) fn is_idempotent(method: &Method) -> bool {
 /// The beginning of a request's body, as far as it was sent. Without a body it costs nothing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
-    bytes: BytesMut,
+    pieces: Vec<Bytes>,
+    /// After the pieces.
+    last: BytesMut,
+    /// Of all of it, in bytes.
+    length: usize,
     whole: bool,
 }
 
@@ -127,22 +134,27 @@ impl Kept {
     /// where the body is known to be too long.
     pub(crate) fn of(body: Framing, repeatable: bool, refusable: bool) -> Option<Self> {
         match body {
-            Framing::Empty => Some(Self {
-                bytes: BytesMut::new(),
-                whole: true,
-            }),
+            Framing::Empty => Some(Self::default().ended()),
             Framing::Length(length) if length > KEPT as u64 => None,
             _ => (repeatable || refusable).then(Self::default),
         }
     }
 
-    /// Adds a piece that is sent. `None` where that is too much to keep. It is copied: a piece may
-    /// hold on to a buffer much larger than itself.
-    pub(crate) fn with(mut self, piece: &[u8]) -> Option<Self> {
-        if self.bytes.len() + piece.len() > KEPT {
+    /// Adds a piece that is sent. `None` where that is too much to keep. It is copied, unless it is large
+    /// and has memory of its `own`: others hold on to a buffer that may be much larger.
+    pub(crate) fn with(mut self, piece: &Bytes, own: bool) -> Option<Self> {
+        self.length += piece.len();
+        if self.length > KEPT {
             return None;
         }
-        self.bytes.extend_from_slice(piece);
+        if own && piece.len() > COPIED {
+            if !self.last.is_empty() {
+                self.pieces.push(self.last.split().freeze());
+            }
+            self.pieces.push(piece.clone());
+        } else {
+            self.last.extend_from_slice(piece);
+        }
         Some(self)
     }
 
@@ -155,8 +167,9 @@ impl Kept {
     }
 
     /// What was sent.
-    pub(crate) fn bytes(&self) -> Bytes {
-        Bytes::copy_from_slice(&self.bytes)
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Bytes> {
+        let last = Bytes::copy_from_slice(&self.last);
+        self.pieces.iter().cloned().chain([last])
     }
 
     /// Whether that is all of the body.
@@ -263,13 +276,22 @@ mod tests {
         }
         assert_eq!(cases.len(), 8);
         let empty = Kept::of(Framing::Empty, false, false).unwrap();
-        assert!(empty.is_whole() && empty.bytes.capacity() == 0);
+        assert!(empty.is_whole() && empty.last.capacity() == 0);
         let kept = Kept::of(Framing::Chunked, true, true).unwrap();
         assert!(!kept.is_whole());
-        let kept = kept.with(b"ab").unwrap().with(b"").unwrap();
-        let kept = kept.with(&[b'c'; KEPT - 2]).unwrap().ended();
-        assert!(kept.is_whole() && kept.bytes().starts_with(b"abcc"));
-        assert_eq!(kept.bytes().len(), KEPT);
-        assert_eq!(kept.with(b"d"), None);
+        let large = Bytes::from(vec![b'd'; KEPT - 3]);
+        let kept = kept.with(&Bytes::from("ab"), true).unwrap();
+        let kept = kept.with(&Bytes::new(), true).unwrap();
+        let kept = kept.with(&large, true).unwrap();
+        let kept = kept.with(&Bytes::from("e"), false).unwrap().ended();
+        assert!(kept.is_whole());
+        let pieces: Vec<_> = kept.pieces().collect();
+        let bytes = pieces.concat();
+        assert!(bytes.starts_with(b"abdd") && bytes.ends_with(b"de"));
+        assert_eq!(bytes.len(), KEPT);
+        assert_eq!(pieces[1].as_ptr(), large.as_ptr(), "its own memory is kept");
+        assert_eq!(kept.with(&Bytes::from("f"), true), None);
+        let kept = Kept::default().with(&large, false).unwrap();
+        assert_ne!(kept.pieces().next().unwrap().as_ptr(), large.as_ptr());
     }
 }

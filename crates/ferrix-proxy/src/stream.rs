@@ -11,10 +11,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use ferrix_http1::Piece;
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 
-use crate::io::HIGH_WATER;
+use crate::{io::HIGH_WATER, lent::Lent};
 
 /// As much a stream may send before it is told that there is room for more: what there can be of it
 /// while the other side takes nothing.
@@ -23,18 +24,70 @@ pub(crate) const STREAM_WINDOW: usize = 64 * 1024;
 /// What the crate holds of a stream for a connection that takes nothing.
 pub(crate) const SEND_BUFFER: usize = 32 * 1024;
 
-/// What was read of a stream, and its sender not yet told so.
-#[derive(Debug, Default)]
-pub(crate) struct Unreleased {
-    bytes: usize,
+/// How much of a stream's window is held back once it has left for the other side: what has found room
+/// in that side's socket then stands for what cannot come any more where it stalls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HeldBack {
+    /// Where the other side speaks HTTP/1 and is not known to take as much.
+    pub(crate) from_http1: usize,
+    /// Where it speaks HTTP/2.
+    pub(crate) from_http2: usize,
+}
+
+impl HeldBack {
+    /// Of a backend: half of its window, which is small beside what a fast network has underway.
+    pub(crate) const FROM_BACKEND: Self = Self {
+        from_http1: STREAM_WINDOW / 2,
+        from_http2: STREAM_WINDOW / 2,
+    };
+
+    fn bytes(self, takes: Option<usize>) -> usize {
+        match takes {
+            Some(takes) => self.from_http1.saturating_sub(takes),
+            None => self.from_http2,
+        }
+    }
+}
+
+/// Receives the body of an HTTP/2 message.
+#[derive(Debug)]
+pub(crate) struct StreamReader {
+    stream: RecvStream,
+    held_back: HeldBack,
+    /// What was read and its sender not yet told so.
+    unreleased: usize,
     /// Whether more came than is read at once of a short message.
     long: bool,
 }
 
-impl Unreleased {
-    pub(crate) fn add(&mut self, read: usize) {
-        self.bytes += read;
-        self.long |= self.bytes >= HIGH_WATER;
+impl StreamReader {
+    pub(crate) fn new(stream: RecvStream, held_back: HeldBack) -> Self {
+        Self {
+            stream,
+            held_back,
+            unreleased: 0,
+            long: false,
+        }
+    }
+
+    /// The next piece.
+    ///
+    /// # Errors
+    /// The stream was reset, or the connection has broken.
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, h2::Error>> {
+        if let Some(data) = ready!(self.stream.poll_data(cx)) {
+            let data = data?;
+            self.unreleased += data.len();
+            self.long |= self.unreleased >= HIGH_WATER;
+            return Poll::Ready(Ok(Piece::Data(data)));
+        }
+        let trailers = ready!(self.stream.poll_trailers(cx))?;
+        Poll::Ready(Ok(Piece::End(trailers)))
+    }
+
+    /// Whether nothing is to come.
+    pub(crate) fn is_done(&self) -> bool {
+        self.stream.is_end_stream()
     }
 
     /// How much a read should ask for.
@@ -45,13 +98,15 @@ impl Unreleased {
         }
     }
 
-    /// Tells the sender, but for what still `waits` for the other side.
-    pub(crate) fn release(&mut self, stream: &mut RecvStream, waits: usize) {
-        let gone = self.bytes.saturating_sub(waits);
+    /// Lets the sender go on, by what was read and neither still `waits` for the other side nor is held
+    /// back.
+    pub(crate) fn release(&mut self, waits: usize, takes: Option<usize>) {
+        let kept = waits + self.held_back.bytes(takes);
+        let gone = self.unreleased.saturating_sub(kept);
         if gone > 0 {
-            self.bytes -= gone;
+            self.unreleased -= gone;
             // Of a stream that was reset, nothing is awaited.
-            let _ = stream.flow_control().release_capacity(gone);
+            let _ = self.stream.flow_control().release_capacity(gone);
         }
     }
 }
@@ -62,6 +117,9 @@ pub(crate) struct StreamWriter {
     stream: SendStream<Bytes>,
     queue: VecDeque<Bytes>,
     queued: usize,
+    lent: Lent,
+    /// How much of that there was when it was last looked at.
+    lent_before: usize,
     /// Of a connection to a client.
     backlog: Option<Backlog>,
     end: End,
@@ -94,6 +152,8 @@ impl StreamWriter {
             stream,
             queue: VecDeque::new(),
             queued: 0,
+            lent: Lent::default(),
+            lent_before: 0,
             backlog: None,
             end: End::Open,
         }
@@ -144,14 +204,22 @@ impl StreamWriter {
         self.queued + usize::from(matches!(self.end, End::Wanted(_)))
     }
 
-    /// How much may be read for this stream now, of `wanted`: nothing where enough waits, here or on
-    /// the whole connection.
-    pub(crate) fn room(&self, wanted: usize) -> usize {
+    /// The same with those that the crate has: all that the connection has not written.
+    pub(crate) fn waits(&self) -> usize {
+        self.pending() + self.lent.bytes()
+    }
+
+    /// Whether so much waits that nothing more is read for this stream, here or on the whole connection.
+    pub(crate) fn is_behind(&self) -> bool {
         let backlog = self.backlog.as_ref();
-        match self.pending() {
-            _ if self.queued > 0 && backlog.is_some_and(Backlog::is_high) => 0,
-            0 => (2 * HIGH_WATER).min(wanted),
-            waits => HIGH_WATER.saturating_sub(waits).min(wanted),
+        self.waits() > HIGH_WATER || self.queued > 0 && backlog.is_some_and(Backlog::is_high)
+    }
+
+    /// How much may be read for this stream now, of `wanted`.
+    pub(crate) fn room(&self, wanted: usize) -> usize {
+        match self.is_behind() {
+            true => 0,
+            false => wanted.min(2 * HIGH_WATER - self.waits()),
         }
     }
 
@@ -168,9 +236,13 @@ impl StreamWriter {
             return Poll::Ready(Err(io::Error::other(h2::Error::from(reason))));
         }
         let before = self.pending();
-        match self.poll_send(cx) {
-            Poll::Pending if self.pending() < before => Poll::Ready(Ok(())),
-            Poll::Ready(Ok(())) if before == 0 => Poll::Pending,
+        let left = self.lent.bytes() < self.lent_before;
+        let sent = self.poll_send(cx);
+        self.lent.wake_when_less(cx);
+        self.lent_before = self.lent.bytes();
+        match sent {
+            Poll::Pending if left || self.pending() < before => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(())) if !left && before == 0 => Poll::Pending,
             result => result,
         }
     }
@@ -194,7 +266,7 @@ impl StreamWriter {
             self.sent(piece.len());
             let last = self.queue.is_empty() && matches!(self.end, End::Wanted(None));
             self.stream
-                .send_data(piece, last)
+                .send_data(self.lent.lend(piece), last)
                 .map_err(io::Error::other)?;
             if last {
                 self.end = End::Sent;
