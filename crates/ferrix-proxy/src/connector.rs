@@ -80,6 +80,7 @@ impl Connector {
     pub(crate) fn new(settings: &UpstreamTcp, tls: &ClientConfig) -> Self {
         let with_alpn = |protocols: &[&[u8]]| {
             let mut config = tls.clone();
+            config.max_fragment_size = Some(transport::RECORD);
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
             Arc::new(config)
         };

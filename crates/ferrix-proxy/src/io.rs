@@ -34,8 +34,8 @@ pub(crate) const HIGH_WATER: usize = 16 * 1024;
 /// The least room that is worth a read.
 const LEAST: usize = HIGH_WATER / 2;
 
-/// TLS gives no more at once than a record has (RFC 8446, section 5.1).
-const RECORD: usize = 16 * 1024;
+/// TLS gives no more at once than is in a record (RFC 8446, section 5.1).
+const PLAINTEXT: usize = 16 * 1024;
 
 /// Read at once where a header section is expected.
 const HEAD: usize = 4 * 1024;
@@ -224,7 +224,7 @@ impl Io {
         size: usize,
     ) -> Poll<io::Result<usize>> {
         let size = match self.needs_flushing {
-            true => size.min(RECORD),
+            true => size.min(PLAINTEXT),
             false => size,
         };
         self.read.make_room(size);

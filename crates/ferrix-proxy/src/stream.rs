@@ -236,10 +236,13 @@ impl StreamWriter {
             return Poll::Ready(Err(io::Error::other(h2::Error::from(reason))));
         }
         let before = self.pending();
-        let left = self.lent.bytes() < self.lent_before;
+        let mut left = self.lent.bytes() < self.lent_before;
         let sent = self.poll_send(cx);
+        let lent = self.lent.bytes();
         self.lent.wake_when_less(cx);
         self.lent_before = self.lent.bytes();
+        // Before there was something to wake.
+        left |= self.lent_before < lent;
         match sent {
             Poll::Pending if left || self.pending() < before => Poll::Ready(Ok(())),
             Poll::Ready(Ok(())) if !left && before == 0 => Poll::Pending,

@@ -12,7 +12,10 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::settings::{Tls, TlsVersion};
+use crate::{
+    settings::{Tls, TlsVersion},
+    transport,
+};
 
 /// Makes the acceptor of one entry point.
 pub(crate) fn acceptor(
@@ -29,6 +32,7 @@ pub(crate) fn acceptor(
         .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(TableCertificates { entry_point, table }));
+    config.max_fragment_size = Some(transport::RECORD);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if settings.tickets {
         config.ticketer = aws_lc_rs::Ticketer::new()?;

@@ -43,6 +43,13 @@ const HELLO: usize = 2 * 1024;
 /// HTTP/2 in a handshake (RFC 7301; RFC 9113, section 3.2).
 const HTTP2: &[u8] = b"h2";
 
+/// The most that TLS sends in a record, its header counted: in memory, encrypted records then take 16 KiB,
+/// where full ones begin another page (RFC 8446, section 5.2; of TLS 1.2 RFC 5288, section 3).
+pub(crate) const RECORD: usize = 16 * 1024 - 24;
+
+/// What TLS takes of HTTP/1 at once, where there is nothing that the socket did not take: whole records.
+const HTTP1_BUFFER: usize = 4 * (RECORD - 5);
+
 /// What TLS holds of HTTP/2 that the socket does not take: room for a frame, for these are written one
 /// at a time. The library's own limit is 64 KiB.
 const HTTP2_BUFFER: usize = 20 * 1024;
@@ -109,9 +116,8 @@ pub(crate) async fn accept(acceptor: &Acceptor, hello: Accepted, stream: L4) -> 
     let handshake = StartHandshake::from_parts(hello, Counted::new(stream)).into_stream(config);
     let mut stream = handshake.await?;
     let session = stream.get_mut().1;
-    if session.alpn_protocol() == Some(HTTP2) {
-        session.set_buffer_limit(Some(HTTP2_BUFFER));
-    }
+    let limit = buffer_limit(session.alpn_protocol());
+    session.set_buffer_limit(Some(limit));
     Ok(Tls(TlsStream::from(stream)))
 }
 
@@ -128,10 +134,16 @@ pub(crate) async fn connect(
     let connector = TlsConnector::from(Arc::clone(config));
     let mut stream = connector.connect(name, Counted::new(stream)).await?;
     let session = stream.get_mut().1;
-    if session.alpn_protocol() == Some(HTTP2) {
-        session.set_buffer_limit(Some(HTTP2_BUFFER));
-    }
+    let limit = buffer_limit(session.alpn_protocol());
+    session.set_buffer_limit(Some(limit));
     Ok(Tls(TlsStream::from(stream)))
+}
+
+fn buffer_limit(protocol: Option<&[u8]>) -> usize {
+    match protocol {
+        Some(HTTP2) => HTTP2_BUFFER,
+        _ => HTTP1_BUFFER,
+    }
 }
 
 /// How many bytes the system takes for a stream at once, as far as it tells: it keeps room for twice as
