@@ -85,9 +85,25 @@ impl Clients {
                     self.http1(stream).await;
                 }
                 Asks::Http2Streams => self.stream(message).await,
+                Asks::Http2Tls => self.http2().await,
+            }
+        }
+    }
+
+    /// Makes so many connections over TLS that ask for nothing.
+    pub async fn idle(&mut self, connections: usize) {
+        for _ in 0..connections {
+            match self.asks {
                 Asks::Http2Tls => {
+                    let (client, _) = self.http2_client().await;
+                    self.shared.push(client);
+                }
+                _ => {
                     let stream = self.secure().await;
-                    self.http2(stream).await;
+                    self.kept.push(tokio::spawn(async move {
+                        let _kept = stream;
+                        std::future::pending().await
+                    }));
                 }
             }
         }
@@ -141,18 +157,24 @@ impl Clients {
         self.shared.push(client);
     }
 
-    async fn http2(&mut self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-        let deaf = Arc::new(AtomicBool::new(false));
-        let stream = Deafened(stream, Arc::clone(&deaf));
-        let mut builder = h2::client::Builder::new();
-        builder
-            .initial_window_size(1 << 30)
-            .initial_connection_window_size(1 << 30);
-        let mut client = Http2Client::with(builder, stream, "https").await;
+    /// A message with a connection of its own.
+    async fn http2(&mut self) {
+        let (mut client, deaf) = self.http2_client().await;
         // The server's settings are there before its response, and the rest is not read.
         self.message(&mut client).await;
         deaf.store(self.direction == Direction::Download, SeqCst);
         self.shared.push(client);
+    }
+
+    /// A connection, and what says that nothing is read of it any more.
+    async fn http2_client(&self) -> (Http2Client, Arc<AtomicBool>) {
+        let deaf = Arc::new(AtomicBool::new(false));
+        let stream = Deafened(self.secure().await, Arc::clone(&deaf));
+        let mut builder = h2::client::Builder::new();
+        builder
+            .initial_window_size(1 << 30)
+            .initial_connection_window_size(1 << 30);
+        (Http2Client::with(builder, stream, "https").await, deaf)
     }
 
     async fn message(&mut self, client: &mut Http2Client) {

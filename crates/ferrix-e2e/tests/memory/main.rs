@@ -20,15 +20,12 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What a stalled message may cost.
+/// What a stalled message may cost. One that comes or goes over HTTP/2 and TLS, on a connection for it
+/// alone, may cost beside this what its connections cost that are idle.
 const LIMIT: usize = 96 * 1024;
 
-/// The same where the backend speaks TLS or HTTP/2: what its library holds on its way in, or a stream's
-/// window, stands beside what waits for the client.
-const LIBRARY: usize = 136 * 1024;
-
-/// The same with a TLS connection of HTTP/2 for it alone, which is counted as well.
-const ALONE: usize = 256 * 1024;
+/// What an idle connection may cost: over HTTP/2 and TLS, and over TLS.
+const IDLE: (usize, usize) = (40 * 1024, 16 * 1024);
 
 /// Messages of a case.
 const MESSAGES: usize = 100;
@@ -51,6 +48,10 @@ async fn a_stalled_message_costs_little() {
     use Asks::{Http1, Http1Tls, Http2Streams, Http2Tls};
     use Direction::{Download, Upload};
 
+    let (idle_http2, idle_tls) = (idle_cost(Http2Tls).await, idle_cost(Http1Tls).await);
+    println!("idle: HTTP/2 over TLS {idle_http2} bytes, TLS {idle_tls}");
+    assert!((1024..=IDLE.0).contains(&idle_http2), "{idle_http2} bytes");
+    assert!((1024..=IDLE.1).contains(&idle_tls), "{idle_tls} bytes");
     let (mut cases, mut dear) = (0, Vec::new());
     for (direction, client, backend) in [
         (Download, Http1, Speaks::Http1),
@@ -79,8 +80,8 @@ async fn a_stalled_message_costs_little() {
         println!("{direction:?} {client:?} {backend:?}: {} KiB", each / 1024);
         assert!(each > 1024, "nothing has stalled: {each} bytes");
         let limit = match (client, backend) {
-            (Http2Tls, _) => ALONE,
-            (_, Speaks::Http1Tls | Speaks::Http2 | Speaks::Http2Tls) => LIBRARY,
+            (Http2Tls, Speaks::Http1Tls) => LIMIT + idle_http2 + idle_tls,
+            (Http2Tls, _) => LIMIT + idle_http2,
             _ => LIMIT,
         };
         if each > limit {
@@ -119,6 +120,19 @@ async fn cost(
     clients.open(messages).await;
     stalled(&process, &backend, FIRST + messages).await;
     process.memory().saturating_sub(before) / messages
+}
+
+/// Bytes that the data plane needs for each idle connection.
+async fn idle_cost(client: Asks) -> usize {
+    let backend = Backend::start(Speaks::Http1, None).await;
+    let process = Process::start(Speaks::Http1, backend.address).await;
+    let mut clients = Clients::new(&process, client, Direction::Download, None);
+    clients.idle(FIRST).await;
+    stalled(&process, &backend, 0).await;
+    let before = process.memory();
+    clients.idle(MESSAGES).await;
+    stalled(&process, &backend, 0).await;
+    process.memory().saturating_sub(before) / MESSAGES
 }
 
 /// Waits until all requests are with the backend and nothing moves any more.

@@ -98,7 +98,9 @@ pub async fn serve() {
     let certified = Authority::new().certify("a", &["example.com"]);
     let routes = Routes::all_by(protocol, &[backend.parse().unwrap()]);
     let routes = routes.certificate(&["example.com"], &certified);
-    let gateway = Gateway::start_with("upstream: {tls: {verify: false}}", routes);
+    // A backend that reads nothing is not given up: opening many messages may take a while.
+    let settings = "upstream: {tls: {verify: false}, tcp: {user_timeout: 10m}}";
+    let gateway = Gateway::start_with(settings, routes);
     println!("{READY}{} {}", gateway.web, gateway.websecure);
     // Until the parent ends it.
     std::future::pending::<()>().await;
