@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::{
     permit::Permit,
-    read_buffer::ReadBuffer,
+    read_buffer::{LARGEST, ReadBuffer},
     socket_room::SocketRoom,
     transport::{self, Stream},
 };
@@ -46,8 +46,8 @@ const COPIED: usize = 4 * 1024;
 /// More than this is not kept for what is to be written next.
 const KEPT: usize = 8 * 1024;
 
-/// Pieces that leave in one system call.
-const SLICES: usize = 16;
+/// Pieces that leave in one system call: a largest read by records of TLS, and what is before and after.
+const SLICES: usize = LARGEST / PLAINTEXT + 2;
 
 /// An HTTP/1 connection.
 #[derive(Debug)]
@@ -109,14 +109,14 @@ impl Io {
     }
 
     /// How much may be read for this connection now, of `wanted`: as much as the system surely takes
-    /// at once, or else what may wait. What waits is sent before there is more of it than wanted.
+    /// at once, or else what may wait. What waits is sent before it is more than the largest read.
     pub(crate) fn room(&mut self, wanted: usize) -> usize {
         if wanted > HIGH_WATER {
             let ask = || transport::room(&self.stream);
             self.room.find_out(wanted, ask);
         }
         let (most, waits) = (HIGH_WATER.max(self.room.bytes()), self.pending());
-        match most.min(wanted.max(HIGH_WATER)).saturating_sub(waits) {
+        match most.min(LARGEST).saturating_sub(waits) {
             ..LEAST => 0,
             _ => wanted.min(most - waits),
         }
@@ -216,6 +216,15 @@ impl Io {
         poll_fn(|cx| self.poll_read_head(cx)).await
     }
 
+    /// As much as one read of `size` bytes can come to, and as much of it as shows that there may be more:
+    /// TLS gives one record, of which the sender chose the size.
+    pub(crate) fn at_once(&self, size: usize) -> (usize, usize) {
+        match self.needs_flushing {
+            true => (size.min(PLAINTEXT), size.min(PLAINTEXT / 4)),
+            false => (size, size),
+        }
+    }
+
     /// Reads up to `size` bytes of a message. Returns how many came; none at the end of the
     /// connection.
     pub(crate) fn poll_read(
@@ -223,10 +232,6 @@ impl Io {
         cx: &mut Context<'_>,
         size: usize,
     ) -> Poll<io::Result<usize>> {
-        let size = match self.needs_flushing {
-            true => size.min(PLAINTEXT),
-            false => size,
-        };
         self.read.make_room(size);
         let mut limited = (&mut *self.read).limit(size);
         let read = pin!(self.stream.read_buf(&mut limited)).poll(cx);

@@ -114,9 +114,10 @@ impl Wire {
         cx: &mut Context<'_>,
         room: usize,
     ) -> Poll<io::Result<usize>> {
-        let size = self.read_size().min(room);
+        let (size, _) = self.io.at_once(self.read_size().min(room));
+        let (_, full) = self.io.at_once(self.read_size);
         let read = ready!(self.io.poll_read(cx, size))?;
-        if read >= self.read_size {
+        if read >= full {
             self.read_size = READ.1.min(self.read_size * GROWTH);
         } else if read < size / 4 {
             self.read_size = READ.0.max(self.read_size / 2);
