@@ -434,3 +434,37 @@ impl Drop for Running {
         counts.header_bytes.fetch_sub(*header_bytes, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytesize::ByteSize;
+
+    use super::*;
+
+    #[test]
+    fn what_is_held_back_leaves_the_connection_its_window() {
+        let cases = [
+            (64, 1024, 1, 32),
+            (64, 1024, 8, 32),
+            (64, 1024, 9, 0),
+            (64, 64, 1, 0),
+            (1024, 4096, 2, 512),
+            (1024, 4096, 3, 0),
+        ];
+        for (stream, connection, running, held) in cases {
+            let settings = settings::Http2 {
+                stream_window: ByteSize::kib(stream),
+                connection_window: ByteSize::kib(connection),
+                ..settings::Http2::default()
+            };
+            let from_http1 = held * 1024;
+            let expected = HeldBack {
+                from_http1,
+                from_http2: 0,
+            };
+            let case = format!("{stream} {connection} {running}");
+            assert_eq!(held_back(&settings, running), expected, "{case}");
+        }
+        assert_eq!(cases.len(), 6);
+    }
+}

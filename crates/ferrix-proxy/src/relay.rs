@@ -144,7 +144,7 @@ pub(crate) async fn relay(
             }
             Event::Request(part) => {
                 let own = client.inlet().gives_own_memory();
-                on_request(relay, backend, (part?, own), &mut progress, received)?;
+                on_request(relay, backend, part?, own, &mut progress, received)?;
                 if progress.is_too_slow(*received) {
                     return Err(Failure::BodyTimeout.into());
                 }
@@ -285,20 +285,21 @@ fn check_oddities(relay: &Relay<'_>, head: &ResponseHead) -> Result<(), Failure>
 fn on_request(
     relay: &Relay<'_>,
     backend: &mut Backend,
-    part: (Piece, bool),
+    part: Piece,
+    own: bool,
     progress: &mut Progress<'_>,
     received: &mut u64,
 ) -> Result<(), Broken> {
     let limit = relay.engine.settings.limits.body_bytes.as_u64();
     match part {
-        (Piece::Data(data), own) => {
+        Piece::Data(data) => {
             *received += data.len() as u64;
             if limit > 0 && *received > limit {
                 return Err(Failure::BodyTooLarge.into());
             }
             backend.data(data, own)?;
         }
-        (Piece::End(trailers), _) => {
+        Piece::End(trailers) => {
             progress.request_done = true;
             progress.pace = None;
             backend.finish(trailers)?;

@@ -292,3 +292,28 @@ impl Drop for StreamWriter {
         self.sent(self.queued);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_socket_takes_need_not_be_held_back() {
+        let client = HeldBack {
+            from_http1: 30_000,
+            from_http2: 0,
+        };
+        let cases = [
+            (client, Some(0), 30_000),
+            (client, Some(10_000), 20_000),
+            (client, Some(40_000), 0),
+            (client, None, 0),
+            (HeldBack::FROM_BACKEND, Some(STREAM_WINDOW), 0),
+            (HeldBack::FROM_BACKEND, None, STREAM_WINDOW / 2),
+        ];
+        for (held_back, takes, bytes) in cases {
+            assert_eq!(held_back.bytes(takes), bytes, "{held_back:?} {takes:?}");
+        }
+        assert_eq!(cases.len(), 6);
+    }
+}
