@@ -260,8 +260,8 @@ impl Due {
     }
 }
 
-/// How much of a stream is held back, one of so many that are `running`. It is missing in the window of
-/// the connection too, of which all of them together get no more than a quarter.
+/// How much of a stream is held back, one of so many that are `running`. It is missing in the
+/// window of the connection too, of which all of them together get no more than a quarter.
 fn held_back(settings: &settings::Http2, running: usize) -> HeldBack {
     let half = settings.stream_window.as_u64() / 2;
     let all = half.saturating_mul(running as u64);

@@ -22,8 +22,8 @@ impl Inlet<'_> {
         }
     }
 
-    /// Lets the sender go on. Of what was read, so much still `waits` for the other side, which surely
-    /// `takes` so much more; see [`Outlet::takes`](crate::outlet::Outlet::takes).
+    /// Lets the sender go on. Of what was read, so much still `waits` for the other side, which
+    /// surely `takes` so much more; see [`Outlet::takes`](crate::outlet::Outlet::takes).
     pub(crate) fn release(self, waits: usize, takes: Option<usize>) {
         if let Self::Stream(reader) = self {
             reader.release(waits, takes);

@@ -46,7 +46,8 @@ const COPIED: usize = 4 * 1024;
 /// More than this is not kept for what is to be written next.
 const KEPT: usize = 8 * 1024;
 
-/// Pieces that leave in one system call: a largest read by records of TLS, and what is before and after.
+/// Pieces that leave in one system call: a largest read by records of TLS, and what is before and
+/// after.
 const SLICES: usize = LARGEST / PLAINTEXT + 2;
 
 /// An HTTP/1 connection.
@@ -216,8 +217,8 @@ impl Io {
         poll_fn(|cx| self.poll_read_head(cx)).await
     }
 
-    /// As much as one read of `size` bytes can come to, and as much of it as shows that there may be more:
-    /// TLS gives one record, of which the sender chose the size.
+    /// As much as one read of `size` bytes can come to, and as much of it as shows that there may
+    /// be more: TLS gives one record, of which the sender chose the size.
     pub(crate) fn at_once(&self, size: usize) -> (usize, usize) {
         match self.needs_flushing {
             true => (size.min(PLAINTEXT), size.min(PLAINTEXT / 4)),

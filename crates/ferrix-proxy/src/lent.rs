@@ -1,5 +1,5 @@
-//! What the `h2` crate has of a stream that is sent: counted until the connection has written it, for the
-//! crate itself does not tell.
+//! What the `h2` crate has of a stream that is sent: counted until the connection has written it,
+//! for the crate itself does not tell.
 
 use std::{
     sync::{

@@ -11,23 +11,24 @@ use bytes::BytesMut;
 /// Buffers smaller than this are not kept for the next read.
 const SPARED: usize = 4 * 1024;
 
-/// The most that is read at once. Large bodies cost a fifth less in pieces of 256 KiB than of 64, and one
-/// of 1 MiB is three of these.
+/// The most that is read at once. Large bodies cost a fifth less in pieces of 256 KiB than of 64,
+/// and one of 1 MiB is three of these.
 pub(crate) const LARGEST: usize = 352 * 1024;
 
-/// From this size on, buffers are of the largest size, of which reads touch what they need, and are kept
-/// by themselves: neither a short read nor a long one takes away what the other is going to use.
+/// From this size on, buffers are of the largest size, of which reads touch what they need, and are
+/// kept by themselves: neither a short read nor a long one takes away what the other is going to
+/// use.
 const LARGE: usize = 64 * 1024;
 
 thread_local! {
     /// A small buffer and a large one that nobody uses, for the next read of this thread: Pingora's
-    /// streams do not tell whether there is something to read, and a connection that waits should hold
-    /// no buffer.
+    /// streams do not tell whether there is something to read, and a connection that waits should
+    /// hold no buffer.
     static SPARES: [Cell<BytesMut>; 2] = Default::default();
 }
 
-/// The bytes that were read and not yet used. Pieces of a message are split off without copying, and
-/// each holds the whole buffer that it was read into.
+/// The bytes that were read and not yet used. Pieces of a message are split off without copying,
+/// and each holds the whole buffer that it was read into.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBuffer(BytesMut);
 
@@ -48,8 +49,8 @@ impl ReadBuffer {
         });
     }
 
-    /// Gives the buffer back, where nothing is in it: the next read of this thread can have it, or what
-    /// pieces that are still on their way leave of it.
+    /// Gives the buffer back, where nothing is in it: the next read of this thread can have it, or
+    /// what pieces that are still on their way leave of it.
     pub(crate) fn give_back(&mut self) {
         if self.is_empty() {
             let mut buffer = mem::take(&mut self.0);
@@ -65,7 +66,8 @@ fn keep(buffer: BytesMut) {
     SPARES.with(|spares| spares[usize::from(buffer.capacity() >= LARGE)].set(buffer));
 }
 
-/// Whether a buffer is not much too large for a read of this size. Large reads are of what need not wait.
+/// Whether a buffer is not much too large for a read of this size. Large reads are of what need not
+/// wait.
 fn fits(buffer: &BytesMut, size: usize) -> bool {
     size >= LARGE || buffer.capacity() <= size + size / 4
 }

@@ -441,7 +441,8 @@ fn poll_response(
     }
 }
 
-/// How much may be read of one side for the other, after the one's sender has been told what has left.
+/// How much may be read of one side for the other, after the one's sender has been told what has
+/// left.
 fn room(from: Inlet<'_>, to: Outlet<'_>) -> usize {
     let mut to = to;
     let room = to.room(from.read_size());

@@ -140,8 +140,8 @@ impl Kept {
         }
     }
 
-    /// Adds a piece that is sent. `None` where that is too much to keep. It is copied, unless it is large
-    /// and has memory of its `own`: others hold on to a buffer that may be much larger.
+    /// Adds a piece that is sent. `None` where that is too much to keep. It is copied, unless it is
+    /// large and has memory of its `own`: others hold on to a buffer that may be much larger.
     pub(crate) fn with(mut self, piece: &Bytes, own: bool) -> Option<Self> {
         self.length += piece.len();
         if self.length > KEPT {

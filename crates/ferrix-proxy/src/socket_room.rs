@@ -4,8 +4,8 @@
 /// buffers hold so much that a peer that reads nothing is taken for one that does.
 const DARED: usize = 32;
 
-/// So much is written before the system is asked again: where networks are slow, an answer is small and
-/// worth few questions.
+/// So much is written before the system is asked again: where networks are slow, an answer is small
+/// and worth few questions.
 const LASTS: usize = 32 * 1024;
 
 /// The room in a socket for what is written to it, as far as that is known.
@@ -37,8 +37,8 @@ impl SocketRoom {
         }
     }
 
-    /// Finds out by the system's answer, where it is not known that there are `wanted` bytes and where
-    /// an answer can be a new one.
+    /// Finds out by the system's answer, where it is not known that there are `wanted` bytes and
+    /// where an answer can be a new one.
     pub(crate) fn find_out(&mut self, wanted: usize, ask: impl FnOnce() -> Option<usize>) {
         let asks = match self {
             Self::Unknown => true,

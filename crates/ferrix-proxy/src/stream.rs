@@ -24,8 +24,8 @@ pub(crate) const STREAM_WINDOW: usize = 64 * 1024;
 /// What the crate holds of a stream for a connection that takes nothing.
 pub(crate) const SEND_BUFFER: usize = 32 * 1024;
 
-/// How much of a stream's window is held back once it has left for the other side: what has found room
-/// in that side's socket then stands for what cannot come any more where it stalls.
+/// How much of a stream's window is held back once it has left for the other side: what has found
+/// room in that side's socket then stands for what cannot come any more where it stalls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HeldBack {
     /// Where the other side speaks HTTP/1 and is not known to take as much.
@@ -98,8 +98,8 @@ impl StreamReader {
         }
     }
 
-    /// Lets the sender go on, by what was read and neither still `waits` for the other side nor is held
-    /// back.
+    /// Lets the sender go on, by what was read and neither still `waits` for the other side nor is
+    /// held back.
     pub(crate) fn release(&mut self, waits: usize, takes: Option<usize>) {
         let kept = waits + self.held_back.bytes(takes);
         let gone = self.unreleased.saturating_sub(kept);
@@ -209,7 +209,8 @@ impl StreamWriter {
         self.pending() + self.lent.bytes()
     }
 
-    /// Whether so much waits that nothing more is read for this stream, here or on the whole connection.
+    /// Whether so much waits that nothing more is read for this stream, here or on the whole
+    /// connection.
     pub(crate) fn is_behind(&self) -> bool {
         let backlog = self.backlog.as_ref();
         self.waits() > HIGH_WATER || self.queued > 0 && backlog.is_some_and(Backlog::is_high)

@@ -43,11 +43,13 @@ const HELLO: usize = 2 * 1024;
 /// HTTP/2 in a handshake (RFC 7301; RFC 9113, section 3.2).
 const HTTP2: &[u8] = b"h2";
 
-/// The most that TLS sends in a record, its header counted: in memory, encrypted records then take 16 KiB,
-/// where full ones begin another page (RFC 8446, section 5.2; of TLS 1.2 RFC 5288, section 3).
+/// The most that TLS sends in a record, its header counted: in memory, encrypted records then take
+/// 16 KiB, where full ones begin another page (RFC 8446, section 5.2; of TLS 1.2 RFC 5288, section
+/// 3).
 pub(crate) const RECORD: usize = 16 * 1024 - 24;
 
-/// What TLS takes of HTTP/1 at once, where there is nothing that the socket did not take: whole records.
+/// What TLS takes of HTTP/1 at once, where there is nothing that the socket did not take: whole
+/// records.
 const HTTP1_BUFFER: usize = 4 * (RECORD - 5);
 
 /// What TLS holds of HTTP/2 that the socket does not take: room for a frame, for these are written one
@@ -146,9 +148,9 @@ fn buffer_limit(protocol: Option<&[u8]>) -> usize {
     }
 }
 
-/// How many bytes the system takes for a stream at once, as far as it tells: it keeps room for twice as
-/// many as its network takes in flight, so that these find room even where nothing of them arrives, and
-/// what has not arrived or was not sent is in it. `None`: it does not tell.
+/// How many bytes the system takes for a stream at once, as far as it tells: it keeps room for
+/// twice as many as its network takes in flight, so that these find room even where nothing of them
+/// arrives, and what has not arrived or was not sent is in it. `None`: it does not tell.
 #[cfg(target_os = "linux")]
 pub(crate) fn room(stream: &Stream) -> Option<usize> {
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -12,7 +12,8 @@ use http::HeaderMap;
 
 use crate::{io::Io, read_buffer::LARGEST};
 
-/// The least and the most that is read at once; so much only where the other side is known to take it.
+/// The least and the most that is read at once; so much only where the other side is known to take
+/// it.
 const READ: (usize, usize) = (4 * 1024, LARGEST);
 
 /// What is read first of a response, with its header section.

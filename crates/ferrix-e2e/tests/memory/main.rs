@@ -20,8 +20,8 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What a stalled message may cost. One that comes or goes over HTTP/2 and TLS, on a connection for it
-/// alone, may cost beside this what its connections cost that are idle.
+/// What a stalled message may cost. One that comes or goes over HTTP/2 and TLS, on a connection for
+/// it alone, may cost beside this what its connections cost that are idle.
 const LIMIT: usize = 96 * 1024;
 
 /// What an idle connection may cost: over HTTP/2 and TLS, and over TLS.
