@@ -37,7 +37,7 @@ impl Mistake {
     }
 
     /// The API server's copy has this wrong with it.
-    fn from_api(self, field: &'static str, message: &'static str) -> Self {
+    fn of_the_api(self, field: &'static str, message: &'static str) -> Self {
         let from_api = Some((field, message));
         Self { from_api, ..self }
     }
@@ -58,7 +58,7 @@ fn mistakes_of_routes() -> Vec<Mistake> {
         )
         .always(),
         mistake("spec.route.host", json!(5), "expected a text, found `5`")
-            .from_api("spec.route.host", "invalid type"),
+            .of_the_api("spec.route.host", "invalid type"),
         mistake("spec.route.hosts", json!(["a"]), "unknown field"),
         mistake(
             "spec.entrypoint",
@@ -70,7 +70,7 @@ fn mistakes_of_routes() -> Vec<Mistake> {
             json!(["web"]),
             "expected a text, found a list",
         )
-        .from_api("spec.entrypoint", "invalid type"),
+        .of_the_api("spec.entrypoint", "invalid type"),
         mistake("spec.tls", json!("My_Secret"), "expected a-z"),
         mistake("spec.tsl", json!("x"), "unknown field"),
         mistake("spec.ingressClassName", json!(""), "must not be empty"),
@@ -82,49 +82,50 @@ fn mistakes_of_routes() -> Vec<Mistake> {
 fn mistakes_of_rules() -> Vec<Mistake> {
     vec![
         mistake("matches", json!("PathPrefx(`/a`)"), "PathPrefx").always(),
-        mistake("matches", json!(""), "must not be empty").from_api("matches", ""),
+        mistake("matches", json!(""), "must not be empty").of_the_api("matches", ""),
         mistake("matches", json!(7), "expected a text, found `7`")
-            .from_api("matches", "invalid type"),
+            .of_the_api("matches", "invalid type"),
         mistake("priority", json!("high"), "expected a whole number")
-            .from_api("priority", "invalid type"),
+            .of_the_api("priority", "invalid type"),
         mistake("priority", json!(u64::MAX), "invalid value").always(),
         mistake("match", json!("Path(`/a`)"), "unknown field"),
         mistake("service", None, "expected `service` (one)")
             .told_of("")
-            .from_api("", "expected"),
+            .of_the_api("", "expected"),
         mistake("service", json!("api"), "expected a mapping, found `api`")
-            .from_api("service", "invalid type"),
+            .of_the_api("service", "invalid type"),
         mistake("services", json!([{"name": "b", "port": 80}]), "not both")
             .told_of("")
-            .from_api("", "not both"),
+            .of_the_api("", "not both"),
         mistake("service.name", json!("My_Api"), "expected a-z"),
         mistake("service.name", json!(7), "expected a text")
-            .from_api("service.name", "invalid type"),
-        mistake("service.name", None, "is missing").from_api("service", "missing field `name`"),
+            .of_the_api("service.name", "invalid type"),
+        mistake("service.name", None, "is missing").of_the_api("service", "missing field `name`"),
         mistake("service.namespace", json!("a.b"), "expected a-z"),
         mistake(
             "service.port",
             json!(99_999),
             "is 99999; expected a port number",
         )
-        .from_api("service.port", "invalid value: integer `99999`"),
+        .of_the_api("service.port", "invalid value: integer `99999`"),
         mistake("service.port", json!(true), "expected a number or a name")
-            .from_api("service.port", "invalid type"),
+            .of_the_api("service.port", "invalid type"),
         mistake(
             "service.port",
             json!("My_Port"),
             "is `My_Port`; expected a port number",
         ),
-        mistake("service.port", json!(null), "is missing").from_api("service.port", "invalid type"),
-        mistake("service.port", None, "is missing").from_api("service", "missing field `port`"),
+        mistake("service.port", json!(null), "is missing")
+            .of_the_api("service.port", "invalid type"),
+        mistake("service.port", None, "is missing").of_the_api("service", "missing field `port`"),
         mistake("service.prot", json!(80), "unknown field"),
         mistake("service.weight", json!(-1), "is -1; the least is 0")
-            .from_api("service.weight", "invalid value"),
+            .of_the_api("service.weight", "invalid value"),
         mistake("service.scheme", json!("ftp"), "found `ftp`")
-            .from_api("service.scheme", "unknown variant"),
+            .of_the_api("service.scheme", "unknown variant"),
         mistake("service.serverName", json!("no name"), "is no host name").always(),
         mistake("service.serverName", json!([]), "expected a text")
-            .from_api("service.serverName", "invalid type"),
+            .of_the_api("service.serverName", "invalid type"),
     ]
 }
 
@@ -150,7 +151,8 @@ impl Made<'_> {
             |made: &Self| made.mistake.field == "service" && made.mistake.written.is_none();
         let services = |made: &Self| made.mistake.field == "services";
         let either = service(self) && services(other) || services(self) && service(other);
-        !one.starts_with(&two) && !two.starts_with(&one) && !(either && self.rule == other.rule)
+        let same = either && self.rule == other.rule;
+        !(one.starts_with(&two) || two.starts_with(&one) || same)
     }
 
     fn make_in(&self, route: &mut Value) {
