@@ -81,7 +81,8 @@ pub(super) struct Other {
 pub(super) struct Ledger {
     /// What the statuses say that it writes.
     installation: Box<str>,
-    routes: HashMap<Key, Route>,
+    /// Boxed, as a third of a large map is empty.
+    routes: HashMap<Key, Box<Route>>,
     report: Arc<Report>,
     census: Census,
     /// Routes to look at.
@@ -181,7 +182,7 @@ impl Ledger {
                 };
                 // Nothing is made in a namespace that is about to go.
                 self.refusing.remove(&key.namespace);
-                self.routes.insert(key.clone(), route);
+                self.routes.insert(key.clone(), Box::new(route));
             }
         }
         self.look_at(key, now);
@@ -369,6 +370,10 @@ impl Ledger {
                     writes.push(*write);
                 }
             }
+        }
+        if self.due.is_empty() {
+            // Every route was in it at the start, and few ever are again.
+            self.due = HashMap::new();
         }
         writes
     }

@@ -1,12 +1,16 @@
 //! What the API server has of an object that makes rules: as little as writing its status needs.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::api::DynamicObject;
 
 use crate::{
     kinds,
+    names::shared,
     objects::Kind,
     report::{ConditionType, Reason},
     status::Status,
@@ -24,15 +28,22 @@ pub(super) struct Seen {
     /// What its status says: see [`digest`].
     pub(super) digest: u64,
     /// Who wrote its status; `None`: nobody, or a release that did not say.
-    pub(super) installation: Option<Box<str>>,
+    pub(super) installation: Option<Arc<str>>,
     /// How many replicas its status says there are.
-    pub(super) count: Option<Box<str>>,
+    pub(super) count: Option<Arc<str>>,
     /// The generation that its status is about.
     pub(super) told: Option<i64>,
     /// Whether its status says that a replica is waited for.
     pub(super) pending: bool,
-    /// The state of each condition of [`ConditionType::ALL`], and since when it has it.
-    transitions: [Option<(bool, Timestamp)>; ConditionType::ALL.len()],
+    transitions: Transitions,
+}
+
+/// What each condition of [`ConditionType::ALL`] is, where there is one, and since when: in seconds since
+/// 1970, as statuses have no finer times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Transitions {
+    states: [Option<bool>; ConditionType::ALL.len()],
+    since: [i64; ConditionType::ALL.len()],
 }
 
 impl Seen {
@@ -50,7 +61,7 @@ impl Seen {
             count: None,
             told: None,
             pending: false,
-            transitions: Default::default(),
+            transitions: Transitions::default(),
         };
         seen.remember(&status, version(object));
         Some(seen)
@@ -64,14 +75,11 @@ impl Seen {
         }
         self.version = version;
         self.digest = digest(status);
-        self.installation = status.installation.as_deref().map(Into::into);
-        self.count = status.replicas.as_deref().map(Into::into);
+        self.installation = status.installation.as_deref().map(shared);
+        self.count = status.replicas.as_deref().map(shared);
         self.told = (status.conditions.first()).and_then(|it| it.observed_generation);
         self.pending = is_pending(status);
-        self.transitions = ConditionType::ALL.map(|it| {
-            let condition = condition(status, it)?;
-            Some((condition.status == "True", condition.last_transition_time.0))
-        });
+        self.transitions = Transitions::of(status);
     }
 
     /// Whether this was seen before another observation of the same object.
@@ -81,9 +89,21 @@ impl Seen {
 
     /// Since when a condition has this state, where it has.
     pub(super) fn since(&self, condition: ConditionType, state: bool) -> Option<Timestamp> {
-        let mut known = ConditionType::ALL.into_iter().zip(self.transitions);
-        let (_, known) = known.find(|(it, _)| *it == condition)?;
-        known.filter(|(it, _)| *it == state).map(|(_, since)| since)
+        let place = ConditionType::ALL.iter().position(|it| *it == condition)?;
+        let Transitions { states, since } = &self.transitions;
+        let since = (states[place] == Some(state)).then_some(since[place])?;
+        Timestamp::from_second(since).ok()
+    }
+}
+
+impl Transitions {
+    fn of(status: &Status) -> Self {
+        let conditions = ConditionType::ALL.map(|it| condition(status, it));
+        let since = |it: &Condition| it.last_transition_time.0.as_second();
+        Self {
+            states: conditions.map(|it| it.map(|it| it.status == "True")),
+            since: conditions.map(|it| it.map_or(0, since)),
+        }
     }
 }
 
