@@ -332,8 +332,7 @@ fn table_service(world: &World, settings: &Settings, backend: &Backend) -> Servi
     let service = backend.service();
     Service {
         id: ServiceId {
-            namespace: Arc::clone(&service.namespace),
-            name: Arc::clone(&service.name),
+            service: service.clone(),
             port: *port,
             scheme: *scheme,
         },

@@ -12,6 +12,7 @@ use ferrix_table::{
 };
 
 use crate::{
+    names::shared_name,
     objects::{Key, ObjectName},
     referencegrant::{Referrer, Refused},
     report::{Finding, Reason},
@@ -31,7 +32,7 @@ pub(crate) fn default_certificate(
         Some(DefaultCertificate::Loaded(certificate)) => return Ok(Some(Arc::clone(certificate))),
         Some(DefaultCertificate::Secret { namespace, name }) => (namespace, name),
     };
-    let name = ObjectName::new(namespace, name);
+    let name = shared_name(namespace, name);
     match world.secret(settings, Referrer::Settings, &name) {
         Ok(state) => match state.serving() {
             Ok(parsed) => Ok(Some(Arc::clone(&parsed.certificate))),

@@ -55,8 +55,9 @@ pub(crate) type Hosts = Arc<[HostPattern]>;
 pub(crate) enum EntryPointNames {
     /// None: those that fit.
     Fitting,
-    /// These; none where it says what contradicts itself, and is not good.
-    Named(Box<[(Field, Arc<str>)]>),
+    /// These; none where it says what contradicts itself, and is not good. Shared, as most objects name
+    /// the same.
+    Named(Arc<[(Field, Arc<str>)]>),
 }
 
 /// A rule of a draft.

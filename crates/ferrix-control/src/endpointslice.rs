@@ -1,13 +1,13 @@
 //! `EndpointSlice`: the addresses of a Service, and which of them may be used.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{cell::RefCell, net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::discovery::v1 as discovery;
 use serde_json::Value;
 
 use crate::{
     document::{self, Fault, Read, Strictness},
-    names::shared,
+    names::{Known, shared, shared_list, shared_name},
     objects::ObjectName,
     report::{Finding, Reason},
     settings::Settings,
@@ -19,17 +19,22 @@ pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// How many of the endpoints that are left out are named one by one.
 const REFUSED_ENDPOINTS_NAMED: usize = 8;
 
+thread_local! {
+    static PORTS: RefCell<Known<Arc<[SlicePort]>>> = RefCell::default();
+}
+
 /// What of an EndpointSlice is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slice {
     /// The Service that it belongs to; `None` where it names none.
-    pub(crate) service: Option<Arc<str>>,
-    pub(crate) ports: Box<[SlicePort]>,
+    pub(crate) service: Option<ObjectName>,
+    /// Shared, as those of most slices are the same.
+    pub(crate) ports: Arc<[SlicePort]>,
     pub(crate) endpoints: Box<[SliceEndpoint]>,
     findings: Box<[SliceFault]>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SlicePort {
     /// The name of the Service's port; empty for its only one.
     pub(crate) name: Arc<str>,
@@ -58,16 +63,6 @@ struct SliceFault {
     message: Box<str>,
 }
 
-impl Slice {
-    /// The Service that the slice of this name belongs to.
-    pub(crate) fn service_name(&self, name: &ObjectName) -> Option<ObjectName> {
-        Some(ObjectName {
-            namespace: Arc::clone(&name.namespace),
-            name: self.service.clone()?,
-        })
-    }
-}
-
 /// Reads a document.
 pub(crate) fn decode(
     value: &Value,
@@ -85,6 +80,7 @@ pub(crate) fn compile(slice: &discovery::EndpointSlice) -> Slice {
             message: message.into(),
         });
     };
+    let namespace = slice.metadata.namespace.as_deref().unwrap_or("default");
     let labels = slice.metadata.labels.as_ref();
     let service = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL));
     if service.is_none() {
@@ -152,8 +148,8 @@ pub(crate) fn compile(slice: &discovery::EndpointSlice) -> Slice {
         }
     }
     Slice {
-        service: service.map(|service| shared(service)),
-        ports: ports.into(),
+        service: service.map(|service| shared_name(namespace, service)),
+        ports: shared_list(&PORTS, ports),
         endpoints: endpoints.into(),
         findings: findings.into(),
     }

@@ -59,7 +59,7 @@ pub(crate) fn choose(
         }
         return chosen;
     };
-    for (field, name) in named {
+    for (field, name) in named.iter() {
         let Some((index, entry_point)) = indices().find(|(_, it)| *it.name == **name) else {
             chosen.left_out = true;
             let known: Vec<_> = settings.entry_points.iter().map(|it| &*it.name).collect();

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The path of a field, such as `spec.route.rules[2].service`. Cheap to copy, and written out only
 /// where there is something to say about the field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Field {
     /// With `[]` for every place in a list.
     path: &'static str,

@@ -1,18 +1,32 @@
-//! One copy of each name, and of bytes that are the same in many objects.
+//! One copy of each name, and of whatever else is the same in many objects.
 //!
 //! The same few namespaces stand in every object, and the name of a Service in its slices and in
 //! the routes that forward to it.
 
-use std::{cell::RefCell, collections::HashSet, hash::Hash, sync::Arc};
+use std::{
+    borrow::Borrow,
+    cell::RefCell,
+    collections::HashSet,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    thread::LocalKey,
+};
+
+use ferrix_rule::{ParseError, Rule};
+use ferrix_table::object::ObjectName;
 
 thread_local! {
     /// Of this thread, so that nobody waits: a source decodes and stores on one.
-    static NAMES: RefCell<Known<str>> = RefCell::default();
-    static BYTES: RefCell<Known<[u8]>> = RefCell::default();
+    static NAMES: RefCell<Known<Arc<str>>> = RefCell::default();
+    static OBJECTS: RefCell<Known<ObjectName>> = RefCell::default();
+    static BYTES: RefCell<Known<Arc<[u8]>>> = RefCell::default();
+    static RULES: RefCell<Known<ByText>> = RefCell::default();
 }
 
-struct Known<T: ?Sized> {
-    known: HashSet<Arc<T>>,
+/// Values that those share who ask for them.
+#[derive(Debug)]
+pub(crate) struct Known<T> {
+    known: HashSet<T>,
     /// When there are more, those that nothing has any more are forgotten.
     bound: usize,
 }
@@ -20,17 +34,97 @@ struct Known<T: ?Sized> {
 /// Fewer are not worth to be looked through.
 const MIN_BOUND: usize = 256;
 
+/// What has copies that are cheap, and knows of them.
+pub(crate) trait Shared: Clone {
+    /// Whether this copy is not the only one.
+    fn is_shared(&self) -> bool;
+}
+
+/// A rule, found by its text.
+#[derive(Clone, Debug)]
+struct ByText(Rule);
+
 /// The copy of a name that all share who ask for it.
 pub(crate) fn shared(name: &str) -> Arc<str> {
-    NAMES.with_borrow_mut(|names| names.shared(name))
+    NAMES.with_borrow_mut(|names| names.shared(name, || name.into()))
+}
+
+/// The same for the name of an object.
+pub(crate) fn shared_name(namespace: &str, name: &str) -> ObjectName {
+    let name = ObjectName::new(shared(namespace), name);
+    OBJECTS.with_borrow_mut(|names| names.shared(&name, || name.clone()))
 }
 
 /// The same for bytes.
 pub(crate) fn shared_bytes(bytes: &[u8]) -> Arc<[u8]> {
-    BYTES.with_borrow_mut(|known| known.shared(bytes))
+    BYTES.with_borrow_mut(|known| known.shared(bytes, || bytes.into()))
 }
 
-impl<T: ?Sized> Default for Known<T> {
+/// The same for a list, among those of its type that a thread knows.
+pub(crate) fn shared_list<T: Hash + Eq>(
+    known: &'static LocalKey<RefCell<Known<Arc<[T]>>>>,
+    list: impl IntoIterator<Item = T>,
+) -> Arc<[T]> {
+    let mut list = list.into_iter().collect();
+    known.with_borrow_mut(|known| known.share(&mut list));
+    list
+}
+
+/// The rule of a text. Most routes have one of a few, such as all below `/`.
+pub(crate) fn shared_rule(text: &str) -> Result<Rule, ParseError> {
+    if let Some(ByText(rule)) = RULES.with_borrow(|rules| rules.get(text)) {
+        return Ok(rule);
+    }
+    let rule = Rule::parse(text)?;
+    RULES.with_borrow_mut(|rules| rules.insert(ByText(rule.clone())));
+    Ok(rule)
+}
+
+impl ByText {
+    fn text(&self) -> &str {
+        self.0.text().unwrap_or_default()
+    }
+}
+
+impl Borrow<str> for ByText {
+    fn borrow(&self) -> &str {
+        self.text()
+    }
+}
+
+impl Hash for ByText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text().hash(state);
+    }
+}
+
+impl PartialEq for ByText {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for ByText {}
+
+impl Shared for ByText {
+    fn is_shared(&self) -> bool {
+        self.0.is_shared()
+    }
+}
+
+impl<T: ?Sized> Shared for Arc<T> {
+    fn is_shared(&self) -> bool {
+        Arc::strong_count(self) > 1
+    }
+}
+
+impl Shared for ObjectName {
+    fn is_shared(&self) -> bool {
+        self.is_shared()
+    }
+}
+
+impl<T> Default for Known<T> {
     fn default() -> Self {
         Self {
             known: HashSet::new(),
@@ -39,22 +133,39 @@ impl<T: ?Sized> Default for Known<T> {
     }
 }
 
-impl<T: ?Sized + Hash + Eq> Known<T> {
-    fn shared<'t>(&mut self, value: &'t T) -> Arc<T>
+impl<T: Shared + Hash + Eq> Known<T> {
+    /// Puts the copy that all share in the place of an equal value.
+    pub(crate) fn share(&mut self, value: &mut T) {
+        *value = self.shared(value, || value.clone());
+    }
+
+    fn shared<Q>(&mut self, value: &Q, make: impl FnOnce() -> T) -> T
     where
-        Arc<T>: From<&'t T>,
+        T: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
     {
-        if let Some(known) = self.known.get(value) {
-            return Arc::clone(known);
-        }
+        self.get(value).unwrap_or_else(|| {
+            let value = make();
+            self.insert(value.clone());
+            value
+        })
+    }
+
+    fn get<Q>(&self, value: &Q) -> Option<T>
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        self.known.get(value).cloned()
+    }
+
+    fn insert(&mut self, value: T) {
         if self.known.len() >= self.bound {
-            self.known.retain(|known| Arc::strong_count(known) > 1);
+            self.known.retain(Shared::is_shared);
             // Twice as many, so that the work is in proportion to what is new.
             self.bound = (2 * self.known.len()).max(MIN_BOUND);
         }
-        let value: Arc<T> = value.into();
-        self.known.insert(Arc::clone(&value));
-        value
+        self.known.insert(value);
     }
 }
 
@@ -70,12 +181,16 @@ mod tests {
 
     #[test]
     fn names_that_nothing_has_are_forgotten() {
-        let mut names = Known::<str>::default();
-        let kept = names.shared("kept");
+        let mut names = Known::<ObjectName>::default();
+        let mut shared = |name: &str| {
+            let name = ObjectName::new("default", name);
+            names.shared(&name, || name.clone())
+        };
+        let kept = shared("kept");
         for number in 0..10 * MIN_BOUND {
-            names.shared(&number.to_string());
+            shared(&number.to_string());
         }
+        assert!(std::ptr::eq(&*shared("kept"), &*kept));
         assert!(names.known.len() <= MIN_BOUND);
-        assert!(Arc::ptr_eq(&names.shared("kept"), &kept));
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use ferrix_api::{IngressRoute, ReferenceGrant};
-pub use ferrix_table::object::{Key, Kind};
+pub use ferrix_table::object::{Key, Kind, ObjectName};
 use k8s_openapi::{
     api::{
         core::v1::{Namespace, Secret, Service},
@@ -13,16 +13,7 @@ use k8s_openapi::{
 };
 use serde::{Serialize, Serializer};
 
-use crate::{names::shared, yaml::Lines};
-
-/// The name of a namespaced object whose kind goes without saying. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectName {
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
-}
+use crate::{names::shared_name, yaml::Lines};
 
 /// A watched object.
 #[derive(Clone, Debug)]
@@ -47,13 +38,18 @@ pub enum Origin {
     /// The API server.
     #[default]
     Api,
-    /// A document of a file.
-    File {
-        /// The file, as the user named its folder.
-        path: Arc<Path>,
-        /// The lines of its fields, and before them that of the document itself.
-        lines: Lines,
-    },
+    /// A document of a file. Behind a pointer, as this stands beside every object, and a cluster has
+    /// many more of them than files.
+    File(Arc<FileOrigin>),
+}
+
+/// A document of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FileOrigin {
+    /// The file, as the user named its folder.
+    pub path: Arc<Path>,
+    /// The lines of its fields, and before them that of the document itself.
+    pub lines: Lines,
 }
 
 /// The API group of a kind; empty for the core group.
@@ -84,40 +80,7 @@ pub fn api_version(kind: Kind, version: &str) -> String {
 
 /// The key of an object of this kind.
 pub(crate) fn key(kind: Kind, namespace: &str, name: &str) -> Key {
-    Key::new(kind, shared(namespace), shared(name))
-}
-
-impl ObjectName {
-    /// A name from its parts.
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self {
-            namespace: shared(namespace),
-            name: shared(name),
-        }
-    }
-
-    /// The name in a key, without the kind.
-    pub fn of(key: &Key) -> Self {
-        Self {
-            namespace: Arc::clone(&key.namespace),
-            name: Arc::clone(&key.name),
-        }
-    }
-
-    /// The key of the object of this kind and name.
-    pub fn key(&self, kind: Kind) -> Key {
-        Key {
-            kind,
-            namespace: Arc::clone(&self.namespace),
-            name: Arc::clone(&self.name),
-        }
-    }
-}
-
-impl fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
+    shared_name(namespace, name).key(kind)
 }
 
 impl Object {
@@ -166,7 +129,7 @@ impl Origin {
     pub fn line_of(&self, field: &str) -> Option<u32> {
         match self {
             Self::Api => None,
-            Self::File { lines, .. } => Some(lines.of(field)),
+            Self::File(it) => Some(it.lines.of(field)),
         }
     }
 }
@@ -176,7 +139,9 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Api => f.write_str("API server"),
-            Self::File { path, lines } => write!(f, "{}:{}", path.display(), lines.line()),
+            Self::File(it) => {
+                write!(f, "{}:{}", it.path.display(), it.lines.line())
+            }
         }
     }
 }

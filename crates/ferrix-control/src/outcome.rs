@@ -1,7 +1,12 @@
 //! What became of an object that makes rules: the facts that its conditions and its entry in the
 //! report are made from, whatever its kind.
 
-use std::{borrow::Cow, fmt::Write, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt::Write,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use ferrix_table::{ids::EntryPointIndex, rules::HostPattern};
 
@@ -25,6 +30,13 @@ pub(crate) struct Outcome {
     pub(crate) origin: Origin,
     /// The generation of the newest version.
     pub(crate) observed_generation: Option<i64>,
+    /// Shared by those of which the same is to be said: by nearly all that are good.
+    pub(crate) facts: Arc<Facts>,
+}
+
+/// What became of an object, but for which one it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Facts {
     /// Which version serves, if it has any rules.
     pub(crate) serving: Serving,
     /// How many rules it has in the table.
@@ -58,37 +70,26 @@ impl Outcome {
             key: draft.key().clone(),
             origin: draft.origin.clone(),
             observed_generation: draft.generation,
-            serving: Serving::Nothing,
-            rules: 0,
-            shadowed: 0,
-            unresolved: false,
-            without_certificate: None,
-            without_endpoints: Vec::new(),
-            entry_points: Box::default(),
-            refused_hosts: Box::default(),
-            left_out: false,
-            faults: Box::default(),
-            findings: Vec::new(),
-            not_ours: false,
+            facts: Arc::new(Facts::nothing()),
         }
     }
 
     /// The outcome of an object of which no version was ever decoded.
     pub(crate) fn undecodable(key: &Key, origin: &Origin, error: &DecodeError) -> Self {
-        Self {
-            observed_generation: error.generation,
-            faults: rejections(origin, error),
-            ..Self::nothing(&Draft::undecodable(key, origin.clone()))
-        }
+        let mut outcome = Self::nothing(&Draft::undecodable(key, origin.clone()));
+        outcome.observed_generation = error.generation;
+        outcome.faults = rejections(origin, error);
+        outcome
     }
 
     /// Adds a finding about the version that serves.
     pub(crate) fn remark(&mut self, finding: Finding) {
-        self.findings.push(match self.serving {
+        let finding = match self.serving {
             Serving::Newest => finding.located(&self.origin),
             // The lines are those of another version.
             Serving::LastGood { .. } | Serving::Nothing => finding,
-        });
+        };
+        self.findings.push(finding);
     }
 
     /// What the report says of it, with the conditions of its kind.
@@ -173,6 +174,40 @@ impl Outcome {
             Serving::Newest => format!("Served on {names}."),
         };
         message.into()
+    }
+}
+
+impl Deref for Outcome {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+impl DerefMut for Outcome {
+    fn deref_mut(&mut self) -> &mut Facts {
+        Arc::make_mut(&mut self.facts)
+    }
+}
+
+impl Facts {
+    /// Nothing is served, and nothing is wrong.
+    fn nothing() -> Self {
+        Self {
+            serving: Serving::Nothing,
+            rules: 0,
+            shadowed: 0,
+            unresolved: false,
+            without_certificate: None,
+            without_endpoints: Vec::new(),
+            entry_points: Box::default(),
+            refused_hosts: Box::default(),
+            left_out: false,
+            faults: Box::default(),
+            findings: Vec::new(),
+            not_ours: false,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::{
     document::{self, Fault, Read, Strictness},
+    names::shared,
     objects::{self, Key, Kind, ObjectName, group},
     settings::Settings,
 };
@@ -94,13 +95,13 @@ impl Grants {
     /// Stores a grant. Tells whether that changes anything.
     pub(crate) fn store(&mut self, name: &ObjectName, grant: ReferenceGrantSpec) -> bool {
         let grants = self.of_namespace.entry(name.namespace.clone()).or_default();
-        grants.insert(name.name.clone(), grant.clone()) != Some(grant)
+        grants.insert(shared(&name.name), grant.clone()) != Some(grant)
     }
 
     /// Forgets a grant. Tells whether there was one.
     pub(crate) fn remove(&mut self, name: &ObjectName) -> bool {
         let grants = self.of_namespace.get_mut(&name.namespace);
-        grants.is_some_and(|grants| grants.remove(&name.name).is_some())
+        grants.is_some_and(|grants| grants.remove(&*name.name).is_some())
     }
 
     /// The key of every grant.

@@ -56,7 +56,7 @@ pub struct Entry {
 }
 
 /// Which version of an object serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Serving {
     /// None.
@@ -71,7 +71,7 @@ pub enum Serving {
 }
 
 /// A condition, but for the time of its last change, which only a writer can know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// Which condition.
@@ -90,7 +90,7 @@ pub struct Condition {
 }
 
 /// The conditions that there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum ConditionType {
     /// Sums up: everything that the others say is true, and there are endpoints, so that requests get
     /// the answers that the spec asks for.
@@ -104,7 +104,7 @@ pub enum ConditionType {
 }
 
 /// One thing worth saying about an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Finding {
     /// How much it matters.
     pub severity: Severity,
@@ -121,7 +121,7 @@ pub struct Finding {
 }
 
 /// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Something is not done that was asked for. `ferrix check` fails.
@@ -411,7 +411,7 @@ impl Located<'_> {
     pub fn place(&self) -> String {
         let path = match self.place {
             Place::File(path) => path,
-            Place::Origin(Origin::File { path, .. }) => path,
+            Place::Origin(Origin::File(origin)) => &origin.path,
             Place::Origin(Origin::Api) => return String::new(),
         };
         match self.finding.line {
@@ -563,16 +563,6 @@ impl Entry {
             entry_points: Arc::default(),
             conditions: Arc::default(),
             refused_hosts: Box::default(),
-        }
-    }
-
-    /// Shares with another entry what both have: most routes are told the same.
-    pub(crate) fn share(&mut self, other: &Entry) {
-        if self.entry_points == other.entry_points {
-            self.entry_points = Arc::clone(&other.entry_points);
-        }
-        if self.conditions == other.conditions {
-            self.conditions = Arc::clone(&other.conditions);
         }
     }
 

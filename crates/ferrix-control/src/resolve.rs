@@ -96,15 +96,14 @@ impl Resolved {
                 generation: draft.generation,
             },
         };
+        let mut outcome = Outcome::nothing(draft);
+        outcome.origin = origin.clone();
+        outcome.observed_generation = observed_generation;
+        outcome.serving = serving;
+        outcome.faults = faults;
         let mut resolved = Self {
             draft: Arc::clone(draft),
-            outcome: Outcome {
-                origin: origin.clone(),
-                observed_generation,
-                serving,
-                faults,
-                ..Outcome::nothing(draft)
-            },
+            outcome,
             backends: Box::default(),
             certificates: Box::default(),
             default_secret: None,
@@ -190,19 +189,21 @@ impl Resolved {
     pub(crate) fn failed(before: Option<&Self>, versions: &Versions) -> Outcome {
         let newest = &versions.newest;
         let finding = Finding::problem(Reason::InternalError, "", Bug::MESSAGE);
-        let before = before.map(|before| Outcome {
-            serving: Serving::LastGood {
-                generation: before.draft.generation,
-            },
-            findings: Vec::new(),
-            ..before.outcome.clone()
-        });
-        Outcome {
-            origin: newest.origin.clone(),
-            observed_generation: newest.generation,
-            faults: [finding].into(),
-            ..before.unwrap_or_else(|| Outcome::nothing(newest))
-        }
+        let mut outcome = match before {
+            Some(before) => {
+                let mut outcome = before.outcome.clone();
+                outcome.serving = Serving::LastGood {
+                    generation: before.draft.generation,
+                };
+                outcome.findings.clear();
+                outcome
+            }
+            None => Outcome::nothing(newest),
+        };
+        outcome.origin = newest.origin.clone();
+        outcome.observed_generation = newest.generation;
+        outcome.faults = [finding].into();
+        outcome
     }
 
     pub(crate) fn key(&self) -> &Key {
@@ -412,7 +413,8 @@ fn certificate(
 fn all_no_longer_seen(world: &World, draft: &Draft) -> Vec<Finding> {
     let own = &draft.key().namespace;
     let mut needed = BTreeSet::from([(draft.key().kind, own)]);
-    for ObjectName { namespace, .. } in draft.services() {
+    for service in draft.services() {
+        let namespace = &service.namespace;
         needed.extend([(Kind::Service, namespace), (Kind::EndpointSlice, namespace)]);
         if namespace != own {
             needed.insert((Kind::ReferenceGrant, namespace));

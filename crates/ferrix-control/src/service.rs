@@ -3,7 +3,7 @@
 //! The store keeps only what is read here. A cluster has many more Services than routes, and most
 //! changes of a Service are none to us.
 
-use std::{borrow::Cow, fmt, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, cell::RefCell, fmt, net::SocketAddr, sync::Arc};
 
 use ferrix_api::ingressroute::Port;
 use ferrix_table::services::Scheme;
@@ -13,20 +13,25 @@ use serde_json::Value;
 use crate::{
     document::{self, Fault, Read, Strictness},
     external_name::{DomainName, ExternalName},
-    names::shared,
+    names::{Known, shared, shared_list},
 };
+
+thread_local! {
+    static PORTS: RefCell<Known<Arc<[ServicePort]>>> = RefCell::default();
+}
 
 /// What of a Service is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServiceSpec {
-    pub(crate) ports: Box<[ServicePort]>,
+    /// Shared, as those of most Services are the same.
+    pub(crate) ports: Arc<[ServicePort]>,
     /// What a Service of type ExternalName stands for.
     pub(crate) external_name: Option<ExternalName>,
     /// The address family that the Service prefers, where it has one.
     pub(crate) family: Option<Family>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ServicePort {
     /// Empty where the only port has no name.
     pub(crate) name: Arc<str>,
@@ -67,7 +72,7 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
     let external = spec.type_.as_deref() == Some("ExternalName");
     let family = spec.ip_families.as_deref().and_then(<[_]>::first);
     ServiceSpec {
-        ports: spec.ports.iter().flatten().filter_map(port).collect(),
+        ports: shared_list(&PORTS, spec.ports.iter().flatten().filter_map(port)),
         external_name: external
             .then(|| ExternalName::parse(spec.external_name.as_deref().unwrap_or_default())),
         family: family.and_then(|family| match family.as_str() {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ferrix_table::{certificates::Certificate, table::EntryPoint};
 
-use crate::objects::ObjectName;
+use crate::{names::shared_name, objects::ObjectName};
 
 pub use crate::host_policy::{HostGrant, HostPolicy, HostSet};
 
@@ -66,9 +66,7 @@ impl Settings {
     /// The Secret of the default certificate, where there is one.
     pub(crate) fn default_secret(&self) -> Option<ObjectName> {
         match self.default_certificate.as_ref()? {
-            DefaultCertificate::Secret { namespace, name } => {
-                Some(ObjectName::new(namespace, name))
-            }
+            DefaultCertificate::Secret { namespace, name } => Some(shared_name(namespace, name)),
             DefaultCertificate::Loaded(_) => None,
         }
     }

@@ -37,9 +37,11 @@ use crate::{
     entry_points,
     external_name::DomainName,
     guard::{Step, guarded},
+    names::Known,
     objects::{self, Key, Kind, ObjectName},
+    outcome::Facts,
     ownership::Ownership,
-    report::{Entry, Report},
+    report::{Condition, Report},
     resolve::{Context, Resolved},
     settings::Settings,
     world::{Effect, World},
@@ -58,8 +60,7 @@ pub fn translate(world: &World, settings: &Settings) -> (Table, Report) {
 #[derive(Debug, Default)]
 pub(crate) struct Translation {
     pub(crate) report: Report,
-    /// The entry of some route, which others are likely to have much in common with.
-    usual: Option<Arc<Entry>>,
+    common: Common,
     routes: HashMap<Key, Translated>,
     /// Those of them that could not be resolved anew, for a bug of ours: they are as they were before.
     failed: BTreeSet<Key>,
@@ -71,6 +72,14 @@ pub(crate) struct Translation {
     conflicts: Conflicts,
     claims: Claims,
     has_default_certificate: bool,
+}
+
+/// What most routes have in common with others.
+#[derive(Debug, Default)]
+struct Common {
+    facts: Known<Arc<Facts>>,
+    entry_points: Known<Arc<[String]>>,
+    conditions: Known<Arc<[Condition]>>,
 }
 
 /// What is named, and who names it.
@@ -139,7 +148,7 @@ impl Translation {
         };
         let changed = effect.objects.iter();
         let changed = changed.filter(|key| key.kind == Kind::Service);
-        concerned.services.extend(changed.map(ObjectName::of));
+        (concerned.services).extend(changed.map(|key| key.object.clone()));
         self.has_default_certificate = has_default_certificate;
 
         let rules = self.rules(&context, &mut concerned, &current.rules);
@@ -192,7 +201,7 @@ impl Translation {
             routes.extend(self.routes.keys().cloned());
         }
         for key in &effect.objects {
-            let name = ObjectName::of(key);
+            let name = key.object.clone();
             match key.kind {
                 Kind::IngressRoute => routes.extend([key.clone()]),
                 Kind::Service => routes.extend(users(&self.users_of_service, &name).cloned()),
@@ -238,7 +247,10 @@ impl Translation {
                 continue;
             };
             self.failed.remove(key);
-            let (resolved, rules) = resolved.unzip();
+            let (mut resolved, rules) = resolved.unzip();
+            if let Some(Resolved { outcome, .. }) = &mut resolved {
+                self.common.facts.share(&mut outcome.facts);
+            }
             let before = self.routes.remove(key);
             self.refer(
                 before.as_ref().map(|it| &*it.resolved),

@@ -21,6 +21,7 @@ use crate::{
     guard::{Step, guarded},
     ingressroute,
     last_good::{BadVersion, LastGood},
+    names::shared,
     namespace::{self, Labels},
     objects::{self, Key, Kind, Object, ObjectName, Origin},
     referencegrant::{self, Grants, Permitted, Referrer, Refused},
@@ -41,7 +42,7 @@ pub struct World {
     services: HashMap<ObjectName, Box<Stored<ServiceSpec>>>,
     slices: HashMap<ObjectName, Box<Stored<Slice>>>,
     /// Each Service that slices name, with the names of those slices.
-    slices_of: BTreeSet<(ObjectName, Arc<str>)>,
+    slices_of: BTreeSet<(ObjectName, ObjectName)>,
     /// Each name that Services stand for, with those Services.
     services_of: BTreeSet<(DomainName, ObjectName)>,
     /// What was found of the names that are looked up.
@@ -89,7 +90,7 @@ impl Compiled {
             Object::Namespace(namespace) => Self::Namespace(namespace::compile(namespace)),
             Object::ReferenceGrant(grant) => Self::ReferenceGrant(referencegrant::compile(grant)),
             Object::Secret(secret) => {
-                let id = ObjectName::of(&object.key()).to_string();
+                let id = object.key().object.to_string();
                 Self::Secret(secret::compile(&id, secret))
             }
             Object::Service(service) => Self::Service(service::compile(service)),
@@ -292,7 +293,7 @@ impl World {
             let error = DecodeError::bug(&key, uid, generation);
             return self.reject(key, origin, error);
         };
-        let name = ObjectName::of(&key);
+        let name = key.object.clone();
         let told = self.rejected.remove(&key).is_some() | self.note(&key, &origin, notes);
         let effect = Effect::on_if(told, key.clone());
         let changed = match compiled {
@@ -314,7 +315,7 @@ impl World {
 
     /// Forgets an object: a deletion is a deletion.
     pub fn remove(&mut self, key: &Key) -> Effect {
-        let name = ObjectName::of(key);
+        let name = key.object.clone();
         let told = self.rejected.remove(key).is_some() | self.notes.remove(key).is_some();
         let effect = Effect::on_if(told, key.clone());
         let gone = match key.kind {
@@ -327,7 +328,7 @@ impl World {
             Kind::Secret => self.secrets.remove(&name).is_some(),
             Kind::ReferenceGrant => self.grants.remove(&name),
             Kind::Namespace => {
-                let labels = self.namespaces.remove(&name.name);
+                let labels = self.namespaces.remove(&*name.name);
                 labels.is_some_and(|labels| !labels.is_empty())
             }
         };
@@ -417,10 +418,10 @@ impl World {
     }
 
     /// Tells whether that changes its labels: nothing else of it matters.
-    fn apply_namespace(&mut self, name: &Arc<str>, labels: Labels) -> bool {
+    fn apply_namespace(&mut self, name: &str, labels: Labels) -> bool {
         let before = self.namespaces.get(name).cloned().unwrap_or_default();
         let differ = before != labels;
-        self.namespaces.insert(Arc::clone(name), labels);
+        self.namespaces.insert(shared(name), labels);
         differ
     }
 
@@ -517,14 +518,14 @@ impl World {
             return Effect::default();
         }
         let mut effect = Effect::on(name.key(Kind::EndpointSlice));
-        let service = slice.service_name(&name);
+        let service = slice.service.clone();
         if before.is_some_and(|before| before.value.service != slice.service) {
             effect = effect.and(self.remove_slice(&name));
         }
         // Where it names none, it is of interest to nobody, and the report says so.
         if let Some(service) = service {
             effect.endpoints.insert(service.clone());
-            self.slices_of.insert((service, Arc::clone(&name.name)));
+            self.slices_of.insert((service, name.clone()));
         }
         let value = slice;
         let stored = Stored { value, origin };
@@ -537,9 +538,9 @@ impl World {
             return Effect::default();
         };
         let mut effect = Effect::on(name.key(Kind::EndpointSlice));
-        if let Some(service) = slice.value.service_name(name) {
+        if let Some(service) = slice.value.service {
             effect.endpoints.insert(service.clone());
-            self.slices_of.remove(&(service, Arc::clone(&name.name)));
+            self.slices_of.remove(&(service, name.clone()));
         }
         effect
     }
@@ -629,7 +630,7 @@ impl World {
     pub(crate) fn fallback(&self, key: &Key) -> Option<Fallback> {
         let (is_bad, last_good) = match key.kind {
             Kind::Secret => {
-                let state = self.secrets.get(&ObjectName::of(key));
+                let state = self.secrets.get(&key.object);
                 let state = state.map(|stored| &stored.value);
                 let is_bad = state.is_some_and(|it| it.newest.is_err());
                 let serves = state.is_some_and(|it| it.serving().is_ok());
@@ -679,7 +680,7 @@ impl World {
 
     /// Whether the newest version of an object, of those that could be decoded, is of use by itself.
     pub(crate) fn is_good(&self, key: &Key) -> bool {
-        let secret = || self.secrets.get(&ObjectName::of(key));
+        let secret = || self.secrets.get(&key.object);
         match key.kind {
             Kind::IngressRoute => self.route(key).is_none_or(|it| it.newest.is_good()),
             Kind::Secret => secret().is_none_or(|it| it.value.newest.is_ok()),
@@ -691,7 +692,7 @@ impl World {
     pub(crate) fn knows(&self, key: &Key) -> bool {
         self.routes.contains_key(key)
             || self.rejected.contains_key(key)
-            || key.kind == Kind::Secret && self.secrets.contains_key(&ObjectName::of(key))
+            || key.kind == Kind::Secret && self.secrets.contains_key(&key.object)
     }
 
     /// Takes over what was found of names in another world, as what was found last outlives failures.
@@ -715,7 +716,7 @@ impl World {
         service: &'w Permitted,
     ) -> impl Iterator<Item = &'w Slice> + 'w {
         let names = self.slice_names(service.name());
-        names.filter_map(|name| Some(&self.slices.get(&name)?.value))
+        names.filter_map(|name| Some(&self.slices.get(name)?.value))
     }
 
     /// A slice, for who may use the Service that it names; for everybody where it names none.
@@ -725,27 +726,24 @@ impl World {
         slice: &ObjectName,
     ) -> Option<&Slice> {
         let stored = self.slices.get(slice)?;
-        let named = stored.value.service_name(slice);
-        (named.as_ref() == service.map(Permitted::name)).then_some(&stored.value)
+        let named = stored.value.service.as_ref();
+        (named == service.map(Permitted::name)).then_some(&stored.value)
     }
 
     /// The Service that a slice names.
-    pub(crate) fn service_of(&self, slice: &ObjectName) -> Option<ObjectName> {
-        self.slices.get(slice)?.value.service_name(slice)
+    pub(crate) fn service_of(&self, slice: &ObjectName) -> Option<&ObjectName> {
+        self.slices.get(slice)?.value.service.as_ref()
     }
 
     /// The slices of a Service, by name.
     pub(crate) fn slice_names<'w>(
         &'w self,
         service: &'w ObjectName,
-    ) -> impl Iterator<Item = ObjectName> + 'w {
-        let first = (service.clone(), Arc::default());
+    ) -> impl Iterator<Item = &'w ObjectName> + 'w {
+        let first = (service.clone(), ObjectName::new("", ""));
         let slices = self.slices_of.range(first..);
         let slices = slices.take_while(move |(it, _)| it == service);
-        slices.map(|(service, name)| ObjectName {
-            namespace: Arc::clone(&service.namespace),
-            name: Arc::clone(name),
-        })
+        slices.map(|(_, slice)| slice)
     }
 
     /// What there is to say about a Secret, whoever uses it.
@@ -809,7 +807,7 @@ impl World {
 
     /// Where an object comes from.
     pub(crate) fn origin(&self, key: &Key) -> Origin {
-        let name = ObjectName::of(key);
+        let name = key.object.clone();
         let origin = match key.kind {
             Kind::EndpointSlice => self.slices.get(&name).map(|stored| &stored.origin),
             Kind::Secret => self.secrets.get(&name).map(|stored| &stored.origin),

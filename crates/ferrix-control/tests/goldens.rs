@@ -29,7 +29,7 @@ use ferrix_control::{
     decode::{self, Decoded, Strictness},
     external_name::{Answer, DomainName, Failure},
     kubernetes::snapshot,
-    objects::{Key, Kind, Origin},
+    objects::{FileOrigin, Key, Kind, Origin},
     settings::{DefaultCertificate, HostGrant, HostSet, Settings},
     translate,
     world::{Change, World},
@@ -159,10 +159,10 @@ fn changes(path: &Arc<Path>, text: &str) -> Vec<Change> {
             false => vec![document],
         };
         for document in documents {
-            let origin = Origin::File {
+            let origin = Origin::File(Arc::new(FileOrigin {
                 path: Arc::clone(path),
                 lines: document.lines,
-            };
+            }));
             changes.push(match decode::decode(&document.value, Strictness::File) {
                 Ok(Decoded::Object {
                     object,

@@ -450,7 +450,7 @@ impl Step {
                 let key = spec.object().key();
                 Change::Withhold {
                     kind: key.kind,
-                    namespace: (!everywhere).then_some(key.namespace),
+                    namespace: (!everywhere).then_some(key.namespace.clone()),
                     reason: there.then(|| "forbidden".to_owned()),
                 }
             }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use ferrix_table::{
     Table,
     certificates::{Certificates, ServerNames},
-    object::{Key, Kind},
+    object::{Key, Kind, ObjectName},
     rule_set::RuleSet,
     rules::{Action, HostPattern, Route, Rule, Split},
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
@@ -59,8 +59,7 @@ impl Routes {
         };
         self.services.push(Service {
             id: ServiceId {
-                namespace: "default".into(),
-                name: name.into(),
+                service: ObjectName::new("default", name),
                 port: 80,
                 scheme: match protocol {
                     Protocol::Http1 => Scheme::Http,
@@ -84,7 +83,7 @@ impl Routes {
             let position = self
                 .services
                 .iter()
-                .position(|service| &*service.id.name == name);
+                .position(|service| &*service.id.service.name == name);
             u32::try_from(position.expect("a known service")).unwrap()
         };
         let weights: Vec<_> = services

@@ -19,6 +19,7 @@ use ferrix_table::{
     ids::ServiceIndex,
     rules::Route,
     services::{Endpoint, Protocol, Service},
+    state,
 };
 use http::{HeaderName, Method, Version, uri::Authority};
 use tokio::time::Instant;
@@ -449,6 +450,12 @@ impl Exchange<'_, '_> {
         let status = client.status.unwrap_or(0);
         // What never left is not sent.
         let sent = client.sent.saturating_sub(client.out().pending() as u64);
+        let counted = state::Served {
+            status,
+            duration,
+            received_bytes: served.received,
+            sent_bytes: sent,
+        };
         let entry_point = &connection.counters;
         let route = served
             .route
@@ -462,9 +469,7 @@ impl Exchange<'_, '_> {
             .into_iter()
             .flatten()
         {
-            counts.count(status, duration);
-            counts.received_bytes.add(served.received);
-            counts.sent_bytes.add(sent);
+            counts.count(&counted);
         }
         if let Some(failure) = &failure {
             entry_point.failures[failure.index()].add(1);

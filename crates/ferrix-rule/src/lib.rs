@@ -162,6 +162,11 @@ impl Rule {
         }
     }
 
+    /// Whether this copy is not the only one.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.inner) > 1
+    }
+
     /// What a person is shown: the rule as its user wrote it, or in words that are no text of the
     /// rule language.
     pub fn shown(&self) -> &str {

@@ -9,7 +9,7 @@ use std::{
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ferrix_table::{
     Table,
-    object::{Key, Kind},
+    object::{Key, Kind, ObjectName},
     publish,
     rule_set::RuleSet,
     rules::{Action, HostPattern, Route, Rule, Split},
@@ -114,8 +114,7 @@ fn service(number: u32) -> Service {
     };
     Service {
         id: ServiceId {
-            namespace: "default".into(),
-            name: format!("service-{number}").into(),
+            service: ObjectName::new("default", format!("service-{number}")),
             port: 80,
             scheme: Scheme::Http,
         },

@@ -1,6 +1,6 @@
 //! What tells objects apart.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
@@ -28,10 +28,22 @@ pub enum Kind {
 pub struct Key {
     /// Its kind.
     pub kind: Kind,
-    /// Its namespace; empty for a [`Kind::Namespace`].
+    /// Its namespace, which is empty for a [`Kind::Namespace`], and its name.
+    pub object: ObjectName,
+}
+
+/// The name of an object whose kind goes without saying. Cheap to clone, and no larger than a pointer:
+/// it stands in many places for each object. In order by namespace, then name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName(Arc<NamespacedName>);
+
+/// The parts of a name.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamespacedName {
+    /// The namespace. The same few stand in the names of all objects.
     pub namespace: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
+    /// The name within the namespace.
+    pub name: Box<str>,
 }
 
 impl Kind {
@@ -70,13 +82,58 @@ impl Serialize for Kind {
     }
 }
 
-impl Key {
-    /// The key of an object of this kind.
-    pub fn new(kind: Kind, namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self {
-            kind,
+impl ObjectName {
+    /// A name from its parts.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Box<str>>) -> Self {
+        Self(Arc::new(NamespacedName {
             namespace: namespace.into(),
             name: name.into(),
+        }))
+    }
+
+    /// The key of the object of this kind and name.
+    pub fn key(&self, kind: Kind) -> Key {
+        Key {
+            kind,
+            object: self.clone(),
+        }
+    }
+
+    /// Whether this copy is not the only one.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+impl Deref for ObjectName {
+    type Target = NamespacedName;
+
+    fn deref(&self) -> &NamespacedName {
+        &self.0
+    }
+}
+
+/// `NAMESPACE/NAME`.
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl Deref for Key {
+    type Target = NamespacedName;
+
+    fn deref(&self) -> &NamespacedName {
+        &self.object
+    }
+}
+
+impl Key {
+    /// The key of an object of this kind.
+    pub fn new(kind: Kind, namespace: impl Into<Arc<str>>, name: impl Into<Box<str>>) -> Self {
+        Self {
+            kind,
+            object: ObjectName::new(namespace, name),
         }
     }
 

@@ -4,6 +4,7 @@ use std::{cell::OnceCell, collections::HashMap, fmt, net::SocketAddr, ops::Index
 
 use crate::{
     ids::ServiceIndex,
+    object::ObjectName,
     state::{EndpointState, ServiceState},
 };
 
@@ -32,10 +33,8 @@ pub struct Service {
 /// Which port of which Service, and how: part of the key of [`ServiceState`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId {
-    /// Namespace of the Service.
-    pub namespace: Arc<str>,
-    /// Name of the Service.
-    pub name: Arc<str>,
+    /// The Service.
+    pub service: ObjectName,
     /// The Service's port number.
     pub port: u16,
     /// The same port may be spoken to in several ways.
@@ -258,7 +257,7 @@ impl Endpoint {
 
 impl fmt::Display for ServiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}:{}", self.namespace, self.name, self.port)
+        write!(f, "{}:{}", self.service, self.port)
     }
 }
 

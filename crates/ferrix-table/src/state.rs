@@ -10,6 +10,7 @@ use std::{
         Arc, OnceLock,
         atomic::Ordering::{Relaxed, SeqCst},
     },
+    time::Duration,
 };
 
 use crate::{
@@ -54,68 +55,78 @@ pub const DURATION_BUCKETS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
 ];
 
-/// A histogram of durations over [`DURATION_BUCKETS`].
+/// Requests by the first digit of their status, how long they took, and how long their bodies were.
 ///
 /// Most routes of a large installation are at rest, and so this takes its memory when it first
 /// counts.
 #[derive(Debug, Default)]
-pub struct Durations(OnceLock<Box<DurationCounts>>);
+pub struct RequestCounts(OnceLock<Box<Counts>>);
 
 #[derive(Debug, Default)]
-struct DurationCounts {
-    buckets: [AtomicU64; DURATION_BUCKETS.len() + 1],
-    sum_microseconds: AtomicU64,
-}
-
-impl Durations {
-    /// Counts one duration.
-    pub fn observe(&self, duration: std::time::Duration) {
-        let seconds = duration.as_secs_f64();
-        let bucket = DURATION_BUCKETS.partition_point(|bound| *bound < seconds);
-        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let counts = self.0.get_or_init(Box::default);
-        counts.buckets[bucket].fetch_add(1, Relaxed);
-        counts.sum_microseconds.fetch_add(microseconds, Relaxed);
-    }
-
-    /// Counts by bucket (not cumulative), and the sum in seconds.
-    pub fn get(&self) -> ([u64; DURATION_BUCKETS.len() + 1], f64) {
-        let Some(counts) = self.0.get() else {
-            return Default::default();
-        };
-        let buckets = std::array::from_fn(|bucket| counts.buckets[bucket].load(Relaxed));
-        let sum = counts.sum_microseconds.load(Relaxed);
-        (buckets, sum as f64 / 1e6)
-    }
-}
-
-/// Requests by the first digit of their status, and how long they took.
-#[derive(Debug, Default)]
-pub struct RequestCounts {
+struct Counts {
     classes: [Counter; 5],
+    durations: [Counter; DURATION_BUCKETS.len() + 1],
+    microseconds: Counter,
+    received_bytes: Counter,
+    sent_bytes: Counter,
+}
+
+/// One request that has ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Served {
+    /// Status 0 (the client left before an answer) counts as 4xx, as nginx's 499 does.
+    pub status: u16,
     /// From the first byte of the request to the last of the response.
-    pub durations: Durations,
+    pub duration: Duration,
     /// Body bytes from the client.
-    pub received_bytes: Counter,
+    pub received_bytes: u64,
     /// Body bytes to the client.
-    pub sent_bytes: Counter,
+    pub sent_bytes: u64,
 }
 
 impl RequestCounts {
-    /// Counts one request. Status 0 (the client left before an answer) counts as 4xx, as nginx's
-    /// 499 does.
-    pub fn count(&self, status: u16, duration: std::time::Duration) {
-        let class = match status {
-            100..=599 => usize::from(status / 100 - 1),
+    /// Counts one request.
+    pub fn count(&self, request: &Served) {
+        let class = match request.status {
+            status @ 100..=599 => usize::from(status / 100 - 1),
             _ => 3,
         };
-        self.classes[class].add(1);
-        self.durations.observe(duration);
+        let seconds = request.duration.as_secs_f64();
+        let bucket = DURATION_BUCKETS.partition_point(|bound| *bound < seconds);
+        let microseconds = u64::try_from(request.duration.as_micros()).unwrap_or(u64::MAX);
+        let counts = self.0.get_or_init(Box::default);
+        counts.classes[class].add(1);
+        counts.durations[bucket].add(1);
+        counts.microseconds.add(microseconds);
+        counts.received_bytes.add(request.received_bytes);
+        counts.sent_bytes.add(request.sent_bytes);
     }
 
     /// Requests by class: 1xx (upgraded), 2xx, 3xx, 4xx, 5xx.
     pub fn classes(&self) -> [u64; 5] {
-        std::array::from_fn(|class| self.classes[class].get())
+        self.get(|counts| counts.classes.each_ref().map(Counter::get))
+    }
+
+    /// Requests by bucket of duration (not cumulative), and the sum of durations in seconds.
+    pub fn durations(&self) -> ([u64; DURATION_BUCKETS.len() + 1], f64) {
+        self.get(|counts| {
+            let buckets = counts.durations.each_ref().map(Counter::get);
+            (buckets, counts.microseconds.get() as f64 / 1e6)
+        })
+    }
+
+    /// Body bytes from clients.
+    pub fn received_bytes(&self) -> u64 {
+        self.get(|counts| counts.received_bytes.get())
+    }
+
+    /// Body bytes to clients.
+    pub fn sent_bytes(&self) -> u64 {
+        self.get(|counts| counts.sent_bytes.get())
+    }
+
+    fn get<T: Default>(&self, get: impl FnOnce(&Counts) -> T) -> T {
+        self.0.get().map_or_else(T::default, |counts| get(counts))
     }
 }
 

@@ -15,7 +15,7 @@ use rustls::{
 use crate::{
     Request, Table,
     certificates::Certificate,
-    object::{Key, Kind},
+    object::{Key, Kind, ObjectName},
     rule_set::RuleSet,
     rules::{Action, HostPattern, Route, Rule, Split},
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
@@ -60,7 +60,7 @@ pub(crate) fn rule(name: &str, host: &str, matches: &str) -> Rule {
 pub(crate) fn rule_of(namespace: &str, host: &str, matches: &str) -> Rule {
     let rule = rule("r", host, matches);
     let mut route = Route::clone(&rule.route);
-    route.key.namespace = namespace.into();
+    route.key = Key::new(route.key.kind, namespace, &*route.key.name);
     Rule {
         route: Arc::new(route),
         ..rule
@@ -96,8 +96,7 @@ pub(crate) fn service(name: &str, ports: &[u16]) -> Service {
     };
     Service {
         id: ServiceId {
-            namespace: "default".into(),
-            name: name.into(),
+            service: ObjectName::new("default", name),
             port: 80,
             scheme: Scheme::Http,
         },

@@ -19,7 +19,7 @@ use std::{
 };
 
 use ferrix_proxy::access_log::{Record, Sender};
-use ferrix_table::{object::Key, state::Counter};
+use ferrix_table::{object::Key, services::ServiceId, state::Counter};
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc::Receiver, oneshot};
 
@@ -313,17 +313,10 @@ fn text_line(line: &mut Vec<u8>, record: &Record) {
     let mut text = String::with_capacity(256);
     let time = Time::from(record.time);
     let route = record.route.as_ref().map(|route| {
-        let Key {
-            kind,
-            namespace,
-            name,
-        } = &route.key;
-        format!("{kind}:{namespace}/{name}:{}", record.rule)
+        let Key { kind, object } = &route.key;
+        format!("{kind}:{object}:{}", record.rule)
     });
-    let service = record
-        .service
-        .as_ref()
-        .map(|service| format!("{}/{}:{}", service.namespace, service.name, service.port));
+    let service = record.service.as_ref().map(ServiceId::to_string);
     let endpoint = record.endpoint.map(|endpoint| endpoint.to_string());
     let optional = |value: &Option<String>| match value {
         Some(value) => escaped(value),
@@ -400,8 +393,8 @@ fn json_line(line: &mut Vec<u8>, record: &Record) {
         route_namespace: key.map(|key| &*key.namespace),
         route_name: key.map(|key| &*key.name),
         rule: key.map(|_| record.rule),
-        service_namespace: service.map(|service| &*service.namespace),
-        service_name: service.map(|service| &*service.name),
+        service_namespace: service.map(|service| &*service.service.namespace),
+        service_name: service.map(|service| &*service.service.name),
         service_port: service.map(|service| service.port),
         endpoint: record.endpoint,
         attempts: record.attempts,

@@ -10,7 +10,7 @@ use std::{
 
 use ferrix_control::{
     Report,
-    objects::{Key, Kind},
+    objects::Kind,
     report::{Entry, Reason},
 };
 use ferrix_proxy::settings::EntryPoint;
@@ -330,7 +330,7 @@ fn forward(made: Made<'_>, split: &Split, out: &mut impl fmt::Write) -> fmt::Res
 
 fn endpoints(report: &Report, service: &Service, out: &mut impl fmt::Write) -> fmt::Result {
     let id = &service.id;
-    let object = report.get(&Key::new(Kind::Service, &*id.namespace, &*id.name));
+    let object = report.get(&id.service.key(Kind::Service));
     let mut findings = object.iter().flat_map(|entry| &entry.findings);
     if let Some(finding) = findings.find(|it| it.reason == Reason::NotLookedUp) {
         return writeln!(out, "from service {id}: {}", finding.message);

@@ -427,8 +427,8 @@ fn services(page: &mut Page<'_>, table: &Table) -> fmt::Result {
 
 fn service_labels(id: &ServiceId) -> Labels<'_> {
     vec![
-        label("namespace", &id.namespace),
-        label("name", &id.name),
+        label("namespace", &id.service.namespace),
+        label("name", &id.service.name),
         ("port", Cow::Owned(id.port.to_string())),
         label("scheme", id.scheme.as_str()),
     ]
@@ -558,7 +558,7 @@ impl Page<'_> {
         let help = format!("Time from the first byte of requests to the last of answers, {how}");
         let mut family = self.family(&name, &help, MetricType::Histogram)?;
         for (labels, requests) in &series {
-            let (counts, sum) = requests.durations.get();
+            let (counts, sum) = requests.durations();
             let bounds = DURATION_BUCKETS.into_iter().chain([f64::INFINITY]);
             let buckets: Vec<_> = bounds.zip(counts).collect();
             let mut metric = family.encode_family(labels)?;
@@ -567,14 +567,14 @@ impl Page<'_> {
         self.counters(
             &format!("{prefix}_received_bytes"),
             &format!("Bytes of request bodies from clients, {how}"),
-            (series.iter()).map(|(labels, it)| (labels.clone(), it.received_bytes.get() as f64)),
+            (series.iter()).map(|(labels, it)| (labels.clone(), it.received_bytes() as f64)),
         )?;
         self.counters(
             &format!("{prefix}_sent_bytes"),
             &format!("Bytes of response bodies to clients, {how}"),
             series
                 .iter()
-                .map(|(labels, it)| (labels.clone(), it.sent_bytes.get() as f64)),
+                .map(|(labels, it)| (labels.clone(), it.sent_bytes() as f64)),
         )
     }
 

@@ -19,7 +19,7 @@ use super::FolderError;
 use crate::{
     decode::{self, DecodeError, Decoded, Fault, Strictness},
     foreign,
-    objects::{Key, Object, Origin},
+    objects::{FileOrigin, Key, Object, Origin},
     report::{Finding, Reason},
     world::Change,
     yaml::{self, Document, Lines, SyntaxError},
@@ -636,10 +636,8 @@ fn duplicate(key: &Key, line: u32, first: &str) -> Finding {
 }
 
 fn origin(path: &Arc<Path>, lines: Lines) -> Origin {
-    Origin::File {
-        path: Arc::clone(path),
-        lines,
-    }
+    let path = Arc::clone(path);
+    Origin::File(Arc::new(FileOrigin { path, lines }))
 }
 
 /// Whether it has changed this very moment. A time to come is that of another clock, and says

@@ -1,7 +1,7 @@
 //! One version of an IngressRoute by itself: what its fields mean before anything that they name is
 //! looked for.
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 use ferrix_api::{
     IngressRoute,
@@ -17,11 +17,15 @@ use rustls_pki_types::ServerName;
 use crate::{
     draft::{BackendReference, CertificateReference, Draft, DraftRule, EntryPointNames, Hosts},
     field::Field,
-    names::shared,
+    names::{Known, shared, shared_list, shared_name, shared_rule},
     never,
-    objects::{self, Kind, ObjectName, Origin},
+    objects::{self, Kind, Origin},
     report::{Finding, Reason},
 };
+
+thread_local! {
+    static ENTRY_POINTS: RefCell<Known<Arc<[(Field, Arc<str>)]>>> = RefCell::default();
+}
 
 /// The field with one name of an entry point.
 pub(super) const ENTRY_POINT: &str = "spec.entrypoint";
@@ -40,7 +44,7 @@ pub(crate) fn draft(route: &IngressRoute, origin: Origin) -> Draft {
     let rules = rules(spec, namespace, &hosts, &mut found);
     let tls = spec.tls.iter().map(|secret| CertificateReference {
         field: Field::new("spec.tls", []),
-        secret: ObjectName::new(namespace, secret),
+        secret: shared_name(namespace, secret),
         hosts: Arc::clone(&hosts),
     });
     let faults = found.faults.into_iter();
@@ -88,16 +92,17 @@ fn entry_points(spec: &IngressRouteSpec, found: &mut Found) -> EntryPointNames {
             let message = "give `entrypoint` (one name) or `entrypoints` (a list), not both";
             found.fault(Reason::InvalidSpec, "spec.entrypoints", message);
             // Which is meant is not for us to guess.
-            EntryPointNames::Named(Box::default())
+            EntryPointNames::Named(Arc::default())
         }
         (Some(name), None) => {
             let field = Field::new(ENTRY_POINT, []);
-            EntryPointNames::Named([(field, shared(name))].into())
+            EntryPointNames::Named(shared_list(&ENTRY_POINTS, [(field, shared(name))]))
         }
         (None, Some(names)) if !names.is_empty() => {
             let field = |place| Field::new("spec.entrypoints[]", [place]);
             let names = names.iter().enumerate();
-            EntryPointNames::Named(names.map(|(at, name)| (field(at), shared(name))).collect())
+            let names = names.map(|(at, name)| (field(at), shared(name)));
+            EntryPointNames::Named(shared_list(&ENTRY_POINTS, names))
         }
         (None, _) => EntryPointNames::Fitting,
     }
@@ -177,7 +182,7 @@ pub(super) fn default_priority(matches: Option<&ferrix_rule::Rule>) -> i64 {
 }
 
 fn matches(rule: &RouteRule, field: Field, found: &mut Found) -> Option<ferrix_rule::Rule> {
-    let matches = ferrix_rule::Rule::parse(rule.matches.as_deref()?);
+    let matches = shared_rule(rule.matches.as_deref()?);
     let refuse = |error: ferrix_rule::ParseError| {
         let field = format!("{field}.matches");
         found.fault(Reason::InvalidRule, field, error.to_string());
@@ -235,7 +240,7 @@ fn backend(
     let namespace = reference.namespace.as_deref().unwrap_or(namespace);
     Ok(BackendReference {
         field,
-        service: ObjectName::new(namespace, &reference.name),
+        service: shared_name(namespace, &reference.name),
         weight: reference.weight,
         port: reference.port.clone(),
         scheme: reference.scheme.map(scheme),

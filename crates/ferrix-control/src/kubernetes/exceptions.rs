@@ -121,7 +121,7 @@ impl Exceptions {
     }
 
     fn about(&self, key: &Key, here: Fallback) -> Option<Exception> {
-        let secret = || ObjectName::of(key);
+        let secret = || key.object.clone();
         let Some(there) = self.objects.get(key) else {
             let last = self.objects.keys().next_back();
             let left_out = self.more && last.is_some_and(|last| last < key);
@@ -139,17 +139,13 @@ impl Exceptions {
 
 impl ToldObject {
     fn new((key, fallback): (&Key, &Fallback)) -> Self {
-        let Key {
-            kind,
-            namespace,
-            name,
-        } = key;
+        let Key { kind, object } = key;
         let (last_good, generation) = match fallback {
             Fallback::LastGood(generation) => (true, *generation),
             Fallback::Nothing => (false, None),
         };
         Self {
-            object: format!("{kind}/{namespace}/{name}"),
+            object: format!("{kind}/{object}"),
             last_good,
             generation,
         }
@@ -266,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_is_served_otherwise_elsewhere() {
-        let name = ObjectName::of(&secret());
+        let name = secret().object;
         let nothing = Fallback::Nothing;
         let cases = [
             // Here, there, and what that comes to.

@@ -36,6 +36,7 @@ use crate::{
     compiler::{Compiler, Published},
     kinds,
     lookup::{self, Dns, Lookups},
+    names::shared,
     objects::{Key, Kind},
     settings::{DefaultCertificate, Settings},
     world::{Change, World},
@@ -594,7 +595,10 @@ impl Source {
 
 fn take_item(item: Item, changes: &mut Vec<Change>, seen: &mut Vec<Sighting>) {
     match (item.key.kind, item.seen) {
-        (Kind::Namespace, _) => seen.push(Sighting::Namespace(item.key.name, item.terminating)),
+        (Kind::Namespace, _) => seen.push(Sighting::Namespace(
+            shared(&item.key.name),
+            item.terminating,
+        )),
         (_, Some(route)) => seen.push(Sighting::Route(item.key, Some(Box::new(route)))),
         (_, None) => {}
     }
@@ -604,7 +608,7 @@ fn take_item(item: Item, changes: &mut Vec<Change>, seen: &mut Vec<Sighting>) {
 /// That an object is gone, where status writing has to know.
 fn lost(key: &Key) -> Option<Sighting> {
     match key.kind {
-        Kind::Namespace => Some(Sighting::Namespace(Arc::clone(&key.name), false)),
+        Kind::Namespace => Some(Sighting::Namespace(shared(&key.name), false)),
         kind => kinds::makes_rules(kind).then(|| Sighting::Route(key.clone(), None)),
     }
 }

@@ -215,7 +215,10 @@ impl Rig {
 
     fn endpoints(&self, service: &str) -> Vec<String> {
         let table = self.reader.load();
-        let services = table.services.iter().filter(|it| &*it.id.name == service);
+        let services = table
+            .services
+            .iter()
+            .filter(|it| &*it.id.service.name == service);
         let endpoints = services.flat_map(|service| &service.endpoints);
         endpoints.map(|it| it.address.to_string()).collect()
     }

@@ -36,12 +36,10 @@ impl Translation {
             let entry = guarded(Step::Tell, key, || self.route_entry(context, services, key));
             let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, key)));
             let entry = entry.map(|mut entry| {
-                if let Some(usual) = &self.usual {
-                    entry.share(usual);
-                }
+                self.common.entry_points.share(&mut entry.entry_points);
+                self.common.conditions.share(&mut entry.conditions);
                 Arc::new(entry)
             });
-            self.usual = entry.clone().or(self.usual.take());
             news.push((key.clone(), entry));
         }
         let mut tell = |key: Key, findings| {
@@ -53,12 +51,12 @@ impl Translation {
             let findings = backend::findings(context.world, context.settings, backends, services);
             tell(service.key(Kind::Service), findings);
             for slice in context.world.slice_names(service) {
-                let findings = self.slice_findings(context, &slice);
+                let findings = self.slice_findings(context, slice);
                 tell(slice.key(Kind::EndpointSlice), findings);
             }
         }
         for key in &effect.objects {
-            let name = ObjectName::of(key);
+            let name = key.object.clone();
             let findings = match key.kind {
                 // There is an entry for each already.
                 Kind::IngressRoute | Kind::Service => continue,
@@ -189,7 +187,7 @@ impl Translation {
             world, settings, ..
         } = *context;
         let service = world.service_of(name);
-        let any = service.and_then(|service| self.backends.of_service(&service).first());
+        let any = service.and_then(|service| self.backends.of_service(service).first());
         let slice = world.slice_of(any.map(|any| any.backend.permitted()), name);
         slice.map_or_else(Vec::new, |it| endpointslice::findings(settings, it))
     }

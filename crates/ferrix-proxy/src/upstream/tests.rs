@@ -9,7 +9,9 @@ use std::{
 
 use ferrix_model::{block_on, check, spawn};
 use ferrix_table::{
-    Publisher, Table, publish,
+    Publisher, Table,
+    object::ObjectName,
+    publish,
     services::{Scheme, Service, ServiceId},
 };
 use tokio::{
@@ -65,8 +67,7 @@ impl Frame {
         };
         let service = Service {
             id: ServiceId {
-                namespace: "default".into(),
-                name: "a".into(),
+                service: ObjectName::new("default", "a"),
                 port: 80,
                 scheme: Scheme::Http,
             },

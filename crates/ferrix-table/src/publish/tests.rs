@@ -8,13 +8,17 @@ use crate::{
     ids::ServiceIndex,
     rules::{Action, Split},
     services::{Endpoint, Services},
-    state::Connections,
+    state::{Connections, Served},
     testing::{rule, service, table},
 };
 
 fn count(table: &Table) {
     for rule in &*table.rules {
-        rule.route.state.requests.received_bytes.add(1);
+        let request = Served {
+            received_bytes: 1,
+            ..Served::default()
+        };
+        rule.route.state.requests.count(&request);
     }
     for service in &*table.services {
         service.state.retries.add(1);
@@ -31,7 +35,7 @@ fn counts(table: &Table) -> Vec<String> {
             format!(
                 "{}={}",
                 route.key.name,
-                route.state.requests.received_bytes.get()
+                route.state.requests.received_bytes()
             )
         })
         .collect();
@@ -39,7 +43,7 @@ fn counts(table: &Table) -> Vec<String> {
     for service in &*table.services {
         counts.push(format!(
             "{}={}",
-            service.id.name,
+            service.id.service.name,
             service.state.retries.get()
         ));
         for Endpoint { address, state } in &service.endpoints {

@@ -1,7 +1,7 @@
 use std::{fs, sync::Arc};
 
 use ferrix_table::{
-    object::{Key, Kind},
+    object::{Key, Kind, ObjectName},
     rules::Route,
     services::{Scheme, ServiceId},
 };
@@ -29,8 +29,7 @@ fn record() -> Record {
         })),
         rule: 2,
         service: Some(ServiceId {
-            namespace: "default".into(),
-            name: "api-service".into(),
+            service: ObjectName::new("default", "api-service"),
             port: 8080,
             scheme: Scheme::Http,
         }),

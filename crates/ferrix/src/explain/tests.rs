@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ferrix_table::{
     certificates::Certificates,
-    object::{Key, Kind},
+    object::{Key, Kind, ObjectName},
     rule_set::RuleSet,
     rules::{HostPattern, Route, Rule},
     services::{Endpoint, Protocol, Scheme, ServiceId},
@@ -37,8 +37,7 @@ fn service(name: &str, endpoints: &[&str]) -> Arc<Service> {
     };
     Arc::new(Service {
         id: ServiceId {
-            namespace: "default".into(),
-            name: name.into(),
+            service: ObjectName::new("default", name),
             port: 8080,
             scheme: Scheme::Http,
         },

@@ -4,17 +4,26 @@ use std::{
 };
 
 use ferrix_table::{
-    object::{Key, Kind},
+    object::{Key, Kind, ObjectName},
     publish,
     rule_set::RuleSet,
     rules::{Action, HostPattern, Rule},
     services::{Endpoint, Protocol, Scheme, Service},
-    state::{RouteState, ServiceState},
+    state::{RouteState, Served, ServiceState},
     table,
     weight::Weight,
 };
 
 use super::*;
+
+fn served(status: u16, milliseconds: u64, sent_bytes: u64) -> Served {
+    Served {
+        status,
+        duration: Duration::from_millis(milliseconds),
+        received_bytes: 0,
+        sent_bytes,
+    }
+}
 
 fn page() -> String {
     let mut page = String::new();
@@ -45,14 +54,10 @@ fn sources() -> Sources {
         action: Action::Unavailable,
     };
     for (status, milliseconds) in [(200, 1), (200, 3), (503, 60_000), (0, 20)] {
-        route
-            .state
-            .requests
-            .count(status, Duration::from_millis(milliseconds));
+        route.state.requests.count(&served(status, milliseconds, 0));
     }
     let state = Arc::new(ServiceState::default());
-    state.requests.count(200, Duration::from_millis(1));
-    state.requests.sent_bytes.add(100);
+    state.requests.count(&served(200, 1, 100));
     state.retries.add(2);
     let endpoint = |address: &str| Endpoint {
         address: address.parse().unwrap(),
@@ -62,8 +67,7 @@ fn sources() -> Sources {
     endpoints[1].state.backoff.fail(0);
     let service = Arc::new(Service {
         id: ServiceId {
-            namespace: "default".into(),
-            name: "api-service".into(),
+            service: ObjectName::new("default", "api-service"),
             port: 8080,
             scheme: Scheme::Http,
         },
@@ -86,7 +90,7 @@ fn sources() -> Sources {
     counters.entry_point("idle");
     let web = counters.entry_point("web");
     web.open_connections.add(3);
-    web.requests.count(404, Duration::from_millis(1));
+    web.requests.count(&served(404, 1, 0));
     let published = Arc::new(Published::default());
     published.set();
     Sources {

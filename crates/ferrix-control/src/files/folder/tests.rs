@@ -21,7 +21,9 @@ fn scan_touched(folder: &mut Folder, touched: &[PathBuf]) -> Vec<String> {
             .to_string()
     };
     let place = |origin: &Origin| match origin {
-        Origin::File { path, lines } => format!("{}:{}", file(path), lines.line()),
+        Origin::File(it) => {
+            format!("{}:{}", file(&it.path), it.lines.line())
+        }
         Origin::Api => "nowhere".to_owned(),
     };
     let changes = folder
