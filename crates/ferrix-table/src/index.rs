@@ -82,7 +82,7 @@ impl Index {
     pub(crate) fn with(&self, gone: &[Arc<Rule>], fresh: &[Arc<Rule>]) -> Index {
         let mut touched: BTreeMap<(EntryPointIndex, HostPattern), Vec<Filing>> = BTreeMap::new();
         for rule in gone {
-            for host in Reach::new(rule).hosts {
+            for host in Reach::hosts_of(rule).iter() {
                 for entry_point in &rule.entry_points {
                     touched.entry((*entry_point, host.clone())).or_default();
                 }
@@ -90,7 +90,7 @@ impl Index {
         }
         for rule in fresh {
             let reach = Reach::new(rule);
-            for host in &reach.hosts {
+            for host in reach.hosts.iter() {
                 for entry_point in &rule.entry_points {
                     let place = (*entry_point, host.clone());
                     file(touched.entry(place).or_default(), rule, &reach);

@@ -148,7 +148,9 @@ fn differing<'c>(one: &'c [Capture], other: &'c [Capture]) -> impl Iterator<Item
 
 /// The hosts of rules that come or go, and those whose rules compete with them.
 fn touched<'r>(index: &Index, rules: impl Iterator<Item = &'r Arc<Rule>>) -> BTreeSet<HostPattern> {
-    let mut hosts: BTreeSet<_> = rules.flat_map(|rule| Reach::hosts_of(rule)).collect();
+    let mut hosts: BTreeSet<_> = rules
+        .flat_map(|rule| Reach::hosts_of(rule).to_vec())
+        .collect();
     let below = index.below(&hosts);
     hosts.extend(below);
     hosts

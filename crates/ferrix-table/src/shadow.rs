@@ -155,8 +155,7 @@ impl Shadows {
             .collect();
         let verdicts = verdicts(&self.winners.of(host), &suspects);
         for (candidate, verdict) in suspects.iter_mut().zip(verdicts) {
-            if !candidate.verdict.same(&verdict) {
-                candidate.verdict = verdict.clone();
+            if candidate.take(&verdict) {
                 changed.push((Arc::clone(&candidate.rule), verdict));
             }
         }
@@ -229,7 +228,8 @@ impl Verdict {
 struct Candidate {
     rule: Arc<Rule>,
     reach: Reach,
-    verdict: Verdict,
+    /// `None`: it loses nothing.
+    verdict: Option<Box<Verdict>>,
 }
 
 /// Which requests of a host a rule takes, all of them: nothing of these is left to later rules.
@@ -247,8 +247,20 @@ impl Candidate {
         Candidate {
             rule: Arc::clone(rule),
             reach: Reach::new(rule),
-            verdict: Verdict::default(),
+            verdict: None,
         }
+    }
+
+    /// Takes a verdict. Tells whether it is another than before.
+    fn take(&mut self, verdict: &Verdict) -> bool {
+        let same = match &self.verdict {
+            Some(before) => before.same(verdict),
+            None => !verdict.loses(),
+        };
+        if !same {
+            self.verdict = verdict.loses().then(|| Box::new(verdict.clone()));
+        }
+        !same
     }
 
     /// The host that it is listed under.
