@@ -35,6 +35,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [ferrix.com]
   resources: [ingressroutes/status]
   verbs: [patch]
+- apiGroups: [networking.k8s.io]
+  resources: {{ empty .Values.namespaces | ternary "[ingresses, ingressclasses]" "[ingresses]" }}
+  verbs: [list, watch]
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses/status]
+  verbs: [patch]
 - apiGroups: [""]
   {{- /* Who sees some namespaces only is told about none. */}}
   resources: {{ empty .Values.namespaces | ternary "[services, namespaces]" "[services]" }}
@@ -100,6 +106,8 @@ given twice, or permissions and ports would not fit.
 {{- end }}
 {{- $kubernetes := .Values.secrets.clusterWide | ternary (dict "secrets" "cluster") dict }}
 {{- if .Values.snapshot.enabled }}{{ $_ := set $kubernetes "snapshot_folder" "/run/ferrix/snapshot" }}{{ end }}
+{{- with .Values.publishAddresses }}{{ $_ := set $kubernetes "publish_addresses" . }}
+{{- else }}{{ $_ := set $kubernetes "publish_service" (printf "%s/%s" .Release.Namespace (include "ferrix.name" .)) }}{{ end }}
 {{- $source := dict "kubernetes" $kubernetes }}
 {{- with .Values.namespaces }}{{ $_ := set $source "namespaces" . }}{{ end }}
 {{- with .Values.ingressClass }}{{ $_ := set $source "ingress_class" . }}{{ end }}

@@ -9,7 +9,7 @@ use crate::{
     document::Read,
     endpointslice,
     guard::{Bug, Step, guarded},
-    ingressroute, namespace,
+    ingress, ingressclass, ingressroute, namespace,
     objects::{self, Key, Kind, Object},
     referencegrant, secret, service,
 };
@@ -89,6 +89,10 @@ fn typed(kind: Kind, value: &Value, strictness: Strictness) -> Result<Decoded, V
     match kind {
         Kind::EndpointSlice => {
             endpointslice::decode(value, strictness).map(|it| object(it, Object::EndpointSlice))
+        }
+        Kind::Ingress => ingress::decode(value, strictness).map(|it| object(it, Object::Ingress)),
+        Kind::IngressClass => {
+            ingressclass::decode(value, strictness).map(|it| object(it, Object::IngressClass))
         }
         Kind::IngressRoute => {
             ingressroute::decode(value, strictness).map(|it| object(it, Object::IngressRoute))
@@ -175,9 +179,9 @@ fn version(kind: Kind, value: &Value) -> Result<(), Fault> {
 }
 
 fn key(kind: Kind, value: &Value) -> Result<Key, Vec<Fault>> {
-    let namespace = match kind {
-        Kind::Namespace => Ok(""),
-        _ => namespace(&value["metadata"]),
+    let namespace = match kind.is_namespaced() {
+        false => Ok(""),
+        true => namespace(&value["metadata"]),
     };
     match (name(&value["metadata"]), namespace) {
         (Ok(name), Ok(namespace)) => Ok(objects::key(kind, namespace, name)),

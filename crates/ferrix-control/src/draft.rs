@@ -15,8 +15,8 @@ use ferrix_table::{
 use crate::{
     field::Field,
     objects::{Key, ObjectName, Origin},
-    report::{Finding, Reason},
-    settings::{DEFAULT_CLASS, Settings},
+    report::Finding,
+    settings::DEFAULT_CLASS,
 };
 
 /// One version of an object that makes rules, compiled by itself. Of the object nothing else is kept.
@@ -27,8 +27,8 @@ pub(crate) struct Draft {
     pub(crate) origin: Origin,
     /// `metadata.generation`.
     pub(crate) generation: Option<i64>,
-    /// `spec.ingressClassName`.
-    pub(crate) class: Option<Arc<str>>,
+    /// Which installation it is for.
+    pub(crate) class: Class,
     pub(crate) entry_points: EntryPointNames,
     /// Every host that it is for. None where what it says of them is wrong: nothing of this version
     /// can be served.
@@ -47,6 +47,15 @@ pub(crate) struct Draft {
     pub(crate) notes: Box<[Finding]>,
 }
 
+/// How an object says which installation it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// By a mere name.
+    Name(Option<Arc<str>>),
+    /// By that of an IngressClass.
+    IngressClass(Option<Arc<str>>),
+}
+
 /// Hosts that rules or certificates share.
 pub(crate) type Hosts = Arc<[HostPattern]>;
 
@@ -55,6 +64,8 @@ pub(crate) type Hosts = Arc<[HostPattern]>;
 pub(crate) enum EntryPointNames {
     /// None: those that fit.
     Fitting,
+    /// None: all, secure ones as far as there is a certificate to present.
+    All,
     /// These; none where it says what contradicts itself, and is not good. Shared, as most objects name
     /// the same.
     Named(Arc<[(Field, Arc<str>)]>),
@@ -107,7 +118,7 @@ impl Draft {
             }),
             origin,
             generation: None,
-            class: None,
+            class: Class::Name(None),
             entry_points: EntryPointNames::Fitting,
             hosts: Hosts::default(),
             host_field: Field::new("spec", []),
@@ -172,34 +183,18 @@ impl Draft {
     /// Whether it may serve in place of a later version: that is one of the same object, not of one that
     /// was made anew, and it is for the same installation.
     fn stands_in_for(&self, later: &Draft) -> bool {
-        let [own, of_later] = [self, later].map(|it| it.class.as_deref().unwrap_or(DEFAULT_CLASS));
-        self.route.created == later.route.created && own == of_later
+        self.route.created == later.route.created && self.class.means(&later.class)
     }
+}
 
-    /// Why the object is another installation's, where it is.
-    pub(crate) fn finding_if_not_ours(&self, settings: &Settings) -> Option<Finding> {
-        let namespace = &self.key().namespace;
-        if !settings.watches(namespace) {
-            let message = format!("ignored: namespace {namespace} is not watched");
-            return Some(Finding::info(
-                Reason::NotOurs,
-                "metadata.namespace",
-                message,
-            ));
+impl Class {
+    /// Whether another says the same.
+    fn means(&self, other: &Self) -> bool {
+        let name = |class: &Option<Arc<str>>| class.clone().unwrap_or_else(|| DEFAULT_CLASS.into());
+        match (self, other) {
+            (Self::Name(one), Self::Name(other)) => name(one) == name(other),
+            (one, other) => one == other,
         }
-        let class = self.class.as_deref();
-        if !settings.serves_class(class) {
-            let message = match class {
-                Some(class) => format!("ignored: class `{class}` is another installation's"),
-                None => "ignored: a route without a class is another installation's".to_owned(),
-            };
-            return Some(Finding::info(
-                Reason::NotOurs,
-                "spec.ingressClassName",
-                message,
-            ));
-        }
-        None
     }
 }
 

@@ -39,7 +39,13 @@ pub(crate) fn choose(
     let indices = || (0..=EntryPointIndex::MAX).zip(&settings.entry_points);
     let tls = draft.wants_tls();
     let EntryPointNames::Named(named) = &draft.entry_points else {
-        for (index, entry_point) in indices().filter(|(_, it)| it.secure == tls) {
+        let all = draft.entry_points == EntryPointNames::All;
+        let fits = |secure: bool| match (all, secure) {
+            (false, secure) => secure == tls,
+            (true, false) => true,
+            (true, true) => tls || has_default_certificate,
+        };
+        for (index, entry_point) in indices().filter(|(_, it)| fits(it.secure)) {
             match entry_point.secure {
                 true => chosen.secure.push(index),
                 false => chosen.plain.push(index),

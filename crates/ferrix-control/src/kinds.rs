@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     draft::Draft,
-    ingressroute,
+    ingress, ingressroute,
     objects::Kind,
     outcome::Outcome,
     report::{Condition, Entry},
@@ -16,12 +16,16 @@ use crate::{
 pub(crate) struct RuleKind {
     /// Those that the one that sums up is made from.
     conditions: fn(&Outcome, &Settings) -> Vec<Condition>,
-    /// The spec of a good draft, as it may have been written.
-    pub(crate) write_spec: fn(&Draft) -> Value,
+    /// The spec of a good draft, as it may have been written; `None`: no version of the kind is kept,
+    /// because the API server admits none that could not be used by itself.
+    pub(crate) write_spec: fn(&Draft) -> Option<Value>,
     /// The form that a status has in the object.
     pub(crate) write_status: fn(&Status) -> Value,
-    /// The status that an object has. One that does not fit counts as none.
-    pub(crate) read_status: fn(&Value) -> Status,
+    /// The status that an object has, and which installation wrote it, as the API server's record of
+    /// writers has it. One that does not fit counts as none.
+    pub(crate) read_status: fn(&Value, Option<&str>) -> Status,
+    /// Whether a status has conditions, and says itself which installation wrote it.
+    pub(crate) has_conditions: bool,
 }
 
 /// A kind that makes rules; `None` for one that does not.
@@ -30,11 +34,20 @@ pub(crate) fn of(kind: Kind) -> Option<RuleKind> {
         Kind::IngressRoute => Some(RuleKind {
             conditions: ingressroute::status::conditions,
             // Texts, numbers and lists of them always have a form in JSON.
-            write_spec: |draft| serde_json::to_value(ingressroute::spec(draft)).unwrap_or_default(),
+            write_spec: |draft| serde_json::to_value(ingressroute::spec(draft)).ok(),
             write_status: ingressroute::status::write,
-            read_status: ingressroute::status::read,
+            read_status: |status, _| ingressroute::status::read(status),
+            has_conditions: true,
+        }),
+        Kind::Ingress => Some(RuleKind {
+            conditions: ingressroute::status::conditions,
+            write_spec: |_| None,
+            write_status: ingress::status::write,
+            read_status: ingress::status::read,
+            has_conditions: false,
         }),
         Kind::EndpointSlice
+        | Kind::IngressClass
         | Kind::Namespace
         | Kind::ReferenceGrant
         | Kind::Secret

@@ -13,7 +13,8 @@
 //! of its `status` as well. `kinds` finds the file of a kind.
 //!
 //! ```text
-//!  one object      endpointslice, ingressroute, namespace, referencegrant, secret, service
+//!  one object      endpointslice, ingress, ingressclass, ingressroute, namespace, referencegrant,
+//!                  secret, service
 //!                  draft, outcome       what an object that makes rules asks for, and what it got
 //!  one name        external_name        the addresses that `lookup` has found
 //!  all objects     world               the newest versions, and `last_good` ones of those that are bad
@@ -43,6 +44,8 @@ pub mod files;
 mod foreign;
 mod guard;
 mod host_policy;
+mod ingress;
+mod ingressclass;
 mod ingressroute;
 mod jitter;
 mod kinds;

@@ -8,6 +8,7 @@ use k8s_openapi::{
     api::{
         core::v1::{Namespace, Secret, Service},
         discovery::v1::EndpointSlice,
+        networking::v1::{Ingress, IngressClass},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -20,6 +21,10 @@ use crate::{names::shared_name, yaml::Lines};
 pub enum Object {
     /// Which endpoints a Service has.
     EndpointSlice(Arc<EndpointSlice>),
+    /// Rules for hosts.
+    Ingress(Arc<Ingress>),
+    /// Which installation serves an Ingress.
+    IngressClass(Arc<IngressClass>),
     /// Rules for a host.
     IngressRoute(Arc<IngressRoute>),
     /// A namespace.
@@ -56,6 +61,7 @@ pub struct FileOrigin {
 pub fn group(kind: Kind) -> &'static str {
     match kind {
         Kind::EndpointSlice => "discovery.k8s.io",
+        Kind::Ingress | Kind::IngressClass => "networking.k8s.io",
         Kind::IngressRoute => "ferrix.com",
         Kind::ReferenceGrant => ferrix_api::referencegrant::GROUP,
         Kind::Namespace | Kind::Secret | Kind::Service => "",
@@ -88,6 +94,8 @@ impl Object {
     pub fn kind(&self) -> Kind {
         match self {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Ingress(_) => Kind::Ingress,
+            Self::IngressClass(_) => Kind::IngressClass,
             Self::IngressRoute(_) => Kind::IngressRoute,
             Self::Namespace(_) => Kind::Namespace,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
@@ -100,6 +108,8 @@ impl Object {
     pub fn metadata(&self) -> &ObjectMeta {
         match self {
             Self::EndpointSlice(object) => &object.metadata,
+            Self::Ingress(object) => &object.metadata,
+            Self::IngressClass(object) => &object.metadata,
             Self::IngressRoute(object) => &object.metadata,
             Self::Namespace(object) => &object.metadata,
             Self::ReferenceGrant(object) => &object.metadata,
@@ -112,9 +122,9 @@ impl Object {
     pub fn key(&self) -> Key {
         let kind = self.kind();
         let metadata = self.metadata();
-        let namespace = match kind {
-            Kind::Namespace => "",
-            _ => metadata.namespace.as_deref().unwrap_or("default"),
+        let namespace = match kind.is_namespaced() {
+            false => "",
+            true => metadata.namespace.as_deref().unwrap_or("default"),
         };
         key(
             kind,

@@ -215,7 +215,7 @@ impl Ownership {
 /// What an object claims: the hosts that its namespace may have. No host is not claimed.
 fn claims_of(world: &World, settings: &Settings, key: &Key) -> Option<Claimed> {
     let draft = world.route(key)?.serving();
-    if draft.finding_if_not_ours(settings).is_some() {
+    if world.finding_if_not_ours(settings, draft).is_some() {
         return None;
     }
     let labels = world.labels(&key.namespace);

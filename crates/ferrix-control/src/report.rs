@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     fallback::Fallbacks,
     objects::{Key, Origin},
+    status::Address,
 };
 
 /// What came of every object: of every IngressRoute, and of other objects that need a word.
@@ -20,6 +21,9 @@ pub struct Report {
     #[serde(serialize_with = "shared")]
     pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) remarks: Vec<Remark>,
+    /// Where clients reach Ferrix, for the statuses that say so.
+    #[serde(skip)]
+    pub(crate) addresses: Arc<[Address]>,
     /// Where the API server has not listed all that there is since the start, and what an earlier process
     /// had seen is served: until when that was followed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -328,10 +332,14 @@ impl Report {
         let Self {
             entries,
             remarks,
+            addresses,
             fallbacks,
             snapshot: _,
         } = self;
-        *entries == other.entries && *remarks == other.remarks && *fallbacks == other.fallbacks
+        *entries == other.entries
+            && *remarks == other.remarks
+            && *addresses == other.addresses
+            && *fallbacks == other.fallbacks
     }
 
     /// What came of one object.

@@ -109,7 +109,7 @@ impl Resolved {
             default_secret: None,
         };
         let mut rules = Vec::new();
-        if let Some(finding) = draft.finding_if_not_ours(context.settings) {
+        if let Some(finding) = context.world.finding_if_not_ours(context.settings, draft) {
             resolved.outcome.not_ours = true;
             resolved.outcome.remark(finding);
         } else {

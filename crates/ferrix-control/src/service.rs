@@ -14,6 +14,7 @@ use crate::{
     document::{self, Fault, Read, Strictness},
     external_name::{DomainName, ExternalName},
     names::{Known, shared, shared_list},
+    status::Address,
 };
 
 thread_local! {
@@ -29,6 +30,8 @@ pub(crate) struct ServiceSpec {
     pub(crate) external_name: Option<ExternalName>,
     /// The address family that the Service prefers, where it has one.
     pub(crate) family: Option<Family>,
+    /// Where it is reached from outside: what its load balancer has, else its external addresses.
+    pub(crate) addresses: Box<[Address]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +83,28 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
             "IPv6" => Some(Family::Ipv6),
             _ => None,
         }),
+        addresses: addresses(service),
+    }
+}
+
+fn addresses(service: &core::Service) -> Box<[Address]> {
+    let status = service.status.as_ref();
+    let balancer = status.and_then(|it| it.load_balancer.as_ref()?.ingress.as_deref());
+    let balancer = balancer.unwrap_or_default().iter();
+    let of_balancer = balancer.filter_map(|it| match (&it.ip, &it.hostname) {
+        (Some(ip), _) => Some(Address::Ip(ip.as_str().into())),
+        (None, name) => Some(Address::Hostname(name.as_deref()?.into())),
+    });
+    let all: Box<[Address]> = of_balancer.collect();
+    let external = service
+        .spec
+        .as_ref()
+        .and_then(|it| it.external_ips.as_deref());
+    match all.is_empty() {
+        true => (external.unwrap_or_default().iter())
+            .map(|ip| Address::Ip(ip.as_str().into()))
+            .collect(),
+        false => all,
     }
 }
 

@@ -11,6 +11,10 @@ pub use crate::host_policy::{HostGrant, HostPolicy, HostSet};
 /// The class of routes without `ingressClassName`, for installations without a class.
 pub const DEFAULT_CLASS: &str = "ferrix";
 
+/// The controller of an IngressClass of ours, for installations without a class; those with one add
+/// `-CLASS`.
+pub const INGRESS_CONTROLLER: &str = "ferrix.com/ingress-controller";
+
 /// What the operator decides.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -25,11 +29,30 @@ pub struct Settings {
     pub namespaces: Option<BTreeSet<String>>,
     /// Which namespaces may have which hosts.
     pub hosts: HostPolicy,
+    /// Where clients reach this installation, for the statuses of kinds that say so.
+    pub publish: Publish,
     /// Whether Services of type ExternalName may be used.
     pub allow_external_name: bool,
     /// Whether endpoints may have loopback addresses. In a cluster that would let whoever writes
     /// an EndpointSlice reach what listens on the proxy's own host.
     pub allow_loopback_endpoints: bool,
+}
+
+/// Where clients reach an installation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Publish {
+    /// Nobody says.
+    #[default]
+    Nothing,
+    /// Where this Service is reached.
+    Service {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// There: IP addresses, and names that are looked up.
+    Addresses(Vec<String>),
 }
 
 /// Where the default certificate comes from.
@@ -79,11 +102,26 @@ impl Settings {
         }
     }
 
-    /// Whether routes of the class are ours.
-    pub(crate) fn serves_class(&self, class: Option<&str>) -> bool {
+    /// The class of this installation.
+    pub(crate) fn class(&self) -> &str {
+        self.ingress_class.as_deref().unwrap_or(DEFAULT_CLASS)
+    }
+
+    /// Why routes of a class are another installation's, where they are.
+    pub(crate) fn why_not(&self, class: Option<&str>) -> Option<String> {
+        match class {
+            None if self.ingress_class.is_none() => None,
+            None => Some("a route without a class is another installation's".to_owned()),
+            Some(class) if class == self.class() => None,
+            Some(class) => Some(format!("class `{class}` is another installation's")),
+        }
+    }
+
+    /// The controller that an IngressClass of this installation names.
+    pub(crate) fn ingress_controller(&self) -> String {
         match &self.ingress_class {
-            Some(ours) => class == Some(ours),
-            None => class.is_none_or(|class| class == DEFAULT_CLASS),
+            None => INGRESS_CONTROLLER.to_owned(),
+            Some(class) => format!("{INGRESS_CONTROLLER}-{class}"),
         }
     }
 }

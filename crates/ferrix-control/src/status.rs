@@ -1,6 +1,8 @@
 //! A status as it stands in an object, in the words that all kinds share. Each kind's file knows the
 //! form that its objects have it in.
 
+use std::net::IpAddr;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// A status as it stands in an object.
@@ -14,4 +16,25 @@ pub(crate) struct Status {
     /// expected to.
     pub(crate) replicas: Option<String>,
     pub(crate) conditions: Vec<Condition>,
+    /// Where clients reach what serves the object; of kinds that have a place for it.
+    pub(crate) addresses: Vec<Address>,
+}
+
+/// Where clients reach Ferrix.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Address {
+    /// An address.
+    Ip(Box<str>),
+    /// A name that is looked up.
+    Hostname(Box<str>),
+}
+
+impl Address {
+    /// What a text means.
+    pub(crate) fn of(text: &str) -> Self {
+        match text.parse::<IpAddr>() {
+            Ok(_) => Self::Ip(text.into()),
+            Err(_) => Self::Hostname(text.into()),
+        }
+    }
 }

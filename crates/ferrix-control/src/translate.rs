@@ -203,7 +203,7 @@ impl Translation {
         for key in &effect.objects {
             let name = key.object.clone();
             match key.kind {
-                Kind::IngressRoute => routes.extend([key.clone()]),
+                Kind::Ingress | Kind::IngressRoute => routes.extend([key.clone()]),
                 Kind::Service => routes.extend(users(&self.users_of_service, &name).cloned()),
                 Kind::Secret => routes.extend(users(&self.users_of_secret, &name).cloned()),
                 // Only Services are named from another namespace.
@@ -219,7 +219,8 @@ impl Translation {
                         routes.extend(world.routes_in(&key.name).cloned());
                     }
                 }
-                Kind::EndpointSlice => {}
+                // With a class comes every Ingress that it may be of.
+                Kind::EndpointSlice | Kind::IngressClass => {}
             }
         }
         routes

@@ -14,21 +14,24 @@ use ferrix_api::referencegrant::ReferenceGrantSpec;
 
 use crate::{
     document::DecodeError,
-    draft::{Draft, Versions},
+    draft::{Class, Draft, Versions},
     endpointslice::{self, Slice},
     external_name::{Answer, DomainName, Resolution},
     fallback::Fallback,
     guard::{Step, guarded},
-    ingressroute,
+    ingress,
+    ingressclass::{self, IngressClassSpec, IngressClasses},
+    ingressroute, kinds,
     last_good::{BadVersion, LastGood},
     names::shared,
     namespace::{self, Labels},
     objects::{self, Key, Kind, Object, ObjectName, Origin},
     referencegrant::{self, Grants, Permitted, Referrer, Refused},
-    report::Finding,
+    report::{Finding, Reason},
     secret::{self, SecretState},
     service::{self, ServiceSpec},
-    settings::Settings,
+    settings::{Publish, Settings},
+    status::Address,
 };
 
 /// The objects that there are now.
@@ -50,6 +53,7 @@ pub struct World {
     secrets: HashMap<ObjectName, Stored<SecretState>>,
     grants: Grants,
     namespaces: BTreeMap<Arc<str>, Labels>,
+    classes: IngressClasses,
     /// Kinds that cannot be seen, in a namespace or (`None`) in all, and why.
     withheld: BTreeMap<(Kind, Option<Arc<str>>), String>,
     /// Objects whose newest version could not be decoded.
@@ -76,6 +80,7 @@ struct Stored<T> {
 enum Compiled {
     Draft(Draft),
     EndpointSlice(Slice),
+    IngressClass(IngressClassSpec),
     Namespace(Labels),
     ReferenceGrant(ReferenceGrantSpec),
     Secret(Result<Arc<secret::Parsed>, secret::SecretFault>),
@@ -86,6 +91,8 @@ impl Compiled {
     fn new(object: &Object, origin: &Origin) -> Self {
         match object {
             Object::EndpointSlice(slice) => Self::EndpointSlice(endpointslice::compile(slice)),
+            Object::Ingress(ingress) => Self::Draft(ingress::draft(ingress, origin.clone())),
+            Object::IngressClass(class) => Self::IngressClass(ingressclass::compile(class)),
             Object::IngressRoute(route) => Self::Draft(ingressroute::draft(route, origin.clone())),
             Object::Namespace(namespace) => Self::Namespace(namespace::compile(namespace)),
             Object::ReferenceGrant(grant) => Self::ReferenceGrant(referencegrant::compile(grant)),
@@ -309,6 +316,10 @@ impl World {
             Compiled::Secret(newest) => self.apply_secret(name, newest, origin),
             Compiled::ReferenceGrant(grant) => self.grants.store(&name, grant),
             Compiled::Namespace(labels) => self.apply_namespace(&name.name, labels),
+            Compiled::IngressClass(class) => {
+                let changed = self.classes.store(&name.name, class);
+                return effect.and(self.on_class(changed, key));
+            }
         };
         effect.and(Effect::on_if(changed, key))
     }
@@ -319,9 +330,13 @@ impl World {
         let told = self.rejected.remove(key).is_some() | self.notes.remove(key).is_some();
         let effect = Effect::on_if(told, key.clone());
         let gone = match key.kind {
-            Kind::IngressRoute => {
+            Kind::Ingress | Kind::IngressRoute => {
                 self.last_good.see(key, None);
                 self.routes.remove(key).is_some()
+            }
+            Kind::IngressClass => {
+                let gone = self.classes.remove(&key.name);
+                return effect.and(self.on_class(gone, key.clone()));
             }
             Kind::Service => self.remove_service(&name),
             Kind::EndpointSlice => return effect.and(self.remove_slice(&name)),
@@ -342,7 +357,7 @@ impl World {
         let rejection = (origin, error);
         let before = self.rejected.insert(key.clone(), rejection.clone());
         let mut changed = before != Some(rejection);
-        if key.kind == Kind::IngressRoute {
+        if kinds::makes_rules(key.kind) {
             self.last_good.see(&key, bad);
             changed |= self.restore(&key);
         }
@@ -415,6 +430,19 @@ impl World {
                 true
             }
         }
+    }
+
+    /// A class may be that of any Ingress, and classes change seldom.
+    fn on_class(&self, changed: bool, class: Key) -> Effect {
+        let mut effect = Effect::on_if(changed, class);
+        if changed {
+            let routes = self.routes.range(objects::key(Kind::Ingress, "", "")..);
+            let keys = routes.map(|(key, _)| key.clone());
+            effect
+                .objects
+                .extend(keys.take_while(|key| key.kind == Kind::Ingress));
+        }
+        effect
     }
 
     /// Tells whether that changes its labels: nothing else of it matters.
@@ -597,6 +625,27 @@ impl World {
         })
     }
 
+    /// Why an object is another installation's, where it is.
+    pub(crate) fn finding_if_not_ours(
+        &self,
+        settings: &Settings,
+        draft: &Draft,
+    ) -> Option<Finding> {
+        let namespace = &draft.key().namespace;
+        let (field, why) = match &draft.class {
+            _ if !settings.watches(namespace) => {
+                let why = format!("namespace {namespace} is not watched");
+                ("metadata.namespace", Some(why))
+            }
+            Class::Name(class) => ("spec.ingressClassName", settings.why_not(class.as_deref())),
+            Class::IngressClass(class) => {
+                let why = self.classes.why_not(class.as_deref(), settings);
+                ("spec.ingressClassName", why)
+            }
+        };
+        why.map(|why| Finding::info(Reason::NotOurs, field, format!("ignored: {why}")))
+    }
+
     /// The labels of a namespace; `None` where it is not known.
     pub(crate) fn labels(&self, namespace: &Arc<str>) -> Option<&Labels> {
         self.namespaces.get(namespace)
@@ -613,7 +662,9 @@ impl World {
                 return Some((key, uid, None));
             };
             let serving = Some(versions.serving()).filter(|it| it.is_good());
-            let is_ours = versions.newest.finding_if_not_ours(settings).is_none();
+            let is_ours = self
+                .finding_if_not_ours(settings, &versions.newest)
+                .is_none();
             is_ours.then_some((key, uid, serving))
         })
     }
@@ -672,6 +723,20 @@ impl World {
         Ok(&stored.value)
     }
 
+    /// Where clients reach this installation.
+    pub(crate) fn addresses(&self, settings: &Settings) -> Arc<[Address]> {
+        match &settings.publish {
+            Publish::Nothing => Arc::default(),
+            Publish::Service { namespace, name } => {
+                let stored = self
+                    .services
+                    .get(&ObjectName::new(namespace.as_str(), name.as_str()));
+                stored.map_or_else(Arc::default, |it| it.value.addresses.as_ref().into())
+            }
+            Publish::Addresses(all) => all.iter().map(|it| Address::of(it)).collect(),
+        }
+    }
+
     /// A Service, for who may use it.
     pub(crate) fn spec(&self, service: &Permitted) -> Option<&ServiceSpec> {
         let stored = self.services.get(service.name())?;
@@ -682,9 +747,15 @@ impl World {
     pub(crate) fn is_good(&self, key: &Key) -> bool {
         let secret = || self.secrets.get(&key.object);
         match key.kind {
-            Kind::IngressRoute => self.route(key).is_none_or(|it| it.newest.is_good()),
+            Kind::Ingress | Kind::IngressRoute => {
+                self.route(key).is_none_or(|it| it.newest.is_good())
+            }
             Kind::Secret => secret().is_none_or(|it| it.value.newest.is_ok()),
-            Kind::EndpointSlice | Kind::Namespace | Kind::ReferenceGrant | Kind::Service => true,
+            Kind::EndpointSlice
+            | Kind::IngressClass
+            | Kind::Namespace
+            | Kind::ReferenceGrant
+            | Kind::Service => true,
         }
     }
 
@@ -772,7 +843,11 @@ impl World {
         let key = |name: &ObjectName| name.key(kind);
         match kind {
             Kind::EndpointSlice => keys.extend(self.slices.keys().map(key)),
-            Kind::IngressRoute => {
+            Kind::IngressClass => {
+                let classes = self.classes.names();
+                keys.extend(classes.map(|name| objects::key(kind, "", name)));
+            }
+            Kind::Ingress | Kind::IngressRoute => {
                 let routes = self.routes.keys().filter(|key| key.kind == kind);
                 keys.extend(routes.cloned());
             }
@@ -812,9 +887,11 @@ impl World {
             Kind::EndpointSlice => self.slices.get(&name).map(|stored| &stored.origin),
             Kind::Secret => self.secrets.get(&name).map(|stored| &stored.origin),
             Kind::Service => self.services.get(&name).map(|stored| &stored.origin),
-            Kind::IngressRoute => self.routes.get(key).map(|versions| &versions.newest.origin),
+            Kind::Ingress | Kind::IngressRoute => {
+                self.routes.get(key).map(|versions| &versions.newest.origin)
+            }
             // Nothing of these is located.
-            Kind::Namespace | Kind::ReferenceGrant => None,
+            Kind::IngressClass | Kind::Namespace | Kind::ReferenceGrant => None,
         };
         origin
             .or_else(|| self.notes.get(key).map(|(origin, _)| origin))

@@ -10,6 +10,10 @@ use serde::{Serialize, Serializer};
 pub enum Kind {
     /// The addresses of a Service.
     EndpointSlice,
+    /// Rules for hosts, in the form that every Kubernetes knows.
+    Ingress,
+    /// Which installation serves an Ingress.
+    IngressClass,
     /// Rules for a host, in our own form.
     IngressRoute,
     /// What other objects are in.
@@ -28,7 +32,7 @@ pub enum Kind {
 pub struct Key {
     /// Its kind.
     pub kind: Kind,
-    /// Its namespace, which is empty for a [`Kind::Namespace`], and its name.
+    /// Its namespace, which is empty for a kind that is in none ([`Kind::is_namespaced`]), and its name.
     pub object: ObjectName,
 }
 
@@ -48,8 +52,10 @@ pub struct NamespacedName {
 
 impl Kind {
     /// Every kind, in order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::EndpointSlice,
+        Self::Ingress,
+        Self::IngressClass,
         Self::IngressRoute,
         Self::Namespace,
         Self::ReferenceGrant,
@@ -57,10 +63,17 @@ impl Kind {
         Self::Service,
     ];
 
+    /// Whether its objects are in namespaces.
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, Self::IngressClass | Self::Namespace)
+    }
+
     /// As manifests write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EndpointSlice => "EndpointSlice",
+            Self::Ingress => "Ingress",
+            Self::IngressClass => "IngressClass",
             Self::IngressRoute => "IngressRoute",
             Self::Namespace => "Namespace",
             Self::ReferenceGrant => "ReferenceGrant",

@@ -404,6 +404,19 @@ pub(crate) fn kubernetes_options(settings: &settings::Kubernetes) -> kubernetes:
     }
 }
 
+/// Where clients reach this installation.
+fn publish_at(settings: &settings::Kubernetes) -> control::Publish {
+    let service = settings.publish_service.as_ref();
+    match service.and_then(|it| it.split_once('/')) {
+        Some((namespace, name)) => control::Publish::Service {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        },
+        None if settings.publish_addresses.is_empty() => control::Publish::Nothing,
+        None => control::Publish::Addresses(settings.publish_addresses.clone()),
+    }
+}
+
 /// What the control plane is told.
 pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings, StartError> {
     let entry_points = settings.entry_points.iter().map(Into::into).collect();
@@ -417,6 +430,9 @@ pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings,
     control.namespaces.clone_from(&settings.source.namespaces);
     control.hosts.clone_from(&settings.hosts);
     control.allow_external_name = settings.source.allow_external_name;
+    if let Some(kubernetes) = &settings.source.kubernetes {
+        control.publish = publish_at(kubernetes);
+    }
     control.default_certificate = match &settings.default_certificate {
         None => None,
         Some(DefaultCertificate::Secret { namespace, name }) => {

@@ -85,6 +85,11 @@ pub struct Kubernetes {
     /// The folder of the snapshot that the next process in the pod serves where the API server does not
     /// answer it; absent: there is none.
     pub snapshot_folder: Option<PathBuf>,
+    /// The Service by which clients reach Ferrix, as `NAMESPACE/NAME`: its addresses are written into the
+    /// statuses of Ingresses.
+    pub publish_service: Option<String>,
+    /// These instead: IP addresses, and names that are looked up.
+    pub publish_addresses: Vec<String>,
 }
 
 /// Whose Secrets are watched.

@@ -15,7 +15,9 @@ use ferrix_table::{
 use rustls_pki_types::ServerName;
 
 use crate::{
-    draft::{BackendReference, CertificateReference, Draft, DraftRule, EntryPointNames, Hosts},
+    draft::{
+        BackendReference, CertificateReference, Class, Draft, DraftRule, EntryPointNames, Hosts,
+    },
     field::Field,
     names::{Known, shared, shared_list, shared_name, shared_rule},
     never,
@@ -57,7 +59,7 @@ pub(crate) fn draft(route: &IngressRoute, origin: Origin) -> Draft {
             state: Arc::default(),
         }),
         generation: metadata.generation,
-        class: spec.ingress_class_name.as_deref().map(shared),
+        class: Class::Name(spec.ingress_class_name.as_deref().map(shared)),
         entry_points,
         certificates: tls.collect(),
         hosts,

@@ -8,7 +8,7 @@ use ferrix_api::ingressroute::{self, HostRules, IngressRouteSpec, RouteRule, Ser
 use ferrix_table::{rules::HostPattern, services::Scheme};
 
 use super::draft::{ENTRY_POINT, SERVICE, default_priority};
-use crate::draft::{BackendReference, Draft, DraftRule, EntryPointNames};
+use crate::draft::{BackendReference, Class, Draft, DraftRule, EntryPointNames};
 
 /// The spec of a draft that is good.
 pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
@@ -31,7 +31,10 @@ pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
     let tls = certificates.first().map(|it| it.secret.name.to_string());
     let rules = rules.iter().map(|it| rule(it, &route.key.namespace));
     IngressRouteSpec {
-        ingress_class_name: class.as_deref().map(str::to_owned),
+        ingress_class_name: match class {
+            Class::Name(class) => class.as_deref().map(str::to_owned),
+            Class::IngressClass(_) => None,
+        },
         entrypoint,
         entrypoints,
         route: HostRules {
@@ -45,7 +48,7 @@ pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
 /// `entrypoint` and `entrypoints`.
 fn names(entry_points: &EntryPointNames) -> (Option<String>, Option<Vec<String>>) {
     match entry_points {
-        EntryPointNames::Fitting => (None, None),
+        EntryPointNames::Fitting | EntryPointNames::All => (None, None),
         EntryPointNames::Named(names) => match &**names {
             [(field, name)] if field.path() == ENTRY_POINT => (Some(name.to_string()), None),
             names => {

@@ -96,6 +96,7 @@ pub(crate) fn write(status: &Status) -> Value {
         entry_points,
         replicas,
         conditions,
+        addresses: _,
     } = status.clone();
     let status = IngressRouteStatus {
         installation,
@@ -117,5 +118,6 @@ pub(crate) fn read(status: &Value) -> Status {
         entry_points: status.entry_points,
         replicas: status.replicas,
         conditions: status.conditions,
+        addresses: Vec::new(),
     }
 }

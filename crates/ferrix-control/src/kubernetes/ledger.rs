@@ -27,9 +27,10 @@ use super::{
     seen::{Seen, digest, is_pending},
 };
 use crate::{
+    kinds,
     objects::Key,
     report::{ConditionType, Entry, Reason, Report, Serving},
-    status::Status,
+    status::{Address, Status},
 };
 
 /// How long replicas may take to confirm a version before the status says that some have not, and how
@@ -47,6 +48,8 @@ const BETWEEN_CORRECTIONS: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub(super) struct Write {
     pub(super) key: Key,
+    /// Who writes it.
+    pub(super) installation: Box<str>,
     pub(super) uid: Box<str>,
     /// The version that it is about: of no other is it true.
     pub(super) version: u64,
@@ -193,6 +196,9 @@ impl Ledger {
         let before = std::mem::replace(&mut self.report, report);
         if !self.leading {
             return;
+        }
+        if before.addresses != self.report.addresses {
+            self.look_at_all(now);
         }
         let changed: Vec<Key> = changed_entries(&before, &self.report)
             .filter(|entry| self.routes.contains_key(&entry.key))
@@ -421,9 +427,10 @@ impl Ledger {
         let writer = route.seen.installation.as_deref();
         let is_ours = writer == Some(&*self.installation);
         // Of another class by now.
+        let by = (key, &*self.installation);
         if entry.conditions.is_empty() {
             return match is_ours {
-                true => route.write(&mut self.backoff, key, Status::default(), Vec::new(), now),
+                true => route.write(&mut self.backoff, by, Status::default(), Vec::new(), now),
                 false => Step::Nothing,
             };
         }
@@ -438,6 +445,13 @@ impl Ledger {
             }
             self.others.insert(key.clone(), other);
             return Step::Nothing;
+        }
+        if kinds::of(key.kind).is_some_and(|kind| !kind.has_conditions) {
+            let addresses = match entry.serving {
+                Serving::Nothing => Vec::new(),
+                Serving::Newest | Serving::LastGood { .. } => self.report.addresses.to_vec(),
+            };
+            return route.write_addresses(&mut self.backoff, by, entry, addresses, now);
         }
         let bad = self.report.fallbacks.of(key);
         let count = self.census.count(entry, route.since, bad);
@@ -483,7 +497,7 @@ impl Ledger {
         let (hash, events) = problems(entry);
         let news = route.told != Some(hash);
         let events = if news { events } else { Vec::new() };
-        let step = route.write(&mut self.backoff, key, status, events, now);
+        let step = route.write(&mut self.backoff, by, status, events, now);
         if matches!(step, Step::Write(_)) {
             route.told = Some(hash);
         }
@@ -537,11 +551,40 @@ enum Step {
 }
 
 impl Route {
+    /// The status of a kind that has a place for addresses alone: what is wrong is told in Events.
+    fn write_addresses(
+        &mut self,
+        backoff: &mut Backoff,
+        by: (&Key, &str),
+        entry: &Entry,
+        addresses: Vec<Address>,
+        now: Instant,
+    ) -> Step {
+        let (hash, events) = problems(entry);
+        let status = Status {
+            installation: (!addresses.is_empty()).then(|| by.1.to_owned()),
+            addresses,
+            ..Status::default()
+        };
+        if digest(&status) == self.seen.digest {
+            // Whoever wrote it has told what was wrong then.
+            let told = self.told.replace(hash);
+            if events.is_empty() || told.is_none_or(|told| told == hash) {
+                return Step::Nothing;
+            }
+        }
+        let step = self.write(backoff, by, status, events, now);
+        if matches!(step, Step::Write(_)) {
+            self.told = Some(hash);
+        }
+        step
+    }
+
     /// A status to write now, or when it may be.
     fn write(
         &mut self,
         backoff: &mut Backoff,
-        key: &Key,
+        (key, installation): (&Key, &str),
         status: Status,
         events: Vec<(Reason, String)>,
         now: Instant,
@@ -555,6 +598,7 @@ impl Route {
         }
         Step::Write(Box::new(Write {
             key: key.clone(),
+            installation: installation.into(),
             uid: self.seen.uid.clone(),
             version: self.seen.version,
             status,
@@ -625,6 +669,7 @@ fn status(entry: &Entry, count: Option<&Count>, seen: &Seen, installation: Optio
         entry_points: entry.entry_points.to_vec(),
         replicas: count.filter(|_| is_programmed(entry)).map(Count::to_string),
         conditions: conditions.collect(),
+        addresses: Vec::new(),
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn name(identity: &Identity, uid: &str, generation: i64) -> String {
 /// elsewhere than the API server.
 pub(super) fn write(identity: &Identity, uid: &str, draft: &Draft) -> Option<ControllerRevision> {
     let key = draft.key();
-    let kind = kinds::of(key.kind)?;
+    let spec = (kinds::of(key.kind)?.write_spec)(draft)?;
     let generation = draft.generation?;
     let created = draft.route.created;
     let created = created.and_then(|it| Timestamp::from_second(it).ok());
@@ -56,7 +56,7 @@ pub(super) fn write(identity: &Identity, uid: &str, draft: &Draft) -> Option<Con
             "generation": generation,
             "creationTimestamp": created.map(|it| it.to_string()),
         },
-        "spec": (kind.write_spec)(draft),
+        "spec": spec,
     });
     Some(ControllerRevision {
         metadata: ObjectMeta {

@@ -16,6 +16,9 @@ use crate::{
     status::Status,
 };
 
+/// Before the name of an installation, in that of its field manager.
+const MANAGER: &str = "ferrix:";
+
 /// What the API server has of an object that makes rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -50,7 +53,7 @@ impl Seen {
     /// `None` for an object of a kind that makes no rules.
     pub(super) fn new(kind: Kind, object: &DynamicObject) -> Option<Self> {
         let metadata = &object.metadata;
-        let status = (kinds::of(kind)?.read_status)(&object.data["status"]);
+        let status = status(kind, object)?;
         let mut seen = Self {
             uid: metadata.uid.as_deref().unwrap_or_default().into(),
             generation: metadata.generation,
@@ -107,6 +110,24 @@ impl Transitions {
     }
 }
 
+/// The status of an object; `None` for one of a kind that makes no rules.
+pub(super) fn status(kind: Kind, object: &DynamicObject) -> Option<Status> {
+    let read = kinds::of(kind)?.read_status;
+    Some(read(&object.data["status"], writer(object)))
+}
+
+/// Which installation the API server has recorded as the one that wrote the status: see [`manager`].
+fn writer(object: &DynamicObject) -> Option<&str> {
+    let managed = object.metadata.managed_fields.as_deref()?.iter();
+    let mut of_status = managed.filter(|it| it.subresource.as_deref() == Some("status"));
+    of_status.find_map(|it| it.manager.as_deref()?.strip_prefix(MANAGER))
+}
+
+/// The field manager of statuses that have no place for the name of the installation.
+pub(super) fn manager(installation: &str) -> String {
+    format!("{MANAGER}{installation}")
+}
+
 /// `metadata.resourceVersion`; 0 where it is no number.
 pub(super) fn version(object: &DynamicObject) -> u64 {
     let version = object.metadata.resource_version.as_deref();
@@ -127,7 +148,7 @@ pub(super) fn is_pending(status: &Status) -> bool {
 /// What a status says, but for times, for who says it, and for how many replicas there are.
 pub(super) fn digest(status: &Status) -> u64 {
     let mut hasher = DefaultHasher::new();
-    status.entry_points.hash(&mut hasher);
+    (&status.entry_points, &status.addresses).hash(&mut hasher);
     for it in ConditionType::ALL {
         condition(status, it)
             .map(|it| (&it.status, &it.reason, &it.message, it.observed_generation))

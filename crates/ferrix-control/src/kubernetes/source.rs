@@ -268,8 +268,8 @@ impl Source {
             match (kind, self.secrets) {
                 // They follow the routes.
                 (Kind::Secret, Secrets::Namespaces) => {}
-                // Whoever may see some namespaces only may not list them.
-                (Kind::Namespace, _) if namespaces(&self.settings).is_some() => {}
+                // Whoever may see some namespaces only may not list what is in none.
+                (kind, _) if !kind.is_namespaced() && namespaces(&self.settings).is_some() => {}
                 _ => {
                     for namespace in scoped.clone() {
                         self.watch(Scope { kind, namespace });
@@ -415,12 +415,16 @@ impl Source {
 
     /// The API server refuses a watch. What it showed stays, and what it serves says so. The first
     /// table does not wait for it where routes work without what it would show: where there are no
-    /// ReferenceGrants, nothing is granted, and routes tell of Secrets that they miss.
+    /// ReferenceGrants, nothing is granted, and routes tell of Secrets that they miss. Nor where whoever
+    /// runs Ferrix did not mean it to serve Ingress.
     fn refused(&mut self, scope: Scope, refusal: Refusal, changes: &mut Vec<Change>) {
         let listed = !self.pending.contains(&scope);
         let optional = match refusal {
             Refusal::NotInstalled => scope.kind == Kind::ReferenceGrant,
-            Refusal::Forbidden => scope.kind == Kind::Secret && scope.namespace.is_some(),
+            Refusal::Forbidden => match scope.kind {
+                Kind::Secret => scope.namespace.is_some(),
+                kind => matches!(kind, Kind::Ingress | Kind::IngressClass),
+            },
         };
         if optional {
             self.pending.remove(&scope);
@@ -643,13 +647,23 @@ impl Refusal {
                  installation"
             ),
             (Self::Forbidden, _, None) => {
-                format!("Ferrix may not list and watch {kind}s; its ClusterRole must allow both")
+                let plural = plural(*kind);
+                format!("Ferrix may not list and watch {plural}; its ClusterRole must allow both")
             }
             (Self::Forbidden, _, Some(namespace)) => format!(
-                "Ferrix may not list and watch {kind}s of namespace {namespace}; its Role there \
-                 must allow both"
+                "Ferrix may not list and watch {} of namespace {namespace}; its Role there must \
+                 allow both",
+                plural(*kind)
             ),
         }
+    }
+}
+
+/// Several objects of a kind, as people say it.
+fn plural(kind: Kind) -> String {
+    match kind {
+        Kind::Ingress | Kind::IngressClass => format!("{kind}es"),
+        _ => format!("{kind}s"),
     }
 }
 

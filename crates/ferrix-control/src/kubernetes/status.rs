@@ -301,16 +301,20 @@ pub(super) async fn apply(client: &Client, write: &Write) -> Result<Written, kub
     if write.version != 0 {
         patch["metadata"]["resourceVersion"] = json!(write.version.to_string());
     }
-    let mut patched = patch_status(&objects, &patch).await;
+    let manager = match kind.has_conditions {
+        true => FIELD_MANAGER.to_owned(),
+        false => seen::manager(&write.installation),
+    };
+    let mut patched = patch_status(&objects, &manager, &patch).await;
     if let Err(kube::Error::Api(refusal)) = &patched
         && leave_out_undeclared(&mut patch["status"], &refusal.message)
     {
-        patched = patch_status(&objects, &patch).await;
+        patched = patch_status(&objects, &manager, &patch).await;
     }
     match patched {
         Ok(object) => {
             let version = seen::version(&object);
-            let kept = (kind.read_status)(&object.data["status"]);
+            let kept = seen::status(key.kind, &object).unwrap_or_default();
             let nameless = write.status.installation.is_some() && kept.installation.is_none();
             Ok(match nameless {
                 true => Written::Nameless(version),
@@ -324,10 +328,11 @@ pub(super) async fn apply(client: &Client, write: &Write) -> Result<Written, kub
 
 async fn patch_status(
     objects: &Api<DynamicObject>,
+    manager: &str,
     patch: &Value,
 ) -> Result<DynamicObject, kube::Error> {
     let name = patch["metadata"]["name"].as_str().unwrap_or_default();
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let parameters = PatchParams::apply(manager).force();
     let patch = Patch::Apply(patch);
     let patched = objects.patch_status(name, &parameters, &patch);
     let patched = timeout(PATIENCE, patched).await;

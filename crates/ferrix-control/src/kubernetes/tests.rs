@@ -253,6 +253,7 @@ async fn a_lease_that_another_has_taken_is_given_up() {
 fn write(events: Vec<(Reason, String)>) -> ledger::Write {
     ledger::Write {
         key: objects::key(Kind::IngressRoute, "default", "r"),
+        installation: "ferrix/ferrix".into(),
         uid: "u".into(),
         version: 7,
         status: Status {
@@ -603,7 +604,7 @@ impl Served {
                     "to": [{"group": "", "kind": "Service"}],
                 },
             })],
-            Kind::Namespace | Kind::Secret => Vec::new(),
+            Kind::Ingress | Kind::IngressClass | Kind::Namespace | Kind::Secret => Vec::new(),
         };
         let scope = Self::scope(kind);
         let item = |object| {
@@ -961,6 +962,8 @@ async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
 }
 
 const ROUTES: &str = "GET /apis/ferrix.com/v1/ingressroutes";
+const INGRESSES: &str = "GET /apis/networking.k8s.io/v1/ingresses";
+const INGRESSES_OF_A: &str = "GET /apis/networking.k8s.io/v1/namespaces/a/ingresses";
 const ROUTES_OF_A: &str = "GET /apis/ferrix.com/v1/namespaces/a/ingressroutes";
 const LIST_LEASES: &str = "GET /apis/coordination.k8s.io/v1/namespaces/ferrix/leases";
 
@@ -1013,6 +1016,7 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
             200,
             revision_list(&[("default", 3)])["items"][0].clone(),
         ),
+        scene(INGRESSES, 200, written_by(20, &[])),
         scene(ROUTES, 200, written_by(20, &writers)),
         scene(STATUS, 409, failure(409)),
         scene(ROUTES, 200, written_by(21, &writers)),
@@ -1032,7 +1036,7 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
     assert_eq!(mark["kept"], "yes");
     assert_eq!(bodies[3]["metadata"]["resourceVersion"], "5");
     assert_eq!(withdrawn.kept, Some(1));
-    for (place, version) in [(8, "20"), (10, "21")] {
+    for (place, version) in [(9, "20"), (11, "21")] {
         assert_eq!(bodies[place]["metadata"]["resourceVersion"], version);
         assert_eq!(bodies[place]["status"], json!({}));
     }
@@ -1043,6 +1047,8 @@ async fn statuses_of_an_installation_out_of_reach_are_taken_back_all_the_same() 
     let script = Script::new([
         scene(LIST_LEASES, 403, failure(403)),
         scene(REVISIONS, 403, failure(403)),
+        // It was never meant to serve these.
+        scene(INGRESSES_OF_A, 403, failure(403)),
         scene(ROUTES_OF_A, 200, written_by(20, &[Some("other/ferrix")])),
     ]);
     let only = BTreeSet::from(["a".to_owned()]);
@@ -1169,6 +1175,7 @@ async fn statuses_in_namespaces_that_are_no_longer_watched_are_taken_back() {
     let ours = || written_by(20, &[Some("ferrix/ferrix"), Some("other/ferrix")]);
     for scenes in [
         vec![
+            scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 200, ours()),
             scene(
                 STATUS_IN_A,
@@ -1177,10 +1184,15 @@ async fn statuses_in_namespaces_that_are_no_longer_watched_are_taken_back() {
             ),
         ],
         // It has no right there any more.
-        vec![scene(ROUTES_OF_A, 403, failure(403))],
+        vec![
+            scene(INGRESSES_OF_A, 403, failure(403)),
+            scene(ROUTES_OF_A, 403, failure(403)),
+        ],
         // It is tried again.
         vec![
+            scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 500, failure(500)),
+            scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 200, written_by(20, &[])),
         ],
     ] {

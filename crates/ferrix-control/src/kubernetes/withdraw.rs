@@ -174,7 +174,16 @@ async fn take_back(
         // What changes between the list and the write is listed again.
         for pass in 1..=PASSES {
             let mut again = Vec::new();
-            for write in written_by(client, kind, installation, namespace, kept).await? {
+            let written = match written_by(client, kind, installation, namespace, kept).await {
+                // Who may not list them has written none.
+                Err(kube::Error::Api(refusal))
+                    if kind == Kind::Ingress && matches!(refusal.code, 403 | 404) =>
+                {
+                    break;
+                }
+                written => written?,
+            };
+            for write in written {
                 match status::apply(client, &write).await {
                     Ok(Written::Done(_)) => taken += 1,
                     Ok(_) => again.push(write.key),
@@ -224,6 +233,7 @@ async fn written_by(
                 writes.push(Write {
                     key: objects::key(kind, &namespace, &object.name_any()),
                     uid: seen.uid,
+                    installation: installation.into(),
                     version: seen::version(&object),
                     status: Status::default(),
                     events: Vec::new(),

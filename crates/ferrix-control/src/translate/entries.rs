@@ -59,10 +59,10 @@ impl Translation {
             let name = key.object.clone();
             let findings = match key.kind {
                 // There is an entry for each already.
-                Kind::IngressRoute | Kind::Service => continue,
+                Kind::Ingress | Kind::IngressRoute | Kind::Service => continue,
                 Kind::EndpointSlice => self.slice_findings(context, &name),
                 Kind::Secret => secret_findings(context.world, &name, default_fault),
-                Kind::Namespace | Kind::ReferenceGrant => Vec::new(),
+                Kind::IngressClass | Kind::Namespace | Kind::ReferenceGrant => Vec::new(),
             };
             tell(key.clone(), findings);
         }
@@ -72,6 +72,9 @@ impl Translation {
             tell(secret.key(Kind::Secret), findings);
         }
         told |= self.report.update(news);
+        let addresses = context.world.addresses(context.settings);
+        told |= self.report.addresses != addresses;
+        self.report.addresses = addresses;
         if effect.remarks {
             let remarks = context.world.remarks();
             let remarks: Vec<_> = remarks

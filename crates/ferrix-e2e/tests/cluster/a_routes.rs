@@ -4,7 +4,9 @@ use std::fs;
 
 use ferrix_e2e::{
     certificates::Authority,
-    cluster::{Ferrix, Namespace, ROLLOUT, kubectl, repository, rolled_out, try_kubectl, until},
+    cluster::{
+        Ferrix, Namespace, ROLLOUT, apply, kubectl, repository, rolled_out, try_kubectl, until,
+    },
     gateway,
     load::{Load, Target},
 };
@@ -189,4 +191,76 @@ async fn a_secret_that_may_not_be_read_is_asked_for() {
     load.reach(10, SOON).await;
     let tally = load.stop().await;
     assert_eq!(tally.failed(), 0, "{tally}");
+}
+
+/// An Ingress of a class that another controller had, over HTTP and TLS, and its status.
+#[tokio::test]
+#[ignore = "needs a cluster: cluster/test"]
+async fn an_ingress_is_served_and_has_the_addresses_of_ferrix() {
+    let ferrix = Ferrix::install();
+    let space = Namespace::new("ingress");
+    allow_secrets(space.name());
+    space.backend("shop", 1);
+    let authority = Authority::new();
+    space.certificate(
+        "shop-tls",
+        &authority.certify("shop-tls", &["shop.example"]),
+    );
+    apply(
+        r#"
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: former}
+spec: {controller: ferrix.com/ingress-controller}
+"#,
+    );
+    space.apply(
+        r#"
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop}
+spec:
+  ingressClassName: former
+  tls: [{hosts: [shop.example], secretName: shop-tls}]
+  rules:
+    - host: shop.example
+      http:
+        paths:
+          - path: /shop
+            pathType: Prefix
+            backend: {service: {name: shop, port: {number: 80}}}
+"#,
+    );
+    ferrix.answers("shop.example", "/shop/1", 200, SOON).await;
+    assert_eq!(ferrix.get("shop.example", "/shopping").await.status, 404);
+    let secure = until("a TLS handshake", SOON, async || {
+        let stream = gateway::tls(ferrix.websecure, &authority.client(&[]), "shop.example").await;
+        stream.ok().map(|_| ())
+    });
+    secure.await;
+
+    // As a cloud's controller does.
+    let patch = r#"{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.10"}]}}}"#;
+    let service = [
+        "-n",
+        "ferrix",
+        "patch",
+        "service",
+        "ferrix",
+        "--subresource=status",
+    ];
+    kubectl(&[&service[..], &["--type=merge", "-p", patch]].concat());
+    let addresses = || space.object("ingress", "shop")["status"]["loadBalancer"]["ingress"].clone();
+    until("the address of Ferrix", SOON, async || {
+        (addresses()[0]["ip"] == "192.0.2.10").then_some(())
+    })
+    .await;
+
+    // With its class it goes.
+    kubectl(&["delete", "ingressclass", "former"]);
+    ferrix.answers("shop.example", "/shop/1", 404, SOON).await;
+    until("the address to be taken back", SOON, async || {
+        addresses().is_null().then_some(())
+    })
+    .await;
 }

@@ -22,7 +22,7 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
         let fits = match call.verb.as_str() {
             "list" | "watch" => match resource {
                 "ingressroutes" | "services" | "namespaces" | "endpointslices"
-                | "referencegrants" => call.namespace.is_empty(),
+                | "referencegrants" | "ingresses" | "ingressclasses" => call.namespace.is_empty(),
                 "secrets" => {
                     !call.namespace.is_empty() && call.query.contains("type%3Dkubernetes.io%2Ftls")
                 }
@@ -32,7 +32,10 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
                 }
                 _ => false,
             },
-            "patch" => matches!(resource, "ingressroutes/status" | "leases"),
+            "patch" => matches!(
+                resource,
+                "ingressroutes/status" | "ingresses/status" | "leases"
+            ),
             "create" => matches!(resource, "events" | "leases" | "controllerrevisions"),
             "update" => resource == "leases" && call.namespace == "ferrix",
             "delete" => {
@@ -50,11 +53,14 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     for needed in [
         ("watch", "ingressroutes"),
+        ("watch", "ingresses"),
+        ("watch", "ingressclasses"),
         ("watch", "services"),
         ("watch", "endpointslices"),
         ("watch", "referencegrants"),
         ("watch", "secrets"),
         ("patch", "ingressroutes/status"),
+        ("patch", "ingresses/status"),
         ("create", "events"),
         ("update", "leases"),
         ("watch", "controllerrevisions"),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ferrix_proxy::settings::Bound;
 
 use super::{
-    Settings,
+    Kubernetes, Settings,
     fault::{Fault, path},
     keys::{GRANT, NAME, NAMESPACE},
 };
@@ -16,6 +16,21 @@ pub(super) const BOUNDS: &[Bound<Settings>] =
     &[Bound::count("access_log.buffer", 1, 1_000_000, |it| {
         it.access_log.buffer
     })];
+
+fn check_publish(kubernetes: &Kubernetes) -> Result<(), Fault> {
+    let Some(service) = &kubernetes.publish_service else {
+        return Ok(());
+    };
+    let fault = |message: String| Err((path("source.kubernetes.publish_service"), message));
+    if !kubernetes.publish_addresses.is_empty() {
+        return fault("expected this or publish_addresses, found both".into());
+    }
+    let parts: Vec<_> = service.split('/').collect();
+    match parts[..] {
+        [namespace, name] if !namespace.is_empty() && !name.is_empty() => Ok(()),
+        _ => fault(format!("expected NAMESPACE/NAME, found {service:?}")),
+    }
+}
 
 /// The first fault, with the path of its key.
 pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
@@ -70,6 +85,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
         );
     }
 
+    if let Some(kubernetes) = &settings.source.kubernetes {
+        check_publish(kubernetes)?;
+    }
     check_hosts(settings)?;
 
     let proxy = &settings.proxy;

@@ -23,6 +23,18 @@ pub const KEYS: &[(&str, &str)] = &[
     ("source.kubernetes.kubeconfig", "the path of a file"),
     ("source.kubernetes.secrets", "namespaces or cluster"),
     ("source.kubernetes.snapshot_folder", "the path of a folder"),
+    (
+        "source.kubernetes.publish_service",
+        "NAMESPACE/NAME of a Service",
+    ),
+    (
+        "source.kubernetes.publish_addresses",
+        "a list of addresses and names",
+    ),
+    (
+        "source.kubernetes.publish_addresses[]",
+        "an IP address or a name",
+    ),
     ("hosts", MAPPING),
     ("hosts.first_claim", BOOLEAN),
     (

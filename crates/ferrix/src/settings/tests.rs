@@ -107,6 +107,9 @@ fn every_key_is_read() {
         "source.kubernetes.kubeconfig",
         "source.kubernetes.secrets",
         "source.kubernetes.snapshot_folder",
+        "source.kubernetes.publish_service",
+        "source.kubernetes.publish_addresses",
+        "source.kubernetes.publish_addresses[]",
         "tls.default_certificate.secret",
     ];
     assert_eq!(absent, alternatives);

@@ -14,6 +14,8 @@ use crate::{
     report,
 };
 
+mod addresses;
+
 const ROUTE: Kind = Kind::IngressRoute;
 
 const OURS: &str = "ferrix/ferrix";

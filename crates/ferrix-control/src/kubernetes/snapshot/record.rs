@@ -284,6 +284,8 @@ fn subject_of_name(name: &DomainName) -> String {
 fn reduced(object: &Object) -> serde_json::Result<Value> {
     let mut value = match object {
         Object::EndpointSlice(it) => serde_json::to_value(&**it),
+        Object::Ingress(it) => serde_json::to_value(&**it),
+        Object::IngressClass(it) => serde_json::to_value(&**it),
         Object::IngressRoute(it) => serde_json::to_value(&**it),
         Object::Namespace(it) => serde_json::to_value(&**it),
         Object::ReferenceGrant(it) => serde_json::to_value(&**it),
@@ -426,6 +428,8 @@ impl<'t> Line<'t> {
     fn read_object(&self, kind: Kind) -> Option<Object> {
         Some(match kind {
             Kind::EndpointSlice => Object::EndpointSlice(Arc::new(self.read()?)),
+            Kind::Ingress => Object::Ingress(Arc::new(self.read()?)),
+            Kind::IngressClass => Object::IngressClass(Arc::new(self.read()?)),
             Kind::IngressRoute => Object::IngressRoute(Arc::new(self.read()?)),
             Kind::Namespace => Object::Namespace(Arc::new(self.read()?)),
             Kind::ReferenceGrant => Object::ReferenceGrant(Arc::new(self.read()?)),

@@ -296,7 +296,10 @@ async fn without_an_api_server_a_snapshot_serves_until_all_is_listed_again() {
     first.publishes(1).await;
     let served = first.table();
     assert_eq!(first.rules(), [A, B]);
-    assert_eq!(first.standing(), (r#"{"":8}"#.to_owned(), false));
+    assert_eq!(
+        first.standing(),
+        (r#"{"Ingress/":0,"":8}"#.to_owned(), false)
+    );
     assert!(!first.is_restored());
     first.end().await;
 
@@ -306,7 +309,10 @@ async fn without_an_api_server_a_snapshot_serves_until_all_is_listed_again() {
         let mut process = Process::start(&server, folder.path(), "one");
         process.publishes(1).await;
         assert_eq!(process.table(), served);
-        assert_eq!(process.standing(), (r#"{"":8}"#.to_owned(), true));
+        assert_eq!(
+            process.standing(),
+            (r#"{"Ingress/":0,"":8}"#.to_owned(), true)
+        );
         let report = process.report();
         assert!(report.contains(r#""snapshot":"20"#), "{report}");
         assert!(report.contains("can no longer be seen"), "{report}");
@@ -327,7 +333,10 @@ async fn without_an_api_server_a_snapshot_serves_until_all_is_listed_again() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(second.standing(), (r#"{"":9}"#.to_owned(), false));
+    assert_eq!(
+        second.standing(),
+        (r#"{"Ingress/":0,"":9}"#.to_owned(), false)
+    );
     let served = second.table();
     second.end().await;
 
