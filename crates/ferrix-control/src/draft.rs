@@ -59,6 +59,9 @@ pub(crate) enum Class {
 /// Hosts that rules or certificates share.
 pub(crate) type Hosts = Arc<[HostPattern]>;
 
+/// Names of entry points, and where they stand.
+pub(crate) type NamedEntryPoints = Arc<[(Field, Arc<str>)]>;
+
 /// The entry points that an object names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum EntryPointNames {
@@ -68,7 +71,7 @@ pub(crate) enum EntryPointNames {
     All,
     /// These; none where it says what contradicts itself, and is not good. Shared, as most objects name
     /// the same.
-    Named(Arc<[(Field, Arc<str>)]>),
+    Named(NamedEntryPoints),
 }
 
 /// A rule of a draft.

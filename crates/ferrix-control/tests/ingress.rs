@@ -112,7 +112,7 @@ impl Cluster {
             None => NONE.to_owned(),
             Some(rule) => match &rule.action {
                 Action::Forward(split) => {
-                    let id = &table.service(split.choose()).unwrap().id;
+                    let id = &table.service(split.choose()).expect("a service").id;
                     match id.port {
                         80 => id.service.name.to_string(),
                         port => format!("{}:{port}", id.service.name),
@@ -149,8 +149,15 @@ fn rule(host: Option<&str>, paths: &[Value]) -> Value {
     rule
 }
 
-/// Paths by type, in their order for Services `a`, `b` and so on, with a default backend.
-const PATHS: &[(&[(&str, &str)], &str, &str)] = &[
+/// Paths by type, in their order for Services `a`, `b` and so on; a request, and who serves it.
+type PathCase = (
+    &'static [(&'static str, &'static str)],
+    &'static str,
+    &'static str,
+);
+
+/// With the default backend `default`.
+const PATHS: &[PathCase] = &[
     // The table of the documentation.
     (&[("Prefix", "/")], "/any/path", "a"),
     (&[("Exact", "/foo")], "/foo", "a"),
@@ -504,13 +511,8 @@ fn tls_is_by_server_name_and_plain_stays_plain() {
     assert_eq!(cluster.serves_on(WEBSECURE, "foo.com", "/"), NONE);
 }
 
-fn base64(bytes: &[u8]) -> String {
-    let encoded = k8s_openapi::ByteString(bytes.to_vec());
-    serde_json::to_value(encoded)
-        .unwrap()
-        .as_str()
-        .unwrap()
-        .to_owned()
+fn base64(bytes: &[u8]) -> Value {
+    json!(k8s_openapi::ByteString(bytes.to_vec()))
 }
 
 #[test]

@@ -17,6 +17,7 @@ use rustls_pki_types::ServerName;
 use crate::{
     draft::{
         BackendReference, CertificateReference, Class, Draft, DraftRule, EntryPointNames, Hosts,
+        NamedEntryPoints,
     },
     field::Field,
     names::{Known, shared, shared_list, shared_name, shared_rule},
@@ -26,7 +27,7 @@ use crate::{
 };
 
 thread_local! {
-    static ENTRY_POINTS: RefCell<Known<Arc<[(Field, Arc<str>)]>>> = RefCell::default();
+    static ENTRY_POINTS: RefCell<Known<NamedEntryPoints>> = RefCell::default();
 }
 
 /// The field with one name of an entry point.
