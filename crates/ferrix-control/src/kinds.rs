@@ -17,7 +17,7 @@ pub(crate) struct RuleKind {
     /// Those that the one that sums up is made from.
     conditions: fn(&Outcome, &Settings) -> Vec<Condition>,
     /// The spec of a good draft, as it may have been written; `None`: no version of the kind is kept,
-    /// because the API server admits none that could not be used by itself.
+    /// because the API server admits hardly any that could not be used by itself.
     pub(crate) write_spec: fn(&Draft) -> Option<Value>,
     /// The form that a status has in the object.
     pub(crate) write_status: fn(&Status) -> Value,
