@@ -617,7 +617,7 @@ fn the_chart_makes_the_objects_of_the_manifests() {
     // Before `kubectl delete` somebody withdraws by hand.
     let chart = comparable(rendered("withdrawOnUninstall: false").1);
     let manifests = comparable(documents(&manifests()));
-    assert_eq!(manifests.len(), 12);
+    assert_eq!(manifests.len(), 13);
     for (chart, manifest) in chart.iter().zip(&manifests) {
         assert!(chart == manifest, "chart: {chart}\nmanifests: {manifest}");
     }
@@ -735,7 +735,8 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &[
             "format: json",
             "connections: 1000000",
-            "allow_external_name: true\n      kubernetes:\n        snapshot_folder: /run/ferrix/snapshot",
+            "allow_external_name: true\n      kubernetes:\n        publish_service: ferrix/ferrix\n        \
+             snapshot_folder: /run/ferrix/snapshot",
         ],
     ),
     (
@@ -770,7 +771,7 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
             "ClusterRoleBinding ferrix-secrets: grants to list secrets in all namespaces",
             "ClusterRoleBinding ferrix-secrets: grants to watch secrets in all namespaces",
         ],
-        &["kubernetes:\n        secrets: cluster"],
+        &["        secrets: cluster"],
     ),
     (
         "{namespaces: [shop, blog], secrets: {namespaces: [shop]}}",
@@ -778,7 +779,25 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["namespaces:\n      - shop\n      - blog"],
     ),
     ("{namespaces: [shop], secrets: {namespaces: []}}", &[], &[]),
-    ("snapshot: {enabled: false}", &[], &["kubernetes: {}"]),
+    (
+        "snapshot: {enabled: false}",
+        &[],
+        &["kubernetes:\n        publish_service: ferrix/ferrix\n"],
+    ),
+    (
+        "publishAddresses: [192.0.2.1, lb.example.com]",
+        &[],
+        &["publish_addresses:\n        - 192.0.2.1\n        - lb.example.com"],
+    ),
+    (
+        "{ingressClass: inner, ingressClassResource: {name: nginx, default: true}}",
+        &[],
+        &[
+            "kind: IngressClass\nmetadata:\n  name: nginx",
+            "is-default-class: \"true\"",
+            "controller: ferrix.com/ingress-controller-inner",
+        ],
+    ),
     ("snapshot: {sizeLimit: 16Mi}", &[], &["sizeLimit: 16Mi"]),
     (
         "namespaces: [shop]",
@@ -867,7 +886,7 @@ fn values_do_what_they_say() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 37);
+    assert_eq!(ran, 39);
 }
 
 #[test]
