@@ -333,8 +333,8 @@ fn a_patient_look_waits_for_what_is_changing() {
             }
         }
     };
-    write(&root, "x.yaml", "# nothing\n");
     let now = SystemTime::now();
+    write(&root, "x.yaml", "# nothing\n");
     let scan = folder.scan(&HashSet::new(), true);
     // On a busy machine the moment may have passed.
     if now.elapsed().unwrap() < FRESH / 2 {
