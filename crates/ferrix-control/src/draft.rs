@@ -12,9 +12,11 @@ use ferrix_table::{
     weight::Weight,
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use crate::{
     field::Field,
-    objects::{Key, ObjectName, Origin},
+    objects::{self, Key, Kind, ObjectName, Origin},
     report::Finding,
     settings::DEFAULT_CLASS,
 };
@@ -107,6 +109,26 @@ pub(crate) struct CertificateReference {
     pub(crate) field: Field,
     pub(crate) secret: ObjectName,
     pub(crate) hosts: Hosts,
+}
+
+/// Reads a host of one label for a wildcard; an error is a sentence for the author.
+pub(crate) fn host(host: &str) -> Result<HostPattern, String> {
+    HostPattern::parse(host).map_err(|error| {
+        format!("`{host}` is no host: {error}; expected such as `example.com` or `*.example.com`")
+    })
+}
+
+/// What the table knows of an object. One without a namespace is in `default`.
+pub(crate) fn route(kind: Kind, metadata: &ObjectMeta) -> Arc<Route> {
+    let namespace = metadata.namespace.as_deref().unwrap_or("default");
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let created = metadata.creation_timestamp.as_ref();
+    Arc::new(Route {
+        key: objects::key(kind, namespace, name),
+        generation: metadata.generation.unwrap_or_default(),
+        created: created.map(|time| time.0.as_second()),
+        state: Arc::default(),
+    })
 }
 
 impl Draft {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ferrix_api::ingressroute::Port;
 use ferrix_rule::{Match, PathMatch, Rule};
 use ferrix_table::{
-    rules::{HostPattern, Route},
+    rules::HostPattern,
     weight::{Specificity, Weight},
 };
 use k8s_openapi::api::networking::v1::{
@@ -14,11 +14,12 @@ use k8s_openapi::api::networking::v1::{
 
 use crate::{
     draft::{
-        BackendReference, CertificateReference, Class, Draft, DraftRule, EntryPointNames, Hosts,
+        self, BackendReference, CertificateReference, Class, Draft, DraftRule, EntryPointNames,
+        Hosts,
     },
     field::Field,
     names::shared,
-    objects::{self, Kind, ObjectName, Origin},
+    objects::{Kind, ObjectName, Origin},
     report::{Finding, Reason},
 };
 
@@ -32,7 +33,6 @@ const ENTRY_POINTS: &str = "ferrix.com/entrypoints";
 pub(crate) fn draft(ingress: &Ingress, origin: Origin) -> Draft {
     let metadata = &ingress.metadata;
     let namespace = metadata.namespace.as_deref().unwrap_or("default");
-    let name = metadata.name.as_deref().unwrap_or_default();
     let annotation = |name: &str| metadata.annotations.as_ref()?.get(name).map(String::as_str);
     let empty = IngressSpec::default();
     let spec = ingress.spec.as_ref().unwrap_or(&empty);
@@ -48,15 +48,9 @@ pub(crate) fn draft(ingress: &Ingress, origin: Origin) -> Draft {
     drafting.rules(spec);
     let certificates = drafting.certificates(spec);
     let class = annotation(CLASS).or(spec.ingress_class_name.as_deref());
-    let created = metadata.creation_timestamp.as_ref();
     let faults = drafting.faults.into_iter();
     Draft {
-        route: Arc::new(Route {
-            key: objects::key(Kind::Ingress, namespace, name),
-            generation: metadata.generation.unwrap_or_default(),
-            created: created.map(|time| time.0.as_second()),
-            state: Arc::default(),
-        }),
+        route: draft::route(Kind::Ingress, metadata),
         generation: metadata.generation,
         class: Class::IngressClass(class.map(shared)),
         entry_points: annotation(ENTRY_POINTS).map_or(EntryPointNames::All, entry_points),
@@ -127,7 +121,7 @@ impl Drafting<'_> {
     fn host(&mut self, host: &str, field: Field) -> Option<HostPattern> {
         let pattern = match host {
             "" => Ok(HostPattern::Any),
-            host => HostPattern::parse(host),
+            host => draft::host(host),
         };
         match pattern {
             Ok(pattern) => {
@@ -136,11 +130,7 @@ impl Drafting<'_> {
                 }
                 Some(pattern)
             }
-            Err(error) => {
-                let message = format!(
-                    "`{host}` is no host: {error}; expected such as `example.com` or \
-                     `*.example.com`"
-                );
+            Err(message) => {
                 self.fault(Reason::InvalidHost, field.to_string(), message);
                 None
             }

@@ -7,22 +7,18 @@ use ferrix_api::{
     IngressRoute,
     ingressroute::{self, IngressRouteSpec, RouteRule, ServiceRef},
 };
-use ferrix_table::{
-    rules::{HostPattern, Route},
-    services::Scheme,
-    weight::Weight,
-};
+use ferrix_table::{rules::HostPattern, services::Scheme, weight::Weight};
 use rustls_pki_types::ServerName;
 
 use crate::{
     draft::{
-        BackendReference, CertificateReference, Class, Draft, DraftRule, EntryPointNames, Hosts,
-        NamedEntryPoints,
+        self, BackendReference, CertificateReference, Class, Draft, DraftRule, EntryPointNames,
+        Hosts, NamedEntryPoints,
     },
     field::Field,
     names::{Known, shared, shared_list, shared_name, shared_rule},
     never,
-    objects::{self, Kind, Origin},
+    objects::{Kind, Origin},
     report::{Finding, Reason},
 };
 
@@ -40,7 +36,6 @@ pub(super) const SERVICE: &str = "spec.route.rules[].service";
 pub(crate) fn draft(route: &IngressRoute, origin: Origin) -> Draft {
     let (spec, metadata) = (&route.spec, &route.metadata);
     let namespace = metadata.namespace.as_deref().unwrap_or("default");
-    let name = metadata.name.as_deref().unwrap_or_default();
     let mut found = Found::default();
     let entry_points = entry_points(spec, &mut found);
     let hosts = hosts(spec, &mut found);
@@ -51,14 +46,8 @@ pub(crate) fn draft(route: &IngressRoute, origin: Origin) -> Draft {
         hosts: Arc::clone(&hosts),
     });
     let faults = found.faults.into_iter();
-    let created = metadata.creation_timestamp.as_ref();
     Draft {
-        route: Arc::new(Route {
-            key: objects::key(Kind::IngressRoute, namespace, name),
-            generation: metadata.generation.unwrap_or_default(),
-            created: created.map(|time| time.0.as_second()),
-            state: Arc::default(),
-        }),
+        route: draft::route(Kind::IngressRoute, metadata),
         generation: metadata.generation,
         class: Class::Name(spec.ingress_class_name.as_deref().map(shared)),
         entry_points,
@@ -115,12 +104,9 @@ fn hosts(spec: &IngressRouteSpec, found: &mut Found) -> Hosts {
     let Some(host) = spec.route.host.as_deref() else {
         return [HostPattern::Any].into();
     };
-    match HostPattern::parse(host) {
+    match draft::host(host) {
         Ok(host) => [host].into(),
-        Err(error) => {
-            let message = format!(
-                "`{host}` is no host: {error}; expected such as `example.com` or `*.example.com`"
-            );
+        Err(message) => {
             found.fault(Reason::InvalidHost, "spec.route.host", message);
             Hosts::default()
         }
