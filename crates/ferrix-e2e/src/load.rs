@@ -22,6 +22,10 @@ use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::timeout};
 
 use crate::{Client, Http2Client, PATIENCE, gateway};
 
+/// How long a client waits that makes a connection for each request: whoever closes first keeps the port
+/// for a minute, and of some 28,000 ports no more than 2,400 are kept by each such client.
+const BETWEEN_CONNECTIONS: Duration = Duration::from_millis(25);
+
 /// What to ask, and of whom.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -213,6 +217,9 @@ async fn ask_http1(
         };
         tally.add(bounded(outcome).await, &served);
         pause_after(&tally).await;
+        if target.close {
+            tokio::time::sleep(BETWEEN_CONNECTIONS).await;
+        }
     }
     tally
 }
