@@ -538,11 +538,14 @@ fn answer_api_requests(
         let (method, target) = (words.next().unwrap(), words.next().unwrap());
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         asked.lock().unwrap().push(format!("{method} {path}"));
-        if query.contains("watch=true") {
+        let streams = query.contains("sendInitialEvents");
+        if query.contains("watch=true") && !streams {
             continue;
         }
         let known = lists.iter().find(|(it, ..)| *it == path);
         let (status, body) = match known {
+            // It has none in place of lists.
+            _ if streams => (422, serde_json::json!({"kind": "Status", "code": 422})),
             Some((_, status, body)) => (*status, body.clone()),
             // Every cluster has these, and few tests any of them.
             None if path.starts_with("/apis/networking.k8s.io/v1/") => {

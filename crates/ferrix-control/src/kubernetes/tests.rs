@@ -26,7 +26,7 @@ use crate::{
     status::Status,
 };
 
-/// One request that is expected, and its answer.
+/// One request that is expected, and its answer: an array is what a watch tells, one after the other.
 struct Scene {
     asked: &'static str,
     code: u16,
@@ -50,6 +50,8 @@ struct Played {
     scenes: VecDeque<Scene>,
     /// What was sent, in order.
     bodies: Vec<Value>,
+    /// The query of each, in order.
+    queries: Vec<String>,
     /// What was asked beyond the script.
     wrong: Vec<String>,
 }
@@ -74,8 +76,14 @@ impl Script {
                 let (parts, body) = request.into_parts();
                 let asked = format!("{} {}", parts.method, parts.uri.path());
                 let body = body.collect_bytes().await.unwrap();
+                let query = parts.uri.query().unwrap_or_default().to_owned();
+                script.0.lock().unwrap().queries.push(query);
                 let (code, answer) = script.play(&asked, &body);
-                let answer = Body::from(serde_json::to_vec(&answer).unwrap());
+                let answer = match answer {
+                    Value::Array(told) => told.iter().map(|it| format!("{it}\n")).collect(),
+                    answer => answer.to_string(),
+                };
+                let answer = Body::from(answer.into_bytes());
                 Ok::<_, std::convert::Infallible>(
                     Response::builder().status(code).body(answer).unwrap(),
                 )
@@ -456,6 +464,13 @@ async fn what_becomes_of_a_status_that_is_not_taken() {
 /// Runs a watch over Services against a script until the API server refuses. What was told, and why
 /// it ended.
 async fn refused(script: &Script) -> (Vec<Message>, Option<Refusal>) {
+    watched(script, watch_kind::config(Kind::Service)).await
+}
+
+async fn watched(
+    script: &Script,
+    config: kube::runtime::watcher::Config,
+) -> (Vec<Message>, Option<Refusal>) {
     let scope = Scope {
         kind: Kind::Service,
         namespace: None,
@@ -463,7 +478,6 @@ async fn refused(script: &Script) -> (Vec<Message>, Option<Refusal>) {
     let (sink, mut inbox) = tokio::sync::mpsc::channel(16);
     let api = watch_kind::api(&script.client(), &scope, "v1");
     let mut health = health::Health::default();
-    let config = watch_kind::config(scope.kind);
     let watch = watch_kind::watch(api, config, &scope, "v1", &mut health, &sink);
     let refusal = tokio::time::timeout(Duration::from_secs(15), watch).await;
     drop(sink);
@@ -506,6 +520,81 @@ async fn a_refusal_after_a_list_tells_nothing_of_objects() {
                 matches!(&*told, [Message::Listing(..), Message::Listed(_, listed)] if listed.keys.len() == 1)
             );
         }
+    }
+}
+
+/// After a stream, and where there is none, the API server is asked for a list.
+#[tokio::test]
+async fn a_stream_comes_first_and_then_lists() {
+    const SERVICES: &str = "GET /api/v1/services";
+    const STREAM: &str = "sendInitialEvents=true";
+
+    let service = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": name, "namespace": "default", "resourceVersion": "7"},
+        })
+    };
+    let list = || {
+        let list = json!({
+            "apiVersion": "v1", "kind": "ServiceList",
+            "metadata": {"resourceVersion": "8"}, "items": [service("listed")],
+        });
+        scene(SERVICES, 200, list)
+    };
+    let told = |ends: bool| {
+        let end = json!({"type": "BOOKMARK", "object": {
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "resourceVersion": "7", "annotations": {"k8s.io/initial-events-end": "true"},
+            },
+        }});
+        let mut told = vec![json!({"type": "ADDED", "object": service("streamed")})];
+        told.extend(ends.then_some(end));
+        scene(SERVICES, 200, Value::Array(told))
+    };
+    let gone = || {
+        scene(
+            SERVICES,
+            200,
+            json!({"type": "ERROR", "object": failure(410)}),
+        )
+    };
+    let no = || scene(SERVICES, 403, failure(403));
+    let failed = |code| scene(SERVICES, code, failure(code));
+    let cases = [
+        // Too much has happened since.
+        (
+            vec![told(true), gone(), list(), no()],
+            "streamed, 1 listed, listed, 1 listed",
+        ),
+        // It ends before its end is told.
+        (
+            vec![told(false), told(false), list(), no()],
+            "streamed, listed, 1 listed",
+        ),
+        (vec![failed(422), list(), no()], "listed, 1 listed"),
+        (vec![failed(500), list(), no()], "listed, 1 listed"),
+    ];
+    for (scenes, expected) in cases {
+        let script = Script::new(scenes);
+        let config = watch_kind::config(Kind::Service).streaming_lists();
+        let (told, refusal) = watched(&script, config).await;
+        assert_eq!(refusal, Some(Refusal::Forbidden));
+        script.bodies().await;
+        let told = told.iter().map(|message| match message {
+            Message::Listing(_, item) => item.key.name.to_string(),
+            Message::Listed(_, listed) => format!("{} listed", listed.keys.len()),
+            message => panic!("{message:?}"),
+        });
+        assert_eq!(told.collect::<Vec<_>>().join(", "), expected);
+        let queries = script.0.lock().unwrap().queries.clone();
+        let last_stream = queries.iter().rposition(|it| it.contains(STREAM)).unwrap();
+        let first_list = queries.iter().position(|it| it.contains("limit=")).unwrap();
+        assert!(
+            queries[0].contains(STREAM) && last_stream < first_list,
+            "{queries:?}"
+        );
     }
 }
 

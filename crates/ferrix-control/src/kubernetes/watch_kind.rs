@@ -6,12 +6,11 @@
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
-use futures_util::pin_mut;
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject},
     core::GroupVersionKind,
-    runtime::watcher::{self, Event, watcher},
+    runtime::watcher::{self, Event, InitialListStrategy, watcher},
 };
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -100,7 +99,11 @@ pub(super) async fn run(
     // Older clusters have older versions of some kinds only.
     for version in versions.iter().cycle() {
         let api = api(&client, &scope, version);
-        let config = config(scope.kind);
+        // What has been seen was perhaps newer than what another API server has in its cache.
+        let config = match health.listed() {
+            false => config(scope.kind).streaming_lists(),
+            true => config(scope.kind),
+        };
         let Some(refusal) = watch(api, config, &scope, version, &mut health, &sink).await else {
             return;
         };
@@ -126,20 +129,36 @@ fn is_believed(health: &Health, failures: u32, versions: usize) -> bool {
 }
 
 /// Watches until the API server refuses; `None`: until nobody listens.
+///
+/// A stream in place of a list comes from the API server's cache, and costs it a fraction of a list that it
+/// reads from its database. But the cache may be behind what was seen before, and an API server before
+/// Kubernetes 1.32 has no such streams. So one is tried first, and lists are read from then on.
 pub(super) async fn watch(
     api: Api<DynamicObject>,
-    config: watcher::Config,
+    mut config: watcher::Config,
     scope: &Scope,
     version: &str,
     health: &mut Health,
     sink: &mpsc::Sender<Message>,
 ) -> Option<Refusal> {
-    let stream = watcher(api, config);
-    pin_mut!(stream);
+    let mut stream = Box::pin(watcher(api.clone(), config.clone()));
     let mut listed = Listed::default();
+    let mut begun = false;
     loop {
         let well = || info!(%scope, "the API server answers again");
-        match health.next(&mut stream, well).await? {
+        let next = health.next(&mut stream, well).await?;
+        let again = begun && matches!(next, Ok(Event::Init));
+        begun |= next.is_ok();
+        let streams = config.initial_list_strategy == InitialListStrategy::StreamingList;
+        let fails = (next.as_ref()).is_err_and(|error| !health.listed() || is_lost(error));
+        if streams && (again || fails) {
+            config.initial_list_strategy = InitialListStrategy::ListWatch;
+            stream = Box::pin(watcher(api.clone(), config.clone()));
+            if again || has_no_streams(&next) {
+                continue;
+            }
+        }
+        match next {
             Ok(event) => {
                 if let Some(message) = message(scope, version, event, &mut listed)
                     && sink.send(message).await.is_err()
@@ -159,6 +178,23 @@ pub(super) async fn watch(
             }
         }
     }
+}
+
+/// Whether a watch has lost its place, and begins with all objects again.
+fn is_lost(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchError(status) => status.code == 410,
+        watcher::Error::NoResourceVersion => true,
+        _ => false,
+    }
+}
+
+/// Whether the API server refuses to stream what it would list.
+fn has_no_streams(next: &watcher::Result<Event<DynamicObject>>) -> bool {
+    let Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) = next else {
+        return false;
+    };
+    matches!(status.code, 400 | 422)
 }
 
 /// What an event tells.

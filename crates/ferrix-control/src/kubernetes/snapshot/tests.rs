@@ -40,7 +40,7 @@ enum Mode {
     Away,
 }
 
-/// An API server that lists, and watches without a word.
+/// An API server that lists, and watches without a word; it has no streams in place of lists.
 #[derive(Clone)]
 struct Server(Arc<Mutex<(Mode, Vec<Value>)>>);
 
@@ -65,8 +65,13 @@ impl Server {
 
     async fn answer(&self, uri: &Uri) -> io::Result<Response<Body>> {
         let (mode, objects) = self.0.lock().unwrap().clone();
-        let watches = (uri.query().unwrap_or_default()).contains("watch=true");
+        let query = uri.query().unwrap_or_default();
+        let (watches, streams) = (
+            query.contains("watch=true"),
+            query.contains("sendInitialEvents"),
+        );
         let (code, answer) = match mode {
+            Mode::Well if streams => (422, failure(422)),
             Mode::Well if watches => std::future::pending().await,
             Mode::Silent => std::future::pending().await,
             Mode::Away => return Err(io::ErrorKind::ConnectionRefused.into()),
