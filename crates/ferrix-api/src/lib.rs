@@ -3,6 +3,7 @@
 //! ```text
 //!  ingressroute    ferrix.com/v1 IngressRoute              the CRD, and the schema that files are held to
 //!  referencegrant  gateway.networking.k8s.io ReferenceGrant  the parts that Ferrix reads
+//!  gateway         the other kinds of gateway.networking.k8s.io
 //!  pattern         the forms that texts of a route have
 //!  schema          what the API server checks, for manifests that never meet one
 //!  crd             the CRD as text
@@ -11,6 +12,7 @@
 //! Only data, serde and schema live here. What an object means is for `ferrix-control` to say.
 
 pub mod crd;
+pub mod gateway;
 pub mod ingressroute;
 pub mod pattern;
 pub mod referencegrant;
