@@ -103,7 +103,7 @@ fn objects(host: Host) -> Vec<Change> {
 }
 
 fn settings() -> Settings {
-    Settings::new(vec![EntryPoint::new("web", false)])
+    Settings::new(vec![EntryPoint::http("web")])
 }
 
 fn compiler(host: Host) -> Compiler {

@@ -45,8 +45,8 @@ pub(crate) fn choose(
             (true, false) => true,
             (true, true) => tls || has_default_certificate,
         };
-        for (index, entry_point) in indices().filter(|(_, it)| fits(it.secure)) {
-            match entry_point.secure {
+        for (index, entry_point) in indices().filter(|(_, it)| fits(it.is_secure())) {
+            match entry_point.is_secure() {
                 true => chosen.secure.push(index),
                 false => chosen.plain.push(index),
             }
@@ -77,7 +77,7 @@ pub(crate) fn choose(
             findings.push(Finding::problem(reason, field.to_string(), message));
             continue;
         };
-        if !entry_point.secure {
+        if !entry_point.is_secure() {
             chosen.plain.push(index);
         } else if tls || has_default_certificate {
             chosen.secure.push(index);
@@ -119,7 +119,7 @@ pub(crate) fn need_default_certificate(settings: &Settings, draft: &Draft) -> bo
     };
     let is_secure = |name: &str| {
         let mut all = settings.entry_points.iter();
-        all.any(|it| it.secure && *it.name == *name)
+        all.any(|it| it.is_secure() && *it.name == *name)
     };
     !draft.wants_tls() && named.iter().any(|(_, name)| is_secure(name))
 }

@@ -85,8 +85,8 @@ fn load(files: &[(&str, &str)]) -> (Table, Report) {
 
 fn settings() -> Settings {
     Settings::for_files(vec![
-        EntryPoint::new("web", false),
-        EntryPoint::new("websecure", true),
+        EntryPoint::http("web"),
+        EntryPoint::https("websecure"),
     ])
 }
 

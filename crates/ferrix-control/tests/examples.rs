@@ -9,10 +9,7 @@ use ferrix_table::table::EntryPoint;
 fn examples_load_without_a_word() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     // Those of `ferrix run --files` without a settings file.
-    let entry_points = vec![
-        EntryPoint::new("web", false),
-        EntryPoint::new("websecure", true),
-    ];
+    let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
     let mut examples = 0;
     for example in fs::read_dir(folder).expect("the examples") {
         let example = example.expect("an entry").path();

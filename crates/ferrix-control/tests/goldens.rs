@@ -188,8 +188,8 @@ fn changes(path: &Arc<Path>, text: &str) -> Vec<Change> {
 }
 
 fn settings(input: &str) -> Settings {
-    let entry_point = |name: &str| EntryPoint::new(name, name.starts_with("websecure"));
-    let mut settings = Settings::for_files(vec![entry_point("web"), entry_point("websecure")]);
+    let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
+    let mut settings = Settings::for_files(entry_points);
     let lines = input
         .lines()
         .filter_map(|line| line.strip_prefix("# Settings: "));

@@ -30,10 +30,7 @@ struct Cluster(World, Settings);
 impl Cluster {
     /// With the class `ferrix`, which is ours, and the Services of the cases.
     fn new() -> Self {
-        let entry_points = vec![
-            EntryPoint::new("web", false),
-            EntryPoint::new("websecure", true),
-        ];
+        let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
         let mut cluster = Self(World::new(), Settings::new(entry_points));
         cluster.class("ferrix", "ferrix.com/ingress-controller", false);
         for name in ["a", "b", "c", "d", "default"] {

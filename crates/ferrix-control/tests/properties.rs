@@ -334,9 +334,9 @@ fn settings() -> Settings {
             name: "c0".to_owned(),
         }),
         ..Settings::new(vec![
-            EntryPoint::new("web", false),
-            EntryPoint::new("websecure", true),
-            EntryPoint::new("internal", false),
+            EntryPoint::http("web"),
+            EntryPoint::https("websecure"),
+            EntryPoint::http("internal"),
         ])
     }
 }

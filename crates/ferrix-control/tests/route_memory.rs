@@ -20,7 +20,7 @@ const MOST: i64 = 2_550;
 #[test]
 fn a_route_takes_little_memory() {
     let (publisher, table) = publish::channel();
-    let settings = Settings::new(vec![EntryPoint::new("web", false)]);
+    let settings = Settings::new(vec![EntryPoint::http("web")]);
     let mut compiler = Compiler::new(settings, publisher);
     let live = measure(|| {
         for number in 0..ROUTES {

@@ -45,7 +45,7 @@ async fn start(files: &[(&str, &str)]) -> Running {
 }
 
 fn settings() -> Settings {
-    Settings::for_files(vec![EntryPoint::new("web", false)])
+    Settings::for_files(vec![EntryPoint::http("web")])
 }
 
 impl Running {

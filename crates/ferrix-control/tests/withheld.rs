@@ -55,7 +55,7 @@ fn withhold(reason: Option<&str>) -> Change {
 }
 
 fn compiler(changes: impl IntoIterator<Item = Change>) -> Compiler {
-    let entry_point = EntryPoint::new("websecure", true);
+    let entry_point = EntryPoint::https("websecure");
     let (publisher, _reader) = publish::channel();
     let mut compiler = Compiler::new(Settings::new(vec![entry_point]), publisher);
     compiler.apply(changes);

@@ -152,12 +152,9 @@ impl Routes {
         Table {
             generation: 0,
             entry_points: Arc::new(
-                [
-                    EntryPoint::new("web", false),
-                    EntryPoint::new("websecure", true),
-                ]
-                .as_slice()
-                .into(),
+                [EntryPoint::http("web"), EntryPoint::https("websecure")]
+                    .as_slice()
+                    .into(),
             ),
             rules: Arc::new(RuleSet::new(self.rules)),
             services: Arc::new(self.services.into_iter().map(Arc::new).collect()),

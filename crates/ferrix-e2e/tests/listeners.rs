@@ -18,16 +18,13 @@ use tokio::net::TcpStream;
 fn entry_point(name: &str, port: u16) -> EntryPoint {
     EntryPoint {
         address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
-        ..EntryPoint::new(name, false)
+        ..EntryPoint::http(name)
     }
 }
 
 /// What the gateway starts with.
 fn initial() -> Vec<EntryPoint> {
-    vec![
-        EntryPoint::new("web", false),
-        EntryPoint::new("websecure", true),
-    ]
+    vec![EntryPoint::http("web"), EntryPoint::https("websecure")]
 }
 
 /// A port that was free a moment ago.
@@ -49,7 +46,7 @@ async fn one_that_comes_serves_at_once_and_others_notice_nothing() {
     let mut before = gateway.client().await;
     assert_eq!(before.get("/").await.status, 200);
     let mut entry_points = initial();
-    entry_points.push(EntryPoint::new("fresh", false));
+    entry_points.push(EntryPoint::http("fresh"));
     gateway.publish_on(entry_points, routes());
     let fresh = gateway.address("fresh").expect("it listens");
     assert_eq!(once(fresh, get("/")).await.status, 200);
@@ -65,7 +62,7 @@ async fn one_that_goes_finishes_what_it_has_begun() {
     let routes = || Routes::all_to(&[backend.address()]);
     let gateway = Gateway::start(routes());
     let mut entry_points = initial();
-    entry_points.push(EntryPoint::new("fresh", false));
+    entry_points.push(EntryPoint::http("fresh"));
     gateway.publish_on(entry_points, routes());
     let fresh = gateway.address("fresh").expect("it listens");
     let mut underway = Client::connect(fresh).await;
@@ -94,7 +91,7 @@ async fn what_waits_in_the_queue_of_one_that_goes_is_served() {
     let routes = || Routes::all_to(&[backend.address()]);
     let gateway = Gateway::start(routes());
     let mut entry_points = initial();
-    entry_points.push(EntryPoint::new("fresh", false));
+    entry_points.push(EntryPoint::http("fresh"));
     for round in 0..20 {
         gateway.publish_on(entry_points.clone(), routes());
         let fresh = gateway.address("fresh").expect("it listens");
@@ -123,7 +120,7 @@ async fn one_that_moves_keeps_its_index_and_loses_nothing() {
     assert_eq!(before.get("/").await.status, 200);
     let moved = entry_point("web", free_port());
     gateway.publish_on(
-        vec![moved.clone(), EntryPoint::new("websecure", true)],
+        vec![moved.clone(), EntryPoint::https("websecure")],
         routes(),
     );
     assert_eq!(gateway.address("web"), Some(moved.address));
@@ -145,10 +142,7 @@ async fn one_that_gets_tls_keeps_its_socket() {
     let mut before = gateway.client().await;
     assert_eq!(before.get("/").await.status, 200);
     let web = gateway.address("web").unwrap();
-    let secure = [
-        EntryPoint::new("web", true),
-        EntryPoint::new("websecure", true),
-    ];
+    let secure = [EntryPoint::https("web"), EntryPoint::https("websecure")];
     gateway.publish_on(secure.into(), routes());
     assert_eq!(gateway.address("web"), Some(web));
     assert_eq!(before.get("/").await.text(), "hi", "plain, as it began");
@@ -167,7 +161,7 @@ async fn one_that_cannot_be_listened_on_harms_no_other_and_is_tried_again() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let blocked = entry_point("blocked", taken.local_addr().unwrap().port());
     let mut entry_points = initial();
-    entry_points.extend([blocked.clone(), EntryPoint::new("fresh", false)]);
+    entry_points.extend([blocked.clone(), EntryPoint::http("fresh")]);
     gateway.publish_on(entry_points, routes());
     assert_eq!(gateway.address("blocked"), None);
     let fresh = gateway.address("fresh").expect("it listens");

@@ -187,7 +187,7 @@ impl Listeners {
             index,
             entry_point: Arc::clone(entry_point),
             port: address.port(),
-            tls: entry_point.secure.then(acceptor).transpose()?,
+            tls: entry_point.is_secure().then(acceptor).transpose()?,
             counters: self.counters.entry_point(&entry_point.name),
             drain: Arc::default(),
         })

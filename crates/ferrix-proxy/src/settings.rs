@@ -45,10 +45,12 @@ impl EntryPoint {
 impl From<&EntryPoint> for ferrix_table::table::EntryPoint {
     fn from(settings: &EntryPoint) -> Self {
         Self {
-            name: settings.name.as_str().into(),
-            secure: settings.secure,
             address: settings.socket_address(),
             proxy_protocol: settings.proxy_protocol.as_slice().into(),
+            ..match settings.secure {
+                true => Self::https(&settings.name),
+                false => Self::http(&settings.name),
+            }
         }
     }
 }

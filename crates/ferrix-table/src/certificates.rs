@@ -1,13 +1,10 @@
 //! Certificates by entry point and server name.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use rustls::sign::CertifiedKey;
+use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
-use crate::{
-    ids::EntryPointIndex,
-    rules::{domains, parent_domain},
-};
+use crate::{host_map::HostMap, ids::EntryPointIndex};
 
 /// A certificate with its key, from one Secret or from the settings.
 #[derive(Debug)]
@@ -30,17 +27,17 @@ pub struct Certificates {
     pub default: Option<Arc<Certificate>>,
 }
 
-/// The names that one entry point has certificates for.
-#[derive(Clone, Debug, Default)]
-pub struct ServerNames {
-    /// Canonical host to certificate.
-    pub exact: HashMap<Arc<str>, Arc<Certificate>>,
-    /// `example.com` for `*.example.com`.
-    pub wildcard: HashMap<Arc<str>, Arc<Certificate>>,
-    /// The same where the wildcard stands for one label or more.
-    pub below: HashMap<Arc<str>, Arc<Certificate>>,
-    /// That of a route for any host: for all other names, and clients that send none.
-    pub any: Option<Arc<Certificate>>,
+/// The names that one entry point has certificates for. That of a route for any host is for all other
+/// names, and for clients that send none.
+pub type ServerNames = HostMap<Arc<Certificate>>;
+
+/// What a socket asks of the certificates of its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// The authorities that they must come from. Of none: no certificate is valid.
+    pub authorities: Box<[CertificateDer<'static>]>,
+    /// Whether a client without a valid one is refused, rather than served all the same.
+    pub required: bool,
 }
 
 impl Certificates {
@@ -64,21 +61,6 @@ impl Certificates {
     pub fn share_connection(&self, entry_point: EntryPointIndex, one: &str, other: &str) -> bool {
         let id = |name| self.find(entry_point, Some(name)).map(|found| &found.id);
         id(one) == id(other)
-    }
-}
-
-impl ServerNames {
-    /// The certificate that a route claims for this canonical host, or for a client that names none.
-    pub fn find(&self, name: Option<&str>) -> Option<&Arc<Certificate>> {
-        let exact = name.and_then(|name| self.exact.get(name));
-        let wildcard = || self.wildcard.get(parent_domain(name?)?);
-        let below = || match self.below.is_empty() {
-            true => None,
-            false => domains(name?).find_map(|domain| self.below.get(domain)),
-        };
-        (exact.or_else(wildcard))
-            .or_else(below)
-            .or(self.any.as_ref())
     }
 }
 

@@ -32,13 +32,16 @@ pub struct Dump<'t> {
     pub certificates: Vec<CertificateView<'t>>,
 }
 
-/// A listening socket.
+/// Where requests or connections come in.
 #[derive(Debug, Serialize)]
 pub struct EntryPointView<'t> {
     /// As routes name it.
     pub name: &'t str,
-    /// Whether TLS ends there.
-    pub secure: bool,
+    /// See [`Protocol::as_str`](crate::sockets::Protocol::as_str).
+    pub protocol: &'static str,
+    /// As that of a rule: which requests of its socket come to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// Each rule as a [`RuleView`].
@@ -157,7 +160,8 @@ impl<'t> EntryPointView<'t> {
     fn new(entry_point: &'t EntryPoint) -> Self {
         EntryPointView {
             name: &entry_point.name,
-            secure: entry_point.secure,
+            protocol: entry_point.protocol.as_str(),
+            host: host(&entry_point.host),
         }
     }
 }
@@ -186,21 +190,22 @@ impl Serialize for ServiceViews<'_> {
 
 impl<'t> RuleView<'t> {
     fn new(table: &'t Table, rule: &'t Rule) -> Self {
-        let host = match &rule.host {
-            HostPattern::Any => None,
-            host => Some(host.to_string()),
-        };
         RuleView {
             route: rule.route.to_string(),
             route_generation: rule.route.generation,
             position: rule.position,
-            host,
+            host: host(&rule.host),
             matches: rule.text(),
             weight: rule.weight,
             entry_points: table.entry_point_names(rule).collect(),
             action: ActionView::new(table, &rule.action),
         }
     }
+}
+
+/// `None`: any.
+fn host(pattern: &HostPattern) -> Option<String> {
+    (*pattern != HostPattern::Any).then(|| pattern.to_string())
 }
 
 impl<'t> ActionView<'t> {

@@ -1,4 +1,5 @@
-//! Where connections come in: the listening sockets, known by name, and by an index that stays theirs.
+//! Where connections come in: the entry points, known by name, and the sockets that they share, each
+//! known by an index that stays its own.
 
 use std::{
     net::{Ipv6Addr, SocketAddr},
@@ -7,67 +8,106 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::ids::EntryPointIndex;
+pub use crate::sockets::Protocol;
+use crate::{
+    certificates::ClientCertificates,
+    host_map::HostMap,
+    ids::{EntryPointIndex, SocketIndex},
+    rules::HostPattern,
+    sockets::{Place, Socket, SocketState},
+};
 
-/// A listening socket.
+/// A place for rules: requests for some hosts, or connections, that come to an address. Entry points of
+/// one address are on one socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryPoint {
     /// As routes name it. Unique.
     pub name: Arc<str>,
-    /// Whether TLS ends there.
-    pub secure: bool,
+    /// The hosts that it is for, of those that come to its socket. What is for none of them all has no
+    /// entry point.
+    pub host: HostPattern,
+    /// How what comes is read. Of a socket that is read in one way, those that want another are nowhere.
+    pub protocol: Protocol,
     /// What it listens on. Port 0: the system chooses one.
     pub address: SocketAddr,
-    /// Connections from these networks begin with a PROXY protocol header.
+    /// Connections from these networks begin with a PROXY protocol header. What the first of a socket
+    /// says, holds for all of it.
     pub proxy_protocol: Box<[IpNet]>,
+    /// What is asked of the certificates of clients; the same.
+    pub client_certificates: Option<Arc<ClientCertificates>>,
 }
 
 impl EntryPoint {
-    /// One on every interface, at a port that the system chooses, for clients that speak no PROXY
-    /// protocol.
-    pub fn new(name: &str, secure: bool) -> Self {
+    /// One for any host on every interface, at a port that the system chooses, for clients that speak no
+    /// PROXY protocol.
+    pub fn new(name: &str, protocol: Protocol) -> Self {
         Self {
             name: name.into(),
-            secure,
+            host: HostPattern::Any,
+            protocol,
             address: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
             proxy_protocol: Box::default(),
+            client_certificates: None,
+        }
+    }
+
+    /// The same for requests in plain text.
+    pub fn http(name: &str) -> Self {
+        Self::new(name, Protocol::Http)
+    }
+
+    /// The same for requests over TLS.
+    pub fn https(name: &str) -> Self {
+        Self::new(name, Protocol::Https)
+    }
+
+    /// Whether requests come over TLS that ends there.
+    pub fn is_secure(&self) -> bool {
+        self.protocol.is_secure()
+    }
+
+    /// What it listens on.
+    fn place(&self) -> Place {
+        let chosen = self.address.port() == 0;
+        Place {
+            address: self.address,
+            datagrams: self.protocol == Protocol::Udp,
+            entry_point: chosen.then(|| Arc::clone(&self.name)),
         }
     }
 }
 
-/// All entry points, by index.
+/// All entry points, by index, and their sockets.
 ///
-/// A connection keeps the index of the entry point that it came in by, and reads a newer table for each
-/// request. So an entry point keeps its index for as long as it exists, and the index is nobody else's
-/// before the last connection of it is gone.
+/// A connection keeps the index of the socket that it came in by, and chooses an entry point in a newer
+/// table for each request. So a socket keeps its index for as long as it exists, and the index is nobody
+/// else's before the last connection of it is gone. Entry points keep theirs for the sake of the rules.
 #[derive(Clone, Debug, Default)]
-pub struct EntryPoints(Vec<Slot>);
+pub struct EntryPoints {
+    entry_points: Vec<Option<Arc<EntryPoint>>>,
+    sockets: Vec<Slot>,
+}
 
-/// An index, in use or not.
+/// The index of a socket, in use or not.
 #[derive(Clone, Debug)]
 enum Slot {
-    Open(Arc<EntryPoint>),
+    Open(Arc<Socket>, Hosts),
     /// Connections may keep it.
-    Closed(Weak<EntryPoint>),
+    Closed(Weak<SocketState>),
 }
 
-impl Slot {
-    fn open(&self) -> Option<&Arc<EntryPoint>> {
-        match self {
-            Self::Open(entry_point) => Some(entry_point),
-            Self::Closed(_) => None,
-        }
-    }
-
-    fn is_free(&self) -> bool {
-        matches!(self, Self::Closed(entry_point) if entry_point.strong_count() == 0)
-    }
+/// The entry points of a socket.
+#[derive(Clone, Debug)]
+enum Hosts {
+    /// As most sockets have it: one for any host.
+    One(EntryPointIndex),
+    Several(Box<HostMap<EntryPointIndex>>),
 }
 
 impl EntryPoints {
     /// The entry point of an index.
     pub fn get(&self, index: EntryPointIndex) -> Option<&Arc<EntryPoint>> {
-        self.0.get(usize::from(index))?.open()
+        self.entry_points.get(usize::from(index))?.as_ref()
     }
 
     /// The index of an entry point by its name.
@@ -79,54 +119,207 @@ impl EntryPoints {
 
     /// All that there are, with their indices, which ascend.
     pub fn iter(&self) -> impl Iterator<Item = (EntryPointIndex, &Arc<EntryPoint>)> {
-        let slots = (0..=EntryPointIndex::MAX).zip(&self.0);
-        slots.filter_map(|(index, slot)| Some((index, slot.open()?)))
+        let places = (0..=EntryPointIndex::MAX).zip(&self.entry_points);
+        places.filter_map(|(index, it)| Some((index, it.as_ref()?)))
     }
 
-    /// Those of `wanted` from now on. Whoever has been there before, by name, has its index still; those
-    /// that are new get what is free. A name that comes twice is the first one's, and beyond
-    /// [`EntryPointIndex::MAX`] there are none.
+    /// All sockets, with their indices, which ascend.
+    pub fn sockets(&self) -> impl Iterator<Item = (SocketIndex, &Arc<Socket>)> {
+        self.slots().map(|(index, socket, _)| (index, socket))
+    }
+
+    /// The socket of an entry point. `None`: there is no such entry point, or it is nowhere, as one that
+    /// came before it has what it asks for, or reads its socket in another way.
+    pub fn socket_of(&self, entry_point: EntryPointIndex) -> Option<(SocketIndex, &Arc<Socket>)> {
+        let wanted = self.get(entry_point)?;
+        let place = wanted.place();
+        let mut slots = self.slots();
+        let (index, socket, hosts) = slots.find(|(_, socket, _)| socket.place == place)?;
+        let has_it = hosts.get(&wanted.host) == Some(entry_point);
+        has_it.then_some((index, socket))
+    }
+
+    /// The entry point of a socket that a request for this canonical host is for: the one with the most
+    /// exact host that takes it. An empty host, as that of a request without one, or of a client of TLS
+    /// that names no server: the one for any host.
+    #[inline]
+    pub fn choose(&self, socket: SocketIndex, host: &str) -> Option<EntryPointIndex> {
+        match self.sockets.get(usize::from(socket))? {
+            Slot::Open(_, Hosts::One(index)) => Some(*index),
+            Slot::Open(_, Hosts::Several(hosts)) => hosts.find(Some(host)).copied(),
+            Slot::Closed(_) => None,
+        }
+    }
+
+    /// Those of `wanted` from now on. Whoever has been there before, by name, has its index still, and so
+    /// has a socket, by what it listens on; those that are new get what is free. A name that comes twice
+    /// is the first one's, and so is a host of one socket. Beyond [`EntryPointIndex::MAX`] there are none.
     #[must_use]
     pub fn followed_by(&self, wanted: &[EntryPoint]) -> Self {
-        let mut slots: Vec<_> = self.0.iter().map(Slot::closed).collect();
-        let mut fresh = Vec::new();
-        for entry_point in wanted {
-            match self.find(&entry_point.name).map(usize::from) {
-                Some(index) if slots[index].open().is_none() => {
-                    let same = self.0[index].open().filter(|it| ***it == *entry_point);
-                    let kept = same.cloned().unwrap_or_else(|| entry_point.clone().into());
-                    slots[index] = Slot::Open(kept);
-                }
-                Some(_) => {}
-                None => fresh.push(entry_point),
-            }
-        }
-        let mut next = Self(slots);
-        for entry_point in fresh {
-            if next.find(&entry_point.name).is_none() {
-                next.insert(entry_point.clone().into());
+        let mut next = Self {
+            entry_points: self.places_followed_by(wanted),
+            sockets: self.sockets.iter().map(Slot::closed).collect(),
+        };
+        // In the order of what is wanted: the first of a socket says how it is read.
+        let mut seen = vec![false; next.entry_points.len()];
+        for name in wanted.iter().map(|it| &*it.name) {
+            let Some(index) = next.find(name) else {
+                continue;
+            };
+            if !std::mem::replace(&mut seen[usize::from(index)], true) {
+                next.join(index, self);
             }
         }
         next
     }
 
-    fn insert(&mut self, entry_point: Arc<EntryPoint>) {
-        let slot = Slot::Open(entry_point);
-        match self.0.iter().position(Slot::is_free) {
-            Some(free) => self.0[free] = slot,
-            None if self.0.len() <= usize::from(EntryPointIndex::MAX) => self.0.push(slot),
+    /// Each wanted entry point at its index.
+    fn places_followed_by(&self, wanted: &[EntryPoint]) -> Vec<Option<Arc<EntryPoint>>> {
+        let mut places = vec![None; self.entry_points.len()];
+        let mut fresh: Vec<&EntryPoint> = Vec::new();
+        for entry_point in wanted {
+            match self.find(&entry_point.name) {
+                Some(index) if places[usize::from(index)].is_none() => {
+                    let same = self.get(index).filter(|it| ***it == *entry_point);
+                    let kept = same.cloned().unwrap_or_else(|| entry_point.clone().into());
+                    places[usize::from(index)] = Some(kept);
+                }
+                None if fresh.iter().all(|it| it.name != entry_point.name) => {
+                    fresh.push(entry_point);
+                }
+                _ => {}
+            }
+        }
+        // Those that go now may still be in the rules of the caller.
+        let mut free = (0..self.entry_points.len()).filter(|it| self.entry_points[*it].is_none());
+        for entry_point in fresh {
+            let entry_point = Some(Arc::new(entry_point.clone()));
+            match free.next() {
+                Some(index) => places[index] = entry_point,
+                None if places.len() <= usize::from(EntryPointIndex::MAX) => {
+                    places.push(entry_point);
+                }
+                None => {}
+            }
+        }
+        places
+    }
+
+    /// Puts an entry point on its socket, which is opened where there is none yet.
+    fn join(&mut self, index: EntryPointIndex, earlier: &Self) {
+        let Some(entry_point) = self.get(index).cloned() else {
+            return;
+        };
+        let place = entry_point.place();
+        let is_its = |slot: &&mut Slot| slot.socket().is_some_and(|it| it.place == place);
+        if let Some(slot) = self.sockets.iter_mut().find(is_its) {
+            return slot.admit(index, &entry_point);
+        }
+        let mut before = earlier.slots();
+        let before = before.find(|(_, socket, _)| socket.place == place);
+        let before = before.map(|(index, socket, _)| (index, socket));
+        let slot = Slot::opened(index, &entry_point, place.clone(), before.map(|(_, it)| it));
+        match before {
+            Some((index, _)) => self.sockets[usize::from(index)] = slot,
+            None => self.insert(slot),
+        }
+    }
+
+    fn insert(&mut self, slot: Slot) {
+        match self.sockets.iter().position(Slot::is_free) {
+            Some(free) => self.sockets[free] = slot,
+            None if self.sockets.len() <= usize::from(SocketIndex::MAX) => self.sockets.push(slot),
             None => {}
         }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = (SocketIndex, &Arc<Socket>, &Hosts)> {
+        let slots = (0..=SocketIndex::MAX).zip(&self.sockets);
+        slots.filter_map(|(index, slot)| match slot {
+            Slot::Open(socket, hosts) => Some((index, socket, hosts)),
+            Slot::Closed(_) => None,
+        })
     }
 }
 
 impl Slot {
+    /// A socket for its first entry point. Where nothing is different it is the one of `before`.
+    fn opened(
+        index: EntryPointIndex,
+        first: &EntryPoint,
+        place: Place,
+        before: Option<&Arc<Socket>>,
+    ) -> Self {
+        let socket = Socket {
+            place,
+            name: Arc::clone(&first.name),
+            layer: first.protocol.layer(),
+            proxy_protocol: first.proxy_protocol.clone(),
+            client_certificates: first.client_certificates.clone(),
+            state: before.map(|it| Arc::clone(&it.state)).unwrap_or_default(),
+        };
+        let same = before.filter(|it| it.is_like(&socket) && it.name == socket.name);
+        let socket = same.cloned().unwrap_or_else(|| Arc::new(socket));
+        Self::Open(socket, Hosts::of(index, &first.host))
+    }
+
+    fn socket(&self) -> Option<&Arc<Socket>> {
+        match self {
+            Self::Open(socket, _) => Some(socket),
+            Self::Closed(_) => None,
+        }
+    }
+
+    /// Puts another entry point on the socket, where it is read in the same way and nobody has the host.
+    fn admit(&mut self, index: EntryPointIndex, entry_point: &EntryPoint) {
+        if let Self::Open(socket, hosts) = self
+            && socket.layer == entry_point.protocol.layer()
+            && hosts.get(&entry_point.host).is_none()
+        {
+            hosts.insert(index, &entry_point.host);
+        }
+    }
+
     /// What becomes of it where nobody wants it any more.
     fn closed(&self) -> Self {
         Self::Closed(match self {
-            Self::Open(entry_point) => Arc::downgrade(entry_point),
-            Self::Closed(entry_point) => Weak::clone(entry_point),
+            Self::Open(socket, _) => Arc::downgrade(&socket.state),
+            Self::Closed(state) => Weak::clone(state),
         })
+    }
+
+    fn is_free(&self) -> bool {
+        matches!(self, Self::Closed(state) if state.strong_count() == 0)
+    }
+}
+
+impl Hosts {
+    fn of(index: EntryPointIndex, host: &HostPattern) -> Self {
+        let mut hosts = Self::Several(Box::default());
+        hosts.insert(index, host);
+        hosts
+    }
+
+    fn get(&self, host: &HostPattern) -> Option<EntryPointIndex> {
+        match self {
+            Self::One(index) => (*host == HostPattern::Any).then_some(*index),
+            Self::Several(hosts) => hosts.get(host).copied(),
+        }
+    }
+
+    fn insert(&mut self, index: EntryPointIndex, host: &HostPattern) {
+        let mut hosts = match self {
+            Self::One(any) => Box::new(HostMap {
+                any: Some(*any),
+                ..HostMap::default()
+            }),
+            Self::Several(hosts) => std::mem::take(hosts),
+        };
+        hosts.insert(host, index);
+        *self = match hosts.only_any() {
+            Some(index) => Self::One(*index),
+            None => Self::Several(hosts),
+        };
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 pub use crate::{
     entry_points::{EntryPoint, EntryPoints},
-    ids::{EntryPointIndex, ServiceIndex},
+    ids::{EntryPointIndex, ServiceIndex, SocketIndex},
 };
 
 /// One generation of the configuration.

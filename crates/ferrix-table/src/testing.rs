@@ -114,12 +114,9 @@ pub(crate) fn address(port: u16) -> SocketAddr {
 pub(crate) fn table(rules: Vec<Rule>, services: Vec<Service>) -> Table {
     Table {
         entry_points: Arc::new(
-            [
-                EntryPoint::new("web", false),
-                EntryPoint::new("websecure", true),
-            ]
-            .as_slice()
-            .into(),
+            [EntryPoint::http("web"), EntryPoint::https("websecure")]
+                .as_slice()
+                .into(),
         ),
         rules: Arc::new(RuleSet::new(rules)),
         services: Arc::new(services.into_iter().map(Arc::new).collect()),

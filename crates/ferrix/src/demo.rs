@@ -52,7 +52,7 @@ pub fn commands(table: &Table, addresses: &[(String, SocketAddr)]) -> Vec<String
         .filter_map(|rule| {
             let index = *rule.entry_points.first()?;
             let (_, address) = addresses.get(usize::from(index))?;
-            let secure = table.entry_points.get(index)?.secure;
+            let secure = table.entry_points.get(index)?.is_secure();
             let (host, path) = example(table, rule, index)?;
             Some(curl(&host, &path, address.port(), secure))
         })

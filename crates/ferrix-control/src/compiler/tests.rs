@@ -62,7 +62,7 @@ fn compiler() -> (Compiler, Reader) {
 
 fn unloaded() -> (Compiler, Reader) {
     let (publisher, reader) = publish::channel();
-    let web = EntryPoint::new("web", false);
+    let web = EntryPoint::http("web");
     let mut compiler = Compiler::new(Settings::new(vec![web]), publisher);
     compiler.apply([service()]);
     (compiler, reader)
@@ -178,7 +178,7 @@ fn endpoints(reader: &Reader) -> Vec<String> {
 /// A compiler that has seen nothing, and serves what was seen before.
 fn restored(changes: impl IntoIterator<Item = Change>) -> (Compiler, Reader) {
     let (publisher, reader) = publish::channel();
-    let web = EntryPoint::new("web", false);
+    let web = EntryPoint::http("web");
     let mut settings = Settings::new(vec![web]);
     settings.allow_external_name = true;
     let mut compiler = Compiler::new(settings, publisher);
@@ -456,15 +456,14 @@ fn what_serves_in_place_of_bad_objects_is_reported() {
 /// Of a default certificate only routes can tell that have nothing else to present where they are served.
 #[test]
 fn what_serves_in_place_of_a_broken_default_certificate_is_reported() {
-    let entry_point = EntryPoint::new;
     let settings = Settings {
         default_certificate: Some(DefaultCertificate::Secret {
             namespace: "default".to_owned(),
             name: "tls".to_owned(),
         }),
         ..Settings::new(vec![
-            entry_point("web", false),
-            entry_point("websecure", true),
+            EntryPoint::http("web"),
+            EntryPoint::https("websecure"),
         ])
     };
     let of_secret = |pair: (&str, &str)| {

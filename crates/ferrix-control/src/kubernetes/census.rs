@@ -64,7 +64,7 @@ struct ToldEntryPoint {
 
 impl Offer {
     pub(super) fn new(entry_points: &[EntryPoint]) -> Self {
-        let named = (entry_points.iter()).map(|it| ((&*it.name).into(), it.secure));
+        let named = (entry_points.iter()).map(|it| ((&*it.name).into(), it.is_secure()));
         Self(Some(named.collect()))
     }
 
@@ -303,7 +303,10 @@ mod tests {
     use super::*;
 
     fn entry_points(all: &[(&str, bool)]) -> Offer {
-        let entry_point = |(name, secure): &(&str, bool)| EntryPoint::new(name, *secure);
+        let entry_point = |(name, secure): &(&str, bool)| match secure {
+            true => EntryPoint::https(name),
+            false => EntryPoint::http(name),
+        };
         Offer::new(&all.iter().map(entry_point).collect::<Vec<_>>())
     }
 

@@ -636,7 +636,7 @@ impl Served {
             "default",
         );
         let (publisher, reader) = ferrix_table::publish::channel();
-        let entry_point = ferrix_table::table::EntryPoint::new("web", false);
+        let entry_point = ferrix_table::table::EntryPoint::http("web");
         let settings = Settings::new(vec![entry_point]);
         let compiler = Compiler::new(settings.clone(), publisher);
         let reports = compiler.reports();

@@ -170,7 +170,7 @@ struct Rig {
 impl Rig {
     fn start(resolver: impl Resolver, names: &[&str]) -> Self {
         let (publisher, reader) = publish::channel();
-        let web = EntryPoint::new("web", false);
+        let web = EntryPoint::http("web");
         let settings = Settings {
             allow_external_name: true,
             ..Settings::new(vec![web])

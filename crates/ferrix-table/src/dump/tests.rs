@@ -36,8 +36,8 @@ fn document() {
     let expected = serde_json::json!({
         "generation": 0,
         "entry_points": [
-            {"name": "web", "secure": false},
-            {"name": "websecure", "secure": true},
+            {"name": "web", "protocol": "http"},
+            {"name": "websecure", "protocol": "https"},
         ],
         "rules": [
             {

@@ -55,8 +55,8 @@ fn table() -> Table {
     Table {
         entry_points: Arc::new(
             [
-                table::EntryPoint::new("web", false),
-                table::EntryPoint::new("websecure", true),
+                table::EntryPoint::http("web"),
+                table::EntryPoint::https("websecure"),
             ]
             .as_slice()
             .into(),

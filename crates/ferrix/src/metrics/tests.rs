@@ -77,7 +77,7 @@ fn sources() -> Sources {
     });
     let (mut publisher, table) = publish::channel();
     publisher.publish(Table {
-        entry_points: Arc::new([table::EntryPoint::new("web", false)].as_slice().into()),
+        entry_points: Arc::new([table::EntryPoint::http("web")].as_slice().into()),
         rules: Arc::new(RuleSet::new(vec![
             rule(&route, 0),
             rule(&route, 1),

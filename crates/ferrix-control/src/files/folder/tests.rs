@@ -453,7 +453,7 @@ fn a_first_look_in_parts_sees_what_a_whole_one_does() {
         service("c", 91) + "---\n" + &service("b", 91),
     );
     settle();
-    let settings = Settings::for_files(vec![EntryPoint::new("web", false)]);
+    let settings = Settings::for_files(vec![EntryPoint::http("web")]);
     let look = |whole: bool| {
         let mut folder = open(&root);
         folder.complete = whole;

@@ -199,7 +199,7 @@ fn take(object: &mut DynamicObject, write: &Write, version: u64) {
 }
 
 fn offer(names: &[&str]) -> Offer {
-    let entry_point = |name: &&str| EntryPoint::new(name, false);
+    let entry_point = |name: &&str| EntryPoint::http(name);
     Offer::new(&names.iter().map(entry_point).collect::<Vec<_>>())
 }
 

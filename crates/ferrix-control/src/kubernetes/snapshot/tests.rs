@@ -172,7 +172,7 @@ impl Process {
     /// With these entry points.
     fn start_with(server: &Server, folder: &Path, pod: &str, names: &[&str]) -> Self {
         let (publisher, reader) = publish::channel();
-        let entry_point = |name: &&str| EntryPoint::new(name, false);
+        let entry_point = |name: &&str| EntryPoint::http(name);
         let settings = Settings::new(names.iter().map(entry_point).collect());
         let compiler = Compiler::new(settings.clone(), publisher);
         let (generations, reports) = (compiler.generations(), compiler.reports());
