@@ -311,6 +311,7 @@ mod tests {
                 weight: Weight::Priority(0),
                 entry_points: [0].into(),
                 action: Action::Unavailable,
+                policy: None,
             })
         };
         let winner = rule(Kind::IngressRoute, 0);

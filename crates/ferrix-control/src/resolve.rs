@@ -244,6 +244,7 @@ impl Resolved {
             weight: rule.weight,
             entry_points: rule.entry_points,
             action: action(rule.target, backends),
+            policy: None,
         }
     }
 

@@ -427,7 +427,7 @@ fn same_rule(one: &Rule, other: &Rule) -> bool {
     let same_action = match (&one.action, &other.action) {
         (Action::Forward(one), Action::Forward(other)) => one.cumulative == other.cumulative,
         (Action::Unresolved(one), Action::Unresolved(other)) => one == other,
-        (Action::Unavailable, Action::Unavailable) => true,
+        (Action::Answered, Action::Answered) | (Action::Unavailable, Action::Unavailable) => true,
         _ => false,
     };
     let route = |rule: &Rule| (rule.route.generation, rule.route.created);
@@ -438,4 +438,5 @@ fn same_rule(one: &Rule, other: &Rule) -> bool {
         && one.text() == other.text()
         && one.weight == other.weight
         && one.entry_points == other.entry_points
+        && one.policy == other.policy
 }

@@ -109,7 +109,8 @@ impl Cluster {
             None => NONE.to_owned(),
             Some(rule) => match &rule.action {
                 Action::Forward(split) => {
-                    let id = &table.service(split.choose()).expect("a service").id;
+                    let index = split.choose().service.clone().expect("it is found");
+                    let id = &table.service(index).expect("a service").id;
                     match id.port {
                         80 => id.service.name.to_string(),
                         port => format!("{}:{port}", id.service.name),

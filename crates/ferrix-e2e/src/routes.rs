@@ -122,6 +122,7 @@ impl Routes {
             matches,
             entry_points: EVERYWHERE.into(),
             action,
+            policy: None,
         });
         self
     }

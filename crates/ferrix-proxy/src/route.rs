@@ -50,9 +50,11 @@ pub(crate) fn choose<'t>(
     let split = match &rule.action {
         Action::Forward(split) => split,
         Action::Unavailable => return Err(Failure::NoEndpoint),
-        Action::Unresolved(_) => return Err(Failure::Unresolved),
+        Action::Answered | Action::Unresolved(_) => return Err(Failure::Unresolved),
     };
-    let index = split.choose();
+    let Ok(index) = split.choose().service else {
+        return Err(Failure::Unresolved);
+    };
     let service = table.service(index).ok_or(Failure::Unresolved)?;
     Ok((index, service))
 }

@@ -132,5 +132,6 @@ fn rule(number: usize, host: &str, matches: &str) -> Rule {
         matches: Some(matches),
         entry_points: [0].into(),
         action: Action::Forward(Split::new(&[(0, 1)]).expect("the service has a weight")),
+        policy: None,
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     Table,
     certificates::{Certificate, ServerNames},
     ids::ServiceIndex,
-    rules::{Action, HostPattern, Rule},
+    rules::{Action, Destination, HostPattern, Rule},
     services::{Protocol, Service},
     table::EntryPoint,
     weight::Weight,
@@ -82,20 +82,33 @@ pub struct RuleView<'t> {
 #[serde(rename_all = "snake_case")]
 pub enum ActionView<'t> {
     /// Forwards it to one of these.
-    Forward(Vec<ShareView>),
+    Forward(Vec<ShareView<'t>>),
+    /// Nothing: a filter answers every request.
+    Answered,
     /// Answers 503: no service has a weight.
     Unavailable,
     /// Answers 500, for this reason.
     Unresolved(&'t str),
 }
 
-/// A service of a rule.
+/// A destination of a rule.
 #[derive(Debug, Serialize)]
-pub struct ShareView {
-    /// `NAMESPACE/NAME:PORT`.
-    pub service: String,
+pub struct ShareView<'t> {
+    /// Where it goes.
+    #[serde(flatten)]
+    pub destination: DestinationView<'t>,
     /// Its share of the sum of the weights.
     pub weight: u64,
+}
+
+/// Where a share of a rule's requests goes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DestinationView<'t> {
+    /// To this one: `NAMESPACE/NAME:PORT`.
+    Service(String),
+    /// Nowhere, but to an answer of 500, for this reason.
+    Unresolved(&'t str),
 }
 
 /// A service.
@@ -209,17 +222,27 @@ fn host(pattern: &HostPattern) -> Option<String> {
 }
 
 impl<'t> ActionView<'t> {
-    fn new(table: &Table, action: &'t Action) -> Self {
+    fn new(table: &'t Table, action: &'t Action) -> Self {
         match action {
             Action::Forward(split) => {
-                let share = |(service, weight)| ShareView {
-                    service: service_name(table, service),
+                let share = |(destination, weight)| ShareView {
+                    destination: DestinationView::new(table, destination),
                     weight,
                 };
                 ActionView::Forward(split.weights().map(share).collect())
             }
+            Action::Answered => ActionView::Answered,
             Action::Unavailable => ActionView::Unavailable,
             Action::Unresolved(reason) => ActionView::Unresolved(reason),
+        }
+    }
+}
+
+impl<'t> DestinationView<'t> {
+    fn new(table: &Table, destination: &'t Destination) -> Self {
+        match &destination.service {
+            Ok(service) => Self::Service(service_name(table, *service)),
+            Err(reason) => Self::Unresolved(reason),
         }
     }
 }

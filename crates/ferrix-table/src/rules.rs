@@ -4,9 +4,11 @@ use std::{fmt, iter::successors, sync::Arc};
 
 use crate::{
     Request,
+    filters::{Filter, Reference},
     host::{self, HostError},
     ids::{EntryPointIndex, ServiceIndex},
     object::Key,
+    policy::Policy,
     state::{RouteState, Sequence},
     weight::Weight,
 };
@@ -56,13 +58,17 @@ pub struct Rule {
     pub entry_points: Box<[EntryPointIndex]>,
     /// What happens to the request.
     pub action: Action,
+    /// What it asks for beyond that.
+    pub policy: Option<Arc<Policy>>,
 }
 
 /// What a rule does with a request.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Forward it to one of the services.
+    /// Forward it to one of the destinations.
     Forward(Split),
+    /// None: a filter of the rule answers every request.
+    Answered,
     /// Answer 503: every service of the rule has weight 0, so that [`Split::new`] gave `None`.
     Unavailable,
     /// Answer 500: a reference of the rule cannot be resolved. The message is for logs and
@@ -70,17 +76,26 @@ pub enum Action {
     Unresolved(String),
 }
 
-/// Services with weights.
+/// Destinations with weights.
 ///
-/// Choices follow a low-discrepancy sequence, so that after any number of requests each service
+/// Choices follow a low-discrepancy sequence, so that after any number of requests each destination
 /// has had its share to within a few requests, on however many threads they came.
 #[derive(Clone, Debug)]
 pub struct Split {
-    /// Each service with the sum of the weights up to and including its own. Never empty;
-    /// services of weight 0 are left out.
-    pub cumulative: Box<[(u64, ServiceIndex)]>,
+    /// Each destination with the sum of the weights up to and including its own. Never empty;
+    /// destinations of weight 0 are left out.
+    pub cumulative: Box<[(u64, Destination)]>,
     /// Where the sequence stands.
     pub sequence: Sequence,
+}
+
+/// Where a share of a rule's requests goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The service; where the reference leads nowhere, this share of the requests gets 500.
+    pub service: Reference,
+    /// What happens to the requests that go there, after the filters of the rule.
+    pub filters: Option<Arc<[Filter]>>,
 }
 
 /// Its key.
@@ -223,17 +238,27 @@ impl fmt::Display for Rule {
     }
 }
 
+/// A service, without filters of its own.
+impl From<ServiceIndex> for Destination {
+    fn from(service: ServiceIndex) -> Self {
+        Destination {
+            service: Ok(service),
+            filters: None,
+        }
+    }
+}
+
 impl Split {
-    /// Shares requests out by weight. `None` where no service has any: the rule's action is then
+    /// Shares requests out by weight. `None` where no destination has any: the rule's action is then
     /// [`Action::Unavailable`].
-    pub fn new(services: &[(ServiceIndex, u32)]) -> Option<Split> {
+    pub fn new<D: Clone + Into<Destination>>(destinations: &[(D, u32)]) -> Option<Split> {
         let mut sum = 0;
-        let cumulative: Box<[_]> = services
+        let cumulative: Box<[_]> = destinations
             .iter()
             .filter(|(_, weight)| *weight > 0)
-            .map(|(service, weight)| {
+            .map(|(destination, weight)| {
                 sum += u64::from(*weight);
-                (sum, *service)
+                (sum, destination.clone().into())
             })
             .collect();
         (!cumulative.is_empty()).then(|| Split {
@@ -242,12 +267,12 @@ impl Split {
         })
     }
 
-    /// The service that the next request goes to.
-    pub fn choose(&self) -> ServiceIndex {
+    /// Where the next request goes.
+    pub fn choose(&self) -> &Destination {
         /// 2^64 over the golden ratio: multiples of it, modulo 2^64, fill the circle most evenly.
         const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-        if let [(_, only)] = *self.cumulative {
+        if let [(_, only)] = &*self.cumulative {
             return only;
         }
         let last = self.cumulative.len() - 1;
@@ -255,16 +280,18 @@ impl Split {
         let turn = self.sequence.next().wrapping_mul(GOLDEN);
         let point = (u128::from(turn) * u128::from(total)) >> 64;
         let chosen = (self.cumulative).partition_point(|(sum, _)| u128::from(*sum) <= point);
-        self.cumulative[chosen].1
+        &self.cumulative[chosen].1
     }
 
-    /// Services with their own weights, in the order given.
-    pub fn weights(&self) -> impl Iterator<Item = (ServiceIndex, u64)> {
-        self.cumulative.iter().scan(0, |before, (sum, service)| {
-            let weight = sum - *before;
-            *before = *sum;
-            Some((*service, weight))
-        })
+    /// Destinations with their own weights, in the order given.
+    pub fn weights(&self) -> impl Iterator<Item = (&Destination, u64)> {
+        self.cumulative
+            .iter()
+            .scan(0, |before, (sum, destination)| {
+                let weight = sum - *before;
+                *before = *sum;
+                Some((destination, weight))
+            })
     }
 }
 

@@ -19,7 +19,7 @@ use ferrix_table::{
     host::{self, HostError},
     ids::EntryPointIndex,
     path::{self, CanonicalTarget, PathError, PathOptions},
-    rules::{Action, Split},
+    rules::{Action, Destination, Split},
     services::Service,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -273,6 +273,7 @@ fn write(
             refused(made.report, &asked.host, out)
         }
         Some(Action::Unresolved(reason)) => writeln!(out, "500, {reason}"),
+        Some(Action::Answered) => writeln!(out, "by a filter of the rule"),
         Some(Action::Unavailable) => writeln!(out, "503, every service of the rule has weight 0"),
         Some(Action::Forward(split)) => forward(made, split, out),
     }
@@ -313,19 +314,27 @@ fn nearest(table: &Table, host: &str, out: &mut impl fmt::Write) -> fmt::Result 
 }
 
 fn forward(made: Made<'_>, split: &Split, out: &mut impl fmt::Write) -> fmt::Result {
-    let services: Vec<_> = (split.weights())
-        .filter_map(|(index, weight)| Some((made.table.service(index)?, weight)))
-        .collect();
-    if let [(service, _)] = services[..] {
-        return endpoints(made.report, service, out);
+    let destinations: Vec<_> = split.weights().collect();
+    if let [(only, _)] = destinations[..] {
+        return share(made, only, out);
     }
-    let total: u64 = services.iter().map(|(_, weight)| weight).sum();
+    let total: u64 = destinations.iter().map(|(_, weight)| weight).sum();
     writeln!(out, "by weight, one of")?;
-    for (service, weight) in services {
+    for (destination, weight) in destinations {
         write!(out, "  {weight} of {total}: ")?;
-        endpoints(made.report, service, out)?;
+        share(made, destination, out)?;
     }
     Ok(())
+}
+
+fn share(made: Made<'_>, destination: &Destination, out: &mut impl fmt::Write) -> fmt::Result {
+    match &destination.service {
+        Err(reason) => writeln!(out, "500, {reason}"),
+        Ok(index) => match made.table.service(*index) {
+            Some(service) => endpoints(made.report, service, out),
+            None => Ok(()),
+        },
+    }
 }
 
 fn endpoints(report: &Report, service: &Service, out: &mut impl fmt::Write) -> fmt::Result {

@@ -717,7 +717,8 @@ impl Served {
             let ferrix_table::rules::Action::Forward(split) = &rule.action else {
                 return false;
             };
-            let service = table.service(split.choose());
+            let index = split.choose().service.clone().unwrap();
+            let service = table.service(index);
             service.is_some_and(|service| service.endpoints.len() == 1)
         });
         let report = self.reports.borrow();

@@ -153,7 +153,10 @@ impl Translation {
         for rule in &route.rules {
             match &rule.action {
                 Action::Forward(split) => {
-                    for (index, _) in split.weights() {
+                    for (destination, _) in split.weights() {
+                        let Ok(index) = destination.service else {
+                            continue;
+                        };
                         let empty = services.get(index as usize);
                         let Some(empty) = empty.filter(|service| service.endpoints.is_empty())
                         else {
@@ -177,7 +180,7 @@ impl Translation {
                     let sentence = "No service of a rule has a weight: its requests get 503.";
                     sentences.push(sentence.into());
                 }
-                Action::Unresolved(_) => {}
+                Action::Answered | Action::Unresolved(_) => {}
             }
         }
         sentences.sort();

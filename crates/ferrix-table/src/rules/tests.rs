@@ -270,7 +270,8 @@ fn shares_follow_weights_at_every_moment() {
         let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
         let mut counts = vec![0_u32; weights.len()];
         for requests in 1..=20_000 {
-            counts[split.choose() as usize - 10] += 1;
+            let service = split.choose().service.clone().unwrap();
+            counts[service as usize - 10] += 1;
             for (count, weight) in counts.iter().zip(weights) {
                 let share = f64::from(*weight) / total * f64::from(requests);
                 let off = (f64::from(*count) - share).abs();
@@ -286,7 +287,7 @@ fn shares_follow_weights_at_every_moment() {
 #[test]
 fn shares_follow_weights_across_threads() {
     let split = Split::new(&[(0, 3), (1, 1)]).unwrap();
-    let canary = || (0..10_000).filter(|_| split.choose() == 1).count();
+    let canary = || (0..10_000).filter(|_| *split.choose() == 1.into()).count();
     let total: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(canary)).collect();
         threads.into_iter().map(|it| it.join().unwrap()).sum()
@@ -296,14 +297,14 @@ fn shares_follow_weights_across_threads() {
 
 #[test]
 fn splits() {
-    assert!(Split::new(&[]).is_none());
+    assert!(Split::new::<Destination>(&[]).is_none());
     assert!(Split::new(&[(1, 0), (2, 0)]).is_none());
     let split = Split::new(&[(7, 0), (5, 2), (7, 1), (5, 1)]).unwrap();
-    assert_eq!(
-        split.weights().collect::<Vec<_>>(),
-        [(5, 2), (7, 1), (5, 1)]
-    );
+    let weights: Vec<_> = split.weights().collect();
+    let [five, seven] = [5, 7].map(Destination::from);
+    assert_eq!(weights, [(&five, 2), (&seven, 1), (&five, 1)]);
     let single = Split::new(&[(3, 9), (4, 0)]).unwrap();
-    assert_eq!([single.choose(), single.choose()], [3, 3]);
+    let three = Destination::from(3);
+    assert_eq!([single.choose(), single.choose()], [&three, &three]);
     assert_eq!(single.sequence.position(), 0);
 }

@@ -27,6 +27,7 @@ fn rule(name: &str, host: &str, matches: &str, action: Action) -> Rule {
         matches: Some(matches),
         entry_points: [0].into(),
         action,
+        policy: None,
     }
 }
 

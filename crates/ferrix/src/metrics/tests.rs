@@ -52,6 +52,7 @@ fn sources() -> Sources {
         weight: Weight::Priority(1),
         entry_points: [0].into(),
         action: Action::Unavailable,
+        policy: None,
     };
     for (status, milliseconds) in [(200, 1), (200, 3), (503, 60_000), (0, 20)] {
         route.state.requests.count(&served(status, milliseconds, 0));

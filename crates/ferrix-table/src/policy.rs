@@ -1,0 +1,112 @@
+//! The policy of a rule: what it asks for beyond forwarding.
+//!
+//! Most rules have none, and then a request asks once and no more.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::filters::{Filter, Reference};
+
+/// What a rule asks for beyond forwarding. Whatever it leaves open is as the settings say.
+///
+/// `S`: see [`Filter`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy<S = Reference> {
+    /// What happens to requests and responses, in this order.
+    pub filters: Box<[Filter<S>]>,
+    /// How long a request may take.
+    pub timeouts: Timeouts,
+    /// Which attempts are followed by another. `None`: those that cannot have reached a backend.
+    pub retry: Option<Retry>,
+    /// How requests of one session stay with one endpoint.
+    pub session: Option<Session>,
+    /// The largest body of a request, in bytes; 0: any. `None`: as the settings say.
+    pub body_bytes: Option<u64>,
+}
+
+/// Nothing.
+impl<S> Default for Policy<S> {
+    fn default() -> Self {
+        Policy {
+            filters: Box::default(),
+            timeouts: Timeouts::default(),
+            retry: None,
+            session: None,
+            body_bytes: None,
+        }
+    }
+}
+
+impl<S> Policy<S> {
+    /// The same with other services in the place of those that filters refer to.
+    pub fn with_services<T>(&self, mut service: impl FnMut(&S) -> T) -> Policy<T> {
+        let filters = self.filters.iter();
+        Policy {
+            filters: filters.map(|it| it.with_service(&mut service)).collect(),
+            timeouts: self.timeouts,
+            retry: self.retry.clone(),
+            session: self.session.clone(),
+            body_bytes: self.body_bytes,
+        }
+    }
+
+    /// Whether it asks for nothing, so that a rule need not have it.
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty()
+            && self.timeouts == Timeouts::default()
+            && self.retry.is_none()
+            && self.session.is_none()
+            && self.body_bytes.is_none()
+    }
+
+    /// Whether a filter answers every request, so that none goes on.
+    pub fn answers(&self) -> bool {
+        self.filters.iter().any(Filter::answers)
+    }
+}
+
+/// How long a request may take. Zero is no limit (Gateway API, `HTTPRouteTimeouts`); `None` leaves
+/// it to the settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the end of the request's header section to the end of the response.
+    pub request: Option<Duration>,
+    /// One attempt: from the first byte to the backend to the last of its response.
+    pub backend_request: Option<Duration>,
+}
+
+/// Which attempts at a request are followed by another (Gateway API, `HTTPRouteRetry`): those whose
+/// answer has one of these statuses, and those that break before their answer, of idempotent requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Statuses of responses that are not passed on while there may be another attempt.
+    pub codes: Box<[u16]>,
+    /// How many attempts there may be after the first. `None`: as many as the settings say.
+    pub attempts: Option<u8>,
+    /// The least time between the end of an attempt and the beginning of the next.
+    pub backoff: Duration,
+}
+
+/// How requests of one session stay with one endpoint (Gateway API, `SessionPersistence`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// What carries the token of the session.
+    pub carrier: SessionCarrier,
+    /// How long a session lasts from its first request on. `None`: as long as its endpoint.
+    pub absolute_timeout: Option<Duration>,
+}
+
+/// What carries the token of a session, from the response to the first request to those that follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionCarrier {
+    /// A cookie.
+    Cookie {
+        /// Its name: a token of RFC 9110.
+        name: Arc<str>,
+        /// `Path` of the cookie: the requests for which clients send it.
+        path: Arc<str>,
+        /// Whether clients keep it until the session ends by its timeout, and not until they close.
+        permanent: bool,
+    },
+    /// A header field of this name.
+    Header(Arc<str>),
+}
