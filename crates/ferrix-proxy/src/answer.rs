@@ -68,13 +68,22 @@ impl Answer {
         answer
     }
 
+    /// What a filter answers, with this body.
+    pub(crate) fn filtered(head: ResponseHead, body: Bytes, server: &str) -> Self {
+        let mut head = head;
+        name_server(&mut head.fields, server);
+        if head.status != StatusCode::NO_CONTENT {
+            let length = body.len().to_string();
+            head.fields.set("Content-Length", length.as_bytes());
+        }
+        Self { head, body }
+    }
+
     fn start(status: u16, kind: &'static str, server: &str) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut head = ResponseHead::new(status);
         head.fields.append("Content-Type", kind.as_bytes());
-        if !server.is_empty() && HeaderValue::from_str(server).is_ok() {
-            head.fields.append("Server", server.as_bytes());
-        }
+        name_server(&mut head.fields, server);
         match status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 head.fields.append("Retry-After", b"1");
@@ -89,6 +98,12 @@ impl Answer {
             head,
             body: Bytes::new(),
         }
+    }
+}
+
+fn name_server(fields: &mut Fields, server: &str) {
+    if !server.is_empty() && HeaderValue::from_str(server).is_ok() {
+        fields.set("Server", server.as_bytes());
     }
 }
 

@@ -84,6 +84,8 @@ pub(crate) struct Backend {
     /// What was sent of the body, until the first byte of an answer. `None`: it cannot be sent
     /// again.
     kept: Option<Kept>,
+    /// It is kept for longer: until [`Backend::forget`].
+    holds: bool,
     /// Whether the whole request was handed over.
     whole: bool,
 }
@@ -119,17 +121,20 @@ impl Backend {
     /// Sends the header section, and what was sent of the body before, if this is not the first
     /// attempt. It is on its way, not yet with the backend, when this returns.
     ///
-    /// What is `kept` is taken only when that has succeeded; see [`Backend::into_kept`].
+    /// What is `kept` is taken only when that has succeeded; see [`Backend::into_kept`]. It `holds` for
+    /// longer than until the first byte of an answer where some answers are followed by another attempt.
     pub(crate) async fn send(
         connection: Connection,
         head: &RequestHead,
         body: Framing,
         secure: bool,
         kept: &mut Option<Kept>,
+        holds: bool,
     ) -> Result<Self, Broken> {
         let mut backend = Self {
             side: Side::send(connection, head, body, secure).await?,
             kept: None,
+            holds,
             whole: body == Framing::Empty,
         };
         if body != Framing::Empty
@@ -149,6 +154,16 @@ impl Backend {
     /// Whether the whole request was handed over.
     pub(crate) fn is_sent(&self) -> bool {
         self.whole
+    }
+
+    /// Whether all that was sent of the body can be sent again.
+    pub(crate) fn has_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// There will be no other attempt.
+    pub(crate) fn forget(&mut self) {
+        self.kept = None;
     }
 
     /// What another attempt needs of the body. `None`: it cannot be sent again, for it was too long
@@ -233,7 +248,7 @@ impl Backend {
             Side::Http1(http1) => (http1.poll_read(cx, room), http1.answered),
             Side::Http2(http2) => (http2.poll_read(cx), http2.answered),
         };
-        if answered {
+        if answered && !self.holds {
             self.kept = None;
         }
         part

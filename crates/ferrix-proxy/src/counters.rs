@@ -15,6 +15,8 @@ pub struct Counters {
     entry_points: Mutex<Vec<Arc<EntryPointCounters>>>,
     /// Bytes of bodies that were read, and wait for peers that do not take them.
     pub buffered_bytes: Gauge,
+    /// Copies of requests that are on their way to mirrors.
+    pub mirrored_requests: Gauge,
     /// Tasks that panicked: each cost one connection or stream, and is a bug.
     pub panics: Counter,
 }

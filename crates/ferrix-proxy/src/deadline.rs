@@ -19,6 +19,8 @@ use crate::clock;
 pub(crate) struct Deadline {
     sleep: Option<Pin<Box<Sleep>>>,
     at: Option<Instant>,
+    /// It is never later than this.
+    ceiling: Option<Instant>,
     /// Whom the timer wakes.
     waker: Option<Waker>,
 }
@@ -28,9 +30,27 @@ impl Deadline {
         Self::default()
     }
 
-    /// `limit` from now; zero: never.
+    /// `limit` from now; zero: never. Not later than the ceiling.
     pub(crate) fn set(&mut self, limit: Duration) {
         self.at = (!limit.is_zero()).then(|| clock::recent() + limit);
+        if let Some(ceiling) = self.ceiling {
+            self.at = Some(self.at.map_or(ceiling, |at| at.min(ceiling)));
+        }
+    }
+
+    /// From now on it is never set later than this.
+    pub(crate) fn set_ceiling(&mut self, ceiling: Option<Instant>) {
+        self.ceiling = ceiling;
+    }
+
+    /// What it is never set later than.
+    pub(crate) fn ceiling(&self) -> Option<Instant> {
+        self.ceiling
+    }
+
+    /// Whether the time of the ceiling has come.
+    pub(crate) fn is_over(&self) -> bool {
+        (self.ceiling).is_some_and(|ceiling| clock::recent() >= ceiling)
     }
 
     pub(crate) async fn passed(&mut self) {

@@ -2,12 +2,13 @@
 //! protocols.
 //!
 //! ```text
-//!  check ─► prepare headers ─► route ─► connect ─► send ─► relay both ways ─► finish
-//!                                          ▲          │
-//!                                          └──────────┘  only what may be sent again
+//!  check ─► prepare headers ─► route ─► policy ─► connect ─► send ─► relay both ways ─► finish
+//!                                                    ▲          │
+//!                                                    └──────────┘  only what may be sent again
 //! ```
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -17,12 +18,12 @@ use ferrix_http1::{Fields, Framing, RequestHead};
 use ferrix_table::{
     Headers, Table,
     ids::ServiceIndex,
-    rules::Route,
+    rules::{Route, Rule},
     services::{Endpoint, Protocol, Service},
     state,
 };
 use http::{HeaderName, Method, Version, uri::Authority};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Engine,
@@ -35,15 +36,18 @@ use crate::{
     clock,
     deadline::Deadline,
     failure::Failure,
+    filters::Applied,
     headers::{self, RequestId},
     pool::Connection,
     race::Race,
     real_client::real_client,
-    relay::{self, Relay},
+    relay::{self, Received, Relay},
     request,
     retry::{self, Attempt, Broken, Kept},
     route,
 };
+
+mod policy;
 
 /// A request as it was read from its connection, HTTP/1 or HTTP/2.
 pub(crate) struct Incoming {
@@ -72,7 +76,7 @@ struct Served {
     endpoint: Option<SocketAddr>,
     attempts: u8,
     request_id: RequestId,
-    received: u64,
+    received: Received,
     /// Whether the response broke off after it had begun.
     cut: bool,
     /// The request, among those of its client.
@@ -142,11 +146,19 @@ pub(crate) async fn serve(
         served,
     };
     let result = exchange.run(incoming).await;
-    let ending = match &result {
-        Ok(()) => Ending::Complete,
-        Err(failure) => exchange.answer(failure, &mut incoming.head).await,
+    exchange.deadline.set_ceiling(None);
+    let (ending, failure) = match result {
+        Ok(None) => (Ending::Complete, None),
+        Ok(Some(answer)) => (
+            exchange.reply(answer, &mut incoming.head, false).await,
+            None,
+        ),
+        Err(failure) => {
+            let ending = exchange.answer(&failure, &mut incoming.head).await;
+            (ending, Some(failure))
+        }
     };
-    exchange.account(result.err());
+    exchange.account(failure);
     ending
 }
 
@@ -160,7 +172,7 @@ impl Served {
             endpoint: None,
             attempts: 0,
             request_id: RequestId::new(),
-            received: 0,
+            received: Received::default(),
             cut: false,
             open: None,
             log: engine.access_log.is_some().then(|| LoggedTarget::new(head)),
@@ -188,21 +200,47 @@ impl LoggedTarget {
 }
 
 impl Exchange<'_, '_> {
-    async fn run(&mut self, incoming: &mut Incoming) -> Result<(), Failure> {
+    /// Serves the request, or gives the answer that a filter has for it.
+    async fn run(&mut self, incoming: &mut Incoming) -> Result<Option<Answer>, Failure> {
         if self.engine.is_overloaded() {
             return Err(Failure::Overloaded);
         }
         let table = self.engine.table.load();
         let of_connection = self.prepare(incoming)?;
         let Incoming { head, body, .. } = incoming;
-        let (index, service) = self.find_service(&table, head)?;
+        let rule = self.find_rule(&table, head)?;
+        let mut applied: Option<Box<Applied>> = None;
+        if let Some(policy) = &rule.policy {
+            // Boxed, because it is large and rare.
+            match Box::pin(self.begin(policy, &table, head, *body)).await? {
+                policy::Step::On(begun) => applied = Some(begun),
+                policy::Step::Answer(answer) => return Ok(Some(answer)),
+            }
+        }
+        let split = route::split(rule)?;
+        let kept = applied
+            .as_ref()
+            .and_then(|it| it.find_session(split, &table));
+        let (destination, preferred) = match kept {
+            Some((destination, endpoint)) => (destination, Some(endpoint)),
+            None => (split.choose(), None),
+        };
+        let (index, service) = route::service(&table, destination)?;
+        if let Some(filters) = &destination.filters {
+            let applied = applied.get_or_insert_default();
+            let sharing = self.share(filters, &table, head, *body, applied);
+            if let Some(answer) = Box::pin(sharing).await? {
+                return Ok(Some(answer));
+            }
+        }
         let service = Arc::clone(service);
         // A request may last for days; only its service has to.
         drop(table);
         self.served.service = Some(Arc::clone(&service));
 
-        let limit = self.engine.settings.limits.body_bytes.as_u64();
-        if limit > 0 && matches!(body, Framing::Length(length) if *length > limit) {
+        let policy = applied.as_ref().and_then(|it| it.policy.as_deref());
+        let body_bytes = self.body_bytes(policy);
+        if body_bytes > 0 && matches!(body, Framing::Length(length) if *length > body_bytes) {
             return Err(Failure::BodyTooLarge);
         }
         let upgrade =
@@ -210,14 +248,32 @@ impl Exchange<'_, '_> {
         if of_connection {
             headers::settle_connection(&mut head.fields, upgrade);
         }
-        let relay = Relay {
+        let response_timeout = self.response_timeout(policy);
+        let kept = match &mut applied {
+            Some(applied) => self.begin_copies(applied, *body, upgrade),
+            None => None,
+        };
+        let mut relay = Relay {
             engine: self.engine,
             service: &service,
             method: head.method.clone(),
             body: *body,
             upgrade,
+            response_timeout,
+            body_bytes,
+            applied: applied.as_deref(),
+            asked: false,
+            repeated: &[],
+            endpoint: None,
+            secure: self.connection.secure,
         };
-        self.attempt(&service, index, head, &relay).await
+        let way = Way {
+            service: &service,
+            index,
+            preferred,
+        };
+        self.attempt(way, head, &mut relay, kept).await?;
+        Ok(None)
     }
 
     /// Checks the request and makes its header section what will be sent, so that rules match
@@ -268,13 +324,12 @@ impl Exchange<'_, '_> {
         Ok(())
     }
 
-    /// Finds the rule of a prepared request and that rule's service, with its index, and leaves the
-    /// canonical target in the header section.
-    fn find_service<'t>(
+    /// Finds the rule of a prepared request, and leaves the canonical target in the header section.
+    fn find_rule<'t>(
         &mut self,
         table: &'t Arc<Table>,
         head: &mut RequestHead,
-    ) -> Result<(ServiceIndex, &'t Arc<Service>), Failure> {
+    ) -> Result<&'t Rule, Failure> {
         let Self {
             engine, connection, ..
         } = *self;
@@ -295,27 +350,34 @@ impl Exchange<'_, '_> {
         };
         let rule = route::find(table, connection.entry_point, &request)?;
         self.served.route = Some((Arc::clone(&rule.route), rule.position));
-        let service = route::choose(table, rule)?;
-
         if head.target() != checked.target.path_and_query.as_bytes() {
             let target = checked.target.path_and_query.into_owned();
             head.set_target(target.as_bytes());
         }
-        Ok(service)
+        Ok(rule)
     }
 
-    /// Sends the request to one endpoint after another until one has it.
-    async fn attempt(
+    /// Sends the request to one endpoint after another until one has it. `kept`: what has been read of
+    /// its body.
+    async fn attempt<'r>(
         &mut self,
-        service: &Arc<Service>,
-        index: ServiceIndex,
+        way: Way<'r>,
         head: &mut RequestHead,
-        relay: &Relay<'_>,
+        relay: &mut Relay<'r>,
+        kept: Option<Kept>,
     ) -> Result<(), Failure> {
-        let mut race = Race::new(self.engine, service, index, relay.upgrade);
+        let policy = relay.applied.and_then(|it| it.policy.as_deref());
+        let retry = policy.and_then(|it| it.retry.as_ref());
+        let most = self.attempts(retry);
+        let mut race = Race::new(self.engine, way.service, way.index, relay.upgrade, most);
+        if let Some(endpoint) = way.preferred {
+            race.prefer(endpoint);
+        }
+        let until = self.deadline.ceiling();
         let mut broke = None;
         let idempotent = retry::is_idempotent(&relay.method);
-        let (mut begun, mut kept) = (false, None);
+        relay.asked = idempotent && retry.is_some();
+        let (mut begun, mut kept) = (kept.is_some(), kept);
         loop {
             let pooled = match broke {
                 Some(_) => None,
@@ -324,7 +386,7 @@ impl Exchange<'_, '_> {
             let connected = match pooled {
                 Some(pooled) => Ok(pooled),
                 // Boxed, because it is large and rare.
-                None => Box::pin(race.run(broke)).await,
+                None => Box::pin(run_until(&mut race, broke, until)).await,
             };
             self.served.attempts = race.attempts();
             self.served.endpoint = race.endpoint();
@@ -339,23 +401,37 @@ impl Exchange<'_, '_> {
                 begun = true;
                 // Only HTTP/2 can say that a request was not touched.
                 let refusable = matches!(connection, Connection::Http2 { .. });
-                kept = Kept::of(relay.body, idempotent && reused, refusable);
+                let repeatable = idempotent && (reused || relay.asked);
+                kept = Kept::of(relay.body, repeatable, refusable);
+            }
+            relay.endpoint = Some(endpoint.address);
+            relay.repeated = match retry {
+                Some(retry) if relay.asked && race.may_go_on() => &retry.codes,
+                _ => &[],
+            };
+            if let Some(policy) = policy {
+                self.limit_attempt(policy, until);
             }
             // Awaited at once: a future that is named first takes its room twice.
             let sent = self
-                .send(service, &endpoint, connection, head, relay, &mut kept)
+                .send(way.service, &endpoint, connection, head, relay, &mut kept)
                 .await;
             let Err(broken) = sent else {
                 return Ok(());
             };
+            self.deadline.set_ceiling(until);
             let attempt = Attempt {
-                more: race.may_go_on(),
+                more: race.may_go_on() && !self.deadline.is_over(),
                 reused,
                 idempotent,
                 kept: kept.is_some(),
+                asked: relay.asked,
             };
             if !broken.is_repeated(attempt) {
                 return Err(broken.into());
+            }
+            if let Some(retry) = retry {
+                Box::pin(self.back_off(retry, race.attempts())).await?;
             }
             broke = Some(Instant::now());
         }
@@ -377,7 +453,8 @@ impl Exchange<'_, '_> {
             // HTTP/2 backends rarely send an interim response: without one the client would wait.
             relay::send_continue(self.client)?;
         }
-        let mut backend = Backend::send(connection, head, relay.body, secure, kept).await?;
+        let (body, holds) = (relay.body, relay.asked);
+        let mut backend = Backend::send(connection, head, body, secure, kept, holds).await?;
         let received = &mut self.served.received;
         match relay::relay(relay, self.client, &mut backend, self.deadline, received).await {
             Ok(complete) => {
@@ -413,10 +490,16 @@ impl Exchange<'_, '_> {
             };
         }
         let answer = Answer::new(failure, Form::of(&head.fields), &settings.server.name);
+        self.reply(answer, head, failure.closes_connection()).await
+    }
+
+    /// Sends an answer of ours. `close`: the connection is of no further use.
+    async fn reply(&mut self, answer: Answer, head: &mut RequestHead, close: bool) -> Ending {
+        let client = &mut *self.client;
         // Nobody reads the request any more, and the client may let its answer wait.
         *head = RequestHead::new(head.method.clone(), b"", head.version);
         let bodiless = answer.body.is_empty() || head.method == Method::HEAD;
-        if failure.closes_connection() {
+        if close {
             client.close_after();
         }
         let sent = client
@@ -427,11 +510,12 @@ impl Exchange<'_, '_> {
                 false => client.data(answer.body),
             })
             .and_then(|()| client.finish(None));
-        let flushed = relay::flush(client, self.deadline, settings.timeouts.write);
+        let limit = self.engine.settings.timeouts.write;
+        let flushed = relay::flush(client, self.deadline, limit);
         if sent.is_err() || flushed.await.is_err() {
             return Ending::Abort;
         }
-        if failure.closes_connection() {
+        if close {
             Ending::Close
         } else {
             Ending::Complete
@@ -453,7 +537,7 @@ impl Exchange<'_, '_> {
         let counted = state::Served {
             status,
             duration,
-            received_bytes: served.received,
+            received_bytes: served.received.bytes,
             sent_bytes: sent,
         };
         let entry_point = &connection.counters;
@@ -484,6 +568,30 @@ impl Exchange<'_, '_> {
     }
 }
 
+/// Where a request goes.
+#[derive(Clone, Copy)]
+struct Way<'r> {
+    service: &'r Arc<Service>,
+    index: ServiceIndex,
+    /// Who is to have it if it can.
+    preferred: Option<SocketAddr>,
+}
+
+/// Runs a race, no longer than `until`.
+async fn run_until<'e>(
+    race: &mut Race<'e>,
+    broke: Option<Instant>,
+    until: Option<Instant>,
+) -> Result<(Cow<'e, Endpoint>, Connection), Failure> {
+    let running = race.run(broke);
+    match until {
+        None => running.await,
+        Some(until) => {
+            (timeout_at(until, running).await).unwrap_or_else(|_| Err(Failure::UpstreamTimeout))
+        }
+    }
+}
+
 impl Served {
     fn into_record(
         self,
@@ -505,7 +613,7 @@ impl Served {
             host: log.host,
             path: log.path,
             status,
-            received_bytes: self.received,
+            received_bytes: self.received.bytes,
             sent_bytes,
             route,
             rule: rule.unwrap_or_default(),

@@ -72,6 +72,9 @@ pub enum Failure {
     /// The backend took too long.
     #[error("the backend took too long")]
     UpstreamTimeout,
+    /// The service that says whether the request may pass has said nothing of use.
+    #[error("the authorisation service failed: {0}")]
+    Unauthorised(String),
     /// The client left; nobody is answered.
     #[error("the client left")]
     ClientGone,
@@ -79,7 +82,7 @@ pub enum Failure {
 
 impl Failure {
     /// Names for metrics, by [`Failure::index`].
-    pub const NAMES: [&'static str; 19] = [
+    pub const NAMES: [&'static str; 20] = [
         "bad_request",
         "method_not_allowed",
         "header_timeout",
@@ -99,6 +102,7 @@ impl Failure {
         "client_gone",
         "overloaded",
         "too_many_requests",
+        "authorisation",
     ];
 
     /// Position in [`Failure::NAMES`].
@@ -123,6 +127,7 @@ impl Failure {
             Self::ClientGone => 16,
             Self::Overloaded => 17,
             Self::TooManyRequests => 18,
+            Self::Unauthorised(_) => 19,
         }
     }
 
@@ -140,7 +145,7 @@ impl Failure {
             Self::TransferCoding => 501,
             Self::NoRoute => 404,
             Self::Unresolved => 500,
-            Self::NoEndpoint | Self::NoConnection | Self::Overloaded => 503,
+            Self::NoEndpoint | Self::NoConnection | Self::Overloaded | Self::Unauthorised(_) => 503,
             Self::Connect(_) | Self::Upstream(_) => 502,
             Self::UpstreamTimeout => 504,
             Self::ClientGone => 0,

@@ -34,7 +34,7 @@ const LONGEST_KNOWN: usize = 32;
 pub(crate) struct Forwarding {
     trusted: bool,
     client: String,
-    port: String,
+    port: u16,
     proto: &'static str,
 }
 
@@ -51,13 +51,18 @@ impl Forwarding {
         Self {
             trusted: trusted.iter().any(|network| network.contains(&peer)),
             client: text(client),
-            port: itoa::Buffer::new().format(port).to_owned(),
+            port,
             proto: if secure { "https" } else { "http" },
         }
     }
 }
 
 impl Forwarding {
+    /// The port of the entry point.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Whether what the peer reports is believed.
     pub(crate) fn is_trusted(&self) -> bool {
         self.trusted
@@ -176,7 +181,8 @@ fn forward(fields: &mut Fields, forwarding: &Forwarding, real: Option<IpAddr>) {
         }
     };
     default(X_FORWARDED_PROTO, forwarding.proto.as_bytes());
-    default(X_FORWARDED_PORT, forwarding.port.as_bytes());
+    let mut port = itoa::Buffer::new();
+    default(X_FORWARDED_PORT, port.format(forwarding.port).as_bytes());
     match real {
         None => default(X_REAL_IP, client),
         Some(real) => default(X_REAL_IP, real.to_string().as_bytes()),
@@ -315,6 +321,15 @@ fn is_protected(name: &[u8]) -> bool {
         name,
         b"host" | b"content-length" | b"content-type" | b"authorization" | b"cookie"
     ) || is_forwarding(name)
+}
+
+/// Whether a field is about one message or one connection, and means something else on another.
+pub(crate) fn is_of_message(name: &str) -> bool {
+    known(name.as_bytes(), |name| {
+        is_hop_by_hop(name)
+            || is_never_passed_on(name)
+            || matches!(name, b"host" | b"content-length" | b"expect")
+    })
 }
 
 fn is_hop_by_hop(name: &[u8]) -> bool {

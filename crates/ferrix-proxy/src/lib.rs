@@ -27,6 +27,7 @@ mod deadline;
 mod drain;
 mod exchange;
 pub mod failure;
+mod filters;
 mod frames;
 mod headers;
 mod http1;
@@ -48,9 +49,11 @@ mod relay;
 mod request;
 mod retry;
 mod route;
+mod session;
 pub mod settings;
 mod socket_room;
 mod stream;
+mod subrequest;
 mod sync;
 mod tls;
 mod transport;
@@ -79,6 +82,7 @@ use crate::{
 };
 
 /// What every request needs. Each worker thread has one; all but the connections to backends is shared.
+#[derive(Clone)]
 pub(crate) struct Engine {
     pub(crate) settings: Arc<Settings>,
     pub(crate) table: Reader,

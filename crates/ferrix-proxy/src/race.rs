@@ -35,6 +35,10 @@ pub(crate) struct Race<'e> {
     /// Where tables have the service.
     index: ServiceIndex,
     upgrade: bool,
+    /// There may be so many attempts.
+    most: usize,
+    /// Who is to have the request if it can.
+    preferred: Option<&'e Endpoint>,
     /// Whose turn it is, where no attempt has been made yet.
     picked: Option<&'e Endpoint>,
     tried: SmallVec<[SocketAddr; 4]>,
@@ -45,22 +49,34 @@ pub(crate) struct Race<'e> {
 }
 
 impl<'e> Race<'e> {
-    /// For a service, which tables have at `index`. An upgrade needs HTTP/1.
+    /// For a service, which tables have at `index`. An upgrade needs HTTP/1. There are `most` attempts.
     pub(crate) fn new(
         engine: &'e Engine,
         service: &'e Arc<Service>,
         index: ServiceIndex,
         upgrade: bool,
+        most: usize,
     ) -> Self {
         Self {
             engine,
             service: Cow::Borrowed(service),
             index,
             upgrade,
+            most,
+            preferred: None,
             picked: None,
             tried: SmallVec::new(),
             attempts: 0,
             endpoint: None,
+        }
+    }
+
+    /// Lets this endpoint of the service have the request, whose turn ever it is, as long as it can be
+    /// connected to.
+    pub(crate) fn prefer(&mut self, endpoint: SocketAddr) {
+        if let Cow::Borrowed(service) = self.service {
+            let mut endpoints = service.endpoints.iter();
+            self.preferred = endpoints.find(|it| it.address == endpoint);
         }
     }
 
@@ -76,7 +92,7 @@ impl<'e> Race<'e> {
 
     /// Whether there may be another attempt.
     pub(crate) fn may_go_on(&self) -> bool {
-        usize::from(self.attempts) < self.engine.settings.upstream.attempts
+        usize::from(self.attempts) < self.most
     }
 
     /// A connection that is there already, to the endpoint whose turn it is. `None`: [`Race::run`].
@@ -84,7 +100,8 @@ impl<'e> Race<'e> {
         let Cow::Borrowed(service) = self.service else {
             return None;
         };
-        let endpoint = self.pick(service, &self.tried)?;
+        let preferred = self.preferred.take();
+        let endpoint = preferred.or_else(|| self.pick(service, &self.tried))?;
         self.begin(endpoint.address);
         let upstream = &self.engine.upstream;
         match upstream.pooled(endpoint, &service.protocol, self.upgrade) {

@@ -7,6 +7,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::SocketAddr,
     task::{Context, Poll},
     time::Duration,
 };
@@ -24,13 +25,14 @@ use crate::{
     clock,
     deadline::Deadline,
     failure::Failure,
+    filters::{Applied, mirror::Copies},
     headers,
     inlet::Inlet,
     io::HIGH_WATER,
     outlet::Outlet,
     pace::Pace,
     retry::Broken,
-    settings::{OddResponses, Timeouts},
+    settings::OddResponses,
     tunnel::{self, End},
 };
 
@@ -53,6 +55,43 @@ pub(crate) struct Relay<'r> {
     pub(crate) method: Method,
     pub(crate) body: Framing,
     pub(crate) upgrade: bool,
+    /// The backend may be silent for so long; zero: for ever.
+    pub(crate) response_timeout: Duration,
+    /// The longest body of a request; 0: any.
+    pub(crate) body_bytes: u64,
+    /// What a policy has still to do.
+    pub(crate) applied: Option<&'r Applied>,
+    /// Whether the rule asks for further attempts at a request that may have them.
+    pub(crate) asked: bool,
+    /// Statuses that are followed by another attempt, if this one is not the last.
+    pub(crate) repeated: &'r [u16],
+    /// Who gets the request in this attempt.
+    pub(crate) endpoint: Option<SocketAddr>,
+    /// Whether TLS ends at the entry point.
+    pub(crate) secure: bool,
+}
+
+/// What has come of a request's body.
+#[derive(Default)]
+pub(crate) struct Received {
+    pub(crate) bytes: u64,
+    /// For mirrors, until the end of the body.
+    pub(crate) copies: Option<Box<Copies>>,
+}
+
+impl Received {
+    pub(crate) fn data(&mut self, data: &[u8]) {
+        self.bytes += data.len() as u64;
+        if let Some(copies) = &mut self.copies {
+            copies.data(data);
+        }
+    }
+
+    fn ended(&mut self, engine: &Engine) {
+        if let Some(copies) = self.copies.take() {
+            copies.send(engine);
+        }
+    }
 }
 
 /// A request that an endpoint works on, counted as long as this lives.
@@ -107,7 +146,7 @@ pub(crate) async fn relay(
     client: &mut Client<'_>,
     backend: &mut Backend,
     deadline: &mut Deadline,
-    received: &mut u64,
+    received: &mut Received,
 ) -> Result<bool, Broken> {
     let timeouts = &relay.engine.settings.timeouts;
     let mut progress = Progress {
@@ -130,7 +169,10 @@ pub(crate) async fn relay(
                 break;
             }
         }
-        progress.set_deadline(deadline, client, backend, timeouts, *received);
+        if deadline.is_over() {
+            return Err(progress.late(client, backend, deadline));
+        }
+        progress.set_deadline(deadline, client, backend, relay, received.bytes);
         let waited_since = progress.begin_wait(client, backend);
         let event = poll_fn(|cx| progress.poll_event(client, backend, deadline, cx)).await;
         progress.end_wait(waited_since);
@@ -145,18 +187,20 @@ pub(crate) async fn relay(
             Event::Request(part) => {
                 let own = client.inlet().gives_own_memory();
                 on_request(relay, backend, part?, own, &mut progress, received)?;
-                if progress.is_too_slow(*received) {
+                if progress.is_too_slow(received.bytes) {
                     return Err(Failure::BodyTimeout.into());
                 }
             }
             Event::ClientDrained(drained) => drained.map_err(|_| Gone)?,
             // The response to what it got may already be on its way.
             Event::BackendDrained(drained) => progress.deaf = drained.is_err(),
-            Event::DeadlinePassed => return Err(progress.blame(client, backend).into()),
+            Event::DeadlinePassed => return Err(progress.late(client, backend, deadline)),
         }
         if client.is_upgraded() && progress.request_done {
             // What follows the whole request is in the other protocol (RFC 9110, section 7.8).
             let waiting = &mut progress.waiting;
+            // The response has ended, by which the rule measures.
+            deadline.set_ceiling(None);
             let idle = timeouts.upgraded;
             return tunnel(client, backend, deadline, idle, received, waiting).await;
         }
@@ -170,7 +214,7 @@ async fn tunnel(
     backend: &mut Backend,
     deadline: &mut Deadline,
     idle: Duration,
-    received: &mut u64,
+    received: &mut Received,
     waiting: &mut Waiting<'_>,
 ) -> Result<bool, Broken> {
     let (Some(to_client), Some(to_backend)) = (client.io(), backend.io()) else {
@@ -178,7 +222,7 @@ async fn tunnel(
         return Err(Broken::Answer(reason));
     };
     let (passed, end) = tunnel::run(to_client, to_backend, deadline, idle, waiting).await;
-    *received += passed.from_client;
+    received.bytes += passed.from_client;
     client.sent += passed.from_backend;
     match end {
         End::Closed => Ok(false),
@@ -205,6 +249,9 @@ async fn on_response(
             if upgraded && !relay.upgrade {
                 return Err(Failure::Upstream("it switched protocols unasked".into()).into());
             }
+            if relay.repeated.contains(&head.status.as_u16()) && backend.has_kept() {
+                return Err(Broken::Refused(head.status.as_u16()));
+            }
             check_oddities(relay, &head)?;
             headers::prepare_response(&mut head, upgraded);
             // Where the body is broken from its first byte on, this is still a 502.
@@ -212,6 +259,10 @@ async fn on_response(
                 true => None,
                 false => there_already(backend).await.transpose()?,
             };
+            backend.forget();
+            if let Some(applied) = relay.applied {
+                apply(relay, applied, &mut head);
+            }
             // A gRPC client takes an error without a message only from a header section that ends
             // the stream.
             client.header(head, &relay.method, end)?;
@@ -223,6 +274,14 @@ async fn on_response(
         part @ (FromBackend::Data(_) | FromBackend::End(_)) => return on_body(client, part),
     }
     Ok(false)
+}
+
+/// Does to a response what the policy of its rule asks for.
+fn apply(relay: &Relay<'_>, applied: &Applied, head: &mut ResponseHead) {
+    applied.on_response(head);
+    if let Some(endpoint) = relay.endpoint {
+        applied.keep_session(&relay.service.id, endpoint, relay.secure, head);
+    }
 }
 
 /// Passes a part of a response's body on. Returns whether it was the end.
@@ -288,13 +347,13 @@ fn on_request(
     part: Piece,
     own: bool,
     progress: &mut Progress<'_>,
-    received: &mut u64,
+    received: &mut Received,
 ) -> Result<(), Broken> {
-    let limit = relay.engine.settings.limits.body_bytes.as_u64();
+    let limit = relay.body_bytes;
     match part {
         Piece::Data(data) => {
-            *received += data.len() as u64;
-            if limit > 0 && *received > limit {
+            received.data(&data);
+            if limit > 0 && received.bytes > limit {
                 return Err(Failure::BodyTooLarge.into());
             }
             backend.data(data, own)?;
@@ -302,6 +361,7 @@ fn on_request(
         Piece::End(trailers) => {
             progress.request_done = true;
             progress.pace = None;
+            received.ended(relay.engine);
             backend.finish(trailers)?;
         }
     }
@@ -371,9 +431,10 @@ impl Progress<'_> {
         deadline: &mut Deadline,
         client: &mut Client<'_>,
         backend: &mut Backend,
-        timeouts: &Timeouts,
+        relay: &Relay<'_>,
         received: u64,
     ) {
+        let timeouts = &relay.engine.settings.timeouts;
         if client.out().waits() > 0 {
             let taken = client.sent.saturating_sub(client.out().waits() as u64);
             if self
@@ -388,7 +449,7 @@ impl Progress<'_> {
             let left = self.pace.map(|pace| pace.left(received).max(SOON));
             deadline.set(left.map_or(timeouts.body, |left| left.min(timeouts.body)));
         } else {
-            deadline.set(timeouts.response);
+            deadline.set(relay.response_timeout);
         }
         self.taken = None;
     }
@@ -415,6 +476,14 @@ impl Progress<'_> {
 
     fn is_too_slow(&self, received: u64) -> bool {
         self.pace.is_some_and(|pace| pace.left(received).is_zero())
+    }
+
+    /// What has come to its end when the deadline has passed.
+    fn late(&self, client: &mut Client<'_>, backend: &mut Backend, deadline: &Deadline) -> Broken {
+        match self.blame(client, backend) {
+            Failure::UpstreamTimeout if deadline.is_over() => Broken::Late,
+            failure => failure.into(),
+        }
     }
 
     /// Who kept the other waiting.

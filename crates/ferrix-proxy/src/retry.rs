@@ -2,7 +2,7 @@
 //!
 //! Decided by what broke, not by who asks: a pure function of both. What the backend may have acted
 //! upon is repeated only where doing it twice is the same as doing it once, and only where the
-//! likeliest reason is that the connection had been closed while it idled.
+//! likeliest reason is that the connection had been closed while it idled, or the rule asks for it.
 
 use bytes::{Bytes, BytesMut};
 use ferrix_http1::Framing;
@@ -30,6 +30,10 @@ pub(crate) enum Broken {
     /// The backend has done nothing with the request: it cannot have it, or says so (RFC 9113,
     /// section 8.7).
     Untouched(String),
+    /// The answer has a status for which the rule asks for another attempt.
+    Refused(u16),
+    /// The attempt took longer than the rule allows.
+    Late,
 }
 
 /// An attempt at a request.
@@ -44,6 +48,8 @@ pub(crate) struct Attempt {
     pub(crate) idempotent: bool,
     /// Whether all that was sent of the body can be sent again.
     pub(crate) kept: bool,
+    /// Whether the rule asks for further attempts.
+    pub(crate) asked: bool,
 }
 
 impl Broken {
@@ -54,10 +60,13 @@ impl Broken {
             reused,
             idempotent,
             kept,
+            asked,
         } = attempt;
         match self {
-            Self::Exchange(_) | Self::Answer(_) => false,
-            Self::Unanswered(_) => more && kept && reused && idempotent,
+            Self::Exchange(_) => false,
+            Self::Unanswered(_) => more && kept && idempotent && (reused || asked),
+            // Of which the client has got nothing, or it would not be kept.
+            Self::Answer(_) | Self::Refused(_) | Self::Late => more && kept && idempotent && asked,
             Self::Untouched(_) => more && kept,
         }
     }
@@ -76,6 +85,8 @@ impl From<Broken> for Failure {
             Broken::Unanswered(reason) | Broken::Answer(reason) | Broken::Untouched(reason) => {
                 Failure::Upstream(reason)
             }
+            Broken::Refused(status) => Failure::Upstream(format!("it answered {status}")),
+            Broken::Late => Failure::UpstreamTimeout,
         }
     }
 }
@@ -172,6 +183,11 @@ impl Kept {
         self.pieces.iter().cloned().chain([last])
     }
 
+    /// How long it is, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
     /// Whether that is all of the body.
     pub(crate) fn is_whole(&self) -> bool {
         self.whole
@@ -194,24 +210,28 @@ mod tests {
             Failure::Upstream("it switched protocols unasked".into()),
         ];
         let mut broken: Vec<_> = exchange.map(Broken::Exchange).into();
-        broken.push(Broken::Answer(text()));
         let never = broken.len();
         broken.push(Broken::Unanswered(text()));
         broken.push(Broken::Untouched(text()));
+        broken.push(Broken::Answer(text()));
+        broken.push(Broken::Refused(503));
+        broken.push(Broken::Late);
         let mut ran = 0;
         for (index, broken) in broken.iter().enumerate() {
-            for bits in 0..16_u8 {
+            for bits in 0..32_u8 {
                 let bit = |place: u8| bits >> place & 1 == 1;
                 let attempt = Attempt {
                     more: bit(0),
                     kept: bit(1),
                     reused: bit(2),
                     idempotent: bit(3),
+                    asked: bit(4),
                 };
                 let expected = match index.checked_sub(never) {
                     None => false,
-                    Some(0) => bits == 0b1111,
-                    Some(_) => bits & 0b11 == 0b11,
+                    Some(0) => bits & 0b01011 == 0b01011 && bits & 0b10100 != 0,
+                    Some(1) => bits & 0b11 == 0b11,
+                    Some(_) => bits & 0b11011 == 0b11011,
                 };
                 assert_eq!(
                     broken.is_repeated(attempt),
@@ -221,7 +241,7 @@ mod tests {
                 ran += 1;
             }
         }
-        assert_eq!(ran, 9 * 16);
+        assert_eq!(ran, 11 * 32);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ferrix_table::{
     Request, Table,
     ids::{EntryPointIndex, ServiceIndex},
-    rules::{Action, Rule},
+    rules::{Action, Destination, Rule, Split},
     services::Service,
 };
 
@@ -42,17 +42,21 @@ pub(crate) fn find<'t>(
         .ok_or(Failure::NoRoute)
 }
 
-/// The service whose turn it is, with its index.
-pub(crate) fn choose<'t>(
+/// The destinations that share the requests of a rule.
+pub(crate) fn split(rule: &Rule) -> Result<&Split, Failure> {
+    match &rule.action {
+        Action::Forward(split) => Ok(split),
+        Action::Unavailable => Err(Failure::NoEndpoint),
+        Action::Answered | Action::Unresolved(_) => Err(Failure::Unresolved),
+    }
+}
+
+/// The service of a destination, with its index.
+pub(crate) fn service<'t>(
     table: &'t Table,
-    rule: &Rule,
+    destination: &Destination,
 ) -> Result<(ServiceIndex, &'t Arc<Service>), Failure> {
-    let split = match &rule.action {
-        Action::Forward(split) => split,
-        Action::Unavailable => return Err(Failure::NoEndpoint),
-        Action::Answered | Action::Unresolved(_) => return Err(Failure::Unresolved),
-    };
-    let Ok(index) = split.choose().service else {
+    let Ok(index) = destination.service else {
         return Err(Failure::Unresolved);
     };
     let service = table.service(index).ok_or(Failure::Unresolved)?;

@@ -1,0 +1,286 @@
+//! The policy of a rule at work: what becomes of a request before it goes to a backend, and what limits it
+//! from then on.
+
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use ferrix_http1::{Framing, Piece, RequestHead};
+use ferrix_table::{
+    Table,
+    filters::{Filter, external_auth::ExternalAuth},
+    policy::{Policy, Retry},
+    rules::{Destination, Split},
+};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Exchange;
+use crate::{
+    answer::Answer,
+    failure::Failure,
+    filters::{
+        self, Applied, Arrival,
+        external_auth::{self, Verdict},
+        mirror::{Copies, Copy},
+    },
+    io::HIGH_WATER,
+    relay,
+    retry::Kept,
+    session,
+};
+
+/// Pauses between attempts double this many times, and grow no more.
+const DOUBLINGS: u32 = 5;
+
+/// Where a request has come to.
+pub(super) enum Step {
+    /// It goes on.
+    On(Box<Applied>),
+    /// It ends here.
+    Answer(Answer),
+}
+
+impl Exchange<'_, '_> {
+    /// Begins what the policy of a rule asks for, and takes the request through its filters.
+    pub(super) async fn begin(
+        &mut self,
+        policy: &Arc<Policy>,
+        table: &Table,
+        head: &mut RequestHead,
+        body: Framing,
+    ) -> Result<Step, Failure> {
+        if let Some(limit) = policy.timeouts.request.filter(|limit| !limit.is_zero()) {
+            let until = self.served.started + limit;
+            self.deadline.set_ceiling(Some(until));
+        }
+        let session = policy.session.as_ref();
+        let mut applied = Box::new(Applied {
+            policy: Some(Arc::clone(policy)),
+            token: session.and_then(|session| session::token(session, head)),
+            ..Applied::default()
+        });
+        let answer = self.filter(&policy.filters, table, head, body, &mut applied);
+        Ok(match answer.await? {
+            Some(answer) => Step::Answer(answer),
+            None => Step::On(applied),
+        })
+    }
+
+    /// Takes a request through the filters of the share that it is one of.
+    pub(super) async fn share(
+        &mut self,
+        filters: &Arc<[Filter]>,
+        table: &Table,
+        head: &mut RequestHead,
+        body: Framing,
+        applied: &mut Applied,
+    ) -> Result<Option<Answer>, Failure> {
+        applied.of_share = Some(Arc::clone(filters));
+        self.filter(filters, table, head, body, applied).await
+    }
+
+    async fn filter(
+        &mut self,
+        filters: &[Filter],
+        table: &Table,
+        head: &mut RequestHead,
+        body: Framing,
+        applied: &mut Applied,
+    ) -> Result<Option<Answer>, Failure> {
+        let settings = &self.engine.settings;
+        let server = &settings.server.name;
+        let (secure, port) = (self.connection.secure, self.connection.forwarding.port());
+        let arrival = Arrival::new(secure, port, settings);
+        for filter in filters {
+            applied.note(filter, head);
+            let answer = match filter {
+                Filter::Mirror(mirror) => {
+                    applied.copies.extend(Copy::of(mirror, table, head));
+                    continue;
+                }
+                Filter::ExternalAuth(auth) => {
+                    match self.authorise(auth, table, head, body, applied).await? {
+                        Verdict::Passed => continue,
+                        Verdict::Refused(head, body) => Some((head, body)),
+                    }
+                }
+                filter => {
+                    let answer = filters::on_request(filter, head, &arrival)?;
+                    answer.map(|head| (head, Bytes::new()))
+                }
+            };
+            if let Some((mut head, body)) = answer {
+                // A preflight request is answered by its filter alone.
+                if !matches!(filter, Filter::Cors(_)) {
+                    applied.on_response(&mut head);
+                }
+                return Ok(Some(Answer::filtered(head, body, server)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn authorise(
+        &mut self,
+        auth: &ExternalAuth,
+        table: &Table,
+        head: &mut RequestHead,
+        framing: Framing,
+        applied: &mut Applied,
+    ) -> Result<Verdict, Failure> {
+        let body = match auth.body_bytes {
+            0 => Bytes::new(),
+            most => {
+                let body = self.read_body(framing, most, applied).await?;
+                head.fields.remove("expect");
+                body
+            }
+        };
+        let asking = external_auth::ask(auth, self.engine, table, head, body);
+        match self.deadline.ceiling() {
+            None => asking.await,
+            Some(until) => {
+                (timeout_at(until, asking).await).unwrap_or_else(|_| Err(Failure::UpstreamTimeout))
+            }
+        }
+    }
+
+    /// Reads the whole body of a request, which is sent to the backend later.
+    async fn read_body(
+        &mut self,
+        framing: Framing,
+        most: u16,
+        applied: &mut Applied,
+    ) -> Result<Bytes, Failure> {
+        let most = u64::from(most);
+        match framing {
+            Framing::Empty => return Ok(Bytes::new()),
+            Framing::Length(length) if length > most => return Err(Failure::BodyTooLarge),
+            _ => {}
+        }
+        let mut kept = match applied.kept.take() {
+            Some(kept) => kept,
+            None => {
+                relay::send_continue(self.client)?;
+                Kept::default()
+            }
+        };
+        while !kept.is_whole() {
+            match self.read_piece().await? {
+                Piece::Data(data) => {
+                    self.served.received.data(&data);
+                    kept = kept.with(&data, false).ok_or(Failure::BodyTooLarge)?;
+                }
+                // Trailers are not kept.
+                Piece::End(_) => kept = kept.ended(),
+            }
+            if kept.len() as u64 > most {
+                return Err(Failure::BodyTooLarge);
+            }
+        }
+        let pieces: Vec<_> = kept.pieces().collect();
+        applied.kept = Some(kept);
+        Ok(pieces.concat().into())
+    }
+
+    async fn read_piece(&mut self) -> Result<Piece, Failure> {
+        let Self {
+            client, deadline, ..
+        } = self;
+        deadline.set(self.engine.settings.timeouts.body);
+        let piece = poll_fn(|cx| {
+            client.inlet().release(0, None);
+            client.poll_read(cx, HIGH_WATER)
+        });
+        tokio::select! {
+            biased;
+            piece = piece => piece,
+            () = deadline.passed() => Err(Failure::BodyTimeout),
+        }
+    }
+
+    /// Lets copies of the request wait for its body, or leave where that is known. Gives back what has
+    /// been read of it. What becomes of an upgrade cannot be copied.
+    pub(super) fn begin_copies(
+        &mut self,
+        applied: &mut Applied,
+        body: Framing,
+        upgrade: bool,
+    ) -> Option<Kept> {
+        let kept = applied.kept.take();
+        let copies = std::mem::take(&mut applied.copies);
+        if copies.is_empty() || upgrade {
+            return kept;
+        }
+        let mut copies = Copies::new(copies, &self.engine.counters);
+        for piece in kept.iter().flat_map(Kept::pieces) {
+            copies.data(&piece);
+        }
+        match body == Framing::Empty || kept.as_ref().is_some_and(Kept::is_whole) {
+            true => copies.send(self.engine),
+            false => self.served.received.copies = Some(Box::new(copies)),
+        }
+        kept
+    }
+
+    /// The longest body that the request may have; 0: any.
+    pub(super) fn body_bytes(&self, policy: Option<&Policy>) -> u64 {
+        let limit = policy.and_then(|policy| policy.body_bytes);
+        limit.unwrap_or_else(|| self.engine.settings.limits.body_bytes.as_u64())
+    }
+
+    /// How long a backend may be silent. Where the rule says how long it may take, that alone counts.
+    pub(super) fn response_timeout(&self, policy: Option<&Policy>) -> Duration {
+        let timeouts = policy.map(|policy| policy.timeouts);
+        let says = timeouts.is_some_and(|it| it.request.or(it.backend_request).is_some());
+        match says {
+            true => Duration::ZERO,
+            false => self.engine.settings.timeouts.response,
+        }
+    }
+
+    /// How many attempts there may be.
+    pub(super) fn attempts(&self, retry: Option<&Retry>) -> usize {
+        match retry.and_then(|retry| retry.attempts) {
+            Some(further) => usize::from(further) + 1,
+            None => self.engine.settings.upstream.attempts,
+        }
+    }
+
+    /// An attempt begins; the request has time `until` then.
+    pub(super) fn limit_attempt(&mut self, policy: &Policy, until: Option<Instant>) {
+        let limit = policy.timeouts.backend_request;
+        if let Some(limit) = limit.filter(|limit| !limit.is_zero()) {
+            let attempt = Instant::now() + limit;
+            let ceiling = until.map_or(attempt, |until| until.min(attempt));
+            self.deadline.set_ceiling(Some(ceiling));
+        }
+    }
+
+    /// Waits before another attempt, longer from one to the next.
+    pub(super) async fn back_off(&self, retry: &Retry, attempts: u8) -> Result<(), Failure> {
+        let doublings = u32::from(attempts).saturating_sub(1).min(DOUBLINGS);
+        let pause = retry.backoff.saturating_mul(1 << doublings);
+        let over = Instant::now() + pause;
+        match self.deadline.ceiling() {
+            Some(until) if over >= until => {
+                tokio::time::sleep_until(until).await;
+                Err(Failure::UpstreamTimeout)
+            }
+            _ => {
+                sleep(pause).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Applied {
+    /// Where the session of the request is, if it has one and its endpoint is there.
+    pub(super) fn find_session<'s>(
+        &self,
+        split: &'s Split,
+        table: &Table,
+    ) -> Option<(&'s Destination, SocketAddr)> {
+        session::find(self.token?, split, table)
+    }
+}

@@ -1,0 +1,159 @@
+//! What the policy of a rule does to requests and responses: one file for each filter.
+//!
+//! A rule without a policy never comes here.
+//!
+//! ```text
+//!  rule ─► filters of the rule ─► choice of a service ─► filters of that share ─► attempts
+//!              │ an answer: redirect, preflight, refusal        │ copies, once the body is whole
+//!              ▼                                                ▼
+//!           client ◄── response filters of both lists ◄── response
+//! ```
+
+use std::{net::SocketAddr, sync::Arc};
+
+use ferrix_http1::{RequestHead, ResponseHead};
+use ferrix_table::{
+    filters::Filter,
+    host,
+    path::PathOptions,
+    policy::{Policy, Session},
+    services::ServiceId,
+};
+
+use crate::{
+    failure::Failure,
+    retry::Kept,
+    session::{self, Token},
+    settings::Settings,
+};
+
+pub(crate) mod cors;
+pub(crate) mod external_auth;
+mod header_changes;
+pub(crate) mod mirror;
+mod path_change;
+mod redirect;
+mod rewrite;
+
+/// Where a request came in, as far as filters ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// Whether TLS ends there.
+    pub(crate) secure: bool,
+    /// The port of the entry point.
+    pub(crate) port: u16,
+    /// What its paths are like.
+    pub(crate) paths: PathOptions,
+}
+
+impl Arrival {
+    pub(crate) fn new(secure: bool, port: u16, settings: &Settings) -> Self {
+        Self {
+            secure,
+            port,
+            paths: PathOptions {
+                merge_slashes: settings.paths.merge_slashes,
+                refuse_encoded_slashes: settings.paths.refuse_encoded_slashes,
+            },
+        }
+    }
+}
+
+/// Takes a request through a filter that asks nobody. Returns the answer, if the filter gives one.
+///
+/// # Errors
+/// [`Failure::BadRequest`]: what it would become is no request.
+pub(crate) fn on_request(
+    filter: &Filter,
+    head: &mut RequestHead,
+    arrival: &Arrival,
+) -> Result<Option<ResponseHead>, Failure> {
+    match filter {
+        Filter::RequestHeaders(changes) => header_changes::apply(changes, &mut head.fields),
+        Filter::Rewrite(rewrite) => rewrite::apply(rewrite, head, arrival)?,
+        Filter::Redirect(redirect) => return redirect::answer(redirect, head, arrival).map(Some),
+        Filter::Cors(cors) => return Ok(cors::preflight(cors, head)),
+        Filter::ResponseHeaders(_) | Filter::Mirror(_) | Filter::ExternalAuth(_) => {}
+    }
+    Ok(None)
+}
+
+/// What a policy has still to do when its request goes on.
+#[derive(Default)]
+pub(crate) struct Applied {
+    pub(crate) policy: Option<Arc<Policy>>,
+    /// Of the share of requests that this is one of.
+    pub(crate) of_share: Option<Arc<[Filter]>>,
+    /// The origin of the request, where a filter asks.
+    pub(crate) origin: Option<Box<[u8]>>,
+    /// The token that the request came with.
+    pub(crate) token: Option<Token>,
+    /// The beginning of the body, or all of it, where a filter has read it.
+    pub(crate) kept: Option<Kept>,
+    pub(crate) copies: Vec<mirror::Copy>,
+}
+
+impl Applied {
+    /// Takes note of what response filters will have to know of the request.
+    pub(crate) fn note(&mut self, filter: &Filter, head: &RequestHead) {
+        if matches!(filter, Filter::Cors(_)) {
+            self.origin = head.fields.get("origin").map(Into::into);
+        }
+    }
+
+    /// How requests of one session stay together, if they do.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        self.policy.as_ref()?.session.as_ref()
+    }
+
+    fn filters(&self) -> impl Iterator<Item = &Filter> {
+        let of_rule = self.policy.iter().flat_map(|policy| &policy.filters);
+        of_rule.chain(self.of_share.iter().flat_map(|filters| filters.iter()))
+    }
+
+    /// Changes a response on its way to the client.
+    pub(crate) fn on_response(&self, head: &mut ResponseHead) {
+        for filter in self.filters() {
+            match filter {
+                Filter::ResponseHeaders(changes) => {
+                    header_changes::apply(changes, &mut head.fields);
+                }
+                Filter::Cors(cors) => {
+                    cors::on_response(cors, self.origin.as_deref(), &mut head.fields);
+                }
+                Filter::RequestHeaders(_)
+                | Filter::Redirect(_)
+                | Filter::Rewrite(_)
+                | Filter::Mirror(_)
+                | Filter::ExternalAuth(_) => {}
+            }
+        }
+    }
+
+    /// Lets the client stay with the endpoint that has answered.
+    pub(crate) fn keep_session(
+        &self,
+        service: &ServiceId,
+        endpoint: SocketAddr,
+        secure: bool,
+        head: &mut ResponseHead,
+    ) {
+        if let Some(session) = self.session() {
+            let token = Token::of(service, endpoint);
+            session::keep(session, self.token, token, secure, &mut head.fields);
+        }
+    }
+}
+
+/// The host that a request names, in canonical form; empty where it names none.
+fn host_of(head: &RequestHead) -> Result<String, Failure> {
+    match head.fields.get("host") {
+        None | Some(b"") => Ok(String::new()),
+        Some(host) => {
+            let canonical = host::canonical(host);
+            let canonical =
+                canonical.map_err(|error| Failure::BadRequest(error.to_string().into()))?;
+            Ok(canonical.host.into_owned())
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Requests of the proxy's own, beside one of a client: to whom it mirrors, and whom it asks.
+
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use bytes::{Bytes, BytesMut};
+use ferrix_http1::{Framing, RequestHead, ResponseHead};
+use ferrix_table::{
+    ids::ServiceIndex,
+    services::{Protocol, Service},
+};
+use tokio::time::Instant;
+
+use crate::{
+    Engine,
+    backend::{Backend, FromBackend},
+    failure::Failure,
+    headers,
+    io::HIGH_WATER,
+    pool::Connection,
+    race::Race,
+    relay::InFlight,
+    retry::Broken,
+};
+
+/// A request with its whole body.
+pub(crate) struct Subrequest<'s> {
+    pub(crate) service: &'s Arc<Service>,
+    /// Where tables have the service.
+    pub(crate) index: ServiceIndex,
+    pub(crate) head: &'s RequestHead,
+    pub(crate) body: Bytes,
+    /// How much of the answer's body matters; more is read and dropped.
+    pub(crate) wanted: usize,
+}
+
+/// Sends it to one endpoint of the service and reads the answer. Sent again is only what idled away.
+pub(crate) async fn exchange(
+    engine: &Engine,
+    request: &Subrequest<'_>,
+) -> Result<(ResponseHead, Bytes), Failure> {
+    let attempts = engine.settings.upstream.attempts;
+    let mut race = Race::new(engine, request.service, request.index, false, attempts);
+    let mut broke = None;
+    loop {
+        let pooled = match broke {
+            Some(_) => None,
+            None => race.pooled(),
+        };
+        let (endpoint, connection) = match pooled {
+            Some(pooled) => pooled,
+            None => Box::pin(race.run(broke)).await?,
+        };
+        let reused = connection.is_reused();
+        let _in_flight = InFlight::new(&endpoint);
+        match attempt(request, connection).await {
+            Ok((answer, backend)) => {
+                if let Some(wire) = backend.into_reusable() {
+                    let protocol = &request.service.protocol;
+                    engine.upstream.release(&endpoint, protocol, wire);
+                }
+                let (mut head, body) = answer;
+                headers::prepare_response(&mut head, false);
+                return Ok((head, body));
+            }
+            Err(Broken::Unanswered(_) | Broken::Untouched(_)) if reused && race.may_go_on() => {
+                broke = Some(Instant::now());
+            }
+            Err(broken) => return Err(broken.into()),
+        }
+    }
+}
+
+type Answer = (ResponseHead, Bytes);
+
+async fn attempt(
+    request: &Subrequest<'_>,
+    connection: Connection,
+) -> Result<(Answer, Backend), Broken> {
+    let framing = match request.body.len() {
+        0 => Framing::Empty,
+        length => Framing::Length(length as u64),
+    };
+    let secure = matches!(request.service.protocol, Protocol::Tls { .. });
+    let mut backend =
+        Backend::send(connection, request.head, framing, secure, &mut None, false).await?;
+    if framing != Framing::Empty {
+        backend.data(request.body.clone(), true)?;
+        backend.finish(None)?;
+    }
+    let mut head = None;
+    let mut body = BytesMut::new();
+    loop {
+        match next(&mut backend).await? {
+            FromBackend::Interim(_) => {}
+            FromBackend::Header(answer, end) => {
+                head = Some(answer);
+                if end {
+                    break;
+                }
+            }
+            FromBackend::Data(data) => {
+                let wanted = request.wanted.saturating_sub(body.len());
+                body.extend_from_slice(&data[..data.len().min(wanted)]);
+            }
+            FromBackend::End(_) => break,
+        }
+        if head.is_some() && backend.is_done() {
+            break;
+        }
+    }
+    let head = head.ok_or_else(|| Broken::Answer("it sent no header section".into()))?;
+    Ok(((head, body.freeze()), backend))
+}
+
+/// Writes what waits, and reads what comes.
+async fn next(backend: &mut Backend) -> Result<FromBackend, Broken> {
+    poll_fn(|cx| {
+        backend.inlet().release(0, None);
+        if let Poll::Ready(part) = backend.poll_read(cx, HIGH_WATER) {
+            return Poll::Ready(part);
+        }
+        // Where it takes no more, its answer may still come; and where that does not, it is cut.
+        let _ = backend.out().poll_drain(cx);
+        Poll::Pending
+    })
+    .await
+}
