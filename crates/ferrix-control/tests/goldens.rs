@@ -188,8 +188,11 @@ fn changes(path: &Arc<Path>, text: &str) -> Vec<Change> {
 }
 
 fn settings(input: &str) -> Settings {
-    let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
-    let mut settings = Settings::for_files(entry_points);
+    let entry_point = |name: &str| match name.starts_with("websecure") {
+        true => EntryPoint::https(name),
+        false => EntryPoint::http(name),
+    };
+    let mut settings = Settings::for_files(vec![entry_point("web"), entry_point("websecure")]);
     let lines = input
         .lines()
         .filter_map(|line| line.strip_prefix("# Settings: "));
