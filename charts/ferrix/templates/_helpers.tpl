@@ -49,8 +49,34 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [endpointslices]
   verbs: [list, watch]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [referencegrants]
+  resources:
+    - backendtlspolicies
+    {{- if empty .Values.namespaces }}
+    - gatewayclasses
+    {{- end }}
+    - gateways
+    - grpcroutes
+    - httproutes
+    - listenersets
+    - referencegrants
+    - tcproutes
+    - tlsroutes
+    - udproutes
   verbs: [list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources:
+    - backendtlspolicies/status
+    {{- if empty .Values.namespaces }}
+    - gatewayclasses/status
+    {{- end }}
+    - gateways/status
+    - grpcroutes/status
+    - httproutes/status
+    - listenersets/status
+    - tcproutes/status
+    - tlsroutes/status
+    - udproutes/status
+  verbs: [patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
@@ -58,7 +84,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "ferrix.secretRules" -}}
 - apiGroups: [""]
-  resources: [secrets]
+  resources: [secrets, configmaps]
   verbs: [list, watch]
 {{- end }}
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use crate::document::{DecodeError, Fault, Strictness};
 use crate::{
-    document::Read,
+    document::{self, Read},
     endpointslice,
     guard::{Bug, Step, guarded},
     ingress, ingressclass, ingressroute, namespace,
@@ -87,9 +88,17 @@ fn faults_of_nameless(kind: Kind, value: &Value, strictness: Strictness) -> Vec<
 
 fn typed(kind: Kind, value: &Value, strictness: Strictness) -> Result<Decoded, Vec<Fault>> {
     match kind {
+        Kind::BackendTlsPolicy => known(value, strictness, Object::BackendTlsPolicy),
+        Kind::ConfigMap => {
+            document::read(value, strictness).map(|it| object(it, Object::ConfigMap))
+        }
         Kind::EndpointSlice => {
             endpointslice::decode(value, strictness).map(|it| object(it, Object::EndpointSlice))
         }
+        Kind::GrpcRoute => known(value, strictness, Object::GrpcRoute),
+        Kind::Gateway => known(value, strictness, Object::Gateway),
+        Kind::GatewayClass => known(value, strictness, Object::GatewayClass),
+        Kind::HttpRoute => known(value, strictness, Object::HttpRoute),
         Kind::Ingress => ingress::decode(value, strictness).map(|it| object(it, Object::Ingress)),
         Kind::IngressClass => {
             ingressclass::decode(value, strictness).map(|it| object(it, Object::IngressClass))
@@ -97,6 +106,7 @@ fn typed(kind: Kind, value: &Value, strictness: Strictness) -> Result<Decoded, V
         Kind::IngressRoute => {
             ingressroute::decode(value, strictness).map(|it| object(it, Object::IngressRoute))
         }
+        Kind::ListenerSet => known(value, strictness, Object::ListenerSet),
         Kind::Namespace => {
             namespace::decode(value, strictness).map(|it| object(it, Object::Namespace))
         }
@@ -105,7 +115,19 @@ fn typed(kind: Kind, value: &Value, strictness: Strictness) -> Result<Decoded, V
         }
         Kind::Secret => secret::decode(value, strictness).map(|it| object(it, Object::Secret)),
         Kind::Service => service::decode(value, strictness).map(|it| object(it, Object::Service)),
+        Kind::TcpRoute => known(value, strictness, Object::TcpRoute),
+        Kind::TlsRoute => known(value, strictness, Object::TlsRoute),
+        Kind::UdpRoute => known(value, strictness, Object::UdpRoute),
     }
+}
+
+/// Reads a kind of which every field is known and that nothing else is asked of.
+fn known<T: DeserializeOwned>(
+    value: &Value,
+    strictness: Strictness,
+    object: fn(Arc<T>) -> Object,
+) -> Result<Decoded, Vec<Fault>> {
+    document::read_known(value, strictness).map(|it| self::object(it, object))
 }
 
 fn object<T>(read: Read<T>, object: fn(Arc<T>) -> Object) -> Decoded {

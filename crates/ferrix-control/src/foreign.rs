@@ -11,7 +11,6 @@ pub(crate) fn instead(value: &Value) -> Option<&'static str> {
     match group {
         "extensions" => ingress(kind),
         "traefik.io" | "traefik.containo.us" => Some(traefik(kind)),
-        "gateway.networking.k8s.io" => Some(gateway(kind)),
         _ => None,
     }
 }
@@ -45,24 +44,6 @@ fn traefik(kind: &str) -> &'static str {
     }
 }
 
-fn gateway(kind: &str) -> &'static str {
-    match kind {
-        "HTTPRoute" | "GRPCRoute" => {
-            "write an IngressRoute (ferrix.com/v1) for each of `hostnames`, with a rule for each of \
-             `matches`: `backendRefs` become `services`, each with its `weight`"
-        }
-        "Gateway" | "GatewayClass" | "ListenerSet" => {
-            "listeners are `entry_points` of the settings, and a certificate is the Secret that `spec.tls` \
-             of an IngressRoute (ferrix.com/v1) names"
-        }
-        "BackendTLSPolicy" => {
-            "`scheme: https` and `serverName` of a service take its place, with `upstream.tls` of the \
-             settings"
-        }
-        _ => "only HTTP is served, by IngressRoutes of ferrix.com/v1",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -78,13 +59,6 @@ mod tests {
             ("traefik.io/v1alpha1", "IngressRoute", "spec.route.rules"),
             ("traefik.containo.us/v1alpha1", "Middleware", "do not rely"),
             ("traefik.io/v1alpha1", "IngressRouteTCP", "only HTTP"),
-            ("gateway.networking.k8s.io/v1", "HTTPRoute", "hostnames"),
-            ("gateway.networking.k8s.io/v1", "Gateway", "entry_points"),
-            (
-                "gateway.networking.k8s.io/v1alpha2",
-                "TCPRoute",
-                "only HTTP",
-            ),
             ("apps/v1", "Deployment", ""),
             ("v1", "ConfigMap", ""),
         ];
@@ -94,6 +68,6 @@ mod tests {
             assert!(found.contains(words), "{api_version} {kind}: {found}");
             assert_eq!(found.is_empty(), words.is_empty(), "{api_version} {kind}");
         }
-        assert_eq!(cases.len(), 11);
+        assert_eq!(cases.len(), 8);
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     draft::Draft,
     ingress, ingressroute,
-    objects::Kind,
+    objects::{self, Kind},
     outcome::Outcome,
     report::{Condition, Entry},
     settings::Settings,
@@ -46,18 +46,34 @@ pub(crate) fn of(kind: Kind) -> Option<RuleKind> {
             read_status: ingress::status::read,
             has_conditions: false,
         }),
-        Kind::EndpointSlice
+        Kind::BackendTlsPolicy
+        | Kind::ConfigMap
+        | Kind::EndpointSlice
+        | Kind::GrpcRoute
+        | Kind::Gateway
+        | Kind::GatewayClass
+        | Kind::HttpRoute
         | Kind::IngressClass
+        | Kind::ListenerSet
         | Kind::Namespace
         | Kind::ReferenceGrant
         | Kind::Secret
-        | Kind::Service => None,
+        | Kind::Service
+        | Kind::TcpRoute
+        | Kind::TlsRoute
+        | Kind::UdpRoute => None,
     }
 }
 
 /// Whether objects of a kind make rules, and are told in a status what became of them.
 pub(crate) fn makes_rules(kind: Kind) -> bool {
     of(kind).is_some()
+}
+
+/// Whether objects of a kind have a status that is written here.
+pub(crate) fn has_status(kind: Kind) -> bool {
+    makes_rules(kind)
+        || kind != Kind::ReferenceGrant && objects::group(kind) == objects::group(Kind::Gateway)
 }
 
 /// What the report says of an object that makes rules.

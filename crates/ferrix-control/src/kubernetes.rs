@@ -4,7 +4,8 @@
 //!  watch      one kind in one namespace, or in all: events to changes, whatever happens to the API server
 //!  pulse      how long a watch may be silent, and when it was heard last
 //!  health     how long a watch pauses after failures, and what it says of them
-//!  source     all watches into one compiler; which namespaces' Secrets are needed
+//!  discovery  which kinds of the Gateway API the API server serves
+//!  source     all watches into one compiler; which namespaces' Secrets and ConfigMaps are needed
 //!  snapshot   what they have told, for the next process in the pod
 //!  own        objects of this installation in its own namespace, as all replicas see them
 //!  leases     its Leases
@@ -56,6 +57,7 @@ mod backoff;
 mod budget;
 mod census;
 mod definition;
+mod discovery;
 mod election;
 mod exceptions;
 mod figures;

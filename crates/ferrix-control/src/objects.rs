@@ -2,11 +2,17 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use ferrix_api::{IngressRoute, ReferenceGrant};
+use ferrix_api::{
+    IngressRoute, ReferenceGrant,
+    gateway::{
+        self, BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, TcpRoute,
+        TlsRoute, UdpRoute,
+    },
+};
 pub use ferrix_table::object::{Key, Kind, ObjectName};
 use k8s_openapi::{
     api::{
-        core::v1::{Namespace, Secret, Service},
+        core::v1::{ConfigMap, Namespace, Secret, Service},
         discovery::v1::EndpointSlice,
         networking::v1::{Ingress, IngressClass},
     },
@@ -19,14 +25,28 @@ use crate::{names::shared_name, yaml::Lines};
 /// A watched object.
 #[derive(Clone, Debug)]
 pub enum Object {
+    /// How the endpoints of a Service are known over TLS.
+    BackendTlsPolicy(Arc<BackendTlsPolicy>),
+    /// Authorities that certificates are verified by.
+    ConfigMap(Arc<ConfigMap>),
     /// Which endpoints a Service has.
     EndpointSlice(Arc<EndpointSlice>),
+    /// Rules for calls of gRPC, of the Gateway API.
+    GrpcRoute(Arc<GrpcRoute>),
+    /// Listeners that routes of the Gateway API attach to.
+    Gateway(Arc<Gateway>),
+    /// Which controller serves a Gateway.
+    GatewayClass(Arc<GatewayClass>),
+    /// Rules for requests, of the Gateway API.
+    HttpRoute(Arc<HttpRoute>),
     /// Rules for hosts.
     Ingress(Arc<Ingress>),
     /// Which installation serves an Ingress.
     IngressClass(Arc<IngressClass>),
     /// Rules for a host.
     IngressRoute(Arc<IngressRoute>),
+    /// More listeners for a Gateway.
+    ListenerSet(Arc<ListenerSet>),
     /// A namespace.
     Namespace(Arc<Namespace>),
     /// Consent to references from other namespaces.
@@ -35,6 +55,12 @@ pub enum Object {
     Secret(Arc<Secret>),
     /// Ports with names.
     Service(Arc<Service>),
+    /// Rules for connections of a port, of the Gateway API.
+    TcpRoute(Arc<TcpRoute>),
+    /// Rules for connections by the name that they ask for, of the Gateway API.
+    TlsRoute(Arc<TlsRoute>),
+    /// Rules for datagrams of a port, of the Gateway API.
+    UdpRoute(Arc<UdpRoute>),
 }
 
 /// Where an object comes from.
@@ -63,15 +89,28 @@ pub fn group(kind: Kind) -> &'static str {
         Kind::EndpointSlice => "discovery.k8s.io",
         Kind::Ingress | Kind::IngressClass => "networking.k8s.io",
         Kind::IngressRoute => "ferrix.com",
-        Kind::ReferenceGrant => ferrix_api::referencegrant::GROUP,
-        Kind::Namespace | Kind::Secret | Kind::Service => "",
+        Kind::BackendTlsPolicy
+        | Kind::GrpcRoute
+        | Kind::Gateway
+        | Kind::GatewayClass
+        | Kind::HttpRoute
+        | Kind::ListenerSet
+        | Kind::ReferenceGrant
+        | Kind::TcpRoute
+        | Kind::TlsRoute
+        | Kind::UdpRoute => gateway::GROUP,
+        Kind::ConfigMap | Kind::Namespace | Kind::Secret | Kind::Service => "",
     }
 }
 
 /// The versions of a kind that are understood, the newest first.
 pub fn versions(kind: Kind) -> &'static [&'static str] {
     match kind {
+        Kind::BackendTlsPolicy => &["v1", "v1alpha3"],
+        Kind::Gateway | Kind::GatewayClass | Kind::HttpRoute => &["v1", "v1beta1"],
+        Kind::GrpcRoute | Kind::TcpRoute | Kind::UdpRoute => &["v1", "v1alpha2"],
         Kind::ReferenceGrant => &ferrix_api::referencegrant::VERSIONS,
+        Kind::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
         _ => &["v1"],
     }
 }
@@ -93,28 +132,48 @@ impl Object {
     /// Its kind.
     pub fn kind(&self) -> Kind {
         match self {
+            Self::BackendTlsPolicy(_) => Kind::BackendTlsPolicy,
+            Self::ConfigMap(_) => Kind::ConfigMap,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::GrpcRoute(_) => Kind::GrpcRoute,
+            Self::Gateway(_) => Kind::Gateway,
+            Self::GatewayClass(_) => Kind::GatewayClass,
+            Self::HttpRoute(_) => Kind::HttpRoute,
             Self::Ingress(_) => Kind::Ingress,
             Self::IngressClass(_) => Kind::IngressClass,
             Self::IngressRoute(_) => Kind::IngressRoute,
+            Self::ListenerSet(_) => Kind::ListenerSet,
             Self::Namespace(_) => Kind::Namespace,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::Secret(_) => Kind::Secret,
             Self::Service(_) => Kind::Service,
+            Self::TcpRoute(_) => Kind::TcpRoute,
+            Self::TlsRoute(_) => Kind::TlsRoute,
+            Self::UdpRoute(_) => Kind::UdpRoute,
         }
     }
 
     /// Its metadata.
     pub fn metadata(&self) -> &ObjectMeta {
         match self {
+            Self::BackendTlsPolicy(object) => &object.metadata,
+            Self::ConfigMap(object) => &object.metadata,
             Self::EndpointSlice(object) => &object.metadata,
+            Self::GrpcRoute(object) => &object.metadata,
+            Self::Gateway(object) => &object.metadata,
+            Self::GatewayClass(object) => &object.metadata,
+            Self::HttpRoute(object) => &object.metadata,
             Self::Ingress(object) => &object.metadata,
             Self::IngressClass(object) => &object.metadata,
             Self::IngressRoute(object) => &object.metadata,
+            Self::ListenerSet(object) => &object.metadata,
             Self::Namespace(object) => &object.metadata,
             Self::ReferenceGrant(object) => &object.metadata,
             Self::Secret(object) => &object.metadata,
             Self::Service(object) => &object.metadata,
+            Self::TcpRoute(object) => &object.metadata,
+            Self::TlsRoute(object) => &object.metadata,
+            Self::UdpRoute(object) => &object.metadata,
         }
     }
 

@@ -221,6 +221,17 @@ impl Translation {
                 }
                 // With a class comes every Ingress that it may be of.
                 Kind::EndpointSlice | Kind::IngressClass => {}
+                // Nothing is made of these.
+                Kind::BackendTlsPolicy
+                | Kind::ConfigMap
+                | Kind::GrpcRoute
+                | Kind::Gateway
+                | Kind::GatewayClass
+                | Kind::HttpRoute
+                | Kind::ListenerSet
+                | Kind::TcpRoute
+                | Kind::TlsRoute
+                | Kind::UdpRoute => {}
             }
         }
         routes

@@ -78,6 +78,8 @@ struct Stored<T> {
 
 /// What is kept of an object.
 enum Compiled {
+    /// Nothing is made of its kind.
+    Nothing,
     Draft(Draft),
     EndpointSlice(Slice),
     IngressClass(IngressClassSpec),
@@ -90,6 +92,16 @@ enum Compiled {
 impl Compiled {
     fn new(object: &Object, origin: &Origin) -> Self {
         match object {
+            Object::BackendTlsPolicy(_)
+            | Object::ConfigMap(_)
+            | Object::GrpcRoute(_)
+            | Object::Gateway(_)
+            | Object::GatewayClass(_)
+            | Object::HttpRoute(_)
+            | Object::ListenerSet(_)
+            | Object::TcpRoute(_)
+            | Object::TlsRoute(_)
+            | Object::UdpRoute(_) => Self::Nothing,
             Object::EndpointSlice(slice) => Self::EndpointSlice(endpointslice::compile(slice)),
             Object::Ingress(ingress) => Self::Draft(ingress::draft(ingress, origin.clone())),
             Object::IngressClass(class) => Self::IngressClass(ingressclass::compile(class)),
@@ -304,6 +316,7 @@ impl World {
         let told = self.rejected.remove(&key).is_some() | self.note(&key, &origin, notes);
         let effect = Effect::on_if(told, key.clone());
         let changed = match compiled {
+            Compiled::Nothing => false,
             Compiled::Draft(draft) => {
                 let bad = (!draft.is_good()).then(|| BadVersion::new(uid, generation));
                 self.last_good.see(&key, bad.flatten());
@@ -341,6 +354,16 @@ impl World {
             Kind::Service => self.remove_service(&name),
             Kind::EndpointSlice => return effect.and(self.remove_slice(&name)),
             Kind::Secret => self.secrets.remove(&name).is_some(),
+            Kind::BackendTlsPolicy
+            | Kind::ConfigMap
+            | Kind::GrpcRoute
+            | Kind::Gateway
+            | Kind::GatewayClass
+            | Kind::HttpRoute
+            | Kind::ListenerSet
+            | Kind::TcpRoute
+            | Kind::TlsRoute
+            | Kind::UdpRoute => false,
             Kind::ReferenceGrant => self.grants.remove(&name),
             Kind::Namespace => {
                 let labels = self.namespaces.remove(&*name.name);
@@ -751,11 +774,21 @@ impl World {
                 self.route(key).is_none_or(|it| it.newest.is_good())
             }
             Kind::Secret => secret().is_none_or(|it| it.value.newest.is_ok()),
-            Kind::EndpointSlice
+            Kind::BackendTlsPolicy
+            | Kind::ConfigMap
+            | Kind::EndpointSlice
+            | Kind::GrpcRoute
+            | Kind::Gateway
+            | Kind::GatewayClass
+            | Kind::HttpRoute
             | Kind::IngressClass
+            | Kind::ListenerSet
             | Kind::Namespace
             | Kind::ReferenceGrant
-            | Kind::Service => true,
+            | Kind::Service
+            | Kind::TcpRoute
+            | Kind::TlsRoute
+            | Kind::UdpRoute => true,
         }
     }
 
@@ -857,6 +890,16 @@ impl World {
             }
             Kind::ReferenceGrant => keys.extend(self.grants.keys()),
             Kind::Secret => keys.extend(self.secrets.keys().map(key)),
+            Kind::BackendTlsPolicy
+            | Kind::ConfigMap
+            | Kind::GrpcRoute
+            | Kind::Gateway
+            | Kind::GatewayClass
+            | Kind::HttpRoute
+            | Kind::ListenerSet
+            | Kind::TcpRoute
+            | Kind::TlsRoute
+            | Kind::UdpRoute => {}
             Kind::Service => keys.extend(self.services.keys().map(key)),
         }
         keys
@@ -866,6 +909,12 @@ impl World {
     pub(crate) fn namespaces_with_tls(&self) -> impl Iterator<Item = Arc<str>> {
         let routes = (self.routes.iter()).filter(|(_, versions)| versions.want_tls());
         routes.map(|(key, _)| Arc::clone(&key.namespace))
+    }
+
+    /// Every namespace with a ConfigMap that is named for the authorities in it, some of them more than
+    /// once.
+    pub(crate) fn namespaces_with_authorities(&self) -> impl Iterator<Item = Arc<str>> {
+        std::iter::empty()
     }
 
     /// What decoding found about an object, where it found anything.
@@ -891,7 +940,19 @@ impl World {
                 self.routes.get(key).map(|versions| &versions.newest.origin)
             }
             // Nothing of these is located.
-            Kind::IngressClass | Kind::Namespace | Kind::ReferenceGrant => None,
+            Kind::BackendTlsPolicy
+            | Kind::ConfigMap
+            | Kind::GrpcRoute
+            | Kind::Gateway
+            | Kind::GatewayClass
+            | Kind::HttpRoute
+            | Kind::IngressClass
+            | Kind::ListenerSet
+            | Kind::Namespace
+            | Kind::ReferenceGrant
+            | Kind::TcpRoute
+            | Kind::TlsRoute
+            | Kind::UdpRoute => None,
         };
         origin
             .or_else(|| self.notes.get(key).map(|(origin, _)| origin))

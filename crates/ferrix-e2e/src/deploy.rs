@@ -31,30 +31,39 @@ enum Scope {
 /// All that Ferrix asks of the API server: group, resource, verbs, where.
 const ASKED: &[(&str, &str, &[&str], Scope)] = &[
     ("ferrix.com", "ingressroutes", READ, Scope::Watched),
-    (
-        "ferrix.com",
-        "ingressroutes/status",
-        &["patch"],
-        Scope::Watched,
-    ),
+    ("ferrix.com", "ingressroutes/status", PATCH, Scope::Watched),
     ("networking.k8s.io", "ingresses", READ, Scope::Watched),
     ("networking.k8s.io", "ingressclasses", READ, Scope::Cluster),
     (
         "networking.k8s.io",
         "ingresses/status",
-        &["patch"],
+        PATCH,
         Scope::Watched,
     ),
     ("", "services", READ, Scope::Watched),
     ("", "namespaces", READ, Scope::Cluster),
     ("", "secrets", READ, Scope::Chosen),
+    ("", "configmaps", READ, Scope::Chosen),
     ("discovery.k8s.io", "endpointslices", READ, Scope::Watched),
-    (
-        "gateway.networking.k8s.io",
-        "referencegrants",
-        READ,
-        Scope::Watched,
-    ),
+    (GATEWAY, "backendtlspolicies", READ, Scope::Watched),
+    (GATEWAY, "gatewayclasses", READ, Scope::Cluster),
+    (GATEWAY, "gateways", READ, Scope::Watched),
+    (GATEWAY, "grpcroutes", READ, Scope::Watched),
+    (GATEWAY, "httproutes", READ, Scope::Watched),
+    (GATEWAY, "listenersets", READ, Scope::Watched),
+    (GATEWAY, "referencegrants", READ, Scope::Watched),
+    (GATEWAY, "tcproutes", READ, Scope::Watched),
+    (GATEWAY, "tlsroutes", READ, Scope::Watched),
+    (GATEWAY, "udproutes", READ, Scope::Watched),
+    (GATEWAY, "backendtlspolicies/status", PATCH, Scope::Watched),
+    (GATEWAY, "gatewayclasses/status", PATCH, Scope::Cluster),
+    (GATEWAY, "gateways/status", PATCH, Scope::Watched),
+    (GATEWAY, "grpcroutes/status", PATCH, Scope::Watched),
+    (GATEWAY, "httproutes/status", PATCH, Scope::Watched),
+    (GATEWAY, "listenersets/status", PATCH, Scope::Watched),
+    (GATEWAY, "tcproutes/status", PATCH, Scope::Watched),
+    (GATEWAY, "tlsroutes/status", PATCH, Scope::Watched),
+    (GATEWAY, "udproutes/status", PATCH, Scope::Watched),
     ("events.k8s.io", "events", &["create"], Scope::Watched),
     (
         "coordination.k8s.io",
@@ -71,6 +80,10 @@ const ASKED: &[(&str, &str, &[&str], Scope)] = &[
 ];
 
 const READ: &[&str] = &["list", "watch"];
+
+const PATCH: &[&str] = &["patch"];
+
+const GATEWAY: &str = "gateway.networking.k8s.io";
 
 /// The documents of a file, without empty ones.
 ///

@@ -8,14 +8,28 @@ use serde::{Serialize, Serializer};
 /// a table. In the order of the alphabet, which is the one that reports list them in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// How the endpoints of a Service are known over TLS.
+    BackendTlsPolicy,
+    /// Authorities that certificates are verified by.
+    ConfigMap,
     /// The addresses of a Service.
     EndpointSlice,
+    /// Rules for calls of gRPC, of the Gateway API.
+    GrpcRoute,
+    /// Listeners that routes of the Gateway API attach to.
+    Gateway,
+    /// Which controller serves a Gateway.
+    GatewayClass,
+    /// Rules for requests, of the Gateway API.
+    HttpRoute,
     /// Rules for hosts, in the form that every Kubernetes knows.
     Ingress,
     /// Which installation serves an Ingress.
     IngressClass,
     /// Rules for a host, in our own form.
     IngressRoute,
+    /// More listeners for a Gateway.
+    ListenerSet,
     /// What other objects are in.
     Namespace,
     /// Consent to references from other namespaces.
@@ -24,6 +38,12 @@ pub enum Kind {
     Secret,
     /// What rules forward to.
     Service,
+    /// Rules for connections of a port, of the Gateway API.
+    TcpRoute,
+    /// Rules for connections by the name that they ask for, of the Gateway API.
+    TlsRoute,
+    /// Rules for datagrams of a port, of the Gateway API.
+    UdpRoute,
 }
 
 /// What identifies an object: two of one name and of different kinds have nothing to do with each
@@ -52,33 +72,56 @@ pub struct NamespacedName {
 
 impl Kind {
     /// Every kind, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 18] = [
+        Self::BackendTlsPolicy,
+        Self::ConfigMap,
         Self::EndpointSlice,
+        Self::GrpcRoute,
+        Self::Gateway,
+        Self::GatewayClass,
+        Self::HttpRoute,
         Self::Ingress,
         Self::IngressClass,
         Self::IngressRoute,
+        Self::ListenerSet,
         Self::Namespace,
         Self::ReferenceGrant,
         Self::Secret,
         Self::Service,
+        Self::TcpRoute,
+        Self::TlsRoute,
+        Self::UdpRoute,
     ];
 
     /// Whether its objects are in namespaces.
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Self::IngressClass | Self::Namespace)
+        !matches!(
+            self,
+            Self::GatewayClass | Self::IngressClass | Self::Namespace
+        )
     }
 
     /// As manifests write it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
+            Self::ConfigMap => "ConfigMap",
             Self::EndpointSlice => "EndpointSlice",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::Gateway => "Gateway",
+            Self::GatewayClass => "GatewayClass",
+            Self::HttpRoute => "HTTPRoute",
             Self::Ingress => "Ingress",
             Self::IngressClass => "IngressClass",
             Self::IngressRoute => "IngressRoute",
+            Self::ListenerSet => "ListenerSet",
             Self::Namespace => "Namespace",
             Self::ReferenceGrant => "ReferenceGrant",
             Self::Secret => "Secret",
             Self::Service => "Service",
+            Self::TcpRoute => "TCPRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::UdpRoute => "UDPRoute",
         }
     }
 }

@@ -414,11 +414,6 @@ fn what_others_serve_is_told_of() {
             "Middleware",
             "nothing takes its place",
         ),
-        (
-            "gateway.networking.k8s.io/v1",
-            "HTTPRoute",
-            "for each of `hostnames`",
-        ),
     ];
     let mut text = String::new();
     for (api_version, kind, _) in others {

@@ -107,3 +107,35 @@ fn lists() {
         assert!(!is_list(&other), "{other}");
     }
 }
+
+#[test]
+fn objects_of_the_gateway_api_are_read_in_every_version() {
+    let spec = |kind| match kind {
+        Kind::BackendTlsPolicy => json!({"targetRefs": [], "validation": {"hostname": "a"}}),
+        Kind::Gateway => json!({"gatewayClassName": "ferrix", "listeners": []}),
+        Kind::GatewayClass => json!({"controllerName": "ferrix.com/gateway-controller"}),
+        Kind::ListenerSet => json!({"parentRef": {"name": "a"}, "listeners": []}),
+        _ => json!({"rules": []}),
+    };
+    let kinds = Kind::ALL.into_iter();
+    let kinds = kinds.filter(|it| objects::group(*it) == "gateway.networking.k8s.io");
+    let mut read = 0;
+    for kind in kinds.filter(|it| *it != Kind::ReferenceGrant) {
+        for version in objects::versions(kind) {
+            let mut value = json!({
+                "apiVersion": objects::api_version(kind, version), "kind": kind.as_str(),
+                "metadata": { "name": "a" }, "spec": spec(kind),
+            });
+            let decoded = decode(&value, Strictness::File);
+            let Ok(Decoded::Object { object, .. }) = decoded else {
+                panic!("{kind} {version}: {decoded:?}")
+            };
+            assert_eq!(object.kind(), kind);
+            value["spec"]["misspelt"] = json!(true);
+            assert_eq!(error(value.clone()), "spec.misspelt: unknown field");
+            assert!(decode(&value, Strictness::Api).is_ok(), "{kind} {version}");
+            read += 1;
+        }
+    }
+    assert_eq!(read, 18);
+}

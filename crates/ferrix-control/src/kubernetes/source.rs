@@ -22,6 +22,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     Secrets,
     archive::BadRoutes,
+    discovery::{self, Served},
     health::Outages,
     namespaces,
     progress::{Progress, Standing},
@@ -37,7 +38,7 @@ use crate::{
     kinds,
     lookup::{self, Dns, Lookups},
     names::shared,
-    objects::{Key, Kind},
+    objects::{self, Key, Kind},
     settings::{DefaultCertificate, Settings},
     world::{Change, World},
 };
@@ -74,6 +75,8 @@ pub(super) struct Source {
     tasks: JoinSet<()>,
     /// Watches that have listed nothing yet.
     pending: HashSet<Scope>,
+    /// Whether it is known which kinds the API server serves.
+    discovered: bool,
     /// Watches that the API server refuses at present.
     refused: HashMap<Scope, Refusal>,
     /// How fresh they are.
@@ -120,6 +123,7 @@ impl Source {
             watches: HashMap::new(),
             tasks: JoinSet::new(),
             pending: HashSet::new(),
+            discovered: false,
             refused: HashMap::new(),
             freshness,
             outages: Outages::default(),
@@ -209,14 +213,14 @@ impl Source {
     pub(super) async fn list_with(&mut self, changes: Vec<Change>) {
         self.apply(changes);
         // A version that serves again may name one.
-        self.follow_secrets();
+        self.follow_named();
         self.settle().await;
     }
 
     async fn settle(&mut self) {
         let waits = |source: &Self| {
             let mut pending = source.pending.iter();
-            pending.any(|scope| !source.refused.contains_key(scope))
+            !source.discovered || pending.any(|scope| !source.refused.contains_key(scope))
         };
         while waits(self) {
             let mut messages = Vec::new();
@@ -233,7 +237,7 @@ impl Source {
     /// What could not be seen, with the reasons.
     pub(super) fn withheld(&self) -> Vec<String> {
         // Where there are no ReferenceGrants, nothing is granted, and nothing is missing.
-        let none = |kind, refusal| kind == Kind::ReferenceGrant && refusal == Refusal::NotInstalled;
+        let none = |kind, refusal| is_add_on(kind) && refusal == Refusal::NotInstalled;
         let refused = self.refused.iter();
         let refused = refused.filter(|(scope, refusal)| !none(scope.kind, **refusal));
         let mut withheld: Vec<_> = refused.map(|(scope, it)| it.reason(scope)).collect();
@@ -257,58 +261,76 @@ impl Source {
     }
 
     pub(super) fn watch_all(&mut self) {
-        let scoped: Vec<Option<Arc<str>>> = match namespaces(&self.settings) {
-            None => vec![None],
-            Some(namespaces) => {
-                let some = |namespace: &String| Some(Arc::from(namespace.as_str()));
-                namespaces.iter().map(some).collect()
-            }
-        };
+        let served = discovery::run(self.client.clone(), self.sink.clone());
+        self.tasks.spawn(served);
         for kind in Kind::ALL {
             match (kind, self.secrets) {
-                // They follow the routes.
-                (Kind::Secret, Secrets::Namespaces) => {}
-                // Whoever may see some namespaces only may not list what is in none.
-                (kind, _) if !kind.is_namespaced() && namespaces(&self.settings).is_some() => {}
-                _ => {
-                    for namespace in scoped.clone() {
-                        self.watch(Scope { kind, namespace });
-                    }
-                }
+                // They follow what names them.
+                (Kind::ConfigMap, _) | (Kind::Secret, Secrets::Namespaces) => {}
+                _ if discovery::KINDS.contains(&kind) => {}
+                _ => self.watch_kind(kind, objects::versions(kind)[0]),
             }
         }
-        self.follow_secrets();
+        self.follow_named();
     }
 
-    fn watch(&mut self, scope: Scope) {
+    /// Watches the kinds that the API server has come to serve.
+    fn serve(&mut self, served: Served) {
+        self.discovered = true;
+        for (kind, version) in served {
+            self.watch_kind(kind, version);
+        }
+    }
+
+    /// Watches a kind in every namespace that is watched.
+    fn watch_kind(&mut self, kind: Kind, version: &'static str) {
+        let Some(namespaces) = namespaces(&self.settings).cloned() else {
+            let namespace = None;
+            return self.watch(Scope { kind, namespace }, version);
+        };
+        // Whoever may see some namespaces only may not list what is in none.
+        for namespace in namespaces.iter().filter(|_| kind.is_namespaced()) {
+            let namespace = Some(namespace.as_str().into());
+            self.watch(Scope { kind, namespace }, version);
+        }
+    }
+
+    fn watch(&mut self, scope: Scope, version: &'static str) {
         if self.watches.contains_key(&scope) {
             return;
         }
         let (kind, namespace) = (scope.kind.as_str(), scope.namespace.clone());
         let pulse = self.freshness.begin(kind, namespace);
         let (client, outages) = (self.client.clone(), self.outages.clone());
-        let watch = watch_kind::run(client, scope.clone(), pulse, outages, self.sink.clone());
+        let sink = self.sink.clone();
+        let watch = watch_kind::run(client, scope.clone(), version, pulse, outages, sink);
         let handle = self.tasks.spawn(watch);
         self.pending.insert(scope.clone());
         self.watches.insert(scope, handle);
     }
 
-    /// Watches the Secrets of the namespaces that need them, and of no others.
-    fn follow_secrets(&mut self) {
-        if self.secrets == Secrets::Cluster {
-            return;
+    /// Watches the Secrets and the ConfigMaps of the namespaces that need them, and of no others.
+    fn follow_named(&mut self) {
+        if self.secrets == Secrets::Namespaces {
+            let mut needed: BTreeSet<_> = self.compiler.world().namespaces_with_tls().collect();
+            if let Some(DefaultCertificate::Secret { namespace, .. }) =
+                &self.settings.default_certificate
+            {
+                needed.insert(namespace.as_str().into());
+            }
+            self.follow(Kind::Secret, needed);
         }
-        let mut needed: BTreeSet<Arc<str>> = self.compiler.world().namespaces_with_tls().collect();
-        if let Some(DefaultCertificate::Secret { namespace, .. }) =
-            &self.settings.default_certificate
-        {
-            needed.insert(namespace.as_str().into());
-        }
+        let world = self.compiler.world();
+        let needed = world.namespaces_with_authorities().collect();
+        self.follow(Kind::ConfigMap, needed);
+    }
+
+    /// Watches a kind in the namespaces that need it, and in no others.
+    fn follow(&mut self, kind: Kind, mut needed: BTreeSet<Arc<str>>) {
         if let Some(namespaces) = namespaces(&self.settings) {
             needed.retain(|namespace| namespaces.contains(&**namespace));
         }
-        let secrets = |scope: &&Scope| scope.kind == Kind::Secret;
-        let idle: Vec<Scope> = (self.watches.keys().filter(secrets))
+        let idle: Vec<Scope> = (self.watches.keys().filter(|scope| scope.kind == kind))
             .filter(|scope| {
                 scope
                     .namespace
@@ -331,10 +353,8 @@ impl Source {
             self.apply(removals.chain([scope.withheld(None)]).collect());
         }
         for namespace in needed {
-            self.watch(Scope {
-                kind: Kind::Secret,
-                namespace: Some(namespace),
-            });
+            let namespace = Some(namespace);
+            self.watch(Scope { kind, namespace }, objects::versions(kind)[0]);
         }
     }
 
@@ -386,15 +406,19 @@ impl Source {
                     self.refused(scope, refusal, &mut changes);
                     continue;
                 }
+                Message::Served(served) => {
+                    self.serve(served);
+                    continue;
+                }
             };
-            if kinds::makes_rules(scope.kind) {
+            if kinds::has_status(scope.kind) {
                 follow = true;
                 progress.advance(scope.kind, scope.namespace.as_deref(), version);
             }
         }
         self.apply(changes);
         if follow {
-            self.follow_secrets();
+            self.follow_named();
         }
         self.load();
         if !seen.is_empty() {
@@ -408,7 +432,7 @@ impl Source {
         let changes = self.kept.changes();
         self.apply(changes);
         // A version that serves again may name one.
-        self.follow_secrets();
+        self.follow_named();
         self.load();
         self.proceed(&Progress::default());
     }
@@ -416,14 +440,15 @@ impl Source {
     /// The API server refuses a watch. What it showed stays, and what it serves says so. The first
     /// table does not wait for it where routes work without what it would show: where there are no
     /// ReferenceGrants, nothing is granted, and routes tell of Secrets that they miss. Nor where whoever
-    /// runs Ferrix did not mean it to serve Ingress.
+    /// runs Ferrix did not mean it to serve Ingress or the Gateway API.
     fn refused(&mut self, scope: Scope, refusal: Refusal, changes: &mut Vec<Change>) {
         let listed = !self.pending.contains(&scope);
         let optional = match refusal {
-            Refusal::NotInstalled => scope.kind == Kind::ReferenceGrant,
+            Refusal::NotInstalled => is_add_on(scope.kind),
             Refusal::Forbidden => match scope.kind {
-                Kind::Secret => scope.namespace.is_some(),
-                kind => matches!(kind, Kind::Ingress | Kind::IngressClass),
+                Kind::ConfigMap | Kind::Secret => scope.namespace.is_some(),
+                Kind::Ingress | Kind::IngressClass => true,
+                kind => discovery::KINDS.contains(&kind),
             },
         };
         if optional {
@@ -434,7 +459,7 @@ impl Source {
             return;
         }
         if nothing_to_see {
-            info!("the API server does not know ReferenceGrant: none is granted");
+            info!(%scope, "the API server does not know it: there are none");
             return;
         }
         let reason = refusal.reason(&scope);
@@ -538,7 +563,8 @@ impl Source {
     }
 
     fn load(&mut self) {
-        if self.loaded || !self.pending.is_empty() || self.kept.is_awaited(Instant::now()) {
+        let listed = self.discovered && self.pending.is_empty();
+        if self.loaded || !listed || self.kept.is_awaited(Instant::now()) {
             return;
         }
         self.loaded = true;
@@ -640,8 +666,8 @@ impl Refusal {
                     .to_owned()
             }
             (Self::NotInstalled, ..) => format!("the API server does not know {kind}"),
-            (Self::Forbidden, Kind::Secret, Some(namespace)) => format!(
-                "Ferrix may not list the Secrets of namespace {namespace}; allow it with \
+            (Self::Forbidden, Kind::ConfigMap | Kind::Secret, Some(namespace)) => format!(
+                "Ferrix may not list the {kind}s of namespace {namespace}; allow it with \
                  `kubectl -n {namespace} create rolebinding ferrix-secrets \
                  --clusterrole=ferrix-secrets --serviceaccount=ferrix:ferrix`, or the names of your \
                  installation"
@@ -659,10 +685,16 @@ impl Refusal {
     }
 }
 
+/// Whether a kind is one that not every cluster has.
+fn is_add_on(kind: Kind) -> bool {
+    objects::group(kind) == objects::group(Kind::Gateway)
+}
+
 /// Several objects of a kind, as people say it.
 fn plural(kind: Kind) -> String {
     match kind {
-        Kind::Ingress | Kind::IngressClass => format!("{kind}es"),
+        Kind::GatewayClass | Kind::Ingress | Kind::IngressClass => format!("{kind}es"),
+        Kind::BackendTlsPolicy => "BackendTLSPolicies".to_owned(),
         _ => format!("{kind}s"),
     }
 }

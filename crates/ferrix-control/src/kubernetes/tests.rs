@@ -629,6 +629,15 @@ impl Served {
 
     /// The second version of a route, and what was kept of the first.
     fn with(matches: &'static str, kept: revisions::Reader) -> Self {
+        let mut served = Self::unlisted(matches, kept);
+        let nothing = Message::Served(discovery::Served::new());
+        served.source.take(vec![nothing]);
+        served.listed_all();
+        served
+    }
+
+    /// Nothing has been listed.
+    fn unlisted(matches: &'static str, kept: revisions::Reader) -> Self {
         let client = Client::new(
             service_fn(|_: Request<Body>| {
                 std::future::pending::<Result<Response<Body>, kube::Error>>()
@@ -646,19 +655,23 @@ impl Served {
             source::Source::new(client, secrets, settings, compiler, watches.clone());
         source.follow_kept(kept);
         source.watch_all();
-        let mut served = Self {
+        Self {
             source,
             watches,
             reader,
             reports,
             matches,
-        };
+        }
+    }
+
+    /// Every kind that is watched in every cluster.
+    fn listed_all(&mut self) {
         for kind in Kind::ALL {
-            if kind != Kind::Secret {
-                served.listed(kind);
+            let depends = matches!(kind, Kind::ConfigMap | Kind::Secret);
+            if !depends && !discovery::KINDS.contains(&kind) {
+                self.listed(kind);
             }
         }
-        served
     }
 
     fn scope(kind: Kind) -> Scope {
@@ -693,7 +706,7 @@ impl Served {
                     "to": [{"group": "", "kind": "Service"}],
                 },
             })],
-            Kind::Ingress | Kind::IngressClass | Kind::Namespace | Kind::Secret => Vec::new(),
+            _ => Vec::new(),
         };
         let scope = Self::scope(kind);
         let item = |object| {
@@ -760,6 +773,105 @@ async fn what_an_api_server_refuses_to_show_serves_on_and_the_status_says_so() {
         }
     }
     assert_eq!(cases, 8);
+}
+
+#[tokio::test]
+async fn the_first_table_waits_for_the_kinds_that_are_served_and_for_no_others() {
+    let mut served = Served::unlisted("PathPrefix(`/`)", revisions::Reader::default());
+    let is_published = |served: &Served| served.reader.load().generation > 0;
+    served.listed_all();
+    assert!(
+        !is_published(&served),
+        "which kinds are served is not known"
+    );
+    let some = |kind| Message::Served([(kind, "v1")].into());
+    served.source.take(vec![some(Kind::HttpRoute)]);
+    assert!(!is_published(&served));
+    served.listed(Kind::HttpRoute);
+    assert!(is_published(&served));
+    let (forwards, before) = served.state();
+    assert!(forwards, "{before}");
+    // One that comes later is watched as well, and whatever becomes of it takes nothing away.
+    served.source.take(vec![some(Kind::Gateway)]);
+    let watched = served.watches.list().into_iter().map(|it| it.kind);
+    let gateway_api: Vec<_> = watched
+        .filter(|it| discovery::KINDS.iter().any(|kind| kind.as_str() == *it))
+        .collect();
+    assert_eq!(gateway_api, ["Gateway", "HTTPRoute"]);
+    for kind in [Kind::Gateway, Kind::HttpRoute] {
+        for refusal in [Refusal::NotInstalled, Refusal::Forbidden] {
+            let scope = Served::scope(kind);
+            served.source.take(vec![Message::Refused(scope, refusal)]);
+            assert_eq!(served.state(), (true, before.clone()), "{kind} {refusal:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn kinds_of_the_gateway_api_are_taken_up_when_they_appear() {
+    const GROUP: &str = "GET /apis/gateway.networking.k8s.io";
+    const V1: &str = "GET /apis/gateway.networking.k8s.io/v1";
+    const V1ALPHA2: &str = "GET /apis/gateway.networking.k8s.io/v1alpha2";
+    let group = |versions: &[&str]| {
+        let version = |it: &&str| json!({"groupVersion": format!("g/{it}"), "version": it});
+        let versions: Vec<_> = versions.iter().map(version).collect();
+        let name = "gateway.networking.k8s.io";
+        json!({"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": versions})
+    };
+    let list = |kinds: &[&str]| {
+        let resource = |kind: &&str| {
+            json!({
+                "name": "n", "singularName": "", "namespaced": true, "kind": kind, "verbs": ["list"],
+            })
+        };
+        let resources: Vec<_> = kinds.iter().map(resource).collect();
+        json!({
+            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "g/v", "resources": resources,
+        })
+    };
+    let script = Script::new([
+        scene(GROUP, 404, failure(404)),
+        scene(GROUP, 404, failure(404)),
+        scene(GROUP, 503, failure(503)),
+        scene(GROUP, 200, group(&["v1", "v1beta9"])),
+        scene(V1, 200, list(&["Gateway", "HTTPRoute", "LaterRoute"])),
+        // The status of a kind is listed beside it.
+        scene(GROUP, 200, group(&["v1alpha2", "v1"])),
+        scene(V1, 200, list(&["Gateway", "HTTPRoute", "HTTPRoute"])),
+        scene(
+            V1ALPHA2,
+            200,
+            list(&["TCPRoute", "HTTPRoute", "ListenerSet"]),
+        ),
+        scene(GROUP, 403, failure(403)),
+        scene(GROUP, 200, group(&[])),
+    ]);
+    let client = script.client();
+    let mut discovery = discovery::Discovery::default();
+    let mut told = Vec::new();
+    for _ in 0..7 {
+        let served = discovery.look(&client).await.ok();
+        told.push(served.map(|served| {
+            let kinds = served.into_iter().flatten();
+            let text = kinds.map(|(kind, version)| format!("{kind} {version}"));
+            text.collect::<Vec<_>>()
+        }));
+    }
+    script.bodies().await;
+    let some = |all: &[&str]| Some(all.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
+    assert_eq!(
+        told[..5],
+        [
+            some(&[]),
+            some(&[]),
+            None,
+            some(&["Gateway v1", "HTTPRoute v1"]),
+            some(&["TCPRoute v1alpha2"]),
+        ]
+    );
+    // Whoever may not ask tries each.
+    assert_eq!(told[5].as_ref().map(Vec::len), Some(6));
+    assert_eq!(told[6], some(&[]));
 }
 
 #[tokio::test]

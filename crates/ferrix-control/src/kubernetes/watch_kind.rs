@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
+    discovery::Served,
     health::{Health, LONGEST_PAUSE, LONGEST_PAUSE_WHEN_REFUSED, Outages},
     pulse::{self, Pulse},
     seen::{self, Seen},
@@ -52,6 +53,8 @@ pub(super) enum Message {
     Deleted(Scope, Key, u64),
     /// The API server refuses: the kind is not installed, or not permitted.
     Refused(Scope, Refusal),
+    /// Kinds that the API server has come to serve.
+    Served(Served),
 }
 
 /// An object, decoded as far as it can be.
@@ -85,10 +88,11 @@ pub(super) enum Refusal {
     Forbidden,
 }
 
-/// Watches until nobody listens.
+/// Watches until nobody listens, first in a version.
 pub(super) async fn run(
     client: Client,
     scope: Scope,
+    first: &'static str,
     pulse: Pulse,
     outages: Outages,
     sink: mpsc::Sender<Message>,
@@ -97,7 +101,7 @@ pub(super) async fn run(
     let mut health = Health::of(scope.kind.as_str(), outages, pulse);
     let versions = objects::versions(scope.kind);
     // Older clusters have older versions of some kinds only.
-    for version in versions.iter().cycle() {
+    for version in versions.iter().cycle().skip_while(|it| **it != first) {
         let api = api(&client, &scope, version);
         // What has been seen was perhaps newer than what another API server has in its cache.
         let config = match health.listed() {

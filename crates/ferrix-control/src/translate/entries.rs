@@ -62,7 +62,19 @@ impl Translation {
                 Kind::Ingress | Kind::IngressRoute | Kind::Service => continue,
                 Kind::EndpointSlice => self.slice_findings(context, &name),
                 Kind::Secret => secret_findings(context.world, &name, default_fault),
-                Kind::IngressClass | Kind::Namespace | Kind::ReferenceGrant => Vec::new(),
+                Kind::BackendTlsPolicy
+                | Kind::ConfigMap
+                | Kind::GrpcRoute
+                | Kind::Gateway
+                | Kind::GatewayClass
+                | Kind::HttpRoute
+                | Kind::IngressClass
+                | Kind::ListenerSet
+                | Kind::Namespace
+                | Kind::ReferenceGrant
+                | Kind::TcpRoute
+                | Kind::TlsRoute
+                | Kind::UdpRoute => Vec::new(),
             };
             tell(key.clone(), findings);
         }

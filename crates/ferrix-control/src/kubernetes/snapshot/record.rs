@@ -283,16 +283,34 @@ fn subject_of_name(name: &DomainName) -> String {
 /// An object, as far as anything is made of it.
 fn reduced(object: &Object) -> serde_json::Result<Value> {
     let mut value = match object {
+        Object::BackendTlsPolicy(it) => serde_json::to_value(&**it),
+        Object::ConfigMap(it) => serde_json::to_value(&**it),
         Object::EndpointSlice(it) => serde_json::to_value(&**it),
+        Object::GrpcRoute(it) => serde_json::to_value(&**it),
+        Object::Gateway(it) => serde_json::to_value(&**it),
+        Object::GatewayClass(it) => serde_json::to_value(&**it),
+        Object::HttpRoute(it) => serde_json::to_value(&**it),
         Object::Ingress(it) => serde_json::to_value(&**it),
         Object::IngressClass(it) => serde_json::to_value(&**it),
         Object::IngressRoute(it) => serde_json::to_value(&**it),
+        Object::ListenerSet(it) => serde_json::to_value(&**it),
         Object::Namespace(it) => serde_json::to_value(&**it),
         Object::ReferenceGrant(it) => serde_json::to_value(&**it),
         Object::Secret(it) => serde_json::to_value(&**it),
         Object::Service(it) => serde_json::to_value(&**it),
+        Object::TcpRoute(it) => serde_json::to_value(&**it),
+        Object::TlsRoute(it) => serde_json::to_value(&**it),
+        Object::UdpRoute(it) => serde_json::to_value(&**it),
     }?;
-    take_out(&mut value, &["status"]);
+    match object {
+        // A Gateway keeps the addresses that it has had.
+        Object::Gateway(_) => {
+            if let Some(status) = value.get_mut("status") {
+                take_out(status, &["conditions", "listeners"]);
+            }
+        }
+        _ => take_out(&mut value, &["status"]),
+    }
     if let Some(metadata) = value.get_mut("metadata") {
         let rest = ["managedFields", "ownerReferences", "resourceVersion"];
         take_out(metadata, &rest);
@@ -305,6 +323,12 @@ fn reduced(object: &Object) -> serde_json::Result<Value> {
             let endpoints = value.get_mut("endpoints").and_then(Value::as_array_mut);
             for endpoint in endpoints.into_iter().flatten() {
                 take_out(endpoint, &["nodeName", "targetRef"]);
+            }
+        }
+        Object::ConfigMap(_) => {
+            take_out(&mut value, &["binaryData"]);
+            if let Some(Value::Object(entries)) = value.get_mut("data") {
+                entries.retain(|name, _| name == "ca.crt");
             }
         }
         Object::Secret(_) => {
@@ -427,14 +451,24 @@ impl<'t> Line<'t> {
     /// It was decoded before, so that nothing is to be said of what is wrong with it.
     fn read_object(&self, kind: Kind) -> Option<Object> {
         Some(match kind {
+            Kind::BackendTlsPolicy => Object::BackendTlsPolicy(Arc::new(self.read()?)),
+            Kind::ConfigMap => Object::ConfigMap(Arc::new(self.read()?)),
             Kind::EndpointSlice => Object::EndpointSlice(Arc::new(self.read()?)),
+            Kind::GrpcRoute => Object::GrpcRoute(Arc::new(self.read()?)),
+            Kind::Gateway => Object::Gateway(Arc::new(self.read()?)),
+            Kind::GatewayClass => Object::GatewayClass(Arc::new(self.read()?)),
+            Kind::HttpRoute => Object::HttpRoute(Arc::new(self.read()?)),
             Kind::Ingress => Object::Ingress(Arc::new(self.read()?)),
             Kind::IngressClass => Object::IngressClass(Arc::new(self.read()?)),
             Kind::IngressRoute => Object::IngressRoute(Arc::new(self.read()?)),
+            Kind::ListenerSet => Object::ListenerSet(Arc::new(self.read()?)),
             Kind::Namespace => Object::Namespace(Arc::new(self.read()?)),
             Kind::ReferenceGrant => Object::ReferenceGrant(Arc::new(self.read()?)),
             Kind::Secret => Object::Secret(Arc::new(self.read()?)),
             Kind::Service => Object::Service(Arc::new(self.read()?)),
+            Kind::TcpRoute => Object::TcpRoute(Arc::new(self.read()?)),
+            Kind::TlsRoute => Object::TlsRoute(Arc::new(self.read()?)),
+            Kind::UdpRoute => Object::UdpRoute(Arc::new(self.read()?)),
         })
     }
 

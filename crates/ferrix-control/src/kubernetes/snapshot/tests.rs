@@ -76,6 +76,8 @@ impl Server {
             Mode::Silent => std::future::pending().await,
             Mode::Away => return Err(io::ErrorKind::ConnectionRefused.into()),
             Mode::Refusing(code) => (code, failure(code)),
+            // Nothing of it is installed.
+            Mode::Well if uri.path() == "/apis/gateway.networking.k8s.io" => (404, failure(404)),
             Mode::Well => (200, list(uri.path(), &objects)),
         };
         let answer = Body::from(serde_json::to_vec(&answer).unwrap());
