@@ -1,5 +1,6 @@
 """Makes container images from files of this machine, and gives them to a cluster."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -19,15 +20,24 @@ USER = 65532
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """The files are {file: path in the image}; the user's number is the group's, too."""
+
+    reference: str
+    entrypoint: str
+    files: dict
+    user: int = USER
+
+
 def import_pause(cluster):
-    files = {binaries.program("pause"): "/pause"}
-    import_image(cluster, PAUSE, "/pause", files)
+    import_image(cluster, Image(PAUSE, "/pause", {binaries.program("pause"): "/pause"}))
 
 
-def import_image(cluster, reference, entrypoint, files):
-    """Makes an image of these {file: path in the image} and imports it into containerd."""
+def import_image(cluster, image):
+    """Makes the image and imports it into containerd; returns the whole name that it has."""
     with tempfile.NamedTemporaryFile(dir=cluster.data) as archive:
-        reference = write_image(archive, reference, entrypoint, files)
+        reference = write_image(archive, image)
         archive.flush()
         run([*ctr(cluster), "images", "import", archive.name])
     # containerd itself hears of the new image a moment later than it answers.
@@ -35,13 +45,13 @@ def import_image(cluster, reference, entrypoint, files):
     return reference
 
 
-def write_image(output, reference, entrypoint, files):
-    """Writes an image of these {file: path in the image}; returns the whole name that it has."""
-    if entrypoint not in files.values():
-        raise Failure(f"--entrypoint {entrypoint} is none of the files of the image")
-    reference = full_reference(reference)
+def write_image(output, image):
+    """Writes the image; returns the whole name that it has."""
+    if image.entrypoint not in image.files.values():
+        raise Failure(f"--entrypoint {image.entrypoint} is none of the files of the image")
+    reference = full_reference(image.reference)
     contents = {}
-    for file, path in files.items():
+    for file, path in image.files.items():
         if not Path(file).is_file():
             raise Failure(f"{file} is not a file")
         if not path.startswith("/"):
@@ -49,7 +59,7 @@ def write_image(output, reference, entrypoint, files):
         for library in shared_libraries(file):
             contents[library] = library
         contents[path] = str(file)
-    write_archive(output, reference, entrypoint, layer(contents))
+    write_archive(output, reference, image, layer(contents))
     return reference
 
 
@@ -108,14 +118,14 @@ def layer(contents):
     return buffer.getvalue()
 
 
-def write_archive(output, reference, entrypoint, layer_content):
+def write_archive(output, reference, image, layer_content):
     """Writes the form of `docker save`, which containerd imports: settings, layers, a list."""
     settings = {
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
         "config": {
-            "Entrypoint": [entrypoint],
-            "User": f"{USER}:{USER}",
+            "Entrypoint": [image.entrypoint],
+            "User": f"{image.user}:{image.user}",
             "WorkingDir": "/",
             "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"],
         },
