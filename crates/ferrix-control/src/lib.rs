@@ -16,6 +16,7 @@
 //!  one object      endpointslice, ingress, ingressclass, ingressroute, namespace, referencegrant,
 //!                  secret, service
 //!                  draft, outcome       what an object that makes rules asks for, and what it got
+//!                  filters              what a rule asks for beyond forwarding
 //!  one name        external_name        the addresses that `lookup` has found
 //!  all objects     world               the newest versions, and `last_good` ones of those that are bad
 //!  several         ownership            hosts that several namespaces claim
@@ -41,6 +42,7 @@ pub mod external_name;
 mod fallback;
 mod field;
 pub mod files;
+mod filters;
 mod foreign;
 mod guard;
 mod host_policy;

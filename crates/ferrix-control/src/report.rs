@@ -180,6 +180,10 @@ reasons! {
     NoEntryPoint,
     /// A secure entry point has no certificate to present.
     NoCertificate,
+    /// A field has a value that cannot be served.
+    UnsupportedValue,
+    /// Filters of one list exclude each other.
+    IncompatibleFilters,
     /// Another rule, or another route's certificate, comes first.
     Conflicted,
     /// A bug of Ferrix, which the object brings to light.
@@ -194,6 +198,8 @@ reasons! {
     ServiceNotUsable,
     /// No ReferenceGrant allows a reference to another namespace.
     NotPermitted,
+    /// A reference names a kind that cannot be used there.
+    InvalidKind,
     /// A Secret does not exist.
     SecretNotFound,
     /// A Secret holds no certificate that can be presented.
@@ -253,11 +259,12 @@ impl Reason {
         match self {
             Ready => Some(ConditionType::Ready),
             Accepted | InvalidObject | InvalidSpec | InvalidHost | HostNotAllowed | InvalidRule
-            | UnknownEntryPoint | NoEntryPoint | NoCertificate | Conflicted | InternalError => {
-                Some(ConditionType::Accepted)
-            }
+            | UnknownEntryPoint | NoEntryPoint | NoCertificate | UnsupportedValue
+            | IncompatibleFilters | Conflicted | InternalError => Some(ConditionType::Accepted),
             ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable | NotPermitted
-            | SecretNotFound | InvalidCertificate => Some(ConditionType::ResolvedRefs),
+            | InvalidKind | SecretNotFound | InvalidCertificate => {
+                Some(ConditionType::ResolvedRefs)
+            }
             Programmed | PartlyProgrammed | LastGoodServed | NotProgrammed | Pending => {
                 Some(ConditionType::Programmed)
             }

@@ -1,0 +1,300 @@
+//! Filters as they are written, to filters as a table has them but for the services that they refer to.
+//!
+//! One file for each filter. All that is wrong with a list is found, each fault with its field, and a list
+//! with a fault is none: a rule never serves without a filter that it names.
+
+use ferrix_api::gateway::{self, HttpRouteFilter};
+use ferrix_table::filters::Filter;
+
+use crate::{
+    draft::BackendReference,
+    field::Field,
+    report::{Finding, Reason},
+};
+
+mod cors;
+mod external_auth;
+mod header_changes;
+mod mirror;
+mod path_change;
+pub(crate) mod policy;
+mod redirect;
+mod rewrite;
+mod service;
+
+/// What a reference of a filter means by itself: a Service, or why it can be none.
+pub(crate) type DraftService = Result<BackendReference, Finding>;
+
+/// Where a list of filters stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum List {
+    /// Of a rule of an HTTPRoute.
+    HttpRule(usize),
+    /// Of a backend of such a rule.
+    HttpBackend(usize, usize),
+    /// Of a rule of a GRPCRoute.
+    GrpcRule(usize),
+    /// Of a backend of such a rule.
+    GrpcBackend(usize, usize),
+}
+
+/// What filters have to know of what they stand in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'p> {
+    pub(crate) list: List,
+    /// The namespace of the object.
+    pub(crate) namespace: &'p str,
+    /// The one prefix that the paths of the rule's requests have. `None`: they have several, or other
+    /// forms.
+    pub(crate) prefix: Option<&'p str>,
+}
+
+/// What is wrong with a list.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Finding>);
+
+impl Faults {
+    fn add(&mut self, reason: Reason, field: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Finding::problem(reason, field, message));
+    }
+
+    /// `Err` where there is any.
+    pub(crate) fn or<T>(self, value: T) -> Result<T, Vec<Finding>> {
+        match self.0.is_empty() {
+            true => Ok(value),
+            false => Err(self.0),
+        }
+    }
+}
+
+impl List {
+    /// The field of a filter.
+    fn item(self, place: usize) -> Field {
+        match self {
+            Self::HttpRule(rule) | Self::GrpcRule(rule) => {
+                Field::new("spec.rules[].filters[]", [rule, place])
+            }
+            Self::HttpBackend(rule, backend) | Self::GrpcBackend(rule, backend) => Field::new(
+                "spec.rules[].backendRefs[].filters[]",
+                [rule, backend, place],
+            ),
+        }
+    }
+
+    /// The field of the service that a mirror names.
+    fn mirror(self, place: usize) -> Field {
+        match self {
+            Self::HttpRule(rule) | Self::GrpcRule(rule) => Field::new(
+                "spec.rules[].filters[].requestMirror.backendRef",
+                [rule, place],
+            ),
+            Self::HttpBackend(rule, backend) | Self::GrpcBackend(rule, backend) => Field::new(
+                "spec.rules[].backendRefs[].filters[].requestMirror.backendRef",
+                [rule, backend, place],
+            ),
+        }
+    }
+
+    /// The field of the service that is asked for authorisation.
+    fn external_auth(self, place: usize) -> Field {
+        match self {
+            Self::HttpRule(rule) | Self::GrpcRule(rule) => Field::new(
+                "spec.rules[].filters[].externalAuth.backendRef",
+                [rule, place],
+            ),
+            Self::HttpBackend(rule, backend) | Self::GrpcBackend(rule, backend) => Field::new(
+                "spec.rules[].backendRefs[].filters[].externalAuth.backendRef",
+                [rule, backend, place],
+            ),
+        }
+    }
+
+    /// Whether filters are those of GRPCRoutes, which have fewer.
+    fn is_grpc(self) -> bool {
+        matches!(self, Self::GrpcRule(_) | Self::GrpcBackend(..))
+    }
+}
+
+/// A filter as it is written, whichever kind of object it stands in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Written<'w> {
+    RequestHeaders(&'w gateway::HeaderChanges),
+    ResponseHeaders(&'w gateway::HeaderChanges),
+    Redirect(&'w gateway::RequestRedirect),
+    Rewrite(&'w gateway::UrlRewrite),
+    Mirror(&'w gateway::RequestMirror),
+    Cors(&'w gateway::CorsFilter),
+    ExternalAuth(&'w gateway::ExternalAuth),
+}
+
+/// Compiles the filters of an HTTPRoute or a GRPCRoute.
+///
+/// # Errors
+/// All that is wrong with them.
+pub(crate) fn compile(
+    filters: &[HttpRouteFilter],
+    place: Place<'_>,
+) -> Result<Box<[Filter<DraftService>]>, Vec<Finding>> {
+    let mut faults = Faults::default();
+    let items = filters.iter().enumerate();
+    let written: Vec<_> = items
+        .filter_map(|(at, filter)| {
+            let field = place.list.item(at);
+            Some((at, written(filter, field, place.list, &mut faults)?))
+        })
+        .collect();
+    let compiled = compile_written(&written, place, &mut faults);
+    faults.or(compiled)
+}
+
+/// Compiles filters, each with its place in the list.
+pub(crate) fn compile_written(
+    filters: &[(usize, Written<'_>)],
+    place: Place<'_>,
+    faults: &mut Faults,
+) -> Box<[Filter<DraftService>]> {
+    refuse_combinations(filters, place, faults);
+    let compiled = filters.iter();
+    let compiled = compiled.map(|(at, written)| one(*written, *at, place, faults));
+    compiled.collect()
+}
+
+fn one(
+    written: Written<'_>,
+    at: usize,
+    place: Place<'_>,
+    faults: &mut Faults,
+) -> Filter<DraftService> {
+    let field = format!("{}.{}", place.list.item(at), written.name());
+    match written {
+        Written::RequestHeaders(changes) => {
+            Filter::RequestHeaders(header_changes::compile(changes, &field, faults))
+        }
+        Written::ResponseHeaders(changes) => {
+            Filter::ResponseHeaders(header_changes::compile(changes, &field, faults))
+        }
+        Written::Redirect(redirect) => {
+            Filter::Redirect(redirect::compile(redirect, &field, place.prefix, faults))
+        }
+        Written::Rewrite(rewrite) => {
+            Filter::Rewrite(rewrite::compile(rewrite, &field, place.prefix, faults))
+        }
+        Written::Mirror(mirror) => {
+            let service = service::of(&mirror.backend_ref, place.list.mirror(at), place.namespace);
+            Filter::Mirror(mirror::compile(mirror, &field, service, faults))
+        }
+        Written::Cors(cors) => Filter::Cors(cors::compile(cors, &field, faults)),
+        Written::ExternalAuth(auth) => {
+            let named = place.list.external_auth(at);
+            let service = service::of(&auth.backend_ref, named, place.namespace);
+            Filter::ExternalAuth(external_auth::compile(auth, &field, service, faults))
+        }
+    }
+}
+
+impl Written<'_> {
+    /// The field that holds what the filter does.
+    fn name(self) -> &'static str {
+        match self {
+            Self::RequestHeaders(_) => "requestHeaderModifier",
+            Self::ResponseHeaders(_) => "responseHeaderModifier",
+            Self::Redirect(_) => "requestRedirect",
+            Self::Rewrite(_) => "urlRewrite",
+            Self::Mirror(_) => "requestMirror",
+            Self::Cors(_) => "cors",
+            Self::ExternalAuth(_) => "externalAuth",
+        }
+    }
+}
+
+/// What a filter is by its type.
+fn written<'w>(
+    filter: &'w HttpRouteFilter,
+    field: Field,
+    list: List,
+    faults: &mut Faults,
+) -> Option<Written<'w>> {
+    let grpc = list.is_grpc();
+    let written = match filter.kind.as_str() {
+        "RequestHeaderModifier" => filter
+            .request_header_modifier
+            .as_ref()
+            .map(Written::RequestHeaders)
+            .ok_or("requestHeaderModifier"),
+        "ResponseHeaderModifier" => filter
+            .response_header_modifier
+            .as_ref()
+            .map(Written::ResponseHeaders)
+            .ok_or("responseHeaderModifier"),
+        "RequestMirror" => (filter.request_mirror.as_ref())
+            .map(Written::Mirror)
+            .ok_or("requestMirror"),
+        "RequestRedirect" if !grpc => (filter.request_redirect.as_ref())
+            .map(Written::Redirect)
+            .ok_or("requestRedirect"),
+        "URLRewrite" if !grpc => (filter.url_rewrite.as_ref())
+            .map(Written::Rewrite)
+            .ok_or("urlRewrite"),
+        "CORS" if !grpc => filter.cors.as_ref().map(Written::Cors).ok_or("cors"),
+        "ExternalAuth" if !grpc => (filter.external_auth.as_ref())
+            .map(Written::ExternalAuth)
+            .ok_or("externalAuth"),
+        "ExtensionRef" => {
+            let message = "there are no filters of this kind to refer to";
+            faults.add(
+                Reason::UnsupportedValue,
+                format!("{field}.extensionRef"),
+                message,
+            );
+            return None;
+        }
+        other => {
+            let known = match grpc {
+                true => "RequestHeaderModifier, ResponseHeaderModifier or RequestMirror",
+                false => {
+                    "RequestHeaderModifier, ResponseHeaderModifier, RequestMirror, RequestRedirect, \
+                     URLRewrite, CORS or ExternalAuth"
+                }
+            };
+            let message = format!("`{other}` is no type of filter here; expected {known}");
+            faults.add(Reason::UnsupportedValue, format!("{field}.type"), message);
+            return None;
+        }
+    };
+    let missing = |name: &str| {
+        let message = format!("a filter of type {} needs `{name}`", filter.kind);
+        faults.add(Reason::InvalidSpec, field.to_string(), message);
+    };
+    written.map_err(missing).ok()
+}
+
+/// Only mirrors may be repeated, and what redirects forwards nothing that could be rewritten.
+fn refuse_combinations(filters: &[(usize, Written<'_>)], place: Place<'_>, faults: &mut Faults) {
+    for (nth, (at, filter)) in filters.iter().enumerate() {
+        let name = filter.name();
+        let earlier = filters[..nth].iter().map(|(_, filter)| filter.name());
+        for earlier in earlier {
+            let message = match (earlier, name) {
+                ("requestMirror", "requestMirror") => continue,
+                (one, other) if one == other => format!("`{name}` may stand in a list once"),
+                ("requestRedirect", "urlRewrite") | ("urlRewrite", "requestRedirect") => {
+                    format!("`{earlier}` and `{name}` exclude each other")
+                }
+                _ => continue,
+            };
+            let field = place.list.item(*at).to_string();
+            faults.add(Reason::IncompatibleFilters, field, message);
+            break;
+        }
+    }
+}
+
+/// Whether a name is a token of RFC 9110, section 5.6.2.
+fn is_token(name: &str) -> bool {
+    let special = b"!#$%&'*+-.^_`|~";
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || special.contains(&byte);
+    !name.is_empty() && name.bytes().all(fits)
+}
+
+#[cfg(test)]
+mod tests;
