@@ -342,6 +342,8 @@ fn table_service(world: &World, settings: &Settings, backend: &Backend) -> Servi
             Scheme::Https => Protocol::Tls {
                 server_name: server_name(backend),
             },
+            Scheme::Tcp => Protocol::Tcp,
+            Scheme::Udp => Protocol::Udp,
         },
         endpoints: addresses(world, settings, backend)
             .into_iter()

@@ -65,6 +65,8 @@ impl Routes {
                     Protocol::Http1 => Scheme::Http,
                     Protocol::Http2 => Scheme::H2c,
                     Protocol::Tls { .. } => Scheme::Https,
+                    Protocol::Tcp => Scheme::Tcp,
+                    Protocol::Udp => Scheme::Udp,
                 },
             },
             protocol,

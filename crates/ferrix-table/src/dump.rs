@@ -116,7 +116,7 @@ pub enum DestinationView<'t> {
 pub struct ServiceView<'t> {
     /// `NAMESPACE/NAME:PORT`.
     pub service: String,
-    /// `http`, `h2c` or `https`.
+    /// See [`Scheme::as_str`](crate::services::Scheme::as_str).
     pub scheme: &'static str,
     /// What certificates of its endpoints must be valid for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -281,7 +281,7 @@ impl FailingView {
 fn server_name(service: &Service) -> Option<&str> {
     match &service.protocol {
         Protocol::Tls { server_name } => Some(server_name),
-        Protocol::Http1 | Protocol::Http2 => None,
+        Protocol::Http1 | Protocol::Http2 | Protocol::Tcp | Protocol::Udp => None,
     }
 }
 

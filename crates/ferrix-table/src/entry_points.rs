@@ -99,7 +99,7 @@ enum Slot {
 /// The entry points of a socket.
 #[derive(Clone, Debug)]
 enum Hosts {
-    /// As most sockets have it: one for any host.
+    /// As most sockets have it: one for requests for any host.
     One(EntryPointIndex),
     Several(Box<HostMap<EntryPointIndex>>),
 }
@@ -139,10 +139,23 @@ impl EntryPoints {
         has_it.then_some((index, socket))
     }
 
-    /// The entry point of a socket that a request for this canonical host is for: the one with the most
-    /// exact host that takes it. An empty host, as that of a request without one, or of a client of TLS
-    /// that names no server: the one for any host.
+    /// The entry point of a socket that takes a request for this canonical host: see
+    /// [`EntryPoints::choose`]. `None` as well where that one takes no requests.
     #[inline]
+    pub fn choose_for_request(&self, socket: SocketIndex, host: &str) -> Option<EntryPointIndex> {
+        match self.sockets.get(usize::from(socket))? {
+            Slot::Open(_, Hosts::One(index)) => Some(*index),
+            Slot::Open(_, Hosts::Several(hosts)) => {
+                let index = *hosts.find(Some(host))?;
+                (self.get(index)?.protocol.takes_requests()).then_some(index)
+            }
+            Slot::Closed(_) => None,
+        }
+    }
+
+    /// The entry point of a socket that what comes for this canonical host is for: the one with the most
+    /// exact host that takes it. An empty host, as that of a client of TLS that names no server: the one
+    /// for any host.
     pub fn choose(&self, socket: SocketIndex, host: &str) -> Option<EntryPointIndex> {
         match self.sockets.get(usize::from(socket))? {
             Slot::Open(_, Hosts::One(index)) => Some(*index),
@@ -260,7 +273,9 @@ impl Slot {
         };
         let same = before.filter(|it| it.is_like(&socket) && it.name == socket.name);
         let socket = same.cloned().unwrap_or_else(|| Arc::new(socket));
-        Self::Open(socket, Hosts::of(index, &first.host))
+        let mut hosts = Hosts::Several(Box::default());
+        hosts.insert(index, first);
+        Self::Open(socket, hosts)
     }
 
     fn socket(&self) -> Option<&Arc<Socket>> {
@@ -276,7 +291,7 @@ impl Slot {
             && socket.layer == entry_point.protocol.layer()
             && hosts.get(&entry_point.host).is_none()
         {
-            hosts.insert(index, &entry_point.host);
+            hosts.insert(index, entry_point);
         }
     }
 
@@ -294,12 +309,6 @@ impl Slot {
 }
 
 impl Hosts {
-    fn of(index: EntryPointIndex, host: &HostPattern) -> Self {
-        let mut hosts = Self::Several(Box::default());
-        hosts.insert(index, host);
-        hosts
-    }
-
     fn get(&self, host: &HostPattern) -> Option<EntryPointIndex> {
         match self {
             Self::One(index) => (*host == HostPattern::Any).then_some(*index),
@@ -307,7 +316,7 @@ impl Hosts {
         }
     }
 
-    fn insert(&mut self, index: EntryPointIndex, host: &HostPattern) {
+    fn insert(&mut self, index: EntryPointIndex, entry_point: &EntryPoint) {
         let mut hosts = match self {
             Self::One(any) => Box::new(HostMap {
                 any: Some(*any),
@@ -315,10 +324,10 @@ impl Hosts {
             }),
             Self::Several(hosts) => std::mem::take(hosts),
         };
-        hosts.insert(host, index);
+        hosts.insert(&entry_point.host, index);
         *self = match hosts.only_any() {
-            Some(index) => Self::One(*index),
-            None => Self::Several(hosts),
+            Some(index) if entry_point.protocol.takes_requests() => Self::One(*index),
+            _ => Self::Several(hosts),
         };
     }
 }

@@ -50,6 +50,10 @@ pub enum Scheme {
     H2c,
     /// TLS, then what ALPN chooses.
     Https,
+    /// Bytes over TCP.
+    Tcp,
+    /// Datagrams over UDP.
+    Udp,
 }
 
 /// How an endpoint is spoken to.
@@ -64,6 +68,10 @@ pub enum Protocol {
         /// A DNS name: `NAME.NAMESPACE.svc` unless the route says otherwise.
         server_name: Box<str>,
     },
+    /// What the client sends over TCP, as it is.
+    Tcp,
+    /// What the client sends over UDP, as it is.
+    Udp,
 }
 
 /// One address of a service.
@@ -268,6 +276,8 @@ impl Scheme {
             Scheme::Http => "http",
             Scheme::H2c => "h2c",
             Scheme::Https => "https",
+            Scheme::Tcp => "tcp",
+            Scheme::Udp => "udp",
         }
     }
 }

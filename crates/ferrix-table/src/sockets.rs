@@ -90,6 +90,11 @@ impl Protocol {
         self == Self::Https
     }
 
+    /// Whether what comes are requests, each with a host of its own.
+    pub fn takes_requests(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
+
     /// Whether TLS ends there, so that a certificate is needed.
     pub fn ends_tls(self) -> bool {
         matches!(self, Self::Https | Self::TlsTerminate)

@@ -27,7 +27,7 @@ pub struct Error {
 pub async fn start_backends(table: &Table) -> Result<BTreeMap<SocketAddr, String>, Error> {
     let mut backends = BTreeMap::new();
     for service in &*table.services {
-        let plain = !matches!(service.protocol, Protocol::Tls { .. });
+        let plain = matches!(service.protocol, Protocol::Http1 | Protocol::Http2);
         for endpoint in service.endpoints.iter().filter(|_| plain) {
             let address = endpoint.address;
             if !address.ip().to_canonical().is_loopback() || backends.contains_key(&address) {

@@ -111,10 +111,12 @@ fn backend(reference: &BackendReference, own_namespace: &str) -> ServiceRef {
         namespace: namespace.map(str::to_owned),
         port: port.clone(),
         weight: *weight,
-        scheme: scheme.map(|scheme| match scheme {
-            Scheme::Http => ingressroute::Scheme::Http,
-            Scheme::Https => ingressroute::Scheme::Https,
-            Scheme::H2c => ingressroute::Scheme::H2c,
+        scheme: scheme.and_then(|scheme| match scheme {
+            Scheme::Http => Some(ingressroute::Scheme::Http),
+            Scheme::Https => Some(ingressroute::Scheme::Https),
+            Scheme::H2c => Some(ingressroute::Scheme::H2c),
+            // No IngressRoute has these.
+            Scheme::Tcp | Scheme::Udp => None,
         }),
         server_name: server_name.as_deref().map(str::to_owned),
     }

@@ -108,6 +108,10 @@ fn the_most_exact_host_of_a_socket_takes_a_request() {
         let (socket, _) = all.sockets().find(is_it).unwrap();
         let chosen = all.choose(socket, host).and_then(|it| all.get(it));
         assert_eq!(chosen.map(|it| &*it.name), expected, "{port} {host}");
+        let for_request = all.choose_for_request(socket, host);
+        let for_request = for_request.and_then(|it| all.get(it));
+        let expected = chosen.filter(|it| it.protocol.takes_requests());
+        assert_eq!(for_request, expected, "{port} {host}");
     }
     assert_eq!(all.sockets().count(), 5, "TCP and UDP may share a number");
 }
@@ -213,5 +217,17 @@ fn where_the_system_chooses_ports_each_entry_point_has_a_socket() {
     for (index, entry_point) in all.iter() {
         let (_, socket) = all.socket_of(index).unwrap();
         assert_eq!(socket.name, entry_point.name);
+    }
+}
+
+#[test]
+fn a_socket_that_takes_no_requests_any_more_has_no_entry_point_for_them() {
+    let https = listener("a", Protocol::Https, 443, "*");
+    let through = listener("a", Protocol::TlsPassthrough, 443, "*");
+    let cases = [(https, Some(0)), (through, None)];
+    for (entry_point, expected) in cases {
+        let all = EntryPoints::from([entry_point].as_slice());
+        assert_eq!(all.choose(0, "a.test"), Some(0));
+        assert_eq!(all.choose_for_request(0, "a.test"), expected);
     }
 }
