@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use ferrix_http1::{BodyError, Framing, Piece, RequestHead, ResponseHead, keeps_alive};
-use ferrix_table::table::EntryPointIndex;
+use ferrix_table::table::SocketIndex;
 use h2::server::SendResponse;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use pingora_core::server::ShutdownWatch;
@@ -32,7 +32,7 @@ const EMPTY_LINES: usize = 16;
 /// What all requests of a connection share.
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
-    pub(crate) entry_point: EntryPointIndex,
+    pub(crate) socket: SocketIndex,
     pub(crate) counters: Arc<EntryPointCounters>,
     pub(crate) secure: bool,
     /// The client, after PROXY protocol.

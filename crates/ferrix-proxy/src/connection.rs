@@ -4,10 +4,12 @@ use std::{future::poll_fn, io, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use ferrix_table::table::{EntryPoint, EntryPointIndex};
+use ferrix_table::{
+    sockets::{Layer, Socket},
+    table::SocketIndex,
+};
 use pingora_core::{
     apps::ServerApp,
-    listeners::tls::Acceptor,
     protocols::{ALPN, Ssl},
     server::ShutdownWatch,
 };
@@ -21,18 +23,21 @@ use crate::{
     headers::Forwarding,
     http1, http2,
     io::{Io, poll_read_some},
-    proxy_protocol, tls,
+    proxy_protocol,
+    tcp::{self, Arrival},
+    tls::{self, Acceptors, Reception},
     transport::{self, L4, Stream, Tls},
     wire::Wire,
 };
 
-/// What all connections of an entry point share, as it is when they come.
+/// What all connections of a socket share, as it is when they come.
 pub(crate) struct Entry {
-    pub(crate) index: EntryPointIndex,
-    pub(crate) entry_point: Arc<EntryPoint>,
+    pub(crate) index: SocketIndex,
+    pub(crate) socket: Arc<Socket>,
     /// The port that the socket really has.
     pub(crate) port: u16,
-    pub(crate) tls: Option<Acceptor>,
+    /// Where what comes is TLS.
+    pub(crate) tls: Option<Arc<Acceptors>>,
     pub(crate) counters: Arc<EntryPointCounters>,
     /// Ends these connections.
     pub(crate) drain: Arc<Drain>,
@@ -72,31 +77,25 @@ impl Application {
     /// for HTTP/2.
     async fn serve(&self, stream: Box<L4>, shutdown: &ShutdownWatch) {
         let mut stream = stream;
-        let Self {
-            engine,
-            entry,
-            peer,
-        } = self;
+        let Self { engine, entry, .. } = self;
         let Some(client) = self.real_client(&mut stream).await else {
             entry.counters.refused_connections.add(1);
             return;
         };
-        let secure = entry.tls.is_some();
-        let trusted = &engine.settings.forwarded.trusted;
-        let mut connection = ClientConnection {
-            entry_point: entry.index,
-            counters: Arc::clone(&entry.counters),
-            secure,
+        let arrival = |server_name| Arrival {
+            socket: entry.index,
             client,
-            server_name: None,
-            account: engine.account(client),
-            forwarding: Forwarding::new(trusted, peer.ip(), client.ip(), entry.port, secure),
-            shutdown: shutdown.clone(),
+            server_name,
         };
-        let Some(acceptor) = &entry.tls else {
+        let Some(acceptors) = &entry.tls else {
+            if entry.socket.layer != Layer::Http {
+                let io = Box::new(Io::new(stream));
+                return Box::pin(self.pass(arrival(""), io)).await;
+            }
             let Some(read) = first_bytes(engine, &mut stream, shutdown).await else {
                 return;
             };
+            let connection = self.client(client, None, shutdown);
             if read.starts_with(PREFACE) {
                 stream.rewind(&read);
                 return Box::pin(http2::serve(engine, connection, stream)).await;
@@ -104,15 +103,56 @@ impl Application {
             let mut wire = Wire::new(Io::resumed(stream, read));
             return http1::serve(engine, &connection, &mut wire).await;
         };
-        let Some(stream) = Box::pin(self.handshake(acceptor, stream)).await else {
-            return;
-        };
-        connection.server_name = stream.server_name().map(tls::canonical_name);
-        if stream.selected_alpn_proto() == Some(ALPN::H2) {
-            Box::pin(http2::serve(engine, connection, stream)).await;
-        } else {
-            let mut wire = Wire::new(Io::new(stream));
-            http1::serve(engine, &connection, &mut wire).await;
+        match Box::pin(self.receive(acceptors, stream)).await {
+            Some(Received::Requests(stream)) => {
+                let connection = self.client(client, Some(&stream), shutdown);
+                if stream.selected_alpn_proto() == Some(ALPN::H2) {
+                    Box::pin(http2::serve(engine, connection, stream)).await;
+                } else {
+                    let mut wire = Wire::new(Io::new(stream));
+                    http1::serve(engine, &connection, &mut wire).await;
+                }
+            }
+            Some(Received::Bytes(io, name)) => {
+                let name = name.unwrap_or_default();
+                Box::pin(self.pass(arrival(&name), io)).await;
+            }
+            None => {}
+        }
+    }
+
+    /// What requests of this client share, over TLS or in plain text.
+    fn client(
+        &self,
+        client: Address,
+        tls: Option<&Tls>,
+        shutdown: &ShutdownWatch,
+    ) -> ClientConnection {
+        let Self {
+            engine,
+            entry,
+            peer,
+        } = self;
+        let trusted = &engine.settings.forwarded.trusted;
+        let secure = tls.is_some();
+        ClientConnection {
+            socket: entry.index,
+            counters: Arc::clone(&entry.counters),
+            secure,
+            client,
+            server_name: tls.and_then(Tls::server_name).map(tls::canonical_name),
+            account: engine.account(client),
+            forwarding: Forwarding::new(trusted, peer.ip(), client.ip(), entry.port, secure),
+            shutdown: shutdown.clone(),
+        }
+    }
+
+    /// Passes bytes on to their end.
+    async fn pass(&self, arrival: Arrival<'_>, io: Box<Io>) {
+        let mut io = io;
+        if let Err(failure) = tcp::serve(&self.engine, &arrival, &mut io).await {
+            self.entry.counters.failures[failure.index()].add(1);
+            tracing::debug!(client = %arrival.client, %failure, "connection closed");
         }
     }
 
@@ -123,7 +163,7 @@ impl Application {
             entry,
             peer,
         } = self;
-        let networks = &entry.entry_point.proxy_protocol;
+        let networks = &entry.socket.proxy_protocol;
         if !networks.iter().any(|network| network.contains(&peer.ip())) {
             return Some(*peer);
         }
@@ -141,24 +181,13 @@ impl Application {
         }
     }
 
-    /// The handshake, within its deadline.
-    async fn handshake(&self, acceptor: &Acceptor, stream: Box<L4>) -> Option<Box<Tls>> {
-        let mut stream = *stream;
-        let handshake = async {
-            let hello = transport::read_hello(&mut stream).await?;
-            let table = self.engine.table.load();
-            let refusal = tls::refusal(&table, self.entry.index, &hello.client_hello());
-            drop(table);
-            if let Some(refusal) = refusal {
-                transport::alert(&mut stream, &refusal.alert()).await?;
-                return Err(io::Error::other(refusal));
-            }
-            transport::accept(acceptor, hello, stream).await
-        };
+    /// The first message of TLS, and the handshake where it ends here, within their deadline.
+    async fn receive(&self, acceptors: &Acceptors, stream: Box<L4>) -> Option<Received> {
+        let receiving = self.try_receive(acceptors, *stream);
         let limit = self.engine.settings.timeouts.tls_handshake;
-        let result = tokio::time::timeout(limit, handshake).await;
+        let result = tokio::time::timeout(limit, receiving).await;
         match result.map_err(io::Error::from).flatten() {
-            Ok(stream) => Some(Box::new(stream)),
+            Ok(received) => Some(received),
             Err(error) => {
                 self.entry.counters.tls_failures.add(1);
                 tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
@@ -166,6 +195,42 @@ impl Application {
             }
         }
     }
+
+    async fn try_receive(&self, acceptors: &Acceptors, stream: L4) -> io::Result<Received> {
+        let mut stream = stream;
+        let mut read = BytesMut::new();
+        let hello = transport::read_hello(&mut stream, &mut read).await?;
+        let name = hello.client_hello().server_name().map(tls::canonical_name);
+        let table = self.engine.table.load();
+        let reception = tls::receive(&table, self.entry.index, name.as_deref());
+        drop(table);
+        let acceptor = match reception {
+            Ok(Reception::Requests) => &acceptors.requests,
+            Ok(Reception::Bytes) => &acceptors.bytes,
+            Ok(Reception::Through) => {
+                let io = Io::resumed(Box::new(stream), read);
+                return Ok(Received::Bytes(Box::new(io), name));
+            }
+            Err(refusal) => {
+                transport::alert(&mut stream, &refusal.alert()).await?;
+                return Err(io::Error::other(refusal));
+            }
+        };
+        drop(read);
+        let stream = Box::new(transport::accept(acceptor, hello, stream).await?);
+        Ok(match reception {
+            Ok(Reception::Requests) => Received::Requests(stream),
+            _ => Received::Bytes(Box::new(Io::new(stream)), name),
+        })
+    }
+}
+
+/// What TLS came to.
+enum Received {
+    /// Requests.
+    Requests(Box<Tls>),
+    /// Bytes, for a server of this name: those within TLS, or TLS itself.
+    Bytes(Box<Io>, Option<String>),
 }
 
 /// The first bytes of a plain connection, which tell HTTP/2 from HTTP/1. `None`: it has ended without

@@ -338,8 +338,7 @@ impl Exchange<'_, '_> {
             log.host = checked.host.clone().into_owned();
             log.path = checked.target.path_and_query.clone().into_owned();
         }
-        let server_name = connection.server_name.as_deref();
-        route::check_authority(table, connection.entry_point, server_name, &checked.host)?;
+        let entry_point = route::entry_point(table, connection, &checked.host)?;
         let request = ferrix_table::Request {
             method: &head.method,
             host: &checked.host,
@@ -348,7 +347,7 @@ impl Exchange<'_, '_> {
             headers: &Seen(&head.fields),
             client: self.served.client.ip(),
         };
-        let rule = route::find(table, connection.entry_point, &request)?;
+        let rule = route::find(table, entry_point, &request)?;
         self.served.route = Some((Arc::clone(&rule.route), rule.position));
         if head.target() != checked.target.path_and_query.as_bytes() {
             let target = checked.target.path_and_query.into_owned();

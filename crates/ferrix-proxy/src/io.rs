@@ -287,6 +287,14 @@ impl Io {
         Poll::Ready(Ok(written as u64))
     }
 
+    /// Ends what is sent, after all of it has left. What comes is still read.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.is_drained() {
+            ready!(self.poll_drain(cx))?;
+        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
     /// Gives memory back before a connection idles.
     pub(crate) fn shrink(&mut self) {
         self.read.give_back();

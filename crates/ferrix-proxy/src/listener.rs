@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use ferrix_table::sockets::Place;
 use pingora_core::{server::ShutdownWatch, services::listening::Service};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -30,7 +31,8 @@ use crate::{
     counters::OpenGuard,
     drain::Working,
     settings::Limits,
-    transport,
+    transport::{self, Datagrams},
+    udp,
     workers::{Worker, Workers},
 };
 
@@ -41,46 +43,51 @@ const BACKLOG: i32 = 4096;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds without listening yet.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<Bound> {
-    match bind_to(address) {
+pub(crate) fn bind(place: &Place) -> io::Result<Bound> {
+    let (address, datagrams) = (place.address, place.datagrams);
+    match bind_to(address, datagrams) {
         // A machine without IPv6: every interface is every IPv4 one.
         Err(error)
             if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
                 && error.kind() != io::ErrorKind::AddrInUse =>
         {
-            bind_to(SocketAddr::new(
-                Ipv4Addr::UNSPECIFIED.into(),
-                address.port(),
-            ))
+            let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            bind_to(address, datagrams)
         }
         result => result,
     }
 }
 
-fn bind_to(address: SocketAddr) -> io::Result<Bound> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+fn bind_to(address: SocketAddr, datagrams: bool) -> io::Result<Bound> {
+    let (kind, protocol) = match datagrams {
+        true => (Type::DGRAM, Protocol::UDP),
+        false => (Type::STREAM, Protocol::TCP),
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Accepted sockets inherit it, which saves a system call for each.
-    socket.set_tcp_nodelay(true)?;
+    if !datagrams {
+        // For connections of before that are not quite over. Of datagrams, another would get ours.
+        socket.set_reuse_address(true)?;
+        // Accepted sockets inherit it, which saves a system call for each.
+        socket.set_tcp_nodelay(true)?;
+    }
     socket.bind(&address.into())?;
-    Ok(Bound(socket))
+    Ok(Bound { socket, datagrams })
 }
 
 /// A port that is taken. Until [`Bound::listen`], clients are refused rather than left waiting.
-pub(crate) struct Bound(Socket);
+pub(crate) struct Bound {
+    socket: Socket,
+    datagrams: bool,
+}
 
 impl Bound {
     /// The address that the socket really has.
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
-        let address = self.0.local_addr()?;
+        let address = self.socket.local_addr()?;
         address.as_socket().ok_or(io::ErrorKind::Unsupported.into())
     }
 
@@ -92,16 +99,22 @@ impl Bound {
         workers: Workers,
         accepts: watch::Receiver<Arc<Accepting>>,
     ) -> io::Result<()> {
-        self.0.listen(BACKLOG)?;
         let _inside = worker.enter();
+        let engine = Arc::clone(&worker.engine);
+        if self.datagrams {
+            let socket = Datagrams::adopt(self.socket.into())?;
+            worker.spawn(udp::serve(engine, socket, accepts));
+            return Ok(());
+        }
+        self.socket.listen(BACKLOG)?;
         #[expect(
             deprecated,
             reason = "what replaces it is unsafe code, for types that may lose their descriptor; a \
                       `Socket` keeps it"
         )]
-        let socket = AsyncFd::with_interest(self.0, Interest::READABLE)?;
+        let socket = AsyncFd::with_interest(self.socket, Interest::READABLE)?;
         let listener = Listener {
-            engine: Arc::clone(&worker.engine),
+            engine,
             workers,
             accepts,
         };
@@ -162,7 +175,7 @@ impl Listener {
                     self.start(entry, socket, peer, permit);
                 }
                 Err(error) => {
-                    let entry_point = &*entry.entry_point.name;
+                    let entry_point = &*entry.socket.name;
                     tracing::warn!(entry_point, %error, "cannot accept connections");
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -177,7 +190,7 @@ impl Listener {
                 Ok((socket, peer)) => self.start(entry, socket, peer, None),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    let entry_point = &*entry.entry_point.name;
+                    let entry_point = &*entry.socket.name;
                     return tracing::warn!(entry_point, %error, "cannot accept the last connections");
                 }
             }
@@ -274,13 +287,13 @@ mod tests {
     /// hands it down.
     #[test]
     fn accepted_sockets_send_without_delay() {
-        let bound = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let bound = bind_to("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = bound.local_address().unwrap();
-        bound.0.listen(1).unwrap();
+        bound.socket.listen(1).unwrap();
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         client.connect(&address.into()).unwrap();
-        bound.0.set_nonblocking(false).unwrap();
-        let (accepted, peer) = accept(&bound.0).unwrap();
+        bound.socket.set_nonblocking(false).unwrap();
+        let (accepted, peer) = accept(&bound.socket).unwrap();
         assert!(Socket::from(accepted).tcp_nodelay().unwrap());
         let client = client.local_addr().unwrap();
         assert_eq!(peer, client.as_socket().unwrap().into());

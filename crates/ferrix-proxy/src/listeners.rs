@@ -1,8 +1,9 @@
 //! Which sockets listen: those of the entry points that the current table has.
 //!
-//! A socket is known by what it listens on, so that an entry point that gets another name, or TLS, loses
-//! no connection: new ones see the entry point of the moment, and those that there are already finish
-//! what they are about and end. A socket whose entry point is gone accepts what waits in its queue first.
+//! A socket is known by what it listens on, so that its entry points come, change their hosts and go
+//! without a connection noticing. Where connections are taken in differently, such as by TLS, new ones see
+//! the socket of the moment, and those that there are already finish what they are about and end. A socket
+//! whose entry points are all gone accepts what waits in its queue first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +14,8 @@ use std::{
 
 use ferrix_table::{
     Reader,
-    table::{EntryPoint, EntryPointIndex},
+    sockets::{Layer, Listening, Place, Socket},
+    table::{EntryPoint, EntryPoints, SocketIndex},
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -25,23 +27,9 @@ use crate::{
     drain::Drain,
     listener::{self, Accepting, Bound},
     settings::Tls,
-    tls,
+    tls::Acceptors,
     workers::Workers,
 };
-
-/// What a socket listens on. Where the system chooses the port, each entry point has a socket of its own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place(SocketAddr, Option<Arc<str>>);
-
-impl Place {
-    fn of(entry_point: &EntryPoint) -> Self {
-        let chosen = entry_point.address.port() == 0;
-        Self(
-            entry_point.address,
-            chosen.then(|| Arc::clone(&entry_point.name)),
-        )
-    }
-}
 
 /// Ports that are taken, where nobody listens yet.
 pub(crate) type Reserved = BTreeMap<Place, Bound>;
@@ -51,12 +39,15 @@ pub(crate) type Reserved = BTreeMap<Place, Bound>;
 /// # Errors
 /// What the system says to the first that it refuses; no port is taken then.
 pub(crate) fn reserve(entry_points: &[EntryPoint]) -> Result<Reserved, StartError> {
-    let bind = |entry_point: &EntryPoint| {
-        let bound = listener::bind(entry_point.address);
-        let bound = bound.map_err(|error| cannot_listen(entry_point, error))?;
-        Ok((Place::of(entry_point), bound))
+    let bind = |(_, socket): (_, &Arc<Socket>)| {
+        let bound = listener::bind(&socket.place);
+        let bound = bound.map_err(|error| cannot_listen(socket, error))?;
+        Ok((socket.place.clone(), bound))
     };
-    entry_points.iter().map(bind).collect()
+    EntryPoints::from(entry_points)
+        .sockets()
+        .map(bind)
+        .collect()
 }
 
 /// All sockets that listen.
@@ -72,7 +63,7 @@ pub(crate) struct Listeners {
 struct Sockets {
     reserved: Reserved,
     open: BTreeMap<Place, Open>,
-    /// Of entry points that are gone or have changed, while they have connections.
+    /// Of sockets that are gone or have changed, while they have connections.
     ending: Vec<Arc<Drain>>,
     /// The generation of the table that they follow.
     generation: u64,
@@ -114,7 +105,7 @@ impl Listeners {
     /// before. What is opened is opened first.
     ///
     /// # Errors
-    /// Those entry points that cannot be listened on. The others are, and the next call tries again.
+    /// Those sockets that cannot be listened on. The others are, and the next call tries again.
     pub(crate) fn follow(&self) -> Vec<StartError> {
         let table = self.table.load();
         let mut sockets = self.sockets.lock();
@@ -126,13 +117,18 @@ impl Listeners {
         let mut refused = BTreeMap::new();
         let mut failures = Vec::new();
         let mut places = BTreeSet::new();
-        for (index, entry_point) in table.entry_points.iter() {
-            let place = Place::of(entry_point);
-            if let Err(failure) = self.open(&mut sockets, &place, index, entry_point) {
-                refused.insert(place.clone(), failure.to_string());
-                failures.push(failure);
+        for (index, socket) in table.entry_points.sockets() {
+            let place = &socket.place;
+            match self.open(&mut sockets, index, socket) {
+                Ok(address) => socket.state.set(Listening::On(address)),
+                Err(failure) => {
+                    let why = failure.to_string();
+                    socket.state.set(Listening::Refused(why.as_str().into()));
+                    refused.insert(place.clone(), why);
+                    failures.push(failure);
+                }
             }
-            places.insert(place);
+            places.insert(place.clone());
         }
         sockets.close_all_but(&places);
         sockets.say(refused);
@@ -141,72 +137,94 @@ impl Listeners {
         failures
     }
 
-    /// Makes a socket accept connections for an entry point.
+    /// Makes a socket accept what comes, and tells where that really is.
     fn open(
         &self,
         sockets: &mut Sockets,
-        place: &Place,
-        index: EntryPointIndex,
-        entry_point: &Arc<EntryPoint>,
-    ) -> Result<(), StartError> {
-        if let Some(open) = sockets.open.get(place) {
-            let before = Arc::clone(&open.accepting.borrow().entry);
-            if before.index == index && before.entry_point == *entry_point {
-                return Ok(());
+        index: SocketIndex,
+        socket: &Arc<Socket>,
+    ) -> Result<SocketAddr, StartError> {
+        if let Some(open) = sockets.open.get(&socket.place) {
+            let (before, address) = (Arc::clone(&open.accepting.borrow().entry), open.address);
+            if before.index == index && Arc::ptr_eq(&before.socket, socket) {
+                return Ok(address);
             }
-            let entry = self.entry(index, entry_point, open.address)?;
+            let entry = self.successor(&before, index, socket)?;
+            let stays = Arc::ptr_eq(&entry.drain, &before.drain);
             open.accepting.send_replace(Accepting::new(entry));
-            sockets.end(&before.drain);
-            return Ok(());
+            if !stays {
+                sockets.end(&before.drain);
+            }
+            return Ok(address);
         }
-        let cannot_listen = |error| cannot_listen(entry_point, error);
-        let bound = match sockets.reserved.remove(place) {
+        let cannot_listen = |error| cannot_listen(socket, error);
+        let bound = match sockets.reserved.remove(&socket.place) {
             Some(reserved) => reserved,
-            None => listener::bind(entry_point.address).map_err(cannot_listen)?,
+            None => listener::bind(&socket.place).map_err(cannot_listen)?,
         };
         let address = bound.local_address().map_err(cannot_listen)?;
-        let entry = self.entry(index, entry_point, address)?;
+        let entry = self.entry(index, socket, address.port())?;
         let (accepting, accepts) = watch::channel(Accepting::new(entry));
         let worker = self.workers.of(usize::from(index));
         let listening = bound.listen(worker, self.workers.clone(), accepts);
         listening.map_err(cannot_listen)?;
-        sockets
-            .open
-            .insert(place.clone(), Open { address, accepting });
-        Ok(())
+        let open = Open { address, accepting };
+        sockets.open.insert(socket.place.clone(), open);
+        Ok(address)
+    }
+
+    /// What connections of a socket share that was another before. Where they are taken in alike, those
+    /// that there are go on.
+    fn successor(
+        &self,
+        before: &Entry,
+        index: SocketIndex,
+        socket: &Arc<Socket>,
+    ) -> Result<Entry, StartError> {
+        if before.index != index || !before.socket.is_like(socket) {
+            return self.entry(index, socket, before.port);
+        }
+        Ok(Entry {
+            index,
+            socket: Arc::clone(socket),
+            port: before.port,
+            tls: before.tls.clone(),
+            counters: self.counters.entry_point(&socket.name),
+            drain: Arc::clone(&before.drain),
+        })
     }
 
     fn entry(
         &self,
-        index: EntryPointIndex,
-        entry_point: &Arc<EntryPoint>,
-        address: SocketAddr,
+        index: SocketIndex,
+        socket: &Arc<Socket>,
+        port: u16,
     ) -> Result<Entry, StartError> {
-        let acceptor = || tls::acceptor(&self.tls, index, self.table.clone());
+        let asked = socket.client_certificates.as_deref();
+        let acceptors = || Acceptors::new(&self.tls, index, asked, self.table.clone());
+        let tls = (socket.layer == Layer::Tls).then(acceptors).transpose()?;
         Ok(Entry {
             index,
-            entry_point: Arc::clone(entry_point),
-            port: address.port(),
-            tls: entry_point.is_secure().then(acceptor).transpose()?,
-            counters: self.counters.entry_point(&entry_point.name),
+            socket: Arc::clone(socket),
+            port,
+            tls: tls.map(Arc::new),
+            counters: self.counters.entry_point(&socket.name),
             drain: Arc::default(),
         })
     }
 
     /// The entry points' names with the addresses that they really listen on, by their indices.
     pub(crate) fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        let sockets = self.sockets.lock();
-        let of = |open: &Open| {
-            let accepting = open.accepting.borrow();
-            let Entry {
-                index, entry_point, ..
-            } = &*accepting.entry;
-            (*index, entry_point.name.to_string(), open.address)
-        };
-        let mut all: Vec<_> = sockets.open.values().map(of).collect();
-        all.sort_unstable();
-        let pair = |(_, name, address)| (name, address);
-        all.into_iter().map(pair).collect()
+        let table = self.table.load();
+        let all = table.entry_points.iter();
+        let listening = all.filter_map(|(index, entry_point)| {
+            let (_, socket) = table.entry_points.socket_of(index)?;
+            match socket.state.get() {
+                Listening::On(address) => Some((entry_point.name.to_string(), address)),
+                Listening::Pending | Listening::Refused(_) => None,
+            }
+        });
+        listening.collect()
     }
 
     /// Closes all sockets for good, and tells every connection to end. Returns what to wait for.
@@ -224,7 +242,9 @@ impl Sockets {
         self.open.retain(|place, open| {
             let stays = places.contains(place);
             if !stays {
-                gone.push(Arc::clone(&open.accepting.borrow().entry.drain));
+                let entry = &open.accepting.borrow().entry;
+                entry.socket.state.set(Listening::Pending);
+                gone.push(Arc::clone(&entry.drain));
             }
             stays
         });
@@ -247,16 +267,16 @@ impl Sockets {
             }
         }
         for place in self.refused.keys().filter(|it| self.open.contains_key(it)) {
-            tracing::info!(address = %place.0, "listening after all");
+            tracing::info!(address = %place.address, "listening after all");
         }
         self.refused = refused;
     }
 }
 
-fn cannot_listen(entry_point: &EntryPoint, error: io::Error) -> StartError {
+fn cannot_listen(socket: &Socket, error: io::Error) -> StartError {
     StartError::Bind {
-        name: entry_point.name.to_string(),
-        address: entry_point.address,
+        name: socket.name.to_string(),
+        address: socket.place.address,
         error,
     }
 }

@@ -33,7 +33,7 @@ use crate::{
     pace::Pace,
     retry::Broken,
     settings::OddResponses,
-    tunnel::{self, End},
+    tunnel::{self, End, HalfClose},
 };
 
 /// A client that takes less than this many bytes in `timeouts.write` has stalled.
@@ -221,7 +221,8 @@ async fn tunnel(
         let reason = "it switched protocols over HTTP/2".to_owned();
         return Err(Broken::Answer(reason));
     };
-    let (passed, end) = tunnel::run(to_client, to_backend, deadline, idle, waiting).await;
+    let ends = HalfClose::Ends;
+    let (passed, end) = tunnel::run(to_client, to_backend, deadline, idle, ends, waiting).await;
     received.bytes += passed.from_client;
     client.sent += passed.from_backend;
     match end {

@@ -9,25 +9,39 @@ use ferrix_table::{
     services::Service,
 };
 
-use crate::failure::Failure;
+use crate::{client::ClientConnection, failure::Failure};
 
-/// Whether a connection made for `server_name` may carry a request for `host`: only where one
-/// certificate is presented for both, or none for either (RFC 9110, section 7.4; RFC 9113, section
-/// 9.1.1). A client that sent no name is not held to one.
-pub(crate) fn check_authority(
+/// The entry point of a request for `host`, of those of the socket that its connection came in by.
+///
+/// # Errors
+/// [`Failure::Misdirected`] where the connection was made for another, or for a name that another
+/// certificate is presented for (RFC 9110, section 7.4; RFC 9113, section 9.1.1). A client that sent no
+/// name is held to the entry point alone.
+pub(crate) fn entry_point(
     table: &Table,
-    entry_point: EntryPointIndex,
-    server_name: Option<&str>,
+    connection: &ClientConnection,
     host: &str,
-) -> Result<(), Failure> {
-    let shares = |name: &str| {
-        let certificates = &table.certificates;
-        name == host || certificates.share_connection(entry_point, name, host)
+) -> Result<EntryPointIndex, Failure> {
+    let choose = |host| {
+        table
+            .entry_points
+            .choose_for_request(connection.socket, host)
     };
-    match server_name.is_none_or(shares) {
-        true => Ok(()),
-        false => Err(Failure::Misdirected),
+    let chosen = choose(host);
+    if connection.secure {
+        let name = connection.server_name.as_deref();
+        let certificates = &table.certificates;
+        let shares = |entry_point, name| certificates.share_connection(entry_point, name, host);
+        let fits = match (name, chosen) {
+            (Some(name), _) if name == host => true,
+            (Some(name), Some(chosen)) => choose(name) == Some(chosen) && shares(chosen, name),
+            (name, chosen) => choose(name.unwrap_or_default()) == chosen,
+        };
+        if !fits {
+            return Err(Failure::Misdirected);
+        }
     }
+    chosen.ok_or(Failure::NoRoute)
 }
 
 /// The rule that serves a request.

@@ -135,6 +135,9 @@ pub struct Limits {
     /// limit. Absent: as many as there may be connections of it, so that HTTP/2, which has many on one,
     /// allows no more than HTTP/1.
     pub requests_per_client: Option<usize>,
+    /// Client addresses that exchange datagrams with an entry point for UDP at once: beyond it, those of
+    /// others are dropped.
+    pub udp_sessions: usize,
     /// Requests on one connection before it is closed. 0: no limit.
     pub requests_per_connection: u64,
     /// Bytes of all bodies that wait in the process for peers that do not take them: above it, new
@@ -155,6 +158,7 @@ impl Default for Limits {
             connections: 50_000,
             connections_per_client: None,
             requests_per_client: None,
+            udp_sessions: 4096,
             requests_per_connection: 10_000,
             buffered_bytes: None,
             body_rate: ByteSize::b(240),
@@ -206,9 +210,12 @@ pub struct Timeouts {
     /// connections use `upgraded` instead.
     #[serde(with = "humantime_serde")]
     pub response: Duration,
-    /// An upgraded connection on which nothing moves.
+    /// An upgraded connection, or one for bytes alone, on which nothing moves.
     #[serde(with = "humantime_serde")]
     pub upgraded: Duration,
+    /// Between two datagrams of a client and its endpoint: another endpoint may be chosen after.
+    #[serde(with = "humantime_serde")]
+    pub udp: Duration,
 }
 
 impl Default for Timeouts {
@@ -223,6 +230,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(5),
             response: Duration::from_secs(60),
             upgraded: Duration::from_secs(3600),
+            udp: Duration::from_secs(60),
         }
     }
 }

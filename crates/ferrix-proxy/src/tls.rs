@@ -3,7 +3,12 @@
 
 use std::sync::Arc;
 
-use ferrix_table::{Reader, Table, certificates::Certificate, table::EntryPointIndex};
+use ferrix_table::{
+    Reader, Table,
+    certificates::{Certificate, ClientCertificates},
+    entry_points::Protocol,
+    table::{EntryPointIndex, SocketIndex},
+};
 use pingora_core::listeners::tls::Acceptor;
 use rustls::{
     ServerConfig,
@@ -13,71 +18,129 @@ use rustls::{
 };
 
 use crate::{
+    client_certificates,
     settings::{Tls, TlsVersion},
     transport,
 };
 
-/// Makes the acceptor of one entry point.
-pub(crate) fn acceptor(
+/// The acceptors of one socket.
+pub(crate) struct Acceptors {
+    /// Of TLS with requests in it.
+    pub(crate) requests: Acceptor,
+    /// Of TLS with bytes in it, whose protocol is for client and backend to agree on: none is chosen by
+    /// ALPN.
+    pub(crate) bytes: Acceptor,
+}
+
+impl Acceptors {
+    /// For a socket that asks so of its clients.
+    pub(crate) fn new(
+        settings: &Tls,
+        socket: SocketIndex,
+        asked: Option<&ClientCertificates>,
+        table: Reader,
+    ) -> Result<Self, rustls::Error> {
+        let bytes = config(settings, socket, asked, table)?;
+        let mut requests = bytes.clone();
+        requests.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let [requests, bytes] = [requests, bytes].map(Arc::new);
+        Ok(Self {
+            requests: Acceptor::from_server_config(requests),
+            bytes: Acceptor::from_server_config(bytes),
+        })
+    }
+}
+
+fn config(
     settings: &Tls,
-    entry_point: EntryPointIndex,
+    socket: SocketIndex,
+    asked: Option<&ClientCertificates>,
     table: Reader,
-) -> Result<Acceptor, rustls::Error> {
+) -> Result<ServerConfig, rustls::Error> {
     let versions: &[_] = match settings.minimum_version {
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
     };
     let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = client_certificates::verifier(asked, &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(TableCertificates { entry_point, table }));
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(TableCertificates { socket, table }));
     config.max_fragment_size = Some(transport::RECORD);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if settings.tickets {
         config.ticketer = aws_lc_rs::Ticketer::new()?;
     } else {
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
-    Ok(Acceptor::from_server_config(Arc::new(config)))
+    Ok(config)
 }
 
 #[derive(Debug)]
 struct TableCertificates {
-    entry_point: EntryPointIndex,
+    socket: SocketIndex,
     table: Reader,
 }
 
 impl ResolvesServerCert for TableCertificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let table = self.table.load();
-        let certificate = presented(&table, self.entry_point, &hello)?;
+        let name = hello.server_name().map(canonical_name);
+        let name = name.as_deref();
+        let entry_point = choose(&table, self.socket, name)?;
+        let certificate = presented(&table, entry_point, name)?;
         Some(Arc::clone(&certificate.key))
     }
 }
 
-/// The certificate for a client's first message.
+fn choose(table: &Table, socket: SocketIndex, name: Option<&str>) -> Option<EntryPointIndex> {
+    table.entry_points.choose(socket, name.unwrap_or_default())
+}
+
 fn presented<'t>(
     table: &'t Table,
     entry_point: EntryPointIndex,
-    hello: &ClientHello<'_>,
+    name: Option<&str>,
 ) -> Option<&'t Arc<Certificate>> {
-    let name = hello.server_name().map(canonical_name);
-    table.certificates.find(entry_point, name.as_deref())
+    table.certificates.find(entry_point, name)
 }
 
-/// Why a handshake is refused before it begins, if it is: the TLS library has one alert for all.
-pub(crate) fn refusal(
+/// What becomes of a connection after the client's first message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reception {
+    /// TLS ends here, and there are requests in it.
+    Requests,
+    /// TLS ends here, and there are bytes in it.
+    Bytes,
+    /// It passes through as it is.
+    Through,
+}
+
+/// What becomes of a client that asks for a name in canonical form, or for none.
+///
+/// # Errors
+/// Why the handshake is refused before it begins: the TLS library has one alert for all.
+pub(crate) fn receive(
     table: &Table,
-    entry_point: EntryPointIndex,
-    hello: &ClientHello<'_>,
-) -> Option<Refusal> {
-    match presented(table, entry_point, hello) {
-        Some(_) => None,
-        None if hello.server_name().is_some() => Some(Refusal::UnknownName),
-        None => Some(Refusal::NoName),
-    }
+    socket: SocketIndex,
+    name: Option<&str>,
+) -> Result<Reception, Refusal> {
+    let refusal = match name {
+        Some(_) => Refusal::UnknownName,
+        None => Refusal::NoName,
+    };
+    let index = choose(table, socket, name).ok_or(refusal)?;
+    let entry_point = table.entry_points.get(index).ok_or(refusal)?;
+    let reception = match entry_point.protocol {
+        Protocol::Https => Reception::Requests,
+        Protocol::TlsTerminate => Reception::Bytes,
+        Protocol::TlsPassthrough => return Ok(Reception::Through),
+        // No socket has them beside those with TLS.
+        Protocol::Http | Protocol::Tcp | Protocol::Udp => return Err(refusal),
+    };
+    presented(table, index, name).ok_or(refusal)?;
+    Ok(reception)
 }
 
 /// Why there is no certificate for a client.

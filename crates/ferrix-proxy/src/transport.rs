@@ -11,7 +11,7 @@
 
 use std::{
     io,
-    net::TcpStream,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     os::fd::OwnedFd,
     pin::Pin,
     sync::Arc,
@@ -19,6 +19,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 #[cfg(target_os = "linux")]
 use pingora_core::protocols::l4::ext::get_tcp_info;
 pub(crate) use pingora_core::protocols::{Stream, l4::stream::Stream as L4};
@@ -29,12 +30,16 @@ use pingora_core::{
         TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
     },
 };
+use rustix::net::SendFlags;
 use rustls::{
     ClientConfig,
     pki_types::ServerName,
     server::{Accepted, Acceptor as HelloReader},
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::UdpSocket,
+};
 use tokio_rustls::{TlsConnector, TlsStream, server::StartHandshake};
 
 /// Read at once of a client's first TLS message: most fit.
@@ -65,25 +70,81 @@ pub(crate) fn adopt(socket: OwnedFd) -> io::Result<L4> {
     Ok(L4::from(stream))
 }
 
+/// A socket for datagrams, which belongs to the runtime that it was made in. What is sent leaves at once
+/// or not at all: whether there is room is asked of the system, as the runtime of a new socket does not
+/// know.
+#[derive(Debug)]
+pub(crate) struct Datagrams(UdpSocket);
+
+impl Datagrams {
+    /// Makes a bound socket one of the runtime that this runs in.
+    ///
+    /// # Errors
+    /// What the system says when the socket cannot be watched.
+    pub(crate) fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        let socket = std::net::UdpSocket::from(socket);
+        Ok(Self(UdpSocket::from_std(socket)?))
+    }
+
+    /// One that sends to `peer` and receives from nobody else.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn connect(peer: SocketAddr) -> io::Result<Self> {
+        let any: IpAddr = match peer {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = std::net::UdpSocket::bind((any, 0))?;
+        socket.connect(peer)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self(UdpSocket::from_std(socket)?))
+    }
+
+    pub(crate) async fn receive_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.0.recv_from(buffer).await
+    }
+
+    /// Waits until something has come.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.0.readable().await
+    }
+
+    pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_recv(buffer)
+    }
+
+    /// To the peer that it is connected to.
+    pub(crate) fn send(&self, datagram: &[u8]) -> io::Result<()> {
+        rustix::net::send(&self.0, datagram, SendFlags::DONTWAIT)?;
+        Ok(())
+    }
+
+    pub(crate) fn send_to(&self, datagram: &[u8], peer: SocketAddr) -> io::Result<()> {
+        rustix::net::sendto(&self.0, datagram, SendFlags::DONTWAIT, &peer)?;
+        Ok(())
+    }
+}
+
 /// The plain stream that `stream` is, if it is one.
 pub(crate) fn plain(stream: Stream) -> Option<Box<L4>> {
     stream.into_any().downcast().ok()
 }
 
 /// Reads a client's first TLS message (`ClientHello`; RFC 8446, section 4.1.2), which names the
-/// server that is asked for, before anything is answered.
+/// server that is asked for, before anything is answered. Appends to `read` all that was read.
 ///
 /// # Errors
 /// The connection's, or what is wrong with the message; the client has been sent an alert then.
-pub(crate) async fn read_hello(stream: &mut L4) -> io::Result<Accepted> {
+pub(crate) async fn read_hello(stream: &mut L4, read: &mut BytesMut) -> io::Result<Accepted> {
     let mut reader = HelloReader::default();
-    let mut read = Vec::with_capacity(HELLO);
     loop {
-        read.clear();
-        if stream.read_buf(&mut read).await? == 0 {
+        read.reserve(HELLO);
+        let before = read.len();
+        if stream.read_buf(read).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut unread = &read[..];
+        let mut unread = &read[before..];
         while !unread.is_empty() {
             reader.read_tls(&mut unread)?;
         }

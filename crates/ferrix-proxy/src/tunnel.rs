@@ -1,5 +1,5 @@
-//! A connection after it was handed to another protocol (RFC 9110, section 7.8): bytes pass both ways
-//! as they come, and nobody reads them.
+//! Bytes that pass both ways as they come, and nobody reads: a connection after it was handed to another
+//! protocol (RFC 9110, section 7.8), or one that never was for requests.
 
 use std::{
     future::poll_fn,
@@ -20,60 +20,123 @@ pub(crate) struct Passed {
 /// Why a tunnel has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// One side has ended, which ends the other.
+    /// One side has ended, which ends the other; or both have, where ends are passed on.
     Closed,
     /// Nothing has moved for too long.
     Idle,
 }
 
-/// Passes bytes until one side ends, or nothing has moved for `idle`; 0: for ever.
+/// What the end of what one side sends means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HalfClose {
+    /// The end of the tunnel.
+    Ends,
+    /// That the other side is to be told, which may go on sending.
+    IsPassedOn,
+}
+
+/// Passes bytes until the end, or until nothing has moved for `idle`; 0: for ever.
 pub(crate) async fn run(
     client: &mut Io,
     backend: &mut Io,
     deadline: &mut Deadline,
     idle: Duration,
+    half_close: HalfClose,
     waiting: &mut Waiting<'_>,
 ) -> (Passed, End) {
-    let mut passed = Passed::default();
+    let mut tunnel = Tunnel {
+        client,
+        backend,
+        half_close,
+        from_client: Way::default(),
+        from_backend: Way::default(),
+    };
     deadline.set(idle);
-    loop {
-        let step = poll_fn(|cx| poll_step(client, backend, &mut passed, deadline, waiting, cx));
-        match step.await {
+    let end = loop {
+        match poll_fn(|cx| tunnel.poll_step(deadline, waiting, cx)).await {
             Ok(None) => deadline.set(idle),
-            Ok(Some(end)) => return (passed, end),
+            Ok(Some(end)) => break end,
             // Whichever side failed, there is nobody to tell the other by.
-            Err(_) => return (passed, End::Closed),
+            Err(_) => break End::Closed,
+        }
+    };
+    let passed = Passed {
+        from_client: tunnel.from_client.passed,
+        from_backend: tunnel.from_backend.passed,
+    };
+    (passed, end)
+}
+
+struct Tunnel<'t> {
+    client: &'t mut Io,
+    backend: &'t mut Io,
+    half_close: HalfClose,
+    from_client: Way,
+    from_backend: Way,
+}
+
+/// What one side sends to the other.
+#[derive(Default)]
+struct Way {
+    passed: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    /// The sender has ended, and the other is to be told.
+    Ending,
+    Ended,
+}
+
+impl Tunnel<'_> {
+    /// Ready when something has moved, or at the end.
+    fn poll_step(
+        &mut self,
+        deadline: &mut Deadline,
+        waiting: &mut Waiting<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<End>>> {
+        let there = self.from_client.poll_pass(self.client, self.backend, cx)?;
+        let back = self.from_backend.poll_pass(self.backend, self.client, cx)?;
+        if self.is_over() {
+            return Poll::Ready(Ok(Some(End::Closed)));
+        }
+        if there.is_ready() || back.is_ready() {
+            return Poll::Ready(Ok(None));
+        }
+        waiting.set(self.client.waits() + self.backend.waits());
+        deadline.poll_passed(cx).map(|()| Ok(Some(End::Idle)))
+    }
+
+    fn is_over(&self) -> bool {
+        let [there, back] = [self.from_client.state, self.from_backend.state];
+        match self.half_close {
+            HalfClose::Ends => there != State::Open || back != State::Open,
+            HalfClose::IsPassedOn => there == State::Ended && back == State::Ended,
         }
     }
 }
 
-/// Ready when something has moved, or at the end.
-fn poll_step(
-    client: &mut Io,
-    backend: &mut Io,
-    passed: &mut Passed,
-    deadline: &mut Deadline,
-    waiting: &mut Waiting<'_>,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<Option<End>>> {
-    let mut moved = false;
-    if let Poll::Ready(count) = client.poll_pass(backend, cx)? {
-        passed.from_client += count;
-        moved = true;
-        if count == 0 {
-            return Poll::Ready(Ok(Some(End::Closed)));
+impl Way {
+    /// Ready when something has moved.
+    fn poll_pass(
+        &mut self,
+        from: &mut Io,
+        to: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.state {
+            State::Open => from.poll_pass(to, cx).map_ok(|passed| {
+                self.passed += passed;
+                if passed == 0 {
+                    self.state = State::Ending;
+                }
+            }),
+            State::Ending => to.poll_end(cx).map_ok(|()| self.state = State::Ended),
+            State::Ended => Poll::Pending,
         }
     }
-    if let Poll::Ready(count) = backend.poll_pass(client, cx)? {
-        passed.from_backend += count;
-        moved = true;
-        if count == 0 {
-            return Poll::Ready(Ok(Some(End::Closed)));
-        }
-    }
-    if moved {
-        return Poll::Ready(Ok(None));
-    }
-    waiting.set(client.waits() + backend.waits());
-    deadline.poll_passed(cx).map(|()| Ok(Some(End::Idle)))
 }

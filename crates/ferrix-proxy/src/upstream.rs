@@ -90,10 +90,10 @@ impl Upstream {
         let starting = async {
             let turn = match protocol {
                 Protocol::Http2 => Some(turn(pool, until).await?),
-                Protocol::Http1 | Protocol::Tls { .. } => None,
+                _ => None,
             };
             let shared = || match protocol {
-                Protocol::Http1 => None,
+                Protocol::Http1 | Protocol::Tcp | Protocol::Udp => None,
                 _ if upgrade => None,
                 _ => pool.take_http2(protocol, broke),
             };
@@ -139,7 +139,7 @@ impl Upstream {
         let pool = self.pool(endpoint);
         let turn = match protocol {
             Protocol::Http2 => Some(Arc::clone(&pool.connecting).try_lock_owned().ok()?),
-            Protocol::Http1 | Protocol::Tls { .. } => None,
+            _ => None,
         };
         Some(Opening {
             upstream: Arc::clone(self),
@@ -229,9 +229,9 @@ impl Upstream {
         Ok(leased)
     }
 
-    /// Gives an HTTP/1 connection back after a whole exchange.
+    /// Gives an HTTP/1 connection back after a whole exchange. One for bytes is for one client alone.
     pub(crate) fn release(&self, endpoint: &Endpoint, protocol: &Protocol, wire: Box<Wire>) {
-        if !endpoint.state.is_retired() {
+        if !endpoint.state.is_retired() && *protocol != Protocol::Tcp {
             self.pool(endpoint)
                 .put(protocol, wire, self.idle_connections);
         }

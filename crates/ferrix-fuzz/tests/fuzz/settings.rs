@@ -86,6 +86,7 @@ fn usable(settings: &Settings) {
         timeouts.connect,
         timeouts.response,
         timeouts.upgraded,
+        timeouts.udp,
         settings.proxy.upstream.idle_timeout,
         server.drain_delay + server.drain_timeout,
     ];

@@ -82,6 +82,9 @@ pub const BOUNDS: &[Bound<Settings>] = &[
         ByteSize::mib(16),
         |it| it.limits.uri_bytes,
     ),
+    Bound::count("limits.udp_sessions", 1, 1 << 20, |it| {
+        it.limits.udp_sessions
+    }),
     Bound::duration("timeouts.header", MILLISECOND, HOUR, |it| {
         it.timeouts.header
     }),
@@ -106,6 +109,7 @@ pub const BOUNDS: &[Bound<Settings>] = &[
     Bound::duration("timeouts.upgraded", MILLISECOND, YEAR, |it| {
         it.timeouts.upgraded
     }),
+    Bound::duration("timeouts.udp", MILLISECOND, HOUR, |it| it.timeouts.udp),
     Bound::count("http2.streams", 1, 100_000, |it| it.http2.streams as usize),
     Bound::size(
         "http2.stream_window",

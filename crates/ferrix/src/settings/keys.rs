@@ -87,6 +87,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("limits.connections", COUNT),
     ("limits.connections_per_client", COUNT),
     ("limits.requests_per_client", COUNT),
+    ("limits.udp_sessions", "a number from 1 to 1048576"),
     ("limits.requests_per_connection", COUNT),
     ("limits.body_rate", SIZE),
     ("limits.buffered_bytes", SIZE),
@@ -115,6 +116,7 @@ pub const KEYS: &[(&str, &str)] = &[
         "timeouts.upgraded",
         "a duration such as 10s, from 1ms to 365d",
     ),
+    ("timeouts.udp", "a duration such as 10s, from 1ms to 1h"),
     ("http2", MAPPING),
     ("http2.streams", "a number from 1 to 100000"),
     (

@@ -142,6 +142,7 @@ limits:
   connections: 0
   connections_per_client: 0
   requests_per_client: 0
+  udp_sessions: 10
   requests_per_connection: 0
   body_rate: 1KiB
   buffered_bytes: 100MiB
@@ -155,6 +156,7 @@ timeouts:
   connect: 500ms
   response: 0s
   upgraded: 1h 30m
+  udp: 1s
 http2: {streams: 10, stream_window: 65535, connection_window: 1MiB, header_list: 16KiB, request_headers: 1MiB, reset_streams: 100, control_frames: 1000}
 tls:
   minimum_version: "1.3"
