@@ -67,7 +67,7 @@ async fn a_connection_is_not_waited_for_when_its_endpoint_goes() {
             let (first, other) = match &protocol {
                 Protocol::Http1 => (hole.address(), backend.address()),
                 Protocol::Http2 => (hole.address(), http2.address()),
-                Protocol::Tls { .. } => (silent.address(), secure.address()),
+                _ => (silent.address(), secure.address()),
             };
             let routes = |addresses: &[_]| Routes::all_by(protocol.clone(), addresses);
             let gateway = Gateway::start_with(&settings, routes(&[first]));
@@ -81,7 +81,7 @@ async fn a_connection_is_not_waited_for_when_its_endpoint_goes() {
                 Protocol::Http1 => hole.attempted(3).await,
                 // The others wait for their turn.
                 Protocol::Http2 => hole.attempted(1).await,
-                Protocol::Tls { .. } => silent.wait("handshakes", |log| log.open == 3).await,
+                _ => silent.wait("handshakes", |log| log.open == 3).await,
             }
             let others = if replaced { vec![other] } else { vec![] };
             gateway.publish(routes(&others));
