@@ -48,8 +48,8 @@ pub(crate) async fn serve(
     let service = Arc::clone(service);
     // A connection may last for days; only its service has to.
     drop(table);
-    let most = engine.settings.upstream.attempts;
-    let mut race = Race::new(engine, &service, index, false, most);
+    let attempts = engine.settings.upstream.attempts;
+    let mut race = Race::new(engine, &service, index, false, attempts);
     let (endpoint, connection) = Box::pin(race.run(None)).await?;
     drop(race);
     let _in_flight = InFlight::new(&endpoint);
