@@ -58,6 +58,23 @@ impl Authority {
         self.client_of(alpn, rustls::DEFAULT_VERSIONS)
     }
 
+    /// A client that trusts this authority alone, and presents a certificate.
+    pub fn client_with(&self, certified: &Certified) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate()).unwrap();
+        ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![certified.der.clone()], certified.private_key())
+            .unwrap()
+    }
+
+    /// Its own certificate.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.issuer.as_ref().der().clone()
+    }
+
     /// The same with these versions of TLS.
     pub fn client_of(
         &self,
@@ -65,7 +82,7 @@ impl Authority {
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.as_ref().der().clone()).unwrap();
+        roots.add(self.certificate()).unwrap();
         let mut config =
             ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
                 .with_protocol_versions(versions)

@@ -193,7 +193,8 @@ impl Gateway {
         self.counted_at("websecure", what, happened).await;
     }
 
-    async fn counted_at(
+    /// The same for any entry point.
+    pub async fn counted_at(
         &self,
         entry_point: &str,
         what: &str,

@@ -25,18 +25,33 @@ pub const WEBSECURE: u16 = 1;
 const EVERYWHERE: [u16; 4] = [WEB, WEBSECURE, 2, 3];
 
 /// What a table is made of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Routes {
     rules: Vec<Rule>,
     services: Vec<Service>,
-    names: ServerNames,
+    /// By entry point.
+    names: Vec<ServerNames>,
+    /// Where rules and certificates go that are added.
+    entry_points: Vec<u16>,
     default: Option<Arc<ferrix_table::certificates::Certificate>>,
 }
 
 impl Routes {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            rules: Vec::new(),
+            services: Vec::new(),
+            names: vec![ServerNames::default(); 2],
+            entry_points: EVERYWHERE.into(),
+            default: None,
+        }
+    }
+
+    /// What is added from now on is for these entry points alone.
+    pub fn on(mut self, entry_points: &[u16]) -> Self {
+        self.entry_points = entry_points.into();
+        self
     }
 
     /// All requests go to these addresses, in HTTP/1.1.
@@ -116,13 +131,10 @@ impl Routes {
                 state: Arc::default(),
             }),
             position,
-            host: match host {
-                "*" => HostPattern::Any,
-                host => HostPattern::parse(host).unwrap(),
-            },
+            host: self::host(host),
             weight: Weight::Priority(matches.as_ref().map_or(0, |it| it.shown().len() as i64)),
             matches,
-            entry_points: EVERYWHERE.into(),
+            entry_points: self.entry_points.as_slice().into(),
             action,
             policy: None,
         });
@@ -133,13 +145,13 @@ impl Routes {
     /// any host).
     pub fn certificate(mut self, names: &[&str], certified: &Certified) -> Self {
         let certificate = certified.for_table();
-        for name in names {
-            let certificate = Arc::clone(&certificate);
-            match (*name, name.strip_prefix("*.")) {
-                ("*", _) => self.names.any.replace(certificate),
-                (_, Some(suffix)) => self.names.wildcard.insert(suffix.into(), certificate),
-                (name, None) => self.names.exact.insert(name.into(), certificate),
-            };
+        for entry_point in self.entry_points.iter().map(|it| usize::from(*it)) {
+            let places = self.names.len().max(entry_point + 1);
+            self.names.resize(places, ServerNames::default());
+            for name in names {
+                let certificate = Arc::clone(&certificate);
+                self.names[entry_point].insert(&host(name), certificate);
+            }
         }
         self
     }
@@ -162,9 +174,22 @@ impl Routes {
             rules: Arc::new(RuleSet::new(self.rules)),
             services: Arc::new(self.services.into_iter().map(Arc::new).collect()),
             certificates: Arc::new(Certificates {
-                entry_points: vec![ServerNames::default(), self.names],
+                entry_points: self.names,
                 default: self.default,
             }),
         }
+    }
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn host(pattern: &str) -> HostPattern {
+    match pattern {
+        "*" => HostPattern::Any,
+        pattern => HostPattern::parse(pattern).unwrap(),
     }
 }
