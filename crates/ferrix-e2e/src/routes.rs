@@ -5,9 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 use ferrix_table::{
     Table,
     certificates::{Certificates, ServerNames},
+    ids::ServiceIndex,
     object::{Key, Kind, ObjectName},
+    policy::Policy,
     rule_set::RuleSet,
-    rules::{Action, HostPattern, Route, Rule, Split},
+    rules::{Action, Destination, HostPattern, Route, Rule, Split},
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
     table::EntryPoint,
     weight::Weight,
@@ -96,19 +98,46 @@ impl Routes {
     /// # Panics
     /// Where host, rule or service are not valid.
     pub fn rule(self, host: &str, matches: &str, services: &[(&str, u32)]) -> Self {
-        let index = |name: &str| {
-            let position = self
-                .services
-                .iter()
-                .position(|service| &*service.id.service.name == name);
-            u32::try_from(position.expect("a known service")).unwrap()
-        };
         let weights: Vec<_> = services
             .iter()
-            .map(|(name, weight)| (index(name), *weight))
+            .map(|(name, weight)| (self.index(name), *weight))
             .collect();
         let action = Split::new(&weights).map_or(Action::Unavailable, Action::Forward);
         self.action(host, matches, action)
+    }
+
+    /// Where a service is that was added.
+    ///
+    /// # Panics
+    /// Where it was not.
+    pub fn index(&self, name: &str) -> ServiceIndex {
+        let mut services = self.services.iter();
+        let position = services.position(|service| &*service.id.service.name == name);
+        ServiceIndex::try_from(position.expect("a known service")).unwrap()
+    }
+
+    /// Gives the rule that was added last a policy.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        let rule = self.rules.last_mut().expect("a rule");
+        rule.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// Adds a rule for every request, to destinations with weights.
+    ///
+    /// # Panics
+    /// Where none has a weight.
+    pub fn destinations(self, destinations: &[(Destination, u32)]) -> Self {
+        let split = Split::new(destinations).expect("a destination");
+        self.action("*", "", Action::Forward(split))
+    }
+
+    /// Adds a rule for every request, which its filters answer.
+    pub fn answered(self, policy: Policy) -> Self {
+        self.action("*", "", Action::Answered).policy(policy)
     }
 
     /// Adds a rule whose reference cannot be resolved.
