@@ -553,19 +553,16 @@ async fn a_stream_comes_first_and_then_lists() {
         told.extend(ends.then_some(end));
         scene(SERVICES, 200, Value::Array(told))
     };
-    let gone = || {
-        scene(
-            SERVICES,
-            200,
-            json!({"type": "ERROR", "object": failure(410)}),
-        )
+    let lost = |code| {
+        let told = json!({"type": "ERROR", "object": failure(code)});
+        scene(SERVICES, 200, told)
     };
     let no = || scene(SERVICES, 403, failure(403));
     let failed = |code| scene(SERVICES, code, failure(code));
     let cases = [
         // Too much has happened since.
         (
-            vec![told(true), gone(), list(), no()],
+            vec![told(true), lost(410), list(), no()],
             "streamed, 1 listed, listed, 1 listed",
         ),
         // It ends before its end is told.
@@ -573,6 +570,8 @@ async fn a_stream_comes_first_and_then_lists() {
             vec![told(false), told(false), list(), no()],
             "streamed, listed, 1 listed",
         ),
+        // Its database has no streams.
+        (vec![lost(500), list(), no()], "listed, 1 listed"),
         (vec![failed(422), list(), no()], "listed, 1 listed"),
         (vec![failed(500), list(), no()], "listed, 1 listed"),
     ];

@@ -193,12 +193,16 @@ fn is_lost(error: &watcher::Error) -> bool {
     }
 }
 
-/// Whether the API server refuses to stream what it would list.
+/// Whether the API server does not stream what it would list: it does not know how, or its database does not
+/// let it.
 fn has_no_streams(next: &watcher::Result<Event<DynamicObject>>) -> bool {
-    let Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) = next else {
-        return false;
-    };
-    matches!(status.code, 400 | 422)
+    match next {
+        Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) => {
+            matches!(status.code, 400 | 422)
+        }
+        Err(watcher::Error::WatchError(_)) => true,
+        _ => false,
+    }
 }
 
 /// What an event tells.
