@@ -14,7 +14,7 @@ use ferrix_table::{
 
 use crate::{
     draft::BackendReference,
-    endpointslice::{SERVICE_NAME_LABEL, Use, refusal},
+    endpointslice::{SERVICE_NAME_LABEL, SlicePort, Use, refusal},
     external_name::{DomainName, ExternalName, Resolution},
     objects::{Key, Kind, ObjectName},
     referencegrant::{Permitted, Referrer, Refused},
@@ -186,7 +186,11 @@ pub(crate) fn resolve(
         Finding::problem(Reason::ServiceNotUsable, field.to_string(), message)
     })?;
     let port = port(spec, reference)?;
-    let scheme = reference.scheme.or(port.scheme()).unwrap_or(Scheme::Http);
+    let suggested = || match reference.default_scheme {
+        Some(default) => Some(port.scheme_or(default)),
+        None => port.scheme(),
+    };
+    let scheme = reference.scheme.or_else(suggested).unwrap_or(Scheme::Http);
     Ok(Backend {
         service,
         port: port.number,
@@ -244,7 +248,11 @@ fn port<'s>(
     let refuse = |reason, message: String| {
         Finding::problem(reason, format!("{}.port", reference.field), message)
     };
-    let Some(port) = spec.port(wanted) else {
+    let protocol = match reference.scheme {
+        Some(Scheme::Udp) => "UDP",
+        _ => "TCP",
+    };
+    let Some(port) = spec.port(wanted, protocol) else {
         let message = match &*spec.ports {
             [] if spec.external_name.is_some() => format!(
                 "Service {name} has no port {wanted}; it has none, so that any number can be given \
@@ -259,9 +267,9 @@ fn port<'s>(
         };
         return Err(refuse(Reason::PortNotFound, message));
     };
-    if &*port.protocol != "TCP" {
+    if &*port.protocol != protocol {
         let message = format!(
-            "port {port} of Service {name} is {}, not TCP",
+            "port {port} of Service {name} is {}, not {protocol}",
             port.protocol
         );
         return Err(refuse(Reason::ServiceNotUsable, message));
@@ -373,7 +381,8 @@ fn server_name(backend: &Backend) -> Box<str> {
 fn addresses(world: &World, settings: &Settings, backend: &Backend) -> Vec<SocketAddr> {
     match &backend.addresses {
         AddressSource::Slices { port_name } => {
-            slice_addresses(world, settings, &backend.service, port_name)
+            let datagrams = backend.scheme == Scheme::Udp;
+            slice_addresses(world, settings, &backend.service, port_name, datagrams)
         }
         AddressSource::Name(name) => {
             let addresses = world.resolution(name).map(Resolution::in_turn);
@@ -391,10 +400,12 @@ fn slice_addresses(
     settings: &Settings,
     service: &Permitted,
     port_name: &Arc<str>,
+    datagrams: bool,
 ) -> Vec<SocketAddr> {
     let mut found: Vec<(Use, SocketAddr)> = Vec::new();
     for slice in world.slices(service) {
-        for port in slice.ports.iter().filter(|port| port.name == *port_name) {
+        let is_meant = |port: &&SlicePort| port.name == *port_name && port.datagrams == datagrams;
+        for port in slice.ports.iter().filter(is_meant) {
             let usable = slice.endpoints.iter().filter(|endpoint| {
                 endpoint.use_ != Use::Never && refusal(settings, endpoint.address).is_none()
             });

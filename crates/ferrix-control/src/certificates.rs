@@ -64,6 +64,8 @@ struct Rank {
     /// happens to hold.
     any_host: bool,
     seniority: Seniority,
+    /// Its place among the certificates of the object.
+    place: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -86,10 +88,10 @@ fn names(presented: &Presented) -> impl Iterator<Item = (&HostPattern, bool)> {
 
 impl Claims {
     /// Takes the claims of an object.
-    pub(crate) fn add(&mut self, resolved: &Resolved) {
-        self.each(resolved, |claims, rank, presented| {
+    pub(crate) fn add(&mut self, route: &Arc<Route>, certificates: &[Presented]) {
+        self.each(route, certificates, |claims, rank, presented| {
             let claim = Claim {
-                route: Arc::clone(resolved.route()),
+                route: Arc::clone(route),
                 certificate: Arc::clone(&presented.parsed.certificate),
             };
             claims.insert(rank, claim);
@@ -97,18 +99,19 @@ impl Claims {
     }
 
     /// Forgets the claims of an object.
-    pub(crate) fn remove(&mut self, resolved: &Resolved) {
-        self.each(resolved, |claims, rank, _| {
+    pub(crate) fn remove(&mut self, route: &Arc<Route>, certificates: &[Presented]) {
+        self.each(route, certificates, |claims, rank, _| {
             claims.remove(&rank);
         });
     }
 
     fn each(
         &mut self,
-        resolved: &Resolved,
+        route: &Arc<Route>,
+        certificates: &[Presented],
         change: impl Fn(&mut BTreeMap<Rank, Claim>, Rank, &Presented),
     ) {
-        for presented in &resolved.certificates {
+        for (at, presented) in certificates.iter().enumerate() {
             for (name, any_host) in names(presented) {
                 for entry_point in &presented.entry_points {
                     let place = (*entry_point, name.clone());
@@ -118,10 +121,10 @@ impl Claims {
                     self.touched
                         .entry(place)
                         .or_insert_with(|| holder().map(cloned));
-                    let seniority = Seniority::of(resolved.route());
                     let rank = Rank {
                         any_host,
-                        seniority,
+                        seniority: Seniority::of(route),
+                        place: at,
                     };
                     change(claims, rank, presented);
                 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use ferrix_table::{
+    entry_points::EntryPoints,
     overlap::{Capture, Overlaps},
     precedence::Criterion,
     rule_set::RuleSet,
@@ -16,7 +17,7 @@ use ferrix_table::{
     shadow::{Shadows, Verdict},
 };
 
-use crate::{entry_points, objects::Key, resolve::Resolved, settings::Settings};
+use crate::{entry_points, objects::Key, resolve::Resolved};
 
 /// How many captures a route is told of that it wins, and how many that it loses.
 const MOST_TOLD: usize = 5;
@@ -75,17 +76,17 @@ impl Conflicts {
     pub(crate) fn tell<'r>(
         &self,
         resolved: &mut Resolved,
-        settings: &Settings,
+        all: &EntryPoints,
         of: impl Fn(&Key) -> Option<&'r Resolved>,
     ) {
-        self.tell_losses(resolved, settings, &of);
-        self.tell_captures(resolved, settings, &of);
+        self.tell_losses(resolved, all, &of);
+        self.tell_captures(resolved, all, &of);
     }
 
     fn tell_losses<'r>(
         &self,
         resolved: &mut Resolved,
-        settings: &Settings,
+        all: &EntryPoints,
         of: &impl Fn(&Key) -> Option<&'r Resolved>,
     ) {
         let losers = self.losers.get(resolved.key());
@@ -109,7 +110,7 @@ impl Conflicts {
                 let message = format!(
                     "never serves on {}: {} of {} takes the same requests there, {}; change one \
                      of the two",
-                    entry_points::names(settings, entry_points),
+                    entry_points::names(all, entry_points),
                     name(winner),
                     winner.route,
                     because(winner, loser),
@@ -122,7 +123,7 @@ impl Conflicts {
     fn tell_captures<'r>(
         &self,
         resolved: &mut Resolved,
-        settings: &Settings,
+        all: &EntryPoints,
         of: &impl Fn(&Key) -> Option<&'r Resolved>,
     ) {
         let route = resolved.key().clone();
@@ -140,8 +141,8 @@ impl Conflicts {
             };
             if told.is_new(capture) {
                 let message = match wins {
-                    true => won_message(capture, settings, &name(of, victim)),
-                    false => lost_message(capture, settings, &name(of, winner)),
+                    true => won_message(capture, all, &name(of, victim)),
+                    false => lost_message(capture, all, &name(of, winner)),
                 };
                 resolved.overlap(field(resolved, own), message);
             }
@@ -207,27 +208,27 @@ fn field(resolved: &Resolved, rule: &Rule) -> String {
 }
 
 /// What the winner's author is told. `victim`: the place of the other rule in its object.
-fn won_message(capture: &Capture, settings: &Settings, victim: &str) -> String {
+fn won_message(capture: &Capture, all: &EntryPoints, victim: &str) -> String {
     format!(
         "{} from {victim} of {}, {}",
-        what(capture, settings),
+        what(capture, all),
         capture.victim.route,
         because(&capture.winner, &capture.victim),
     )
 }
 
 /// The same for the other side.
-fn lost_message(capture: &Capture, settings: &Settings, winner: &str) -> String {
+fn lost_message(capture: &Capture, all: &EntryPoints, winner: &str) -> String {
     format!(
         "{winner} of {} {} from it, {}",
         capture.winner.route,
-        what(capture, settings),
+        what(capture, all),
         because(&capture.winner, &capture.victim),
     )
 }
 
 /// What the winner does: `takes requests for HOST that match RULE`.
-fn what(capture: &Capture, settings: &Settings) -> String {
+fn what(capture: &Capture, all: &EntryPoints) -> String {
     let Capture {
         host,
         winner,
@@ -247,7 +248,7 @@ fn what(capture: &Capture, settings: &Settings) -> String {
     match everywhere {
         true => format!("{verb} {part}"),
         false => {
-            let names = entry_points::names(settings, entry_points);
+            let names = entry_points::names(all, entry_points);
             format!("{verb} {part} on {names}")
         }
     }

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
-use ferrix_api::ingressroute::Port;
+use ferrix_api::{gateway::ParentReference, ingressroute::Port};
 use ferrix_table::{
+    filters::Filter,
+    policy::Policy,
     rules::{HostPattern, Route},
     services::Scheme,
     weight::Weight,
@@ -56,6 +58,8 @@ pub(crate) enum Class {
     Name(Option<Arc<str>>),
     /// By that of an IngressClass.
     IngressClass(Option<Arc<str>>),
+    /// By its parents, of which it has in [`EntryPointNames::Parents`].
+    Parents,
 }
 
 /// Hosts that rules or certificates share.
@@ -74,6 +78,8 @@ pub(crate) enum EntryPointNames {
     /// These; none where it says what contradicts itself, and is not good. Shared, as most objects name
     /// the same.
     Named(NamedEntryPoints),
+    /// Those of listeners: of these Gateways and ListenerSets, or some of theirs.
+    Parents(Box<[ParentReference]>),
 }
 
 /// A rule of a draft.
@@ -87,6 +93,20 @@ pub(crate) struct DraftRule {
     pub(crate) weight: Weight,
     /// The Services that share its requests.
     pub(crate) backends: Box<[BackendReference]>,
+    /// Shares of its requests that no Service can have, whatever there is. Of kinds of the Gateway API.
+    pub(crate) lost: Box<[LostShare]>,
+    /// What it asks for beyond forwarding.
+    pub(crate) policy: Option<Arc<Policy<DraftService>>>,
+}
+
+/// What a reference means by itself: a Service, or why it can be none.
+pub(crate) type DraftService = Result<BackendReference, Finding>;
+
+/// A share of requests whose reference is none to a Service: these requests get 500.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LostShare {
+    pub(crate) finding: Finding,
+    pub(crate) weight: u32,
 }
 
 /// What a rule says of a Service that it forwards to.
@@ -99,8 +119,13 @@ pub(crate) struct BackendReference {
     pub(crate) port: Port,
     /// `None`: as the Service says.
     pub(crate) scheme: Option<Scheme>,
+    /// Where neither this nor `appProtocol` of the Service says anything. `None`: what number and name of
+    /// the port suggest.
+    pub(crate) default_scheme: Option<Scheme>,
     /// `None`: the name of the Service.
     pub(crate) server_name: Option<Box<str>>,
+    /// What happens to its share of the requests alone.
+    pub(crate) filters: Option<Arc<[Filter<DraftService>]>>,
 }
 
 /// A certificate, and the hosts that it is to be presented for.
@@ -120,7 +145,10 @@ pub(crate) fn host(host: &str) -> Result<HostPattern, String> {
 
 /// What the table knows of an object. One without a namespace is in `default`.
 pub(crate) fn route(kind: Kind, metadata: &ObjectMeta) -> Arc<Route> {
-    let namespace = metadata.namespace.as_deref().unwrap_or("default");
+    let namespace = match kind.is_namespaced() {
+        true => metadata.namespace.as_deref().unwrap_or("default"),
+        false => "",
+    };
     let name = metadata.name.as_deref().unwrap_or_default();
     let created = metadata.creation_timestamp.as_ref();
     Arc::new(Route {
@@ -171,7 +199,7 @@ impl Draft {
 
     /// Every Service that it names, in its order, some perhaps more than once.
     pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectName> {
-        let backends = self.rules.iter().flat_map(|rule| &rule.backends);
+        let backends = self.rules.iter().flat_map(DraftRule::all_backends);
         let backends = backends.chain(&self.unserved);
         backends.map(|backend| &backend.service)
     }
@@ -224,6 +252,15 @@ impl Class {
 }
 
 impl DraftRule {
+    /// The Services that share its requests, and those that its filters name.
+    fn all_backends(&self) -> impl Iterator<Item = &BackendReference> {
+        let policies = self.policy.iter().flat_map(|policy| &policy.filters);
+        let of_backends = self.backends.iter().flat_map(|it| it.filters.iter());
+        let filters = policies.chain(of_backends.flat_map(|filters| filters.iter()));
+        let named = filters.filter_map(|filter| filter.service()?.as_ref().ok());
+        self.backends.iter().chain(named)
+    }
+
     fn same(&self, other: &DraftRule) -> bool {
         // Rules can be equal that are not written in the same way.
         let text = |rule: &Self| rule.matches.as_ref().map(|it| it.shown().to_owned());
@@ -233,6 +270,8 @@ impl DraftRule {
             && self.hosts == other.hosts
             && text(self) == text(other)
             && self.backends == other.backends
+            && self.lost == other.lost
+            && self.policy == other.policy
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct SlicePort {
     /// The name of the Service's port; empty for its only one.
     pub(crate) name: Arc<str>,
     pub(crate) number: u16,
+    /// Whether it takes datagrams.
+    pub(crate) datagrams: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,13 +93,16 @@ pub(crate) fn compile(slice: &discovery::EndpointSlice) -> Slice {
     }
     let mut ports = Vec::new();
     for (place, port) in slice.ports.iter().flatten().enumerate() {
-        if port.protocol.as_deref().unwrap_or("TCP") != "TCP" {
-            continue;
-        }
+        let datagrams = match port.protocol.as_deref().unwrap_or("TCP") {
+            "TCP" => false,
+            "UDP" => true,
+            _ => continue,
+        };
         match port.port.and_then(|number| u16::try_from(number).ok()) {
             Some(number) if number != 0 => ports.push(SlicePort {
                 name: shared(port.name.as_deref().unwrap_or_default()),
                 number,
+                datagrams,
             }),
             _ => fault(
                 format!("ports[{place}].port"),

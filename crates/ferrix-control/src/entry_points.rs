@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrix_table::table::{self, EntryPointIndex};
+use ferrix_table::{entry_points as table, ids::EntryPointIndex};
 
 use crate::{
     draft::{Draft, EntryPointNames},
@@ -31,16 +31,20 @@ impl EntryPoints {
 /// present without any route.
 pub(crate) fn choose(
     settings: &Settings,
+    all: &table::EntryPoints,
     has_default_certificate: bool,
     draft: &Draft,
     findings: &mut Vec<Finding>,
 ) -> EntryPoints {
     let mut chosen = EntryPoints::default();
-    let indices = || (0..=EntryPointIndex::MAX).zip(&settings.entry_points);
+    let indices = || of_settings(settings, all);
     let tls = draft.wants_tls();
+    if let EntryPointNames::Parents(_) = &draft.entry_points {
+        return chosen;
+    }
     let EntryPointNames::Named(named) = &draft.entry_points else {
-        let all = draft.entry_points == EntryPointNames::All;
-        let fits = |secure: bool| match (all, secure) {
+        let is_for_all = draft.entry_points == EntryPointNames::All;
+        let fits = |secure: bool| match (is_for_all, secure) {
             (false, secure) => secure == tls,
             (true, false) => true,
             (true, true) => tls || has_default_certificate,
@@ -98,16 +102,34 @@ pub(crate) fn choose(
     chosen
 }
 
-/// Those of the settings, by the indices that they have in the settings. Shared with the current ones where
-/// nothing differs.
-pub(crate) fn of_settings(
+/// Those of the settings, with their indices in the table.
+fn of_settings<'s>(
+    settings: &'s Settings,
+    all: &table::EntryPoints,
+) -> impl Iterator<Item = (EntryPointIndex, &'s table::EntryPoint)> {
+    let named = settings.entry_points.iter();
+    named.filter_map(|it| Some((all.find(&it.name)?, it)))
+}
+
+/// All that there are to be: those of the settings, then those of `listeners`. Shared with the current
+/// ones where nothing differs.
+pub(crate) fn followed_by<'l>(
     current: &Arc<table::EntryPoints>,
     settings: &Settings,
+    listeners: impl Iterator<Item = &'l table::EntryPoint>,
 ) -> Arc<table::EntryPoints> {
-    let same = (current.iter().map(|(_, it)| &**it)).eq(&settings.entry_points);
-    match same {
+    let mut wanted = settings.entry_points.clone();
+    wanted.extend(listeners.cloned());
+    let known = current.iter().count();
+    let is_known = |it: &table::EntryPoint| {
+        let index = current.find(&it.name);
+        index
+            .and_then(|index| current.get(index))
+            .is_some_and(|known| **known == *it)
+    };
+    match known == wanted.len() && wanted.iter().all(is_known) {
         true => Arc::clone(current),
-        false => Arc::new(settings.entry_points.as_slice().into()),
+        false => Arc::new(current.followed_by(&wanted)),
     }
 }
 
@@ -124,25 +146,26 @@ pub(crate) fn need_default_certificate(settings: &Settings, draft: &Draft) -> bo
     !draft.wants_tls() && named.iter().any(|(_, name)| is_secure(name))
 }
 
-/// The names of entry points.
-pub(crate) fn each_name<'s>(
-    settings: &'s Settings,
+/// The names of entry points: those of the settings in their order, then those of listeners.
+pub(crate) fn each_name<'t>(
+    all: &'t table::EntryPoints,
     indices: &[EntryPointIndex],
-) -> impl Iterator<Item = &'s str> {
-    indices
-        .iter()
-        .filter_map(|index| settings.entry_points.get(usize::from(*index)))
-        .map(|it| &*it.name)
+) -> impl Iterator<Item = &'t str> {
+    let found = indices.iter().filter_map(|index| all.get(*index));
+    let mut names: Vec<&str> = found.map(|it| &*it.name).collect();
+    // Names of settings hold no space. Indices of listeners tell what came and went before.
+    names.sort_by_key(|name| name.contains(' ').then_some(*name));
+    names.into_iter()
 }
 
 /// `web` and `websecure`, as people write it.
-pub(crate) fn names(settings: &Settings, indices: &[EntryPointIndex]) -> String {
-    let names: Vec<_> = each_name(settings, indices).collect();
+pub(crate) fn names(all: &table::EntryPoints, indices: &[EntryPointIndex]) -> String {
+    let names: Vec<_> = each_name(all, indices).collect();
     list(&names)
 }
 
 /// `a`, `b` and `c`.
-fn list(names: &[&str]) -> String {
+pub(crate) fn list(names: &[&str]) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     match &*quoted {
         [] => "none".to_owned(),

@@ -7,7 +7,6 @@ use ferrix_api::gateway::{self, HttpRouteFilter};
 use ferrix_table::filters::Filter;
 
 use crate::{
-    draft::BackendReference,
     field::Field,
     report::{Finding, Reason},
 };
@@ -22,8 +21,7 @@ mod redirect;
 mod rewrite;
 mod service;
 
-/// What a reference of a filter means by itself: a Service, or why it can be none.
-pub(crate) type DraftService = Result<BackendReference, Finding>;
+pub(crate) use crate::draft::DraftService;
 
 /// Where a list of filters stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,21 +1,26 @@
 //! The kinds that make rules, for those who handle any of them.
 
+use std::sync::Arc;
+
+use ferrix_table::entry_points::EntryPoints;
 use serde_json::Value;
 
 use crate::{
     draft::Draft,
-    ingress, ingressroute,
+    gateway_route, ingress, ingressroute,
     objects::{self, Kind},
     outcome::Outcome,
     report::{Condition, Entry},
-    settings::Settings,
     status::Status,
 };
+
+/// The conditions of an outcome.
+type Conditions = fn(&Outcome, &EntryPoints) -> Vec<Condition>;
 
 /// What the file of a kind that makes rules offers about statuses.
 pub(crate) struct RuleKind {
     /// Those that the one that sums up is made from.
-    conditions: fn(&Outcome, &Settings) -> Vec<Condition>,
+    conditions: Conditions,
     /// The spec of a good draft, as it may have been written; `None`: no version of the kind is kept,
     /// because the API server admits hardly any that could not be used by itself.
     pub(crate) write_spec: fn(&Draft) -> Option<Value>,
@@ -67,7 +72,15 @@ pub(crate) fn of(kind: Kind) -> Option<RuleKind> {
 
 /// Whether objects of a kind make rules, and are told in a status what became of them.
 pub(crate) fn makes_rules(kind: Kind) -> bool {
-    of(kind).is_some()
+    of(kind).is_some() || has_parents(kind)
+}
+
+/// Whether objects of a kind attach to Gateways.
+pub(crate) fn has_parents(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::GrpcRoute | Kind::HttpRoute | Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute
+    )
 }
 
 /// Whether objects of a kind have a status that is written here.
@@ -77,12 +90,21 @@ pub(crate) fn has_status(kind: Kind) -> bool {
 }
 
 /// What the report says of an object that makes rules.
-pub(crate) fn entry(outcome: &Outcome, settings: &Settings) -> Entry {
-    let kind = of(outcome.key.kind).filter(|_| !outcome.not_ours);
-    let conditions = kind.map(|kind| {
-        let mut conditions = (kind.conditions)(outcome, settings);
-        conditions.insert(0, outcome.ready(&conditions, settings));
+pub(crate) fn entry(outcome: &Outcome, entry_points: &EntryPoints) -> Entry {
+    let kind = outcome.key.kind;
+    let conditions = match of(kind) {
+        _ if outcome.not_ours => None,
+        Some(kind) => Some(kind.conditions),
+        None => has_parents(kind).then_some(ingressroute::status::conditions as Conditions),
+    };
+    let conditions = conditions.map(|of_kind| {
+        let mut conditions = of_kind(outcome, entry_points);
+        conditions.insert(0, outcome.ready(&conditions, entry_points));
         conditions
     });
-    outcome.entry(settings, conditions.unwrap_or_default())
+    let entry = outcome.entry(entry_points, conditions.unwrap_or_default());
+    Entry {
+        verdict: has_parents(kind).then(|| Arc::new(gateway_route::status::verdict(outcome))),
+        ..entry
+    }
 }

@@ -29,9 +29,11 @@
 //!
 //! Imports go up this list, never down: what is made of one object does not know the world.
 
+mod attachment;
 mod backend;
 mod certificates;
 pub mod compiler;
+mod configmap;
 mod conflict;
 pub mod decode;
 mod document;
@@ -44,6 +46,10 @@ mod field;
 pub mod files;
 mod filters;
 mod foreign;
+mod gateway;
+mod gateway_addresses;
+mod gateway_objects;
+mod gateway_route;
 mod guard;
 mod host_policy;
 mod ingress;
@@ -52,7 +58,9 @@ mod ingressroute;
 mod jitter;
 mod kinds;
 pub mod kubernetes;
+mod label_selector;
 mod last_good;
+mod listeners;
 pub mod lookup;
 mod names;
 mod namespace;
@@ -69,6 +77,8 @@ mod service;
 pub mod settings;
 mod status;
 pub mod translate;
+pub mod verdict;
+mod version;
 pub mod world;
 pub mod yaml;
 

@@ -8,7 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use ferrix_table::{ids::EntryPointIndex, rules::HostPattern};
+use ferrix_api::gateway::ParentReference;
+use ferrix_table::{entry_points::EntryPoints, ids::EntryPointIndex, rules::HostPattern};
 
 use crate::{
     document::DecodeError,
@@ -16,7 +17,6 @@ use crate::{
     entry_points,
     objects::{Key, Origin},
     report::{Condition, ConditionType, Entry, Finding, Reason, Serving, Severity},
-    settings::Settings,
 };
 
 /// The longest message of a condition, which the API server bounds at 32 KiB.
@@ -53,6 +53,8 @@ pub(crate) struct Facts {
     pub(crate) entry_points: Box<[EntryPointIndex]>,
     /// The hosts that its namespace may not have: it is not served for them.
     pub(crate) refused_hosts: Box<[HostPattern]>,
+    /// What became of it at each of its parents that is ours; of kinds that have parents.
+    pub(crate) parents: Box<[ParentOutcome]>,
     /// Whether something was asked for that is not done.
     pub(crate) left_out: bool,
     /// Problems of a newest version that does not serve, or serves only in part.
@@ -61,6 +63,14 @@ pub(crate) struct Facts {
     pub(crate) findings: Vec<Finding>,
     /// It is another installation's: nothing of it is served, and it gets no conditions.
     pub(crate) not_ours: bool,
+}
+
+/// What became of a route at one of its parents.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ParentOutcome {
+    pub(crate) parent: ParentReference,
+    /// Why it is not attached, where it is not.
+    pub(crate) refused: Option<(Reason, String)>,
 }
 
 impl Outcome {
@@ -93,7 +103,7 @@ impl Outcome {
     }
 
     /// What the report says of it, with the conditions of its kind.
-    pub(crate) fn entry(&self, settings: &Settings, conditions: Vec<Condition>) -> Entry {
+    pub(crate) fn entry(&self, entry_points: &EntryPoints, conditions: Vec<Condition>) -> Entry {
         let mut findings = [&*self.faults, &*self.findings].concat();
         // Stable: among equals, the order of the spec.
         findings.sort_by_key(|finding| finding.severity);
@@ -112,13 +122,14 @@ impl Outcome {
                 false => Serving::Nothing,
             },
             entry_points: match serves {
-                true => entry_points::each_name(settings, &self.entry_points)
+                true => entry_points::each_name(entry_points, &self.entry_points)
                     .map(str::to_owned)
                     .collect(),
                 false => Arc::default(),
             },
             conditions: conditions.collect(),
             refused_hosts: self.refused_hosts.clone(),
+            verdict: None,
             findings,
         }
     }
@@ -129,7 +140,7 @@ impl Outcome {
     }
 
     /// The condition that sums up the others.
-    pub(crate) fn ready(&self, conditions: &[Condition], settings: &Settings) -> Condition {
+    pub(crate) fn ready(&self, conditions: &[Condition], entry_points: &EntryPoints) -> Condition {
         let ready = |reason, message| Condition::new(ConditionType::Ready, reason, false, message);
         if let Some(wrong) = conditions.iter().find(|condition| !condition.status) {
             let what = wrong.condition.as_str();
@@ -139,7 +150,7 @@ impl Outcome {
         if !self.without_endpoints.is_empty() {
             return ready(Reason::NoEndpoints, self.without_endpoints.join("\n"));
         }
-        let message = self.what_serves(settings);
+        let message = self.what_serves(entry_points);
         Condition::new(ConditionType::Ready, Reason::Ready, true, message)
     }
 
@@ -152,14 +163,14 @@ impl Outcome {
     }
 
     /// Which version is served, and where, for people.
-    pub(crate) fn what_serves(&self, settings: &Settings) -> Cow<'static, str> {
+    pub(crate) fn what_serves(&self, entry_points: &EntryPoints) -> Cow<'static, str> {
         if self.rules == 0 {
             return "Nothing of it is served.".into();
         }
         if self.shadowed == self.rules {
             return "None of its rules ever serves: others come first.".into();
         }
-        let names = entry_points::names(settings, &self.entry_points);
+        let names = entry_points::names(entry_points, &self.entry_points);
         let message = match self.serving {
             Serving::LastGood {
                 generation: Some(generation),
@@ -203,6 +214,7 @@ impl Facts {
             without_endpoints: Vec::new(),
             entry_points: Box::default(),
             refused_hosts: Box::default(),
+            parents: Box::default(),
             left_out: false,
             faults: Box::default(),
             findings: Vec::new(),

@@ -17,7 +17,13 @@ use std::{
 use ferrix_table::rules::HostPattern;
 
 use crate::{
-    host_policy::HostPolicy, objects::Key, seniority::Seniority, settings::Settings, world::World,
+    draft::Class,
+    host_policy::HostPolicy,
+    listeners::{self, Gateways},
+    objects::Key,
+    seniority::Seniority,
+    settings::Settings,
+    world::World,
 };
 
 /// Who has which host, where the first claim counts. Empty otherwise.
@@ -89,6 +95,7 @@ impl Ownership {
         &mut self,
         world: &World,
         settings: &Settings,
+        gateways: &Gateways,
         changed: &BTreeSet<Key>,
     ) -> BTreeSet<Key> {
         let mut concerned = BTreeSet::new();
@@ -98,7 +105,7 @@ impl Ownership {
         // Who had each host before.
         let mut touched: BTreeMap<HostPattern, Option<Seniority>> = BTreeMap::new();
         for key in changed {
-            let after = claims_of(world, settings, key);
+            let after = claims_of(world, settings, gateways, key);
             if self.claims.get(key) == after.as_ref() {
                 continue;
             }
@@ -213,9 +220,15 @@ impl Ownership {
 }
 
 /// What an object claims: the hosts that its namespace may have. No host is not claimed.
-fn claims_of(world: &World, settings: &Settings, key: &Key) -> Option<Claimed> {
+fn claims_of(
+    world: &World,
+    settings: &Settings,
+    gateways: &Gateways,
+    key: &Key,
+) -> Option<Claimed> {
     let draft = world.route(key)?.serving();
-    if world.finding_if_not_ours(settings, draft).is_some() {
+    let is_foreign = draft.class == Class::Parents && !listeners::is_parent_of(gateways, draft);
+    if is_foreign || world.finding_if_not_ours(settings, draft).is_some() {
         return None;
     }
     let labels = world.labels(&key.namespace);

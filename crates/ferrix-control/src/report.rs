@@ -13,6 +13,7 @@ use crate::{
     fallback::Fallbacks,
     objects::{Key, Origin},
     status::Address,
+    verdict::Verdict,
 };
 
 /// What came of every object: of every IngressRoute, and of other objects that need a word.
@@ -55,6 +56,9 @@ pub struct Entry {
     /// The hosts that it asks for and may not have, by the settings: it is not served for them.
     #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "texts")]
     pub refused_hosts: Box<[HostPattern]>,
+    /// What the status says, of an object of the Gateway API that is ours.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "told")]
+    pub verdict: Option<Arc<Verdict>>,
     /// All there is to say, the most important first.
     pub findings: Vec<Finding>,
 }
@@ -180,10 +184,18 @@ reasons! {
     NoEntryPoint,
     /// A secure entry point has no certificate to present.
     NoCertificate,
-    /// A field has a value that cannot be served.
-    UnsupportedValue,
     /// Filters of one list exclude each other.
     IncompatibleFilters,
+    /// A Gateway or a listener is not served as it asks.
+    ListenersNotValid,
+    /// A parent has no listener of the name or port that a route asks for.
+    NoMatchingParent,
+    /// No listener of a parent takes routes of this kind and namespace.
+    NotAllowedByListeners,
+    /// A route has no host in common with any listener of a parent.
+    NoMatchingListenerHostname,
+    /// A field has a value that cannot be served.
+    UnsupportedValue,
     /// Another rule, or another route's certificate, comes first.
     Conflicted,
     /// A bug of Ferrix, which the object brings to light.
@@ -258,9 +270,23 @@ impl Reason {
         use Reason::*;
         match self {
             Ready => Some(ConditionType::Ready),
-            Accepted | InvalidObject | InvalidSpec | InvalidHost | HostNotAllowed | InvalidRule
-            | UnknownEntryPoint | NoEntryPoint | NoCertificate | UnsupportedValue
-            | IncompatibleFilters | Conflicted | InternalError => Some(ConditionType::Accepted),
+            Accepted
+            | InvalidObject
+            | InvalidSpec
+            | InvalidHost
+            | HostNotAllowed
+            | InvalidRule
+            | UnknownEntryPoint
+            | NoEntryPoint
+            | NoCertificate
+            | ListenersNotValid
+            | NoMatchingParent
+            | NotAllowedByListeners
+            | NoMatchingListenerHostname
+            | UnsupportedValue
+            | IncompatibleFilters
+            | Conflicted
+            | InternalError => Some(ConditionType::Accepted),
             ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable | NotPermitted
             | InvalidKind | SecretNotFound | InvalidCertificate => {
                 Some(ConditionType::ResolvedRefs)
@@ -578,6 +604,7 @@ impl Entry {
             entry_points: Arc::default(),
             conditions: Arc::default(),
             refused_hosts: Box::default(),
+            verdict: None,
         }
     }
 
@@ -600,6 +627,10 @@ fn path_text<S: Serializer>(path: &Arc<Path>, serializer: S) -> Result<S::Ok, S:
 
 fn texts<S: Serializer>(hosts: &[HostPattern], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(hosts.iter().map(HostPattern::to_string))
+}
+
+fn told<S: Serializer>(verdict: &Option<Arc<Verdict>>, serializer: S) -> Result<S::Ok, S::Error> {
+    verdict.as_deref().serialize(serializer)
 }
 
 fn list<T: Serialize, S: Serializer>(list: &Arc<[T]>, serializer: S) -> Result<S::Ok, S::Error> {

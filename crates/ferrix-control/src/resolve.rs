@@ -3,20 +3,31 @@
 //! Done anew whenever anything changes that the draft names. Knows no kind: what is told to an author
 //! is in the file of the kind.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ferrix_table::{
+    filters::{Filter, Reference},
     ids::EntryPointIndex,
-    rules::{Action, HostPattern, Route, Rule, Split},
+    policy::Policy,
+    rules::{Action, Destination, HostPattern, Route, Rule, Split},
+    table,
     weight::Weight,
 };
 
 use crate::{
+    attachment,
     backend::{self, Backend, Backends},
-    draft::{CertificateReference, Draft, DraftRule, Hosts, Versions},
+    draft::{
+        BackendReference, CertificateReference, Class, Draft, DraftRule, DraftService, Hosts,
+        Versions,
+    },
     entry_points::{self, EntryPoints},
     field::Field,
     guard::Bug,
+    listeners::{self, Gateways},
     objects::{Key, Kind, ObjectName},
     outcome::{self, Outcome},
     ownership::Ownership,
@@ -34,6 +45,10 @@ pub(crate) struct Context<'w> {
     pub(crate) settings: &'w Settings,
     /// Who has which host.
     pub(crate) ownership: &'w Ownership,
+    /// What routes of the Gateway API attach to.
+    pub(crate) gateways: &'w Gateways,
+    /// All entry points that there are.
+    pub(crate) entry_points: &'w table::EntryPoints,
     /// Whether secure entry points have something to present without any route.
     pub(crate) has_default_certificate: bool,
 }
@@ -51,6 +66,8 @@ pub(crate) struct Resolved {
     pub(crate) certificates: Box<[Presented]>,
     /// The Secret of the default certificate, where that alone lets it be served on a secure entry point.
     default_secret: Option<ObjectName>,
+    /// The listeners that it is attached to, each once: the object, and the name of the listener.
+    pub(crate) attached: Box<[(Key, Arc<str>)]>,
 }
 
 /// A certificate that can be presented, and where that was asked for.
@@ -71,10 +88,30 @@ pub(crate) struct ResolvedRule {
     weight: Weight,
     entry_points: Box<[EntryPointIndex]>,
     target: Target,
+    policy: Option<Arc<Policy<Found>>>,
 }
 
-/// Where a rule forwards to: services with their weights, or nowhere, for this reason.
-type Target = Result<Vec<(Arc<Backend>, u32)>, String>;
+/// Where a rule forwards to.
+#[derive(Clone, Debug)]
+enum Target {
+    /// Services that share its requests.
+    Shares(Vec<Share>),
+    /// Nowhere, as a filter answers every request.
+    Answered,
+    /// Nowhere, for this reason.
+    Nowhere(String),
+}
+
+/// A share of the requests of a rule.
+#[derive(Clone, Debug)]
+struct Share {
+    backend: Found,
+    weight: u32,
+    filters: Option<Arc<[Filter<Found>]>>,
+}
+
+/// What a reference has come to: a backend, or why it leads nowhere.
+type Found = Result<Arc<Backend>, Arc<str>>;
 
 impl Resolved {
     /// Resolves the version of an object that serves, and gives its rules. Says why the newest does
@@ -107,13 +144,17 @@ impl Resolved {
             backends: Box::default(),
             certificates: Box::default(),
             default_secret: None,
+            attached: Box::default(),
         };
         let mut rules = Vec::new();
         if let Some(finding) = context.world.finding_if_not_ours(context.settings, draft) {
             resolved.outcome.not_ours = true;
             resolved.outcome.remark(finding);
         } else {
-            rules = resolved.resolve(context, draft);
+            rules = match draft.class {
+                Class::Parents => resolved.resolve_at_parents(context, draft),
+                Class::Name(_) | Class::IngressClass(_) => resolved.resolve(context, draft),
+            };
         }
         (resolved, rules)
     }
@@ -124,7 +165,8 @@ impl Resolved {
         let default = context.has_default_certificate;
         self.default_secret = (context.settings.default_secret())
             .filter(|_| entry_points::need_default_certificate(context.settings, draft));
-        let chosen = entry_points::choose(context.settings, default, draft, &mut findings);
+        let (settings, known) = (context.settings, context.entry_points);
+        let chosen = entry_points::choose(settings, known, default, draft, &mut findings);
         let (presented, missing) = certificates(context, draft, &refused, &chosen, &mut findings);
         if !missing.is_empty() {
             let sentence = without_certificate(context, &chosen);
@@ -134,10 +176,11 @@ impl Resolved {
         let all = chosen.all();
         let mut rules = Vec::with_capacity(draft.rules.len());
         for rule in &draft.rules {
-            let target = target(context, draft.key(), rule, &mut findings);
+            let target = target(context, draft, rule, &mut findings);
+            let policy = policy(context, draft.key(), rule, &mut findings);
             let hosts = rule.hosts.iter().filter(|host| !refused.contains(host));
             for host in hosts {
-                unresolved |= target.is_err();
+                unresolved |= matches!(target, Target::Nowhere(_));
                 let mut add = |entry_points: &[EntryPointIndex], target: Target| {
                     if !entry_points.is_empty() {
                         rules.push(ResolvedRule {
@@ -147,6 +190,7 @@ impl Resolved {
                             weight: rule.weight,
                             entry_points: entry_points.into(),
                             target,
+                            policy: policy.clone(),
                         });
                     }
                 };
@@ -154,34 +198,116 @@ impl Resolved {
                     // The certificate is no concern of plain entry points.
                     Some((_, reason)) => {
                         add(&chosen.plain, target.clone());
-                        add(&chosen.secure, Err(reason.clone()));
+                        add(&chosen.secure, Target::Nowhere(reason.clone()));
                     }
                     None => add(&all, target.clone()),
                 }
             }
         }
+        self.certificates = presented.into();
+        let outcome = &mut self.outcome;
+        outcome.left_out = chosen.left_out || !refused.is_empty();
+        outcome.refused_hosts = refused.into();
+        outcome.entry_points = all;
+        outcome.unresolved = unresolved;
+        self.conclude(context, draft, &rules, findings);
+        rules
+    }
+
+    /// The same for a draft with parents. A backend that cannot be had costs only its own share.
+    fn resolve_at_parents(&mut self, context: &Context<'_>, draft: &Draft) -> Vec<ResolvedRule> {
+        let mut findings = Vec::new();
+        let (attached, parents) =
+            attachment::attach(context.world, context.gateways, context.entry_points, draft);
+        if parents.is_empty() {
+            let message = "ignored: none of its parents is a Gateway of this installation";
+            self.outcome.not_ours = true;
+            let finding = Finding::info(Reason::NotOurs, "spec.parentRefs", message);
+            self.outcome.remark(finding);
+            return Vec::new();
+        }
+        for parent in &parents {
+            if let Some((reason, message)) = &parent.refused {
+                let field = "spec.parentRefs";
+                findings.push(Finding::problem(*reason, field, message.as_str()));
+            }
+        }
+        let mut places: BTreeMap<&HostPattern, BTreeSet<EntryPointIndex>> = BTreeMap::new();
+        for listener in &attached {
+            for host in &listener.hosts {
+                let entry_points = places.entry(host).or_default();
+                entry_points.extend(&listener.entry_points);
+            }
+        }
+        let hosts: Vec<_> = places.keys().map(|host| (*host).clone()).collect();
+        let refused = refused(context, draft, &hosts, &mut findings);
+        places.retain(|host, entry_points| !refused.contains(host) && !entry_points.is_empty());
+        let mut unresolved = false;
+        let mut rules = Vec::with_capacity(draft.rules.len());
+        for rule in &draft.rules {
+            let target = target(context, draft, rule, &mut findings);
+            let policy = policy(context, draft.key(), rule, &mut findings);
+            unresolved |= match &target {
+                Target::Shares(shares) => shares.iter().any(|it| it.backend.is_err()),
+                Target::Answered => false,
+                Target::Nowhere(_) => true,
+            };
+            for (host, entry_points) in &places {
+                rules.push(ResolvedRule {
+                    position: rule.position,
+                    host: (*host).clone(),
+                    matches: rule.matches.clone(),
+                    weight: rule.weight,
+                    entry_points: entry_points.iter().copied().collect(),
+                    target: target.clone(),
+                    policy: policy.clone(),
+                });
+            }
+        }
+        let all: BTreeSet<_> = places.values().flatten().copied().collect();
+        let listeners = attached.into_iter().map(|it| (it.parent, it.listener));
+        let listeners: BTreeSet<_> = listeners.collect();
+        self.attached = listeners.into_iter().collect();
+        let outcome = &mut self.outcome;
+        outcome.left_out = parents.iter().any(|it| it.refused.is_some()) || !refused.is_empty();
+        outcome.parents = parents.into();
+        outcome.refused_hosts = refused.into();
+        outcome.entry_points = all.into_iter().collect();
+        outcome.unresolved = unresolved;
+        self.conclude(context, draft, &rules, findings);
+        rules
+    }
+
+    /// What is to be said of any draft.
+    fn conclude(
+        &mut self,
+        context: &Context<'_>,
+        draft: &Draft,
+        rules: &[ResolvedRule],
+        mut findings: Vec<Finding>,
+    ) {
         for reference in &draft.unserved {
             let found = backend::resolve(context.world, context.settings, draft.key(), reference);
             findings.extend(found.err());
         }
         findings.extend(draft.notes.iter().cloned());
         findings.extend(all_no_longer_seen(context.world, draft));
+        // Matches of one rule share its backends.
+        let mut known = Vec::with_capacity(findings.len());
+        for finding in findings {
+            if !known.contains(&finding) {
+                known.push(finding);
+            }
+        }
         self.backends = rules
             .iter()
             .flat_map(ResolvedRule::backends)
             .cloned()
             .collect();
-        self.certificates = presented.into();
-        let outcome = &mut self.outcome;
-        outcome.left_out = chosen.left_out || !refused.is_empty();
-        outcome.refused_hosts = refused.into();
-        outcome.entry_points = all;
-        outcome.rules = rules.len();
-        outcome.unresolved = unresolved;
-        for finding in findings {
-            outcome.remark(finding);
+        self.outcome.rules = rules.len();
+        for finding in known {
+            self.outcome.remark(finding);
         }
-        rules
     }
 
     /// What is to be said of an object that could not be resolved for a bug of ours. `before`: what it
@@ -234,8 +360,17 @@ impl Resolved {
         self.draft.field_of(rule.position)
     }
 
+    /// The Gateways and ListenerSets that it names, whether they exist or not.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = Key> {
+        listeners::parents_of(&self.draft)
+    }
+
     /// One of its rules in the table.
     pub(crate) fn table_rule(&self, rule: ResolvedRule, backends: &Backends) -> Rule {
+        let policy = rule.policy.map(|policy| {
+            let reference = |found: &Found| reference(found, backends);
+            Arc::new(policy.with_services(reference))
+        });
         Rule {
             route: Arc::clone(self.route()),
             position: rule.position,
@@ -244,7 +379,7 @@ impl Resolved {
             weight: rule.weight,
             entry_points: rule.entry_points,
             action: action(rule.target, backends),
-            policy: None,
+            policy,
         }
     }
 
@@ -269,20 +404,52 @@ impl Resolved {
 }
 
 impl ResolvedRule {
+    /// Every backend that it refers to, some perhaps more than once.
     fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
-        let backends = self.target.iter().flatten();
-        backends.map(|(backend, _)| backend)
+        let shares = match &self.target {
+            Target::Shares(shares) => &shares[..],
+            Target::Answered | Target::Nowhere(_) => &[],
+        };
+        let of_shares = shares.iter().flat_map(|share| {
+            let filters = share.filters.iter().flat_map(|filters| filters.iter());
+            std::iter::once(&share.backend).chain(filters.filter_map(Filter::service))
+        });
+        let policy = self.policy.iter().flat_map(|policy| &policy.filters);
+        let found = of_shares.chain(policy.filter_map(Filter::service));
+        found.filter_map(|found| found.as_ref().ok())
     }
 }
 
 fn action(target: Target, backends: &Backends) -> Action {
-    let services = match target {
-        Ok(services) => services,
-        Err(reason) => return Action::Unresolved(reason),
+    let shares = match target {
+        Target::Shares(shares) => shares,
+        Target::Answered => return Action::Answered,
+        Target::Nowhere(reason) => return Action::Unresolved(reason),
     };
-    let share = |(backend, weight): &(Arc<Backend>, u32)| Some((backends.index(backend)?, *weight));
-    let shares: Vec<_> = services.iter().filter_map(share).collect();
+    let destination = |share: &Share| {
+        let filters = share.filters.as_ref().map(|filters| {
+            let filters = filters.iter();
+            filters
+                .map(|it| it.with_service(|found| reference(found, backends)))
+                .collect()
+        });
+        let destination = Destination {
+            service: reference(&share.backend, backends),
+            filters,
+        };
+        (destination, share.weight)
+    };
+    let shares: Vec<_> = shares.iter().map(destination).collect();
     Split::new(&shares).map_or(Action::Unavailable, Action::Forward)
+}
+
+/// What a reference is in the table.
+fn reference(found: &Found, backends: &Backends) -> Reference {
+    let backend = found.as_ref().map_err(Arc::clone)?;
+    // Every backend of a rule is referred to before its rules are made.
+    backends
+        .index(backend)
+        .ok_or_else(|| "the backend is not known".into())
 }
 
 /// The hosts of a draft that its namespace may not have.
@@ -291,11 +458,21 @@ fn refused_hosts(
     draft: &Draft,
     findings: &mut Vec<Finding>,
 ) -> Vec<HostPattern> {
+    refused(context, draft, &draft.hosts, findings)
+}
+
+/// Those of some hosts that the namespace of a draft may not have.
+fn refused(
+    context: &Context<'_>,
+    draft: &Draft,
+    hosts: &[HostPattern],
+    findings: &mut Vec<Finding>,
+) -> Vec<HostPattern> {
     let Context {
         world, settings, ..
     } = *context;
     let mut refused = Vec::new();
-    for host in &*draft.hosts {
+    for host in hosts {
         let refusal = (context.ownership).refusal(world, settings, draft.key(), host);
         if let Some(refusal) = refusal {
             let (field, message) = (draft.host_field.to_string(), refusal.to_string());
@@ -332,7 +509,7 @@ fn certificates(
     for reference in &draft.certificates {
         if chosen.secure.is_empty() {
             if !chosen.plain.is_empty() {
-                let names = entry_points::names(context.settings, &chosen.plain);
+                let names = entry_points::names(context.entry_points, &chosen.plain);
                 let message = format!("the certificate is not used: {names} serves plain HTTP");
                 let field = reference.field.to_string();
                 findings.push(Finding::warning(Reason::CertificateNotUsed, field, message));
@@ -363,7 +540,7 @@ fn certificates(
 
 /// What clients get where a certificate is missing.
 fn without_certificate(context: &Context<'_>, chosen: &EntryPoints) -> String {
-    let names = entry_points::names(context.settings, &chosen.secure);
+    let names = entry_points::names(context.entry_points, &chosen.secure);
     match context.has_default_certificate {
         true => format!("On {names} clients are presented another certificate, and get 500."),
         false => format!(
@@ -438,40 +615,116 @@ fn no_longer_seen(world: &World, kind: Kind, namespace: &Arc<str>) -> Option<Fin
 /// Finds the services of a rule, or says why one cannot be found.
 fn target(
     context: &Context<'_>,
-    from: &Key,
+    draft: &Draft,
     rule: &DraftRule,
     findings: &mut Vec<Finding>,
 ) -> Target {
-    let mut backends = Vec::with_capacity(rule.backends.len());
+    let from = draft.key();
+    let mut shares = Vec::with_capacity(rule.backends.len() + rule.lost.len());
     let mut unresolved: Option<String> = None;
     for reference in &rule.backends {
-        match backend::resolve(context.world, context.settings, from, reference) {
-            Ok(backend) => {
-                if backend::ignores_server_name(reference, &backend) {
-                    let message = "has no effect: only `https` asks for a name";
-                    let field = format!("{}.serverName", reference.field);
-                    findings.push(Finding::warning(Reason::NoEffect, field, message));
-                }
-                let trouble = backend::external_name_finding(context.world, reference, &backend);
-                findings.extend(trouble);
-                backends.push((Arc::new(backend), reference.weight.unwrap_or(1)));
-            }
-            Err(finding) => {
+        let weight = reference.weight.unwrap_or(1);
+        let backend = match found(context, from, reference, findings) {
+            Ok(backend) => Ok(backend),
+            Err(message) => {
                 // A service that gets no requests need not be there yet.
-                if reference.weight != Some(0) {
-                    unresolved.get_or_insert_with(|| finding.message.clone());
+                if weight != 0 {
+                    unresolved.get_or_insert_with(|| message.to_string());
                 }
-                findings.push(finding);
+                Err(message)
             }
-        }
+        };
+        let filters = reference.filters.as_ref().map(|filters| {
+            let filters = filters.iter();
+            filters
+                .map(|it| {
+                    it.with_service(|service| found_by_filter(context, from, service, findings))
+                })
+                .collect()
+        });
+        shares.push(Share {
+            backend,
+            weight,
+            filters,
+        });
+    }
+    for lost in &rule.lost {
+        findings.push(lost.finding.clone());
+        shares.push(Share {
+            backend: Err(lost.finding.message.as_str().into()),
+            weight: lost.weight,
+            filters: None,
+        });
+    }
+    if draft.class == Class::Parents {
+        return match shares.is_empty() {
+            false => Target::Shares(shares),
+            true if rule.policy.as_ref().is_some_and(|it| it.answers()) => Target::Answered,
+            true => Target::Nowhere("the rule names no backend".to_owned()),
+        };
     }
     if let Some(reason) = unresolved {
-        return Err(reason);
+        return Target::Nowhere(reason);
     }
-    if backends.iter().all(|(_, weight)| *weight == 0) {
+    if shares.iter().all(|share| share.weight == 0) {
         let message = "no service has a weight: requests get 503";
         let field = rule.field.to_string();
         findings.push(Finding::warning(Reason::NoEndpoints, field, message));
     }
-    Ok(backends)
+    // Only those remain that get no requests.
+    shares.retain(|share| share.backend.is_ok());
+    Target::Shares(shares)
+}
+
+/// What a rule asks for beyond forwarding, with the services that it names.
+fn policy(
+    context: &Context<'_>,
+    from: &Key,
+    rule: &DraftRule,
+    findings: &mut Vec<Finding>,
+) -> Option<Arc<Policy<Found>>> {
+    let policy = rule.policy.as_ref()?;
+    let found = |service: &DraftService| found_by_filter(context, from, service, findings);
+    Some(Arc::new(policy.with_services(found)))
+}
+
+fn found_by_filter(
+    context: &Context<'_>,
+    from: &Key,
+    service: &DraftService,
+    findings: &mut Vec<Finding>,
+) -> Found {
+    match service {
+        Ok(reference) => found(context, from, reference, findings),
+        Err(finding) => {
+            findings.push(finding.clone());
+            Err(finding.message.as_str().into())
+        }
+    }
+}
+
+/// The backend of a reference, or why there is none.
+fn found(
+    context: &Context<'_>,
+    from: &Key,
+    reference: &BackendReference,
+    findings: &mut Vec<Finding>,
+) -> Found {
+    match backend::resolve(context.world, context.settings, from, reference) {
+        Ok(backend) => {
+            if backend::ignores_server_name(reference, &backend) {
+                let message = "has no effect: only `https` asks for a name";
+                let field = format!("{}.serverName", reference.field);
+                findings.push(Finding::warning(Reason::NoEffect, field, message));
+            }
+            let trouble = backend::external_name_finding(context.world, reference, &backend);
+            findings.extend(trouble);
+            Ok(Arc::new(backend))
+        }
+        Err(finding) => {
+            let message = finding.message.as_str().into();
+            findings.push(finding);
+            Err(message)
+        }
+    }
 }

@@ -194,6 +194,12 @@ impl SecretState {
 }
 
 impl Parsed {
+    /// Whether another version of it is presented as the same.
+    pub(crate) fn presents_the_same(&self, other: &Self) -> bool {
+        let (one, other) = (&self.certificate, &other.certificate);
+        Arc::ptr_eq(one, other) || (one.id == other.id && one.key.cert == other.key.cert)
+    }
+
     /// Whether clients that ask for the host will find it in the certificate.
     pub(crate) fn is_for(&self, host: &HostPattern) -> bool {
         match host {

@@ -114,9 +114,9 @@ impl ServiceSpec {
         self.external_name.as_ref()?.name()
     }
 
-    /// The port that a reference means. A Service of type ExternalName needs none: it has every
+    /// The port that a reference means, of several that of this protocol. A Service of type ExternalName needs none: it has every
     /// number then.
-    pub(crate) fn port(&self, port: &Port) -> Option<Cow<'_, ServicePort>> {
+    pub(crate) fn port(&self, port: &Port, protocol: &str) -> Option<Cow<'_, ServicePort>> {
         if let (Port::Number(number), Some(_), []) = (port, &self.external_name, &*self.ports) {
             return Some(Cow::Owned(ServicePort {
                 name: Arc::default(),
@@ -125,15 +125,26 @@ impl ServiceSpec {
                 app_protocol: None,
             }));
         }
-        let port = self.ports.iter().find(|it| match port {
+        let is_named = |it: &&ServicePort| match port {
             Port::Number(number) => it.number == *number,
             Port::Name(name) => *it.name == **name,
-        });
+        };
+        // TCP and UDP may have the same number.
+        let mut named = self.ports.iter().filter(is_named);
+        let first = named.next();
+        let fits = |it: &&ServicePort| *it.protocol == *protocol;
+        let port = first.filter(fits).or_else(|| named.find(fits)).or(first);
         port.map(Cow::Borrowed)
     }
 }
 
 impl ServicePort {
+    /// What `appProtocol` says, or `default` where it says nothing that is known.
+    pub(crate) fn scheme_or(&self, default: Scheme) -> Scheme {
+        let said = self.app_protocol.as_ref().and_then(|_| self.scheme());
+        said.unwrap_or(default)
+    }
+
     /// What `appProtocol` says, or Traefik's rule where it says nothing. `None`: it says what is
     /// not known.
     pub(crate) fn scheme(&self) -> Option<Scheme> {

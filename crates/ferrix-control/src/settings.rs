@@ -1,8 +1,12 @@
 //! What the operator decides: the part of the settings that objects are compiled against.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ferrix_table::{certificates::Certificate, table::EntryPoint};
+use ipnet::IpNet;
 
 use crate::{names::shared_name, objects::ObjectName};
 
@@ -36,6 +40,42 @@ pub struct Settings {
     /// Whether endpoints may have loopback addresses. In a cluster that would let whoever writes
     /// an EndpointSlice reach what listens on the proxy's own host.
     pub allow_loopback_endpoints: bool,
+    /// How the Gateway API is served; `None`: it is not.
+    pub gateway: Option<GatewaySettings>,
+}
+
+/// The controller of GatewayClasses of ours, unless the settings name another.
+pub const GATEWAY_CONTROLLER: &str = "ferrix.com/gateway-controller";
+
+/// How the Gateway API is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// The controller that a GatewayClass of this installation names.
+    pub controller: String,
+    /// Networks of which each Gateway gets an address of its own. None: Gateways are served by entry
+    /// points of the settings, by their ports.
+    pub addresses: Vec<IpNet>,
+    /// The ports by which clients reach entry points of the settings, by name, where these are not their
+    /// own.
+    pub exposed_ports: BTreeMap<String, u16>,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            controller: GATEWAY_CONTROLLER.to_owned(),
+            addresses: Vec::new(),
+            exposed_ports: BTreeMap::new(),
+        }
+    }
+}
+
+impl GatewaySettings {
+    /// The port by which clients reach an entry point of the settings.
+    pub(crate) fn exposed_port(&self, entry_point: &EntryPoint) -> u16 {
+        let exposed = self.exposed_ports.get(&*entry_point.name);
+        exposed.copied().unwrap_or(entry_point.address.port())
+    }
 }
 
 /// Where clients reach an installation.

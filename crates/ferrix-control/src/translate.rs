@@ -5,7 +5,9 @@
 //! gets wrong becomes a finding about that object.
 //!
 //! ```text
-//!  Effect ─► routes    those that changed, or name what changed
+//!  Effect ─► gateways   and their listeners, where anything changed that they name
+//!              └─► entry points
+//!         ─► routes    those that changed, or name what changed
 //!              ├─► ownership             and those that come to have a host, or lose it; all resolved anew
 //!              ├─► rules ─► conflicts        which of them lose against which
 //!              ├─► certificates              who has which name
@@ -25,9 +27,10 @@ use ferrix_table::{
     certificates::{Certificate, Certificates, ServerNames},
     ids::ServiceIndex,
     rule_set::RuleSet,
-    rules::{Action, Rule},
+    rules::{Action, Route, Rule},
     services::Services,
     succession::succeed,
+    table::EntryPoints,
 };
 
 use crate::{
@@ -37,17 +40,20 @@ use crate::{
     entry_points,
     external_name::DomainName,
     guard::{Step, guarded},
+    kinds,
+    listeners::Gateways,
     names::Known,
     objects::{self, Key, Kind, ObjectName},
     outcome::Facts,
     ownership::Ownership,
     report::{Condition, Report},
-    resolve::{Context, Resolved},
+    resolve::{Context, Presented, Resolved},
     settings::Settings,
     world::{Effect, World},
 };
 
 mod entries;
+mod gateways;
 
 /// Makes the table and the report of a world.
 pub fn translate(world: &World, settings: &Settings) -> (Table, Report) {
@@ -67,6 +73,13 @@ pub(crate) struct Translation {
     /// The routes that name each Service, and depend on each Secret, whether it exists or not.
     users_of_service: Users,
     users_of_secret: Users,
+    gateways: Gateways,
+    /// What each Gateway and ListenerSet presents.
+    presented: HashMap<Key, (Arc<Route>, Box<[Presented]>)>,
+    /// The routes that name each Gateway and ListenerSet, whether it exists or not.
+    users_of_parent: BTreeSet<(Key, Key)>,
+    /// How many routes are attached to each listener that has any.
+    attached: HashMap<(Key, Arc<str>), u32>,
     ownership: Ownership,
     backends: Backends,
     conflicts: Conflicts,
@@ -109,6 +122,8 @@ pub(crate) struct Next {
 struct Concerned {
     /// Routes about which there may be something else to say.
     routes: BTreeSet<Key>,
+    /// The same for Gateways and ListenerSets.
+    parents: BTreeSet<Key>,
     /// Services with other backends or other endpoints.
     services: HashSet<ObjectName>,
     /// Indices that lost their backend.
@@ -131,18 +146,32 @@ impl Translation {
     ) -> Next {
         let default = certificates::default_certificate(world, settings);
         let has_default_certificate = matches!(default, Ok(Some(_)));
+        let parents = self.follow_gateways(world, settings, effect);
+        let entry_points = match !parents.is_empty() || effect.sight {
+            true => {
+                let listeners = self.gateways.entry_points();
+                entry_points::followed_by(&current.entry_points, settings, listeners)
+            }
+            false => Arc::clone(&current.entry_points),
+        };
+        self.claim(&parents, &entry_points);
         let mut routes = self.routes_to_resolve(world, settings, has_default_certificate, effect);
-        // Nobody asks for it here before it is back.
+        routes.extend(self.users_of(&parents));
+        // Nobody asks for them here before they are back.
         let mut ownership = std::mem::take(&mut self.ownership);
-        routes.extend(ownership.follow(world, settings, &routes));
+        let gateways = std::mem::take(&mut self.gateways);
+        routes.extend(ownership.follow(world, settings, &gateways, &routes));
         let context = Context {
             world,
             settings,
             ownership: &ownership,
+            gateways: &gateways,
+            entry_points: &entry_points,
             has_default_certificate,
         };
         let mut concerned = Concerned {
             routes,
+            parents: parents.into_iter().collect(),
             services: effect.endpoints.iter().cloned().collect(),
             vacated: Vec::new(),
         };
@@ -154,7 +183,7 @@ impl Translation {
         let rules = self.rules(&context, &mut concerned, &current.rules);
         let certificates = self.certificates(
             default.as_ref().ok().and_then(Option::as_ref),
-            settings,
+            &entry_points,
             &mut concerned,
             &current.certificates,
         );
@@ -168,8 +197,8 @@ impl Translation {
             default.as_ref().err(),
         );
         self.ownership = ownership;
+        self.gateways = gateways;
 
-        let entry_points = entry_points::of_settings(&current.entry_points, settings);
         let differs = !Arc::ptr_eq(&entry_points, &current.entry_points)
             || moved
             || !Arc::ptr_eq(&rules, &current.rules)
@@ -203,7 +232,13 @@ impl Translation {
         for key in &effect.objects {
             let name = key.object.clone();
             match key.kind {
-                Kind::Ingress | Kind::IngressRoute => routes.extend([key.clone()]),
+                Kind::GrpcRoute
+                | Kind::HttpRoute
+                | Kind::Ingress
+                | Kind::IngressRoute
+                | Kind::TcpRoute
+                | Kind::TlsRoute
+                | Kind::UdpRoute => routes.extend([key.clone()]),
                 Kind::Service => routes.extend(users(&self.users_of_service, &name).cloned()),
                 Kind::Secret => routes.extend(users(&self.users_of_secret, &name).cloned()),
                 // Only Services are named from another namespace.
@@ -215,23 +250,19 @@ impl Translation {
                 Kind::Namespace => {
                     let named = users_in(&self.users_of_secret, &key.name);
                     routes.extend(named.cloned());
-                    if settings.hosts.has_labels() {
-                        routes.extend(world.routes_in(&key.name).cloned());
+                    // Listeners choose namespaces by labels as well.
+                    let has_parents = |key: &&Key| kinds::has_parents(key.kind);
+                    let in_namespace = world.routes_in(&key.name);
+                    match settings.hosts.has_labels() {
+                        true => routes.extend(in_namespace.cloned()),
+                        false => routes.extend(in_namespace.filter(has_parents).cloned()),
                     }
                 }
                 // With a class comes every Ingress that it may be of.
                 Kind::EndpointSlice | Kind::IngressClass => {}
-                // Nothing is made of these.
-                Kind::BackendTlsPolicy
-                | Kind::ConfigMap
-                | Kind::GrpcRoute
-                | Kind::Gateway
-                | Kind::GatewayClass
-                | Kind::HttpRoute
-                | Kind::ListenerSet
-                | Kind::TcpRoute
-                | Kind::TlsRoute
-                | Kind::UdpRoute => {}
+                // Those that name what changed there: see `follow_gateways`.
+                Kind::Gateway | Kind::GatewayClass | Kind::ListenerSet => {}
+                Kind::BackendTlsPolicy | Kind::ConfigMap => {}
             }
         }
         routes
@@ -337,32 +368,47 @@ impl Translation {
             for secret in before.secrets() {
                 self.users_of_secret.remove(&user(secret));
             }
-            self.claims.remove(before);
+            for parent in before.parents() {
+                self.users_of_parent.remove(&(parent, before.key().clone()));
+            }
+            for listener in &before.attached {
+                self.detach(listener, concerned);
+            }
+            self.claims.remove(before.route(), &before.certificates);
         }
         if let Some(after) = after {
             let user = |named: &ObjectName| (named.clone(), after.key().clone());
             (self.users_of_service).extend(after.services().map(user));
             (self.users_of_secret).extend(after.secrets().map(user));
-            self.claims.add(after);
+            let parents = after.parents();
+            (self.users_of_parent).extend(parents.map(|it| (it, after.key().clone())));
+            for listener in &after.attached {
+                *self.attached.entry(listener.clone()).or_default() += 1;
+                concerned.parents.insert(listener.0.clone());
+            }
+            self.claims.add(after.route(), &after.certificates);
         }
     }
 
     fn certificates(
         &mut self,
         default: Option<&Arc<Certificate>>,
-        settings: &Settings,
+        entry_points: &EntryPoints,
         concerned: &mut Concerned,
         current: &Arc<Certificates>,
     ) -> Arc<Certificates> {
         let mut certificates = Arc::clone(current);
-        let entry_points = settings.entry_points.len();
-        if certificates.entry_points.len() != entry_points {
+        let last = entry_points.iter().last();
+        let room = last.map_or(0, |(index, _)| usize::from(index) + 1);
+        // Those of entry points that are gone are taken out one by one.
+        if certificates.entry_points.len() < room {
             let names = &mut Arc::make_mut(&mut certificates).entry_points;
-            names.resize_with(entry_points, ServerNames::default);
+            names.resize_with(room, ServerNames::default);
         }
+        let told = self.claims.settle(&mut certificates).into_iter();
         concerned
             .routes
-            .extend(self.claims.settle(&mut certificates));
+            .extend(told.filter(|key| kinds::makes_rules(key.kind)));
         if !certificates::same(default, certificates.default.as_ref()) {
             Arc::make_mut(&mut certificates).default = default.cloned();
         }

@@ -10,14 +10,21 @@ use std::{
     sync::Arc,
 };
 
-use ferrix_api::referencegrant::ReferenceGrantSpec;
+use ferrix_api::{
+    gateway::{BackendTlsPolicySpec, GatewayClassSpec, ListenerSetSpec},
+    referencegrant::ReferenceGrantSpec,
+};
 
 use crate::{
+    configmap::Authorities,
     document::DecodeError,
     draft::{Class, Draft, Versions},
     endpointslice::{self, Slice},
     external_name::{Answer, DomainName, Resolution},
     fallback::Fallback,
+    gateway::GatewayVersion,
+    gateway_objects::{GatewayObject, GatewayObjects},
+    gateway_route::{grpcroute, httproute, stream},
     guard::{Step, guarded},
     ingress,
     ingressclass::{self, IngressClassSpec, IngressClasses},
@@ -32,6 +39,7 @@ use crate::{
     service::{self, ServiceSpec},
     settings::{Publish, Settings},
     status::Address,
+    version::Version,
 };
 
 /// The objects that there are now.
@@ -54,6 +62,7 @@ pub struct World {
     grants: Grants,
     namespaces: BTreeMap<Arc<str>, Labels>,
     classes: IngressClasses,
+    gateway_api: GatewayObjects,
     /// Kinds that cannot be seen, in a namespace or (`None`) in all, and why.
     withheld: BTreeMap<(Kind, Option<Arc<str>>), String>,
     /// Objects whose newest version could not be decoded.
@@ -78,8 +87,7 @@ struct Stored<T> {
 
 /// What is kept of an object.
 enum Compiled {
-    /// Nothing is made of its kind.
-    Nothing,
+    GatewayObject(GatewayObject),
     Draft(Draft),
     EndpointSlice(Slice),
     IngressClass(IngressClassSpec),
@@ -92,16 +100,24 @@ enum Compiled {
 impl Compiled {
     fn new(object: &Object, origin: &Origin) -> Self {
         match object {
-            Object::BackendTlsPolicy(_)
-            | Object::ConfigMap(_)
-            | Object::GrpcRoute(_)
-            | Object::Gateway(_)
-            | Object::GatewayClass(_)
-            | Object::HttpRoute(_)
-            | Object::ListenerSet(_)
-            | Object::TcpRoute(_)
-            | Object::TlsRoute(_)
-            | Object::UdpRoute(_) => Self::Nothing,
+            Object::BackendTlsPolicy(policy) => {
+                Self::GatewayObject(GatewayObject::policy(policy, origin.clone()))
+            }
+            Object::ConfigMap(map) => Self::GatewayObject(GatewayObject::config_map(map)),
+            Object::Gateway(gateway) => {
+                Self::GatewayObject(GatewayObject::gateway(gateway, origin.clone()))
+            }
+            Object::GatewayClass(class) => {
+                Self::GatewayObject(GatewayObject::class(class, origin.clone()))
+            }
+            Object::ListenerSet(set) => {
+                Self::GatewayObject(GatewayObject::listener_set(set, origin.clone()))
+            }
+            Object::GrpcRoute(route) => Self::Draft(grpcroute::draft(route, origin.clone())),
+            Object::HttpRoute(route) => Self::Draft(httproute::draft(route, origin.clone())),
+            Object::TcpRoute(route) => Self::Draft(stream::tcp(route, origin.clone())),
+            Object::TlsRoute(route) => Self::Draft(stream::tls(route, origin.clone())),
+            Object::UdpRoute(route) => Self::Draft(stream::udp(route, origin.clone())),
             Object::EndpointSlice(slice) => Self::EndpointSlice(endpointslice::compile(slice)),
             Object::Ingress(ingress) => Self::Draft(ingress::draft(ingress, origin.clone())),
             Object::IngressClass(class) => Self::IngressClass(ingressclass::compile(class)),
@@ -261,8 +277,16 @@ impl World {
     /// All that there is to be made from, as if all were new.
     pub(crate) fn everything(&self) -> Effect {
         let told = self.rejected.keys().chain(self.notes.keys());
+        let gateway_api = [
+            Kind::BackendTlsPolicy,
+            Kind::Gateway,
+            Kind::GatewayClass,
+            Kind::ListenerSet,
+        ];
+        let gateway_api = gateway_api.map(|kind| self.gateway_api.keys(kind));
         Effect {
             objects: (self.routes.keys().cloned())
+                .chain(gateway_api.into_iter().flatten())
                 .chain(self.secrets.keys().map(|name| name.key(Kind::Secret)))
                 .chain(self.strays().map(|name| name.key(Kind::EndpointSlice)))
                 .chain(told.cloned())
@@ -316,7 +340,7 @@ impl World {
         let told = self.rejected.remove(&key).is_some() | self.note(&key, &origin, notes);
         let effect = Effect::on_if(told, key.clone());
         let changed = match compiled {
-            Compiled::Nothing => false,
+            Compiled::GatewayObject(object) => self.gateway_api.store(&name, object),
             Compiled::Draft(draft) => {
                 let bad = (!draft.is_good()).then(|| BadVersion::new(uid, generation));
                 self.last_good.see(&key, bad.flatten());
@@ -343,7 +367,13 @@ impl World {
         let told = self.rejected.remove(key).is_some() | self.notes.remove(key).is_some();
         let effect = Effect::on_if(told, key.clone());
         let gone = match key.kind {
-            Kind::Ingress | Kind::IngressRoute => {
+            Kind::GrpcRoute
+            | Kind::HttpRoute
+            | Kind::Ingress
+            | Kind::IngressRoute
+            | Kind::TcpRoute
+            | Kind::TlsRoute
+            | Kind::UdpRoute => {
                 self.last_good.see(key, None);
                 self.routes.remove(key).is_some()
             }
@@ -356,14 +386,9 @@ impl World {
             Kind::Secret => self.secrets.remove(&name).is_some(),
             Kind::BackendTlsPolicy
             | Kind::ConfigMap
-            | Kind::GrpcRoute
             | Kind::Gateway
             | Kind::GatewayClass
-            | Kind::HttpRoute
-            | Kind::ListenerSet
-            | Kind::TcpRoute
-            | Kind::TlsRoute
-            | Kind::UdpRoute => false,
+            | Kind::ListenerSet => self.gateway_api.remove(key),
             Kind::ReferenceGrant => self.grants.remove(&name),
             Kind::Namespace => {
                 let labels = self.namespaces.remove(&*name.name);
@@ -665,6 +690,12 @@ impl World {
                 let why = self.classes.why_not(class.as_deref(), settings);
                 ("spec.ingressClassName", why)
             }
+            // Whose its parents are is found out when it is attached to them.
+            Class::Parents if settings.gateway.is_some() => return None,
+            Class::Parents => {
+                let why = "the settings do not have the Gateway API served by this installation";
+                ("spec.parentRefs", Some(why.to_owned()))
+            }
         };
         why.map(|why| Finding::info(Reason::NotOurs, field, format!("ignored: {why}")))
     }
@@ -746,6 +777,55 @@ impl World {
         Ok(&stored.value)
     }
 
+    /// The GatewayClass of a name.
+    pub(crate) fn gateway_class(&self, name: &str) -> Option<&Version<GatewayClassSpec>> {
+        self.gateway_api.class(name)
+    }
+
+    /// The same by its key.
+    pub(crate) fn gateway_class_of(&self, key: &Key) -> Option<&Version<GatewayClassSpec>> {
+        self.gateway_api.class(&key.name)
+    }
+
+    /// Every Gateway, ours or not.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = &GatewayVersion> {
+        self.gateway_api.gateways()
+    }
+
+    /// The ListenerSets that name a Gateway, by name.
+    pub(crate) fn listener_sets_of<'w>(
+        &'w self,
+        gateway: &'w Key,
+    ) -> impl Iterator<Item = &'w Version<ListenerSetSpec>> {
+        self.gateway_api.sets_of(&gateway.object)
+    }
+
+    /// The policies that are for a Service, by name.
+    pub(crate) fn policies_of<'w>(
+        &'w self,
+        service: &'w ObjectName,
+    ) -> impl Iterator<Item = &'w Version<BackendTlsPolicySpec>> {
+        self.gateway_api.policies_of(service)
+    }
+
+    /// The policy of a name.
+    pub(crate) fn policy(&self, name: &ObjectName) -> Option<&Version<BackendTlsPolicySpec>> {
+        self.gateway_api.policy(name)
+    }
+
+    /// The authorities of a ConfigMap, if the referrer may use it.
+    pub(crate) fn authorities(
+        &self,
+        settings: &Settings,
+        from: Referrer<'_>,
+        name: &ObjectName,
+    ) -> Result<&Authorities, Refused> {
+        let map = self.grants.permit(settings, from, Kind::ConfigMap, name)?;
+        self.gateway_api
+            .authorities(map.name())
+            .ok_or(Refused::Missing)
+    }
+
     /// Where clients reach this installation.
     pub(crate) fn addresses(&self, settings: &Settings) -> Arc<[Address]> {
         match &settings.publish {
@@ -770,25 +850,24 @@ impl World {
     pub(crate) fn is_good(&self, key: &Key) -> bool {
         let secret = || self.secrets.get(&key.object);
         match key.kind {
-            Kind::Ingress | Kind::IngressRoute => {
-                self.route(key).is_none_or(|it| it.newest.is_good())
-            }
+            Kind::GrpcRoute
+            | Kind::HttpRoute
+            | Kind::Ingress
+            | Kind::IngressRoute
+            | Kind::TcpRoute
+            | Kind::TlsRoute
+            | Kind::UdpRoute => self.route(key).is_none_or(|it| it.newest.is_good()),
             Kind::Secret => secret().is_none_or(|it| it.value.newest.is_ok()),
             Kind::BackendTlsPolicy
             | Kind::ConfigMap
             | Kind::EndpointSlice
-            | Kind::GrpcRoute
             | Kind::Gateway
             | Kind::GatewayClass
-            | Kind::HttpRoute
             | Kind::IngressClass
             | Kind::ListenerSet
             | Kind::Namespace
             | Kind::ReferenceGrant
-            | Kind::Service
-            | Kind::TcpRoute
-            | Kind::TlsRoute
-            | Kind::UdpRoute => true,
+            | Kind::Service => true,
         }
     }
 
@@ -880,7 +959,13 @@ impl World {
                 let classes = self.classes.names();
                 keys.extend(classes.map(|name| objects::key(kind, "", name)));
             }
-            Kind::Ingress | Kind::IngressRoute => {
+            Kind::GrpcRoute
+            | Kind::HttpRoute
+            | Kind::Ingress
+            | Kind::IngressRoute
+            | Kind::TcpRoute
+            | Kind::TlsRoute
+            | Kind::UdpRoute => {
                 let routes = self.routes.keys().filter(|key| key.kind == kind);
                 keys.extend(routes.cloned());
             }
@@ -892,14 +977,9 @@ impl World {
             Kind::Secret => keys.extend(self.secrets.keys().map(key)),
             Kind::BackendTlsPolicy
             | Kind::ConfigMap
-            | Kind::GrpcRoute
             | Kind::Gateway
             | Kind::GatewayClass
-            | Kind::HttpRoute
-            | Kind::ListenerSet
-            | Kind::TcpRoute
-            | Kind::TlsRoute
-            | Kind::UdpRoute => {}
+            | Kind::ListenerSet => keys.extend(self.gateway_api.keys(kind)),
             Kind::Service => keys.extend(self.services.keys().map(key)),
         }
         keys
@@ -908,13 +988,14 @@ impl World {
     /// Every namespace with a route that names a Secret, some of them more than once.
     pub(crate) fn namespaces_with_tls(&self) -> impl Iterator<Item = Arc<str>> {
         let routes = (self.routes.iter()).filter(|(_, versions)| versions.want_tls());
-        routes.map(|(key, _)| Arc::clone(&key.namespace))
+        let of_routes = routes.map(|(key, _)| Arc::clone(&key.namespace));
+        of_routes.chain(self.gateway_api.namespaces_of_secrets())
     }
 
     /// Every namespace with a ConfigMap that is named for the authorities in it, some of them more than
     /// once.
     pub(crate) fn namespaces_with_authorities(&self) -> impl Iterator<Item = Arc<str>> {
-        std::iter::empty()
+        self.gateway_api.namespaces_of_authorities()
     }
 
     /// What decoding found about an object, where it found anything.
@@ -936,23 +1017,20 @@ impl World {
             Kind::EndpointSlice => self.slices.get(&name).map(|stored| &stored.origin),
             Kind::Secret => self.secrets.get(&name).map(|stored| &stored.origin),
             Kind::Service => self.services.get(&name).map(|stored| &stored.origin),
-            Kind::Ingress | Kind::IngressRoute => {
-                self.routes.get(key).map(|versions| &versions.newest.origin)
-            }
-            // Nothing of these is located.
-            Kind::BackendTlsPolicy
-            | Kind::ConfigMap
-            | Kind::GrpcRoute
-            | Kind::Gateway
-            | Kind::GatewayClass
+            Kind::GrpcRoute
             | Kind::HttpRoute
-            | Kind::IngressClass
-            | Kind::ListenerSet
-            | Kind::Namespace
-            | Kind::ReferenceGrant
+            | Kind::Ingress
+            | Kind::IngressRoute
             | Kind::TcpRoute
             | Kind::TlsRoute
-            | Kind::UdpRoute => None,
+            | Kind::UdpRoute => self.routes.get(key).map(|versions| &versions.newest.origin),
+            Kind::BackendTlsPolicy
+            | Kind::ConfigMap
+            | Kind::Gateway
+            | Kind::GatewayClass
+            | Kind::ListenerSet => self.gateway_api.origin(key),
+            // Nothing of these is located.
+            Kind::IngressClass | Kind::Namespace | Kind::ReferenceGrant => None,
         };
         origin
             .or_else(|| self.notes.get(key).map(|(origin, _)| origin))

@@ -4,6 +4,7 @@
 //! # What the case shows.
 //! # Settings: class=internal external-name loopback=no default=NAMESPACE/NAME namespaces=a,b entry-points=web
 //! # Settings: first-claim allowed=NAMESPACE,LABEL=VALUE:HOST,HOST
+//! # Settings: gateway pool=NETWORK,NETWORK exposed=ENTRY_POINT:PORT publish=ADDRESS,ADDRESS
 //! OBJECTS
 //! ---
 //! # Then            (optional, any number of times: what is applied next)
@@ -30,7 +31,7 @@ use ferrix_control::{
     external_name::{Answer, DomainName, Failure},
     kubernetes::snapshot,
     objects::{FileOrigin, Key, Kind, Origin},
-    settings::{DefaultCertificate, HostGrant, HostSet, Settings},
+    settings::{DefaultCertificate, HostGrant, HostSet, Publish, Settings},
     translate,
     world::{Change, World},
     yaml,
@@ -87,7 +88,10 @@ fn run(path: &Path, input: &str) -> String {
     let mut table = serde_json::to_value(table.dump()).expect("a dump");
     let fields = table.as_object_mut().expect("a mapping");
     fields.remove("generation");
-    fields.remove("entry_points");
+    // Those of the settings are the same in all cases.
+    if settings.gateway.is_none() {
+        fields.remove("entry_points");
+    }
     let mut objects = serde_json::to_value(
         report
             .entries()
@@ -218,6 +222,22 @@ fn settings(input: &str) -> Settings {
             }
             ("entry-points", names) => {
                 settings.entry_points = names.split(',').map(entry_point).collect();
+            }
+            ("gateway", _) => drop(settings.gateway.get_or_insert_default()),
+            ("pool", networks) => {
+                let gateway = settings.gateway.get_or_insert_default();
+                let networks = networks.split(',').map(|it| it.parse().expect("a network"));
+                gateway.addresses = networks.collect();
+            }
+            ("exposed", port) => {
+                let gateway = settings.gateway.get_or_insert_default();
+                let (name, port) = port.split_once(':').expect("ENTRY_POINT:PORT");
+                let port = port.parse().expect("a port");
+                gateway.exposed_ports.insert(name.to_owned(), port);
+            }
+            ("publish", addresses) => {
+                let addresses = addresses.split(',').map(str::to_owned);
+                settings.publish = Publish::Addresses(addresses.collect());
             }
             (other, _) => panic!("unknown setting {other}"),
         }

@@ -25,6 +25,9 @@ pub struct EntryPoint {
     pub address: IpAddr,
     /// The TCP port; 0 lets the system choose one.
     pub port: u16,
+    /// The port by which clients reach it, which Gateways ask for; without one, `port`.
+    #[serde(default)]
+    pub exposed_port: Option<u16>,
     /// Whether TLS ends here.
     #[serde(default)]
     pub secure: bool,

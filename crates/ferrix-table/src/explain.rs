@@ -71,7 +71,10 @@ impl Table {
     pub(crate) fn entry_point_names(&self, rule: &Rule) -> impl Iterator<Item = &str> {
         let entry_point = |index: &EntryPointIndex| self.entry_points.get(*index);
         let found = rule.entry_points.iter().filter_map(entry_point);
-        found.map(|entry_point| &*entry_point.name)
+        let mut names: Vec<&str> = found.map(|entry_point| &*entry_point.name).collect();
+        // Names of settings hold no space. Indices of listeners tell what came and went before.
+        names.sort_by_key(|name| name.contains(' ').then_some(*name));
+        names.into_iter()
     }
 }
 

@@ -429,6 +429,14 @@ pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings,
         .clone_from(&settings.source.ingress_class);
     control.namespaces.clone_from(&settings.source.namespaces);
     control.hosts.clone_from(&settings.hosts);
+    let exposed = settings.entry_points.iter();
+    control.gateway = Some(control::GatewaySettings {
+        controller: settings.gateway.controller.clone(),
+        addresses: settings.gateway.addresses.clone(),
+        exposed_ports: exposed
+            .filter_map(|it| Some((it.name.clone(), it.exposed_port?)))
+            .collect(),
+    });
     control.allow_external_name = settings.source.allow_external_name;
     if let Some(kubernetes) = &settings.source.kubernetes {
         control.publish = publish_at(kubernetes);

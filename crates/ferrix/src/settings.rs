@@ -17,8 +17,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferrix_control::settings::HostPolicy;
+use ferrix_control::settings::{GATEWAY_CONTROLLER, HostPolicy};
 use ferrix_proxy::settings as proxy;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 mod check;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub source: Source,
     /// Which namespaces may have which hosts.
     pub hosts: HostPolicy,
+    /// How the Gateway API is served.
+    pub gateway: Gateway,
     /// The page for operators and probes.
     pub admin: Admin,
     /// What Ferrix says about itself.
@@ -101,6 +104,26 @@ pub enum Secrets {
     Namespaces,
     /// Those of the whole cluster.
     Cluster,
+}
+
+/// How the Gateway API is served.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gateway {
+    /// The controller that a GatewayClass of this installation names.
+    pub controller: String,
+    /// Networks of which each Gateway gets an address of its own, which Ferrix binds. None: Gateways are
+    /// served by the entry points, by their ports.
+    pub addresses: Vec<IpNet>,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            controller: GATEWAY_CONTROLLER.to_owned(),
+            addresses: Vec::new(),
+        }
+    }
 }
 
 /// The page for operators and probes.
@@ -220,6 +243,7 @@ impl Default for Settings {
             ],
             source: Source::default(),
             hosts: HostPolicy::default(),
+            gateway: Gateway::default(),
             admin: Admin::default(),
             log: Log::default(),
             access_log: AccessLog::default(),
@@ -234,6 +258,7 @@ fn entry_point(name: &str, port: u16, secure: bool) -> EntryPoint {
         name: name.into(),
         address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         port,
+        exposed_port: None,
         secure,
         proxy_protocol: Vec::new(),
     }

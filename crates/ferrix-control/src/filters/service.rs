@@ -1,6 +1,7 @@
 //! Services that filters refer to.
 
 use ferrix_api::{gateway::MirrorReference, ingressroute::Port};
+use ferrix_table::services::Scheme;
 
 use super::DraftService;
 use crate::{
@@ -32,6 +33,8 @@ pub(super) fn of(reference: &MirrorReference, field: Field, namespace: &str) -> 
         weight: None,
         port: Port::Number(port),
         scheme: None,
+        default_scheme: Some(Scheme::Http),
         server_name: None,
+        filters: None,
     })
 }

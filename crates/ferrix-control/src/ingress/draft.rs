@@ -226,6 +226,8 @@ impl Drafting<'_> {
             matches,
             weight: Weight::Specificity(Specificity::from(&fields)),
             backends: [backend].into(),
+            lost: Box::default(),
+            policy: None,
         });
     }
 
@@ -252,7 +254,9 @@ impl Drafting<'_> {
             weight: None,
             port,
             scheme: None,
+            default_scheme: None,
             server_name: None,
+            filters: None,
         })
     }
 

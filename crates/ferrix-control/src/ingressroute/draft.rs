@@ -157,6 +157,8 @@ fn rule(
         hosts: Arc::clone(hosts),
         weight: Weight::Priority(priority),
         backends,
+        lost: Box::default(),
+        policy: None,
         matches,
     })
 }
@@ -233,7 +235,9 @@ fn backend(
         weight: reference.weight,
         port: reference.port.clone(),
         scheme: reference.scheme.map(scheme),
+        default_scheme: None,
         server_name: server_name.map(Into::into),
+        filters: None,
     })
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
     IngressRouteSpec {
         ingress_class_name: match class {
             Class::Name(class) => class.as_deref().map(str::to_owned),
-            Class::IngressClass(_) => None,
+            Class::IngressClass(_) | Class::Parents => None,
         },
         entrypoint,
         entrypoints,
@@ -48,7 +48,9 @@ pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
 /// `entrypoint` and `entrypoints`.
 fn names(entry_points: &EntryPointNames) -> (Option<String>, Option<Vec<String>>) {
     match entry_points {
-        EntryPointNames::Fitting | EntryPointNames::All => (None, None),
+        EntryPointNames::Fitting | EntryPointNames::All | EntryPointNames::Parents(_) => {
+            (None, None)
+        }
         EntryPointNames::Named(names) => match &**names {
             [(field, name)] if field.path() == ENTRY_POINT => (Some(name.to_string()), None),
             names => {
@@ -78,6 +80,8 @@ fn rule(rule: &DraftRule, own_namespace: &str) -> RouteRule {
         matches,
         weight,
         backends,
+        lost: _,
+        policy: _,
     } = rule;
     let default = default_priority(matches.as_ref());
     let is_one = backends
@@ -103,7 +107,9 @@ fn backend(reference: &BackendReference, own_namespace: &str) -> ServiceRef {
         weight,
         port,
         scheme,
+        default_scheme: _,
         server_name,
+        filters: _,
     } = reference;
     let namespace = Some(&*service.namespace).filter(|it| *it != own_namespace);
     ServiceRef {

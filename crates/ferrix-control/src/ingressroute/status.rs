@@ -3,25 +3,25 @@
 use std::{borrow::Cow, fmt::Write};
 
 use ferrix_api::ingressroute::IngressRouteStatus;
+use ferrix_table::entry_points::EntryPoints;
 use serde_json::Value;
 
 use crate::{
     outcome::{Outcome, joined},
     report::{Condition, ConditionType, Reason, Serving, Severity},
-    settings::Settings,
     status::Status,
 };
 
 /// `Accepted`, `ResolvedRefs` and `Programmed`, in this order.
-pub(crate) fn conditions(outcome: &Outcome, settings: &Settings) -> Vec<Condition> {
+pub(crate) fn conditions(outcome: &Outcome, entry_points: &EntryPoints) -> Vec<Condition> {
     vec![
-        accepted(outcome, settings),
+        accepted(outcome, entry_points),
         resolved_refs(outcome),
-        programmed(outcome, settings),
+        programmed(outcome, entry_points),
     ]
 }
 
-fn accepted(outcome: &Outcome, settings: &Settings) -> Condition {
+fn accepted(outcome: &Outcome, entry_points: &EntryPoints) -> Condition {
     let mut problems = outcome.problems(ConditionType::Accepted).peekable();
     let Some(first) = problems.peek() else {
         let warnings = outcome.findings.iter().filter(|finding| {
@@ -37,7 +37,7 @@ fn accepted(outcome: &Outcome, settings: &Settings) -> Condition {
     let mut message = joined(problems);
     if !outcome.faults.is_empty() {
         message.push('\n');
-        message.push_str(&outcome.what_serves(settings));
+        message.push_str(&outcome.what_serves(entry_points));
     }
     Condition::new(ConditionType::Accepted, reason, false, message)
 }
@@ -75,7 +75,7 @@ fn resolved_refs(outcome: &Outcome) -> Condition {
     condition(reason, false, message)
 }
 
-fn programmed(outcome: &Outcome, settings: &Settings) -> Condition {
+fn programmed(outcome: &Outcome, entry_points: &EntryPoints) -> Condition {
     let reason = match outcome.serving {
         _ if outcome.shadowed == outcome.rules => Reason::NotProgrammed,
         Serving::LastGood { .. } | Serving::Nothing => Reason::LastGoodServed,
@@ -84,7 +84,7 @@ fn programmed(outcome: &Outcome, settings: &Settings) -> Condition {
         }
         Serving::Newest => Reason::Programmed,
     };
-    let message = outcome.what_serves(settings);
+    let message = outcome.what_serves(entry_points);
     let status = reason == Reason::Programmed;
     Condition::new(ConditionType::Programmed, reason, status, message)
 }

@@ -103,7 +103,10 @@ impl Offer {
         let theirs = self.0.as_ref()?;
         let of_ours = |name: &str| ours.0.as_ref().and_then(|it| it.get(name));
         let mut names = names.iter().map(String::as_str);
+        // Those of listeners follow from the objects, which every replica sees.
+        let is_of_settings = |name: &&str| !name.contains(' ');
         names.find(|name| match (theirs.get(*name), of_ours(name)) {
+            (None, _) if !is_of_settings(name) => false,
             (None, _) => true,
             (Some(theirs), Some(ours)) => theirs != ours,
             (Some(_), None) => false,

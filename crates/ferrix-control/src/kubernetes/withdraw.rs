@@ -169,7 +169,7 @@ async fn take_back(
     let (mut taken, mut left) = (0, Vec::new());
     for kind in Kind::ALL
         .into_iter()
-        .filter(|kind| kinds::makes_rules(*kind))
+        .filter(|kind| kinds::of(*kind).is_some())
     {
         // What changes between the list and the write is listed again.
         for pass in 1..=PASSES {

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    listeners::Gateways,
     objects::{self, Kind, Object, Origin},
     settings::{HostGrant, HostSet},
 };
@@ -68,7 +69,7 @@ impl Cluster {
             settings,
             ownership,
         } = self;
-        ownership.follow(world, settings, &[key].into())
+        ownership.follow(world, settings, &Gateways::default(), &[key].into())
     }
 
     /// Why an object may not have its host.

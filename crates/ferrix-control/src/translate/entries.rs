@@ -30,6 +30,7 @@ impl Translation {
         default_fault: Option<&(ObjectName, String)>,
     ) -> bool {
         let mut news: Vec<(Key, Option<Arc<Entry>>)> = Vec::new();
+        let mut classes = Vec::new();
         let mut told = false;
         for key in &concerned.routes {
             told |= self.fall_back(context.world, key);
@@ -41,6 +42,13 @@ impl Translation {
                 Arc::new(entry)
             });
             news.push((key.clone(), entry));
+        }
+        for key in &concerned.parents {
+            let entry = guarded(Step::Tell, key, || self.parent_entry(context.gateways, key));
+            let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, key)));
+            // Of one that is not ours there may be something to say all the same.
+            let entry = entry.or_else(|| object_entry(context.world, key, Vec::new()));
+            news.push((key.clone(), entry.map(Arc::new)));
         }
         let mut tell = |key: Key, findings| {
             let entry = object_entry(context.world, &key, findings);
@@ -57,24 +65,33 @@ impl Translation {
         }
         for key in &effect.objects {
             let name = key.object.clone();
+            if let Some(entry) = Self::class_entry(context.world, context.settings, key) {
+                classes.push((key.clone(), Some(Arc::new(entry))));
+                continue;
+            }
             let findings = match key.kind {
                 // There is an entry for each already.
-                Kind::Ingress | Kind::IngressRoute | Kind::Service => continue,
+                Kind::GrpcRoute
+                | Kind::HttpRoute
+                | Kind::Ingress
+                | Kind::IngressRoute
+                | Kind::Service
+                | Kind::TcpRoute
+                | Kind::TlsRoute
+                | Kind::UdpRoute => continue,
+                Kind::Gateway | Kind::ListenerSet if context.gateways.get(key).is_some() => {
+                    continue;
+                }
                 Kind::EndpointSlice => self.slice_findings(context, &name),
                 Kind::Secret => secret_findings(context.world, &name, default_fault),
                 Kind::BackendTlsPolicy
                 | Kind::ConfigMap
-                | Kind::GrpcRoute
                 | Kind::Gateway
                 | Kind::GatewayClass
-                | Kind::HttpRoute
                 | Kind::IngressClass
                 | Kind::ListenerSet
                 | Kind::Namespace
-                | Kind::ReferenceGrant
-                | Kind::TcpRoute
-                | Kind::TlsRoute
-                | Kind::UdpRoute => Vec::new(),
+                | Kind::ReferenceGrant => Vec::new(),
             };
             tell(key.clone(), findings);
         }
@@ -83,6 +100,7 @@ impl Translation {
             let findings = secret_findings(context.world, secret, default_fault);
             tell(secret.key(Kind::Secret), findings);
         }
+        news.extend(classes);
         told |= self.report.update(news);
         let addresses = context.world.addresses(context.settings);
         told |= self.report.addresses != addresses;
@@ -126,12 +144,12 @@ impl Translation {
         {
             let before = self.routes.get(key).map(|route| &*route.resolved);
             let outcome = Resolved::failed(before, versions);
-            return Some(kinds::entry(&outcome, context.settings));
+            return Some(kinds::entry(&outcome, context.entry_points));
         }
         let Some(route) = self.routes.get(key) else {
             let (origin, error) = context.world.rejection(key)?;
             let outcome = Outcome::undecodable(key, origin, error);
-            return Some(kinds::entry(&outcome, context.settings));
+            return Some(kinds::entry(&outcome, context.entry_points));
         };
         let mut resolved = Cow::Borrowed(&*route.resolved);
         if !resolved.certificates.is_empty() {
@@ -139,13 +157,14 @@ impl Translation {
         }
         if self.conflicts.concern(key) {
             let of = |key: &Key| self.routes.get(key).map(|route| &*route.resolved);
-            self.conflicts.tell(resolved.to_mut(), context.settings, of);
+            self.conflicts
+                .tell(resolved.to_mut(), context.entry_points, of);
         }
         let without_endpoints = self.without_endpoints(context.world, route, services);
         if !without_endpoints.is_empty() {
             resolved.to_mut().outcome.without_endpoints = without_endpoints;
         }
-        let mut entry = kinds::entry(&resolved.outcome, context.settings);
+        let mut entry = kinds::entry(&resolved.outcome, context.entry_points);
         if let Some(notes) = context.world.notes_of(key) {
             let notes = notes.iter().map(|note| note.clone().located(&entry.origin));
             entry.findings.splice(..0, notes);

@@ -36,6 +36,16 @@ fn check_publish(kubernetes: &Kubernetes) -> Result<(), Fault> {
 pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
     let fault = |key: &str, message: String| Err((path(key), message));
 
+    let controller = &settings.gateway.controller;
+    if !controller
+        .split_once('/')
+        .is_some_and(|(domain, name)| !domain.is_empty() && !name.is_empty())
+    {
+        return fault(
+            "gateway.controller",
+            format!("expected DOMAIN/NAME, found {controller:?}"),
+        );
+    }
     if settings.entry_points.is_empty() {
         return fault(
             "entry_points",
@@ -50,6 +60,10 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || name.len() > 63 || !name.chars().all(plain) {
             return fault(&key("name"), format!("expected {NAME}, found {name:?}"));
+        }
+        if entry_point.exposed_port == Some(0) {
+            let message = "expected a number from 1 to 65535, found 0".into();
+            return fault(&key("exposed_port"), message);
         }
         for (earlier, other) in settings.entry_points[..index].iter().enumerate() {
             if other.name == *name {

@@ -9,6 +9,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("entry_points[].name", NAME),
     ("entry_points[].address", "an IP address such as 0.0.0.0"),
     ("entry_points[].port", "a number from 0 to 65535"),
+    ("entry_points[].exposed_port", "a number from 1 to 65535"),
     ("entry_points[].secure", BOOLEAN),
     ("entry_points[].proxy_protocol", "a list of networks"),
     ("entry_points[].proxy_protocol[]", NETWORK),
@@ -53,6 +54,13 @@ pub const KEYS: &[(&str, &str)] = &[
         "hosts.allowed[].hosts[]",
         "\"*\" (with quotes), or a host such as example.com, \"*.example.com\" or \"**.example.com\"",
     ),
+    ("gateway", MAPPING),
+    (
+        "gateway.controller",
+        "a name such as ferrix.com/gateway-controller",
+    ),
+    ("gateway.addresses", "a list of networks"),
+    ("gateway.addresses[]", NETWORK),
     ("admin", MAPPING),
     (
         "admin.address",

@@ -9,7 +9,7 @@ use serde_path_to_error::Segment;
 use serde_yaml_ng::Value;
 
 use super::{
-    AccessLog, Admin, DefaultCertificate, EntryPoint, Error, Log, Settings, Source,
+    AccessLog, Admin, DefaultCertificate, EntryPoint, Error, Gateway, Log, Settings, Source,
     check::check,
     fault::{Fault, Step, path, pattern, render},
     keys::KEYS,
@@ -24,6 +24,7 @@ pub(super) struct Sections {
     entry_points: Option<Vec<EntryPoint>>,
     source: Source,
     hosts: HostPolicy,
+    gateway: Gateway,
     admin: Admin,
     log: Log,
     access_log: AccessLog,
@@ -199,6 +200,7 @@ fn assemble(sections: Sections) -> Result<Settings, Fault> {
         entry_points: sections.entry_points.unwrap_or(defaults.entry_points),
         source: sections.source,
         hosts: sections.hosts,
+        gateway: sections.gateway,
         admin: sections.admin,
         log: sections.log,
         access_log: sections.access_log,

@@ -129,6 +129,7 @@ impl Desk {
             ]
             .into(),
             refused_hosts: Box::default(),
+            verdict: None,
             findings: Vec::new(),
         };
         self.entries.insert(name.to_owned(), entry);

@@ -1,0 +1,138 @@
+//! Which listeners a route attaches to, and for which hosts.
+
+use std::sync::Arc;
+
+use ferrix_api::gateway::ParentReference;
+use ferrix_table::{entry_points::EntryPoints, ids::EntryPointIndex, rules::HostPattern};
+
+use crate::{
+    draft::{Draft, EntryPointNames},
+    entry_points::list,
+    listeners::{Gateways, Listener, Parent, key_of_parent},
+    objects::Key,
+    outcome::ParentOutcome,
+    report::Reason,
+    world::World,
+};
+
+/// A listener that a route is attached to.
+#[derive(Clone, Debug)]
+pub(crate) struct Attached {
+    /// Its Gateway or ListenerSet.
+    pub(crate) parent: Key,
+    pub(crate) listener: Arc<str>,
+    /// None where it is not served.
+    pub(crate) entry_points: Vec<EntryPointIndex>,
+    /// The hosts that both are for.
+    pub(crate) hosts: Vec<HostPattern>,
+}
+
+/// Attaches a draft to its parents. Gives, for each parent that is ours, what became of that.
+pub(crate) fn attach(
+    world: &World,
+    gateways: &Gateways,
+    entry_points: &EntryPoints,
+    draft: &Draft,
+) -> (Vec<Attached>, Vec<ParentOutcome>) {
+    let (mut attached, mut outcomes) = (Vec::new(), Vec::new());
+    let EntryPointNames::Parents(references) = &draft.entry_points else {
+        return (attached, outcomes);
+    };
+    for reference in references {
+        let key = key_of_parent(reference, &draft.key().namespace);
+        let Some(parent) = key.and_then(|key| gateways.get(&key)) else {
+            continue;
+        };
+        let refused = match attach_to(world, entry_points, draft, reference, parent) {
+            Ok(listeners) => {
+                attached.extend(listeners);
+                None
+            }
+            Err(refused) => Some(refused),
+        };
+        outcomes.push(ParentOutcome {
+            parent: reference.clone(),
+            refused,
+        });
+    }
+    (attached, outcomes)
+}
+
+fn attach_to(
+    world: &World,
+    entry_points: &EntryPoints,
+    draft: &Draft,
+    reference: &ParentReference,
+    parent: &Parent,
+) -> Result<Vec<Attached>, (Reason, String)> {
+    let named = |listener: &&Listener| {
+        let section = reference.section_name.as_deref();
+        section.is_none_or(|it| it == &*listener.name)
+            && reference.port.is_none_or(|port| port == listener.port)
+    };
+    let named: Vec<_> = parent.listeners.iter().filter(named).collect();
+    if named.is_empty() {
+        let known: Vec<_> = parent.listeners.iter().map(|it| &*it.name).collect();
+        let message = format!(
+            "{} has no listener of this name and port; it has {}",
+            parent.key(),
+            list(&known)
+        );
+        return Err((Reason::NoMatchingParent, message));
+    }
+    let (kind, namespace) = (draft.key().kind, &draft.key().namespace);
+    let allowed =
+        |listener: &&&Listener| listener.kinds.contains(&kind) && listener.admits(world, namespace);
+    let allowed: Vec<_> = named.iter().filter(allowed).collect();
+    if allowed.is_empty() {
+        let message = format!(
+            "no listener of {} takes {kind}s of namespace {namespace}",
+            parent.key()
+        );
+        return Err((Reason::NotAllowedByListeners, message));
+    }
+    let valid: Vec<_> = allowed.into_iter().filter(|it| it.accepted).collect();
+    if valid.is_empty() {
+        let message = format!("no listener of {} that it names is valid", parent.key());
+        return Err((Reason::NoMatchingParent, message));
+    }
+    let attached = valid.into_iter().filter_map(|listener| {
+        let hosts = common_hosts(&listener.host, &draft.hosts);
+        let indices = listener.served_by();
+        (!hosts.is_empty()).then(|| Attached {
+            parent: parent.key().clone(),
+            listener: Arc::clone(&listener.name),
+            entry_points: indices.filter_map(|name| entry_points.find(name)).collect(),
+            hosts,
+        })
+    });
+    let attached: Vec<_> = attached.collect();
+    match attached.is_empty() {
+        true => {
+            let message = format!(
+                "it has no hostname in common with any listener of {}",
+                parent.key()
+            );
+            Err((Reason::NoMatchingListenerHostname, message))
+        }
+        false => Ok(attached),
+    }
+}
+
+/// The hosts that both a listener and a route are for.
+fn common_hosts(listener: &HostPattern, route: &[HostPattern]) -> Vec<HostPattern> {
+    let mut hosts: Vec<HostPattern> = Vec::new();
+    for host in route {
+        let common = if listener.covers(host) {
+            host
+        } else if host.covers(listener) {
+            listener
+        } else {
+            continue;
+        };
+        if !hosts.contains(common) {
+            hosts.push(common.clone());
+        }
+    }
+    hosts
+}

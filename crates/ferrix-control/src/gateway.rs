@@ -1,0 +1,29 @@
+//! `Gateway`: where requests come in. See `listeners` for what becomes of it.
+
+use std::net::IpAddr;
+
+use ferrix_api::gateway::{Gateway, GatewaySpec};
+
+use crate::{objects::Kind, objects::Origin, version::Version};
+
+/// One version of a Gateway.
+pub(crate) type GatewayVersion = Version<KeptGateway>;
+
+/// What is kept of a Gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct KeptGateway {
+    pub(crate) gateway: GatewaySpec,
+    /// The addresses that its status tells: those that it has had.
+    pub(crate) addresses: Box<[IpAddr]>,
+}
+
+/// Keeps what is read of a Gateway.
+pub(crate) fn compile(gateway: &Gateway, origin: Origin) -> GatewayVersion {
+    let told = gateway.status.iter().flat_map(|status| &status.addresses);
+    let addresses = told.filter_map(|it| it.value.as_deref()?.parse().ok());
+    let kept = KeptGateway {
+        gateway: gateway.spec.clone(),
+        addresses: addresses.collect(),
+    };
+    Version::new(Kind::Gateway, &gateway.metadata, origin, kept)
+}

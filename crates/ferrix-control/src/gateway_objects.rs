@@ -1,0 +1,272 @@
+//! The objects of the Gateway API that make no rules, and the ConfigMaps that they name.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ferrix_api::gateway::{
+    BackendTlsPolicy, BackendTlsPolicySpec, Gateway, GatewayClass, GatewayClassSpec, GatewaySpec,
+    ListenerSet, ListenerSetSpec, ParentReference,
+};
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use crate::{
+    configmap::{self, Authorities},
+    gateway::{self, GatewayVersion},
+    names::{shared, shared_name},
+    objects::{Key, Kind, ObjectName, Origin},
+    version::Version,
+};
+
+/// One version of such an object.
+pub(crate) enum GatewayObject {
+    Class(Version<GatewayClassSpec>),
+    Gateway(Box<GatewayVersion>),
+    ListenerSet(Version<ListenerSetSpec>),
+    Policy(Version<BackendTlsPolicySpec>),
+    ConfigMap(Authorities),
+}
+
+/// All that there are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GatewayObjects {
+    classes: BTreeMap<ObjectName, Version<GatewayClassSpec>>,
+    gateways: BTreeMap<ObjectName, GatewayVersion>,
+    listener_sets: BTreeMap<ObjectName, Version<ListenerSetSpec>>,
+    /// Each Gateway that ListenerSets name, with those.
+    sets_of: BTreeSet<(ObjectName, ObjectName)>,
+    policies: BTreeMap<ObjectName, Version<BackendTlsPolicySpec>>,
+    /// Each Service that policies are for, with those.
+    policies_of: BTreeSet<(ObjectName, ObjectName)>,
+    authorities: BTreeMap<ObjectName, Authorities>,
+}
+
+impl GatewayObject {
+    pub(crate) fn class(class: &GatewayClass, origin: Origin) -> Self {
+        let (metadata, spec) = (&class.metadata, class.spec.clone());
+        Self::Class(Version::new(Kind::GatewayClass, metadata, origin, spec))
+    }
+
+    pub(crate) fn gateway(gateway: &Gateway, origin: Origin) -> Self {
+        Self::Gateway(gateway::compile(gateway, origin).into())
+    }
+
+    pub(crate) fn listener_set(set: &ListenerSet, origin: Origin) -> Self {
+        let (metadata, spec) = (&set.metadata, set.spec.clone());
+        Self::ListenerSet(Version::new(Kind::ListenerSet, metadata, origin, spec))
+    }
+
+    pub(crate) fn policy(policy: &BackendTlsPolicy, origin: Origin) -> Self {
+        let (metadata, spec) = (&policy.metadata, policy.spec.clone());
+        Self::Policy(Version::new(Kind::BackendTlsPolicy, metadata, origin, spec))
+    }
+
+    pub(crate) fn config_map(map: &ConfigMap) -> Self {
+        Self::ConfigMap(configmap::compile(map))
+    }
+}
+
+impl GatewayObjects {
+    /// Stores an object. Tells whether that changes anything.
+    pub(crate) fn store(&mut self, name: &ObjectName, object: GatewayObject) -> bool {
+        match object {
+            GatewayObject::Class(class) => store(&mut self.classes, name, class),
+            GatewayObject::Gateway(gateway) => store(&mut self.gateways, name, *gateway),
+            GatewayObject::ListenerSet(set) => {
+                self.forget_set(name);
+                self.sets_of.insert((gateway_of(&set), name.clone()));
+                store(&mut self.listener_sets, name, set)
+            }
+            GatewayObject::Policy(policy) => {
+                self.forget_policy(name);
+                let services = targets(name, &policy.spec);
+                (self.policies_of).extend(services.map(|service| (service, name.clone())));
+                store(&mut self.policies, name, policy)
+            }
+            GatewayObject::ConfigMap(authorities) => {
+                store(&mut self.authorities, name, authorities)
+            }
+        }
+    }
+
+    /// Forgets an object. Tells whether there was one.
+    pub(crate) fn remove(&mut self, key: &Key) -> bool {
+        let name = &key.object;
+        match key.kind {
+            Kind::GatewayClass => self.classes.remove(name).is_some(),
+            Kind::Gateway => self.gateways.remove(name).is_some(),
+            Kind::ListenerSet => {
+                self.forget_set(name);
+                self.listener_sets.remove(name).is_some()
+            }
+            Kind::BackendTlsPolicy => {
+                self.forget_policy(name);
+                self.policies.remove(name).is_some()
+            }
+            Kind::ConfigMap => self.authorities.remove(name).is_some(),
+            _ => false,
+        }
+    }
+
+    fn forget_set(&mut self, name: &ObjectName) {
+        if let Some(before) = self.listener_sets.get(name) {
+            self.sets_of.remove(&(gateway_of(before), name.clone()));
+        }
+    }
+
+    fn forget_policy(&mut self, name: &ObjectName) {
+        if let Some(before) = self.policies.get(name) {
+            for service in targets(name, &before.spec) {
+                self.policies_of.remove(&(service, name.clone()));
+            }
+        }
+    }
+
+    /// Every key of a kind.
+    pub(crate) fn keys(&self, kind: Kind) -> Vec<Key> {
+        let key = |name: &ObjectName| name.key(kind);
+        match kind {
+            Kind::GatewayClass => self.classes.keys().map(key).collect(),
+            Kind::Gateway => self.gateways.keys().map(key).collect(),
+            Kind::ListenerSet => self.listener_sets.keys().map(key).collect(),
+            Kind::BackendTlsPolicy => self.policies.keys().map(key).collect(),
+            Kind::ConfigMap => self.authorities.keys().map(key).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Where an object comes from.
+    pub(crate) fn origin(&self, key: &Key) -> Option<&Origin> {
+        let name = &key.object;
+        match key.kind {
+            Kind::GatewayClass => self.classes.get(name).map(|it| &it.origin),
+            Kind::Gateway => self.gateways.get(name).map(|it| &it.origin),
+            Kind::ListenerSet => self.listener_sets.get(name).map(|it| &it.origin),
+            Kind::BackendTlsPolicy => self.policies.get(name).map(|it| &it.origin),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn class(&self, name: &str) -> Option<&Version<GatewayClassSpec>> {
+        self.classes.get(&shared_name("", name))
+    }
+
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = &GatewayVersion> {
+        self.gateways.values()
+    }
+
+    /// The ListenerSets that name a Gateway, by name.
+    pub(crate) fn sets_of<'o>(
+        &'o self,
+        gateway: &'o ObjectName,
+    ) -> impl Iterator<Item = &'o Version<ListenerSetSpec>> {
+        let names = named(&self.sets_of, gateway);
+        names.filter_map(|name| self.listener_sets.get(name))
+    }
+
+    /// The policies that are for a Service, by name.
+    pub(crate) fn policies_of<'o>(
+        &'o self,
+        service: &'o ObjectName,
+    ) -> impl Iterator<Item = &'o Version<BackendTlsPolicySpec>> {
+        let names = named(&self.policies_of, service);
+        names.filter_map(|name| self.policies.get(name))
+    }
+
+    pub(crate) fn policy(&self, name: &ObjectName) -> Option<&Version<BackendTlsPolicySpec>> {
+        self.policies.get(name)
+    }
+
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &Version<BackendTlsPolicySpec>> {
+        self.policies.values()
+    }
+
+    /// The authorities of a ConfigMap, for who may use it.
+    pub(crate) fn authorities(&self, map: &ObjectName) -> Option<&Authorities> {
+        self.authorities.get(map)
+    }
+
+    /// Every namespace with a Secret that a Gateway or ListenerSet names, some more than once.
+    pub(crate) fn namespaces_of_secrets(&self) -> impl Iterator<Item = Arc<str>> {
+        let of_gateways = self.gateways.values().flat_map(|gateway| {
+            let spec = &gateway.spec.gateway;
+            let client = spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
+            let client = client.and_then(|it| it.client_certificate_ref.as_ref());
+            let listeners = spec.listeners.iter().filter_map(|it| it.tls.as_ref());
+            let references = listeners.flat_map(|it| &it.certificate_refs).chain(client);
+            let own = &gateway.key().namespace;
+            references.map(move |it| it.namespace.as_deref().map_or(Arc::clone(own), shared))
+        });
+        let of_sets = self.listener_sets.values().flat_map(|set| {
+            let listeners = set.spec.listeners.iter().filter_map(|it| it.tls.as_ref());
+            let references = listeners.flat_map(|it| &it.certificate_refs);
+            let own = &set.key().namespace;
+            references.map(move |it| it.namespace.as_deref().map_or(Arc::clone(own), shared))
+        });
+        of_gateways.chain(of_sets)
+    }
+
+    /// Every namespace with a ConfigMap that a Gateway or a policy names, some more than once.
+    pub(crate) fn namespaces_of_authorities(&self) -> impl Iterator<Item = Arc<str>> {
+        let of_gateways = self.gateways.values().flat_map(|gateway| {
+            let own = &gateway.key().namespace;
+            let named = authorities_of(&gateway.spec.gateway);
+            named.map(move |namespace| namespace.map_or(Arc::clone(own), shared))
+        });
+        let of_policies = self.policies.values().filter(|policy| {
+            let references = &policy.spec.validation.ca_certificate_refs;
+            !references.is_empty()
+        });
+        of_gateways.chain(of_policies.map(|policy| Arc::clone(&policy.key().namespace)))
+    }
+}
+
+/// The namespaces of the authorities that a Gateway names; `None`: its own.
+fn authorities_of(gateway: &GatewaySpec) -> impl Iterator<Item = Option<&str>> {
+    let frontend = gateway.tls.iter().filter_map(|tls| tls.frontend.as_ref());
+    let configs = frontend.flat_map(|it| {
+        let ports = it.per_port.iter().map(|it| &it.tls);
+        std::iter::once(&it.default).chain(ports)
+    });
+    let validations = configs.filter_map(|it| it.validation.as_ref());
+    let references = validations.flat_map(|it| &it.ca_certificate_refs);
+    references.map(|it| it.namespace.as_deref())
+}
+
+/// Stores a value. Tells whether that changes anything.
+fn store<T: PartialEq>(stored: &mut BTreeMap<ObjectName, T>, name: &ObjectName, value: T) -> bool {
+    match stored.get(name) {
+        Some(before) if *before == value => false,
+        _ => {
+            stored.insert(name.clone(), value);
+            true
+        }
+    }
+}
+
+/// What names an object.
+fn named<'o>(
+    all: &'o BTreeSet<(ObjectName, ObjectName)>,
+    object: &'o ObjectName,
+) -> impl Iterator<Item = &'o ObjectName> {
+    let first = (object.clone(), ObjectName::new("", ""));
+    let named = all.range(first..).take_while(move |(it, _)| it == object);
+    named.map(|(_, name)| name)
+}
+
+/// The name of the Gateway that a ListenerSet names.
+fn gateway_of(set: &Version<ListenerSetSpec>) -> ObjectName {
+    let ParentReference {
+        namespace, name, ..
+    } = &set.spec.parent_ref;
+    let namespace = namespace.as_deref().unwrap_or(&set.key().namespace);
+    shared_name(namespace, name)
+}
+
+/// The Services that a policy is for.
+fn targets(policy: &ObjectName, spec: &BackendTlsPolicySpec) -> impl Iterator<Item = ObjectName> {
+    let services =
+        (spec.target_refs.iter()).filter(|it| it.group.is_empty() && it.kind == "Service");
+    services.map(|it| shared_name(&policy.namespace, &it.name))
+}

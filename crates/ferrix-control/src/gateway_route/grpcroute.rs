@@ -1,0 +1,114 @@
+//! `GRPCRoute`: one version by itself. A method of a service is a path.
+
+use ferrix_api::gateway as api;
+use ferrix_rule::{Match, PathMatch};
+use ferrix_table::services::Scheme;
+
+use super::Drafting;
+use crate::{
+    draft::{Draft, DraftRule},
+    field::Field,
+    filters::policy::WrittenPolicy,
+    objects::{Kind, Origin},
+    report::Reason,
+};
+
+/// Compiles one version by itself.
+pub(crate) fn draft(route: &api::GrpcRoute, origin: Origin) -> Draft {
+    let (spec, metadata) = (&route.spec, &route.metadata);
+    let mut drafting = Drafting::new(Kind::GrpcRoute, metadata, Scheme::H2c, &spec.hostnames);
+    for (position, rule) in spec.rules.iter().enumerate() {
+        drafting.grpc_rule(rule, position);
+    }
+    drafting.finish(metadata, &spec.parent_refs, origin)
+}
+
+impl Drafting<'_> {
+    fn grpc_rule(&mut self, rule: &api::GrpcRouteRule, position: usize) {
+        let any = [api::GrpcRouteMatch::default()];
+        let matches = match rule.matches.is_empty() {
+            true => &any[..],
+            false => &rule.matches[..],
+        };
+        let faults_before = self.faults.len();
+        let (backends, lost) = self.backends(&rule.backend_refs, position, None);
+        let policy = WrittenPolicy {
+            filters: &rule.filters,
+            session: rule.session_persistence.as_ref(),
+            ..WrittenPolicy::default()
+        };
+        let policy = self.policy(policy, position, None);
+        let mut rules = Vec::with_capacity(matches.len());
+        for (place, written) in matches.iter().enumerate() {
+            let field = Field::new("spec.rules[].matches[]", [position, place]);
+            let fields = self.grpc_match(written, field);
+            let made = fields.and_then(|fields| self.rule(&fields, position, field));
+            rules.extend(made.map(|rule| DraftRule {
+                backends: backends.clone().into(),
+                lost: lost.clone().into(),
+                policy: policy.clone(),
+                ..rule
+            }));
+        }
+        self.add_rules(rules, faults_before);
+    }
+
+    fn grpc_match(&mut self, written: &api::GrpcRouteMatch, field: Field) -> Option<Match> {
+        let path = match &written.method {
+            None => None,
+            Some(method) => Some(self.grpc_path(method, field)?),
+        };
+        Some(Match {
+            path,
+            headers: self.headers(&written.headers, field)?,
+            ..Match::default()
+        })
+    }
+
+    /// `/SERVICE/METHOD`, as calls have it (gRPC over HTTP/2, "Path").
+    fn grpc_path(&mut self, method: &api::GrpcMethodMatch, field: Field) -> Option<PathMatch> {
+        let given = |text: &Option<String>| text.clone().filter(|it| !it.is_empty());
+        let (service, name) = (given(&method.service), given(&method.method));
+        match (method.kind.as_str(), service, name) {
+            ("Exact", Some(service), Some(name)) => {
+                Some(PathMatch::Exact(format!("/{service}/{name}")))
+            }
+            ("Exact", Some(service), None) => Some(PathMatch::Prefix(format!("/{service}"))),
+            ("Exact", None, Some(name)) => {
+                Some(PathMatch::Regexp(format!("/[^/]+/{}", literal(&name))))
+            }
+            ("RegularExpression", service, name) => {
+                let part = |text: Option<String>| match text {
+                    Some(text) => format!("(?:{text})"),
+                    None => "[^/]+".to_owned(),
+                };
+                Some(PathMatch::Regexp(format!(
+                    "/{}/{}",
+                    part(service),
+                    part(name)
+                )))
+            }
+            ("Exact", None, None) => Some(PathMatch::Prefix("/".to_owned())),
+            (other, ..) => {
+                let message = format!(
+                    "`{other}` is no type of match; expected `Exact` or `RegularExpression`"
+                );
+                let field = format!("{field}.method.type");
+                self.fault(Reason::UnsupportedValue, field, message);
+                None
+            }
+        }
+    }
+}
+
+/// A text as an expression that matches nothing else.
+fn literal(text: &str) -> String {
+    let mut expression = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if !letter.is_ascii_alphanumeric() && letter != '_' {
+            expression.push('\\');
+        }
+        expression.push(letter);
+    }
+    expression
+}

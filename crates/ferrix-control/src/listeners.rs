@@ -1,0 +1,186 @@
+//! The Gateways and ListenerSets of this installation, and their listeners: what routes attach to.
+//!
+//! ```text
+//!  Gateway, ListenerSets ─► listener     each by itself: protocol, kinds, certificates
+//!                             └─► placement     conflicts with earlier ones, and where it is served
+//!                                   └─► entry points of the table, certificates, verdicts
+//! ```
+//!
+//! A pure function of the world, made anew as a whole where anything changes that Gateways name: there
+//! are few of them. Routes are followed one by one: see `attachment`.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use ferrix_api::gateway::ParentReference;
+use ferrix_table::{entry_points::EntryPoint, rules::Route};
+
+use crate::{
+    draft::{Draft, EntryPointNames},
+    gateway::GatewayVersion,
+    gateway_addresses::{self, Addresses},
+    names::shared_name,
+    objects::{Key, Kind, Origin},
+    secret::Parsed,
+    settings::{GatewaySettings, Settings},
+    verdict::Condition,
+    world::World,
+};
+
+mod frontend;
+mod gateway;
+mod listener;
+mod placement;
+
+use gateway::Evaluation;
+pub(crate) use listener::Listener;
+use placement::Places;
+
+/// Why something is not as it was asked for: a reason of the specification, and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Fault {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+/// All Gateways and ListenerSets that are ours.
+#[derive(Debug, Default)]
+pub(crate) struct Gateways {
+    parents: BTreeMap<Key, Arc<Parent>>,
+}
+
+/// A Gateway or a ListenerSet.
+#[derive(Debug)]
+pub(crate) struct Parent {
+    pub(crate) route: Arc<Route>,
+    pub(crate) origin: Origin,
+    pub(crate) generation: Option<i64>,
+    pub(crate) listeners: Box<[Listener]>,
+    pub(crate) conditions: Box<[Condition]>,
+    /// Of a Gateway: where it is reached.
+    pub(crate) addresses: Box<[ferrix_api::gateway::GatewayAddress]>,
+    /// Of a Gateway: how many ListenerSets are accepted.
+    pub(crate) listener_sets: u32,
+}
+
+impl Gateways {
+    /// Those of a world.
+    pub(crate) fn of(world: &World, settings: &Settings) -> Self {
+        let Some(ours) = &settings.gateway else {
+            return Self::default();
+        };
+        let mut gateways: Vec<&GatewayVersion> = (world.gateways())
+            .filter(|gateway| is_ours(world, settings, ours, gateway))
+            .collect();
+        gateways.sort_by_cached_key(|gateway| gateway.seniority());
+        let mut addresses = match ours.addresses.is_empty() {
+            true => HashMap::new(),
+            false => gateway_addresses::share(&gateways, &ours.addresses),
+        };
+        let mut places = Places::new(settings, ours);
+        let mut parents = BTreeMap::new();
+        for gateway in gateways {
+            let addresses: Addresses = addresses.remove(gateway.key()).unwrap_or_default();
+            let evaluation = Evaluation::new(world, settings, gateway, addresses);
+            for parent in evaluation.parents(&mut places) {
+                parents.insert(parent.key().clone(), Arc::new(parent));
+            }
+        }
+        Self { parents }
+    }
+
+    /// The Gateway or ListenerSet of a key.
+    pub(crate) fn get(&self, key: &Key) -> Option<&Arc<Parent>> {
+        self.parents.get(key)
+    }
+
+    /// The entry points of all listeners that have one of their own, by name.
+    pub(crate) fn entry_points(&self) -> impl Iterator<Item = &EntryPoint> {
+        let listeners = self.parents.values().flat_map(|it| &it.listeners);
+        listeners.flat_map(|listener| &listener.entry_points)
+    }
+
+    /// Takes the place of others. Returns the keys of those that differ, or have come or gone. What is
+    /// the same stays what it was.
+    pub(crate) fn replace(&mut self, mut next: Self) -> Vec<Key> {
+        let mut differ = Vec::new();
+        for (key, parent) in &mut next.parents {
+            match self.parents.remove(key) {
+                Some(before) if before.same(parent) => *parent = before,
+                _ => differ.push(key.clone()),
+            }
+        }
+        differ.extend(std::mem::take(&mut self.parents).into_keys());
+        *self = next;
+        differ
+    }
+}
+
+impl Parent {
+    pub(crate) fn key(&self) -> &Key {
+        &self.route.key
+    }
+
+    /// Whether two versions come to the same.
+    fn same(&self, other: &Self) -> bool {
+        self.route.created == other.route.created
+            && self.origin == other.origin
+            && self.generation == other.generation
+            && self.conditions == other.conditions
+            && self.addresses == other.addresses
+            && self.listener_sets == other.listener_sets
+            && self.listeners.len() == other.listeners.len()
+            && (self.listeners.iter().zip(&other.listeners)).all(|(one, other)| one.same(other))
+    }
+
+    /// The certificates of its listeners, each with the name of an entry point that presents it.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = (&str, &Arc<Parsed>)> {
+        self.listeners.iter().flat_map(|listener| {
+            let names = listener.served_by();
+            names.flat_map(move |name| listener.certificates.iter().map(move |it| (name, it)))
+        })
+    }
+}
+
+/// Whether a Gateway is of a class of ours, and in a namespace that is watched.
+fn is_ours(
+    world: &World,
+    settings: &Settings,
+    ours: &GatewaySettings,
+    gateway: &GatewayVersion,
+) -> bool {
+    let class = world.gateway_class(&gateway.spec.gateway.gateway_class_name);
+    settings.watches(&gateway.key().namespace)
+        && class.is_some_and(|class| class.spec.controller_name == ours.controller)
+}
+
+/// The key of the Gateway or ListenerSet that a route of a namespace names; `None`: it is neither.
+pub(crate) fn key_of_parent(reference: &ParentReference, namespace: &str) -> Option<Key> {
+    let kind = kind_of_parent(&reference.group, &reference.kind)?;
+    let namespace = reference.namespace.as_deref().unwrap_or(namespace);
+    Some(shared_name(namespace, &reference.name).key(kind))
+}
+
+/// The Gateways and ListenerSets that a draft names, whether they exist or not.
+pub(crate) fn parents_of(draft: &Draft) -> impl Iterator<Item = Key> {
+    let parents: &[ParentReference] = match &draft.entry_points {
+        EntryPointNames::Parents(parents) => parents,
+        _ => &[],
+    };
+    let namespace = &draft.key().namespace;
+    parents.iter().filter_map(|it| key_of_parent(it, namespace))
+}
+
+/// Whether any parent of a draft is ours.
+pub(crate) fn is_parent_of(gateways: &Gateways, draft: &Draft) -> bool {
+    parents_of(draft).any(|parent| gateways.get(&parent).is_some())
+}
+
+/// The kind of what a reference to a parent names; `None`: nothing that routes can attach to.
+fn kind_of_parent(group: &str, kind: &str) -> Option<Kind> {
+    let parents = [Kind::Gateway, Kind::ListenerSet].into_iter();
+    let mut of_group = parents.filter(|_| group == ferrix_api::gateway::GROUP);
+    of_group.find(|it| it.as_str() == kind)
+}

@@ -1,0 +1,474 @@
+//! One Gateway with its ListenerSets.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ferrix_api::gateway::{self as api, GatewayAddress, ListenerSetSpec};
+use ferrix_table::{entry_points::Protocol, rules::HostPattern};
+
+use super::{
+    Fault, Parent,
+    frontend::{self, Frontend},
+    listener::{self, Checked, Listener, NamespaceSet},
+    placement::{Earlier, Place, Places, Wanted},
+};
+use crate::{
+    gateway::GatewayVersion,
+    gateway_addresses::{self, Addresses, IP_ADDRESS},
+    objects::Key,
+    settings::Settings,
+    status::Address,
+    verdict::Condition,
+    version::Version,
+    world::World,
+};
+
+/// What a Gateway is checked against, and what was found of it.
+pub(super) struct Evaluation<'w> {
+    world: &'w World,
+    settings: &'w Settings,
+    version: &'w GatewayVersion,
+    gateway: &'w api::GatewaySpec,
+    addresses: Addresses,
+    /// Why it is not accepted, whatever its listeners.
+    refused: Option<Fault>,
+    /// By port.
+    frontends: HashMap<u16, Frontend>,
+    earlier: Earlier,
+}
+
+impl<'w> Evaluation<'w> {
+    pub(super) fn new(
+        world: &'w World,
+        settings: &'w Settings,
+        version: &'w GatewayVersion,
+        addresses: Addresses,
+    ) -> Self {
+        let gateway = &version.spec.gateway;
+        Self {
+            world,
+            settings,
+            version,
+            gateway,
+            addresses,
+            refused: refused(gateway),
+            frontends: HashMap::new(),
+            earlier: Earlier::default(),
+        }
+    }
+
+    /// The Gateway, and the ListenerSets that name it.
+    pub(super) fn parents(mut self, places: &mut Places<'_>) -> Vec<Parent> {
+        let own = self.listeners(self.version.key(), &self.gateway.listeners, places);
+        let allowed = &self.gateway.allowed_listeners.namespaces;
+        let allowed = NamespaceSet::new(
+            &allowed.from,
+            allowed.selector.as_ref(),
+            &self.version.key().namespace,
+        );
+        let mut sets: Vec<_> = self.world.listener_sets_of(self.version.key()).collect();
+        sets.retain(|set| self.settings.watches(&set.key().namespace));
+        sets.sort_by_cached_key(|set| set.seniority());
+        let gateway = self.gateway_without_sets(own);
+        let mut parents = vec![gateway];
+        for set in sets {
+            let is_allowed = allowed.has(self.world, &set.key().namespace);
+            let (parent, is_accepted) = self.listener_set(set, is_allowed, places);
+            parents[0].listener_sets += u32::from(is_accepted);
+            parents.push(parent);
+        }
+        parents
+    }
+
+    fn gateway_without_sets(&self, listeners: Box<[Listener]>) -> Parent {
+        Parent {
+            route: Arc::clone(&self.version.route),
+            origin: self.version.origin.clone(),
+            generation: self.version.generation,
+            conditions: self.conditions(&listeners),
+            listeners,
+            addresses: self.told_addresses(),
+            listener_sets: 0,
+        }
+    }
+
+    fn listener_set(
+        &mut self,
+        set: &Version<ListenerSetSpec>,
+        is_allowed: bool,
+        places: &mut Places<'_>,
+    ) -> (Parent, bool) {
+        let (listeners, conditions, is_accepted) = match (is_allowed, &self.refused) {
+            (false, _) => {
+                let message = "`allowedListeners` of the Gateway does not take ListenerSets of this \
+                               namespace.";
+                (Box::default(), both(false, "NotAllowed", message), false)
+            }
+            (true, Some(_)) => {
+                let message = "The Gateway is not accepted.";
+                let conditions = both(false, "ParentNotAccepted", message);
+                (Box::default(), conditions, false)
+            }
+            (true, None) => {
+                let listeners = self.listeners(set.key(), &set.spec.listeners, places);
+                let is_accepted = listeners.iter().any(|it| it.accepted);
+                let conditions = set_conditions(&listeners);
+                (listeners, conditions, is_accepted)
+            }
+        };
+        let parent = Parent {
+            route: Arc::clone(&set.route),
+            origin: set.origin.clone(),
+            generation: set.generation,
+            listeners,
+            conditions,
+            addresses: Box::default(),
+            listener_sets: 0,
+        };
+        (parent, is_accepted)
+    }
+
+    fn listeners(
+        &mut self,
+        owner: &Key,
+        specs: &[api::Listener],
+        places: &mut Places<'_>,
+    ) -> Box<[Listener]> {
+        let listeners = specs.iter().map(|spec| self.listener(owner, spec, places));
+        listeners.collect()
+    }
+
+    fn listener(&mut self, owner: &Key, spec: &api::Listener, places: &mut Places<'_>) -> Listener {
+        let frontend = self.frontend(spec.port);
+        let checked = Checked::new(self.world, self.settings, owner, spec, &frontend);
+        let conflict = match (&checked.protocol, &checked.host) {
+            (Ok(protocol), Ok(host)) => self.earlier.admit(spec.port, *protocol, host).err(),
+            _ => None,
+        };
+        let mut fault = (checked.protocol.as_ref().err().cloned())
+            .or_else(|| checked.host.as_ref().err().cloned())
+            .or_else(|| conflict.clone())
+            .or_else(|| checked.unverifiable.clone());
+        let mut place = None;
+        if let (None, Ok(protocol), Ok(host)) = (&fault, &checked.protocol, &checked.host)
+            && self.refused.is_none()
+        {
+            let found = places.find(&self.wanted(owner, spec, *protocol, host, &frontend));
+            match found {
+                Ok(found) => place = Some(found),
+                Err(unavailable) => fault = Some(unavailable),
+            }
+        }
+        let (entry_points, adopted) = match place.filter(|_| is_servable(&checked)) {
+            Some(Place::Own(own)) => (own, None),
+            Some(Place::Adopted(name)) => (Box::default(), Some(name)),
+            None => (Box::default(), None),
+        };
+        let is_served = !entry_points.is_empty() || adopted.is_some();
+        let conditions = self.listener_conditions(&checked, fault.as_ref(), conflict, is_served);
+        checked.finished(owner, fault.is_none(), conditions, entry_points, adopted)
+    }
+
+    fn wanted<'a>(
+        &'a self,
+        owner: &'a Key,
+        spec: &'a api::Listener,
+        protocol: Protocol,
+        host: &'a HostPattern,
+        frontend: &'a Frontend,
+    ) -> Wanted<'a> {
+        // The first listener of a socket says what is asked of clients.
+        let over_tls = matches!(
+            protocol,
+            Protocol::Https | Protocol::TlsPassthrough | Protocol::TlsTerminate
+        );
+        Wanted {
+            owner,
+            listener: &spec.name,
+            port: spec.port,
+            protocol,
+            host,
+            client_certificates: frontend.certificates.as_ref().filter(|_| over_tls),
+            addresses: &self.addresses.assigned,
+        }
+    }
+
+    fn frontend(&mut self, port: u16) -> Frontend {
+        let Self {
+            world,
+            settings,
+            version,
+            gateway,
+            ..
+        } = *self;
+        let made = || Frontend::new(world, settings, version.key(), gateway, port);
+        self.frontends.entry(port).or_insert_with(made).clone()
+    }
+
+    fn listener_conditions(
+        &self,
+        checked: &Checked<'_>,
+        fault: Option<&Fault>,
+        conflict: Option<Fault>,
+        is_served: bool,
+    ) -> Box<[Condition]> {
+        let accepted = match fault {
+            Some(fault) => Condition::new("Accepted", false, fault.reason, fault.message.clone()),
+            None => Condition::new("Accepted", true, "Accepted", "The listener is accepted."),
+        };
+        let resolved = match &checked.unresolved {
+            Some(fault) => {
+                Condition::new("ResolvedRefs", false, fault.reason, fault.message.clone())
+            }
+            None => {
+                let message = "Every object that the listener names was found.";
+                Condition::new("ResolvedRefs", true, "ResolvedRefs", message)
+            }
+        };
+        let programmed = match (is_served, &conflict, fault.or(checked.unresolved.as_ref())) {
+            (true, ..) => {
+                Condition::new("Programmed", true, "Programmed", "The listener is served.")
+            }
+            (false, Some(conflict), _) => Condition::new(
+                "Programmed",
+                false,
+                conflict.reason,
+                conflict.message.clone(),
+            ),
+            (false, None, Some(fault)) => {
+                Condition::new("Programmed", false, "Invalid", fault.message.clone())
+            }
+            (false, None, None) => {
+                let message = "The Gateway is served nowhere.";
+                Condition::new("Programmed", false, "Pending", message)
+            }
+        };
+        let conflicted = match conflict {
+            Some(conflict) => Condition::new("Conflicted", true, conflict.reason, conflict.message),
+            None => {
+                let message = "No other listener has its place.";
+                Condition::new("Conflicted", false, "NoConflicts", message)
+            }
+        };
+        [accepted, programmed, resolved, conflicted].into()
+    }
+
+    fn conditions(&self, listeners: &[Listener]) -> Box<[Condition]> {
+        let accepted = self.accepted(listeners);
+        let programmed = self.programmed(listeners, &accepted);
+        let mut conditions = vec![accepted, programmed, self.resolved_refs(listeners)];
+        if frontend::is_insecure(self.gateway) {
+            let message = "On some port clients are served whose certificate is not valid.";
+            let condition = "InsecureFrontendValidationMode";
+            conditions.push(Condition::new(
+                condition,
+                true,
+                "ConfigurationChanged",
+                message,
+            ));
+        }
+        conditions.into()
+    }
+
+    fn accepted(&self, listeners: &[Listener]) -> Condition {
+        let accepted =
+            |status, reason, message: String| Condition::new("Accepted", status, reason, message);
+        if let Some(fault) = &self.refused {
+            return accepted(false, fault.reason, fault.message.clone());
+        }
+        let invalid = listeners.iter().filter(|it| !it.accepted);
+        let invalid: Vec<_> = invalid.map(|it| format!("`{}`", it.name)).collect();
+        match invalid.len() {
+            0 => accepted(true, "Accepted", "The Gateway is accepted.".to_owned()),
+            count => {
+                let message = format!("Not valid: listener {}.", invalid.join(", "));
+                accepted(count < listeners.len(), "ListenersNotValid", message)
+            }
+        }
+    }
+
+    fn programmed(&self, listeners: &[Listener], accepted: &Condition) -> Condition {
+        let programmed =
+            |status, reason, message: String| Condition::new("Programmed", status, reason, message);
+        let has_pool = self
+            .settings
+            .gateway
+            .iter()
+            .any(|it| !it.addresses.is_empty());
+        let is_served = listeners.iter().any(|it| it.served_by().next().is_some());
+        if !accepted.status {
+            return programmed(false, "Invalid", accepted.message.to_string());
+        }
+        if let Some(unusable) = self.unusable().first() {
+            return programmed(false, "AddressNotUsable", unusable.clone());
+        }
+        if has_pool && self.addresses.assigned.is_empty() {
+            let message = "No address of `gateway.addresses` of the settings is free.";
+            return programmed(false, "AddressNotAssigned", message.to_owned());
+        }
+        match is_served {
+            true => programmed(true, "Programmed", "The Gateway is served.".to_owned()),
+            false => {
+                let message = "None of its listeners can be served.";
+                programmed(false, "Invalid", message.to_owned())
+            }
+        }
+    }
+
+    /// What is asked for by value and cannot be had.
+    fn unusable(&self) -> Vec<String> {
+        let has_pool = self
+            .settings
+            .gateway
+            .iter()
+            .any(|it| !it.addresses.is_empty());
+        if has_pool {
+            return self.addresses.unusable.clone();
+        }
+        let published = self.told_addresses();
+        let values = self
+            .gateway
+            .addresses
+            .iter()
+            .filter_map(|it| it.value.as_ref());
+        values
+            .filter(|value| published.iter().all(|it| it.value.as_ref() != Some(*value)))
+            .map(|value| {
+                format!("Address {value} cannot be used: this installation is not reached there.")
+            })
+            .collect()
+    }
+
+    fn resolved_refs(&self, listeners: &[Listener]) -> Condition {
+        let resolved = |status, reason, message: String| {
+            Condition::new("ResolvedRefs", status, reason, message)
+        };
+        if let Err(fault) = self.client_certificate() {
+            return resolved(false, fault.reason, fault.message);
+        }
+        let unresolved = listeners.iter().find(|listener| {
+            let mut conditions = listener.conditions.iter();
+            conditions.any(|it| it.condition == "ResolvedRefs" && !it.status)
+        });
+        match unresolved {
+            Some(listener) => {
+                let message = format!("Listener `{}` names what is not found.", listener.name);
+                resolved(false, "ListenersNotResolved", message)
+            }
+            None => {
+                let message = "Every object that the Gateway names was found.";
+                resolved(true, "ResolvedRefs", message.to_owned())
+            }
+        }
+    }
+
+    /// What it presents to backends.
+    fn client_certificate(&self) -> Result<Option<Arc<crate::secret::Parsed>>, Fault> {
+        let backend = self
+            .gateway
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.backend.as_ref());
+        let Some(reference) = backend.and_then(|it| it.client_certificate_ref.as_ref()) else {
+            return Ok(None);
+        };
+        let found = listener::certificate(self.world, self.settings, self.version.key(), reference);
+        let found = found.map_err(|fault| match fault.reason {
+            "InvalidCertificateRef" => Fault {
+                reason: "InvalidClientCertificateRef",
+                ..fault
+            },
+            _ => fault,
+        });
+        found.map(Some)
+    }
+
+    fn told_addresses(&self) -> Box<[GatewayAddress]> {
+        let address = |kind: &str, value: String| GatewayAddress {
+            kind: kind.to_owned(),
+            value: Some(value),
+        };
+        if self
+            .settings
+            .gateway
+            .iter()
+            .any(|it| !it.addresses.is_empty())
+        {
+            let assigned = self.addresses.assigned.iter();
+            return assigned
+                .map(|it| address(IP_ADDRESS, it.to_string()))
+                .collect();
+        }
+        let published = self.world.addresses(self.settings);
+        published
+            .iter()
+            .map(|it| match it {
+                Address::Ip(ip) => address(IP_ADDRESS, ip.to_string()),
+                Address::Hostname(name) => address("Hostname", name.to_string()),
+            })
+            .collect()
+    }
+}
+
+/// Whether a listener can be served, at least in part.
+fn is_servable(checked: &Checked<'_>) -> bool {
+    checked.can_present() && !checked.kinds.is_empty()
+}
+
+/// Why a Gateway is not accepted, whatever its listeners.
+fn refused(gateway: &api::GatewaySpec) -> Option<Fault> {
+    if let Some(address) = gateway_addresses::unsupported(&gateway.addresses) {
+        return Some(Fault {
+            reason: "UnsupportedAddress",
+            message: format!("There are no addresses of type `{}` here.", address.kind),
+        });
+    }
+    let parameters = gateway.infrastructure.as_ref()?.parameters_ref.as_ref()?;
+    Some(Fault {
+        reason: "InvalidParameters",
+        message: format!(
+            "`infrastructure.parametersRef` names a {}; Ferrix knows no parameters.",
+            parameters.kind
+        ),
+    })
+}
+
+/// `Accepted` and `Programmed` of a ListenerSet.
+fn set_conditions(listeners: &[Listener]) -> Box<[Condition]> {
+    let invalid = listeners.iter().filter(|it| !it.accepted);
+    let invalid: Vec<_> = invalid.map(|it| format!("`{}`", it.name)).collect();
+    if invalid.len() == listeners.len() {
+        return both(
+            false,
+            "ListenersNotValid",
+            "None of its listeners is valid.",
+        );
+    }
+    let accepted = match invalid.is_empty() {
+        true => Condition::new("Accepted", true, "Accepted", "The ListenerSet is accepted."),
+        false => {
+            let message = format!("Not valid: listener {}.", invalid.join(", "));
+            Condition::new("Accepted", true, "ListenersNotValid", message)
+        }
+    };
+    let is_served = listeners.iter().any(|it| it.served_by().next().is_some());
+    let programmed = match is_served {
+        true => Condition::new(
+            "Programmed",
+            true,
+            "Programmed",
+            "The ListenerSet is served.",
+        ),
+        false => {
+            let message = "None of its listeners can be served.";
+            Condition::new("Programmed", false, "Invalid", message)
+        }
+    };
+    [accepted, programmed].into()
+}
+
+/// `Accepted` and `Programmed` for one reason.
+fn both(status: bool, reason: &'static str, message: &'static str) -> Box<[Condition]> {
+    ["Accepted", "Programmed"]
+        .map(|condition| Condition::new(condition, status, reason, message))
+        .into()
+}
