@@ -7,6 +7,7 @@
 //!                                  ├─► matches, mismatch(request)
 //!                                  ├─► constraints    hosts and paths, for an index
 //!                                  ├─► never          what no request meets
+//!                                  ├─► sample         requests that it takes
 //!                                  └─► print          canonical text, or words
 //! ```
 //!
@@ -30,6 +31,7 @@ mod query;
 mod regexp;
 mod request;
 mod request_match;
+mod sample;
 mod token;
 
 use std::{
@@ -46,6 +48,7 @@ pub use error::ParseError;
 pub use never::Literal;
 pub use request::{Headers, Request};
 pub use request_match::{Match, MatchError, PathMatch, ValueMatch};
+pub use sample::Sample;
 
 /// The longest text that is parsed, in bytes.
 ///
@@ -146,6 +149,21 @@ impl Rule {
     /// expressions, for one, are not compared.
     pub fn excludes(&self, other: &Rule) -> bool {
         never::exclude(&self.inner.expression, &other.inner.expression)
+    }
+
+    /// Requests that the rule takes, as near to `start` as the search finds them: at most 16, and no two
+    /// alike. There may be some where none is found.
+    ///
+    /// ```
+    /// use ferrix_rule::{Rule, Sample};
+    ///
+    /// let rule = Rule::parse("PathRegexp(`^/v[0-9]+/`) && !Method(`GET`)")?;
+    /// let samples = rule.samples(&Sample::of("example.com"));
+    /// assert_eq!((samples[0].method.as_str(), &*samples[0].path), ("POST", "/v1/"));
+    /// # Ok::<(), ferrix_rule::ParseError>(())
+    /// ```
+    pub fn samples(&self, start: &Sample) -> Vec<Sample> {
+        sample::samples(&self.inner.expression, start)
     }
 
     /// Hosts and paths that requests are compared with, but for those under a `!`.

@@ -5,6 +5,7 @@
 //! expression anew in terms that mean the same to `regex`, or refuses it.
 
 mod class;
+mod example;
 mod translate;
 
 use std::{
@@ -13,6 +14,8 @@ use std::{
 };
 
 use regex::{Regex, RegexBuilder};
+
+use example::{Repeated, example};
 
 /// Classes of size for compiled expressions, in bytes: the engine does not tell the size, only
 /// whether an expression fits. The largest class is the limit of one expression.
@@ -173,6 +176,20 @@ impl Regexp {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.source
+    }
+
+    /// Texts that the expression matches: the shortest that is found, and one with whatever may be
+    /// left out. There may be none, as of one that looks around itself.
+    pub(crate) fn examples(&self) -> Vec<String> {
+        let Ok(expression) = regex_syntax::parse(self.regex.as_str()) else {
+            return Vec::new();
+        };
+        let ways = [Repeated::Least, Repeated::Once];
+        let texts = ways.map(|repeated| example(&expression, repeated));
+        let mut texts: Vec<_> = texts.into_iter().flatten().collect();
+        texts.dedup();
+        texts.retain(|text| self.is_match(text));
+        texts
     }
 
     pub(crate) fn is_match(&self, text: &str) -> bool {
