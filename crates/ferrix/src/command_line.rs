@@ -19,7 +19,9 @@ use http::{HeaderName, HeaderValue, Method};
 use tokio::{runtime, sync::watch, task::JoinSet};
 
 use crate::{
-    Program, Settings, check, colour, demo, echo,
+    Program, Settings, check, colour, demo,
+    diff::{self, Differences},
+    echo,
     explain::{self, Question, Url},
     log, new,
     program::{self, Ended, StartError},
@@ -46,6 +48,7 @@ Examples:
   ferrix check ./manifests                  what is wrong with it? (exit code 1 if anything)
   ferrix explain --files ./manifests GET http://example.com/api
                                             which rule gets this request, and why no other?
+  ferrix diff ./old ./new                   which requests would be served differently?
 
 'ferrix COMMAND --help' says more of each.
 Settings are explained in docs/settings.md, the rest in docs/operations.md."
@@ -61,6 +64,7 @@ enum Command {
     New(New),
     Check(Check),
     Explain(Explain),
+    Diff(Diff),
     /// Print the definitions of Ferrix's own kinds, for kubectl apply
     #[command(after_help = "Example:\n  ferrix crds | kubectl apply -f -")]
     Crds,
@@ -190,6 +194,40 @@ struct Explain {
     url: Url,
 }
 
+/// Say which requests two states of the objects serve differently
+///
+/// Compares by one request for each rule, or by those of an access log that Ferrix has written as
+/// JSON: which rule serves it, which services it goes to, what filters do. Nothing is sent, and a
+/// cluster is only read. The exit code is 0 if nothing differs, 1 if something does, and 2 if the
+/// states cannot be compared.
+#[derive(Debug, Args)]
+#[command(override_usage = "ferrix diff [OPTIONS] [OLD] NEW")]
+#[command(after_help = "\
+Examples:
+  ferrix diff ./old ./new
+  ferrix diff --log access.json ./old ./new
+  ferrix diff --kubeconfig ~/.kube/config ./new
+  ferrix diff --config ferrix.yaml --output json ./old ./new
+
+Without OLD, the state before is the cluster of --kubeconfig, or the source of the settings.")]
+struct Diff {
+    /// The settings file, for entry points, hosts and paths
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The objects of this cluster are the state before
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Compare by the requests of this access log (access_log.format: json); -: what comes in
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// How differences are written
+    #[arg(long, value_enum, default_value_t)]
+    output: diff::Output,
+    /// Two folders of manifests, or files; or one that a cluster is compared with
+    #[arg(required = true, num_args = 1..=2, value_names = ["OLD", "NEW"])]
+    folders: Vec<PathBuf>,
+}
+
 /// Take back the statuses that an installation has written
 ///
 /// For whoever is about to uninstall Ferrix, or finds statuses of one that is gone. The last good
@@ -279,6 +317,12 @@ pub enum Error {
     /// A question.
     #[error(transparent)]
     Explain(#[from] explain::Error),
+    /// States that are to be compared.
+    #[error("a cluster is compared with one folder: leave OLD out, or --kubeconfig")]
+    TwoBefore,
+    /// An access log.
+    #[error(transparent)]
+    AccessLog(#[from] diff::LogError),
     /// A backend of the demonstration.
     #[error(transparent)]
     Demo(#[from] demo::Error),
@@ -302,6 +346,10 @@ pub fn run(command_line: CommandLine) -> Result<ExitCode, Error> {
         Command::New(new) => write_manifests(new),
         Command::Check(check) => check_folders(&check),
         Command::Explain(explain) => explain_request(explain),
+        Command::Diff(diff) => Ok(compare(&diff).unwrap_or_else(|error| {
+            log::last_words(&format!("ferrix: {error}"));
+            CANNOT_COMPARE.into()
+        })),
         Command::Crds => {
             print(&ferrix_api::crd_yaml())?;
             Ok(ExitCode::SUCCESS)
@@ -490,6 +538,66 @@ fn explain_request(args: Explain) -> Result<ExitCode, Error> {
     }
     print(&colour::for_stdout(&explain::coloured(&out)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The exit code of `diff` where something keeps the states from being compared.
+const CANNOT_COMPARE: u8 = 2;
+
+fn compare(args: &Diff) -> Result<ExitCode, Error> {
+    let mut settings = read(args.config.as_deref())?;
+    use_cluster(&mut settings, args.kubeconfig.as_deref());
+    let control = program::control_settings(&settings)?;
+    let folder = |path: &PathBuf| -> Result<diff::State, Error> {
+        let (table, _) = files::load(&input(path), &control)?;
+        Ok(diff::State {
+            name: path.display().to_string(),
+            table,
+            withheld: Vec::new(),
+        })
+    };
+    let (before, after) = match (&args.folders[..], &settings.source) {
+        ([_, _, ..], _) if args.kubeconfig.is_some() => return Err(Error::TwoBefore),
+        ([old, new, ..], _) => (folder(old)?, folder(new)?),
+        (
+            [new],
+            settings::Source {
+                files: Some(files), ..
+            },
+        ) => (folder(&files.path)?, folder(new)?),
+        (
+            [new],
+            settings::Source {
+                kubernetes: Some(cluster),
+                ..
+            },
+        ) => {
+            let look = look(cluster, &control)?;
+            let before = diff::State {
+                name: "cluster".to_owned(),
+                table: look.table,
+                withheld: look.withheld,
+            };
+            (before, folder(new)?)
+        }
+        _ => return Err(Error::NoSource),
+    };
+    let (differences, requests) = match &args.log {
+        Some(log) => diff::read_log(&settings, &before, &after, &input(log))?,
+        None => {
+            let requests = diff::Requests::of_rules(&settings, &before, &after);
+            (Differences::between(&before, &after, &requests), requests)
+        }
+    };
+    let text = differences.print(&before, &after, &requests, args.output);
+    let text = text.map_err(io::Error::from)?;
+    match args.output {
+        diff::Output::Text => print(&colour::for_stdout(&text))?,
+        diff::Output::Json => print(&text)?,
+    }
+    Ok(match differences.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn withdraw(args: Withdraw) -> Result<ExitCode, Error> {

@@ -5,7 +5,7 @@
 //!        │                              ├─► proxy (own runtimes) ◄── reads the Table
 //!        │                              ├─► access_log (own thread) ◄── Records
 //!        │                              └─► admin (own thread): readiness, metrics, Table, Report
-//!        ├─► check, explain             one look at a folder, no socket
+//!        ├─► check, explain, diff       one look at folders, no socket
 //!        ├─► new                        manifests to begin with
 //!        └─► echo, demo                 backends to try things with
 //! ```
@@ -20,6 +20,7 @@ mod colour;
 pub mod command_line;
 pub mod demo;
 mod descriptors;
+pub mod diff;
 pub mod echo;
 pub mod explain;
 pub mod log;

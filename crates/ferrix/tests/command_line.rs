@@ -248,7 +248,7 @@ fn help_is_for_a_person() {
     assert_eq!(code, 0);
     assert!(out.contains("Examples:"), "{out}");
     for command in [
-        "run", "new", "check", "explain", "crds", "withdraw", "echo", "demo",
+        "run", "new", "check", "explain", "diff", "crds", "withdraw", "echo", "demo",
     ] {
         assert!(
             out.contains(&format!("\n  {command} ")),

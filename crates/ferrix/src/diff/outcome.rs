@@ -1,0 +1,187 @@
+//! What becomes of a request in one state of the objects.
+
+use ferrix_table::{
+    Table,
+    filters::{Filter, Reference},
+    ids::EntryPointIndex,
+    policy::Policy,
+    rules::{Action, Destination, Rule},
+};
+use serde::Serialize;
+
+use super::Asked;
+
+/// How a request is served.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Served {
+    /// The rule's place in its object. Not compared: it moves when another rule comes before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) position: Option<u32>,
+    #[serde(flatten)]
+    pub(super) outcome: Outcome,
+}
+
+/// What two states are compared by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Outcome {
+    #[serde(flatten)]
+    pub(super) rule: Option<RuleName>,
+    pub(super) answer: Answer,
+    /// Each filter, and whatever else the rule asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) policy: Vec<String>,
+}
+
+/// A rule, as it is known in both states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct RuleName {
+    /// The object.
+    pub(super) route: String,
+    /// The hosts that it is for.
+    host: String,
+    /// What else it asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matches: Option<String>,
+}
+
+/// Where the answer comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    /// Backends.
+    Services(Vec<Share>),
+    /// A filter of the rule.
+    Filter,
+    /// 404: no rule takes it.
+    NoRule,
+    /// 500: a reference of the rule leads nowhere.
+    Unresolved,
+    /// 503: no service of the rule has a weight.
+    Unavailable,
+    /// None: there is no certificate for the host, so that the TLS handshake fails.
+    NoCertificate,
+    /// None: nothing listens there.
+    NoEntryPoint,
+}
+
+/// A share of the requests of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Share {
+    /// `None`: 500, the reference leads nowhere.
+    pub(super) service: Option<String>,
+    /// Weights without a common factor, so that 2 to 2 is as 1 to 1.
+    pub(super) weight: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) filters: Vec<String>,
+}
+
+pub(super) fn served(table: &Table, asked: &Asked) -> Served {
+    let nothing = |answer| Served {
+        position: None,
+        outcome: Outcome {
+            rule: None,
+            answer,
+            policy: Vec::new(),
+        },
+    };
+    let host = &asked.sample.host;
+    let Some(entry_point) = entry_point(table, asked) else {
+        return nothing(Answer::NoEntryPoint);
+    };
+    let secure = table
+        .entry_points
+        .get(entry_point)
+        .is_some_and(|it| it.is_secure());
+    if secure && table.certificates.find(entry_point, Some(host)).is_none() {
+        return nothing(Answer::NoCertificate);
+    }
+    match table.rules.lookup(entry_point, &asked.sample.request()) {
+        None => nothing(Answer::NoRule),
+        Some(rule) => Served {
+            position: Some(rule.position),
+            outcome: Outcome {
+                rule: Some(RuleName::of(rule)),
+                answer: answer(table, &rule.action),
+                policy: rule
+                    .policy
+                    .as_deref()
+                    .map_or_else(Vec::new, |it| policy(table, it)),
+            },
+        },
+    }
+}
+
+/// The entry point of that name, unless another one of its socket is for the host.
+fn entry_point(table: &Table, asked: &Asked) -> Option<EntryPointIndex> {
+    let named = table.entry_points.find(&asked.entry_point)?;
+    let (socket, _) = table.entry_points.socket_of(named)?;
+    table.entry_points.choose(socket, &asked.sample.host)
+}
+
+impl RuleName {
+    fn of(rule: &Rule) -> Self {
+        Self {
+            route: rule.route.to_string(),
+            host: rule.host.to_string(),
+            matches: rule.text().map(str::to_owned),
+        }
+    }
+}
+
+fn answer(table: &Table, action: &Action) -> Answer {
+    match action {
+        Action::Unresolved(_) => Answer::Unresolved,
+        Action::Unavailable => Answer::Unavailable,
+        Action::Answered => Answer::Filter,
+        Action::Forward(split) => {
+            let weights = split.weights();
+            let factor = weights.map(|(_, weight)| weight).fold(0, common_factor);
+            let share = |(destination, weight): (&Destination, u64)| Share {
+                service: service(table, &destination.service),
+                weight: weight / factor.max(1),
+                filters: filters(table, destination.filters.as_deref().unwrap_or_default()),
+            };
+            Answer::Services(split.weights().map(share).collect())
+        }
+    }
+}
+
+fn common_factor(one: u64, other: u64) -> u64 {
+    match other {
+        0 => one,
+        _ => common_factor(other, one % other),
+    }
+}
+
+/// The service by its name, as indices say nothing in another table.
+fn service(table: &Table, reference: &Reference) -> Option<String> {
+    let id = &table.service(*reference.as_ref().ok()?)?.id;
+    Some(format!("{}://{id}", id.scheme.as_str()))
+}
+
+fn filters(table: &Table, filters: &[Filter]) -> Vec<String> {
+    let filters = filters.iter();
+    let named = filters.map(|it| it.with_service(|reference| service(table, reference)));
+    named.map(|it| format!("{it:?}")).collect()
+}
+
+fn policy(table: &Table, policy: &Policy) -> Vec<String> {
+    let Policy {
+        filters: all,
+        timeouts,
+        retry,
+        session,
+        body_bytes,
+    } = policy;
+    let mut parts = filters(table, all);
+    if let Some(limit) = timeouts.request {
+        parts.push(format!("a request may take {limit:?}"));
+    }
+    if let Some(limit) = timeouts.backend_request {
+        parts.push(format!("an attempt may take {limit:?}"));
+    }
+    parts.extend(retry.as_ref().map(|it| format!("{it:?}")));
+    parts.extend(session.as_ref().map(|it| format!("{it:?}")));
+    parts.extend(body_bytes.map(|it| format!("a body may have {it} bytes")));
+    parts
+}
