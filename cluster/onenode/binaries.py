@@ -1,4 +1,4 @@
-"""Kubernetes, Helm and the pause program, compiled once and kept outside the checkout."""
+"""Kubernetes, etcd, Helm and the pause program, compiled once and kept outside the checkout."""
 
 import hashlib
 import os
@@ -38,11 +38,11 @@ def build():
     """
     target = folder()
     if target.exists():
-        print(f"Kubernetes and Helm: compiled already, in {target}")
+        print(f"Kubernetes, etcd and Helm: compiled already, in {target}")
         return
     if not shutil.which("go"):
         raise Failure("Go is missing: install Go 1.26 or newer, it compiles Kubernetes")
-    print("Kubernetes and Helm: compiling (seven to nine minutes on two cores)", flush=True)
+    print("Kubernetes, etcd and Helm: compiling (seven to nine minutes on two cores)", flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=target.parent) as scratch:
         output = Path(scratch) / "programs"
@@ -56,12 +56,14 @@ def build():
         )  # fmt: skip
         if result.returncode != 0:
             raise Failure("compiling failed, see the lines above")
+        # Go names a program after the folder of its source.
+        (output / "server").rename(output / "etcd")
         try:
             output.rename(target)
         except OSError:
             if not target.exists():  # else another run was first
                 raise
-    print(f"Kubernetes and Helm: compiled, in {target}")
+    print(f"Kubernetes, etcd and Helm: compiled, in {target}")
 
 
 def linker_flags():

@@ -1,7 +1,6 @@
 """etcd, kube-apiserver, kube-controller-manager and kube-scheduler."""
 
 import json
-import os
 
 from . import binaries, cgroups, daemons, network
 from .certificates import kubeconfig
@@ -25,7 +24,7 @@ def start_etcd(cluster):
         cluster,
         "etcd",
         [
-            "etcd",
+            binaries.program("etcd"),
             f"--data-dir={cluster.etcd_data}",
             f"--listen-client-urls={ETCD}",
             f"--advertise-client-urls={ETCD}",
@@ -101,8 +100,9 @@ def compact(cluster):
     """
 
     def etcdctl(*arguments):
-        command = [*network.enter(cluster), "etcdctl", f"--endpoints={ETCD}", "-w", "json"]
-        return run([*command, *arguments], env=dict(os.environ, ETCDCTL_API="3"))
+        program = binaries.program("etcdctl")
+        command = [*network.enter(cluster), program, f"--endpoints={ETCD}", "-w", "json"]
+        return run([*command, *arguments])
 
     etcdctl("put", "history-forgotten", "")
     newest = json.loads(etcdctl("put", "history-forgotten", ""))["header"]["revision"]

@@ -7,8 +7,6 @@ from .commands import Failure, run
 
 # The program (or file) tells whether the package has to be installed.
 NEEDED = {
-    "etcd-server": "etcd",
-    "etcd-client": "etcdctl",
     "containerd": "containerd",
     "runc": "runc",
     "containernetworking-plugins": "/usr/lib/cni/ptp",
