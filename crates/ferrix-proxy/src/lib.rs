@@ -69,6 +69,7 @@ mod workers;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ferrix_table::{Reader, table::EntryPoint};
+use tokio::sync::watch;
 
 pub use crate::trust::TrustError;
 use crate::{
@@ -161,6 +162,7 @@ pub struct Bound {
     settings: Arc<Settings>,
     table: Reader,
     counters: Arc<Counters>,
+    changes: watch::Sender<u64>,
 }
 
 /// The running data plane, with threads of its own.
@@ -213,6 +215,7 @@ impl Bound {
             settings,
             table,
             counters,
+            changes: watch::Sender::default(),
         })
     }
 
@@ -221,10 +224,16 @@ impl Bound {
         Arc::clone(&self.counters)
     }
 
+    /// Changes whenever the state of a socket in the table does: it listens, or cannot
+    /// ([`Listening`](ferrix_table::sockets::Listening)).
+    pub fn listening(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
     /// Accepts from now on at the entry points of the table, and at those of each that follows.
     ///
     /// # Errors
-    /// [`StartError`]; nothing listens then.
+    /// [`StartError`], where an address that was taken cannot be listened on; nothing listens then.
     pub fn serve(self) -> Result<Proxy, StartError> {
         let (workers, threads) = Workers::start(self.engines).map_err(StartError::Threads)?;
         let listeners = Arc::new(Listeners::new(
@@ -232,11 +241,10 @@ impl Bound {
             self.table,
             self.settings.tls.clone(),
             Arc::clone(&self.counters),
+            self.changes,
             self.reserved,
         ));
-        if let Some(failure) = listeners.follow().pop() {
-            return Err(failure);
-        }
+        listeners.begin()?;
         let worker = workers.of(0);
         worker.spawn(sweep(Arc::clone(&worker.engine), Arc::clone(&listeners)));
         Ok(Proxy {
@@ -257,6 +265,12 @@ impl Proxy {
     /// whose connections finish what they are about. Done every second, too.
     pub fn follow(&self) {
         self.listeners.follow();
+    }
+
+    /// The same, for whoever is told of new tables.
+    pub fn follower(&self) -> impl Fn() + Send + Sync + use<> {
+        let listeners = Arc::clone(&self.listeners);
+        move || listeners.follow()
     }
 
     /// What is counted beside routes and services.

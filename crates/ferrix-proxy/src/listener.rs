@@ -172,7 +172,9 @@ impl Listener {
             match accepted {
                 Ok((socket, peer)) => {
                     let permit = self.engine.connections.permit().await;
-                    self.start(entry, socket, peer, permit);
+                    // Who has said what the socket is for, finds it so from then on.
+                    let entry = Arc::clone(&self.accepts.borrow().entry);
+                    self.start(&entry, socket, peer, permit);
                 }
                 Err(error) => {
                     let entry_point = &*entry.socket.name;

@@ -56,6 +56,8 @@ pub(crate) struct Listeners {
     table: Reader,
     tls: Tls,
     counters: Arc<Counters>,
+    /// Counts the changes of what listens.
+    changes: watch::Sender<u64>,
     sockets: Mutex<Sockets>,
 }
 
@@ -86,6 +88,7 @@ impl Listeners {
         table: Reader,
         tls: Tls,
         counters: Arc<Counters>,
+        changes: watch::Sender<u64>,
         reserved: Reserved,
     ) -> Self {
         let sockets = Sockets {
@@ -97,16 +100,31 @@ impl Listeners {
             table,
             tls,
             counters,
+            changes,
             sockets: Mutex::new(sockets),
         }
     }
 
     /// Opens and closes sockets as the current table says, where that differs from what was done
-    /// before. What is opened is opened first.
+    /// before. What is opened is opened first. The next call tries again what could not be.
+    pub(crate) fn follow(&self) {
+        self.try_follow();
+    }
+
+    /// The same for the first table.
     ///
     /// # Errors
-    /// Those sockets that cannot be listened on. The others are, and the next call tries again.
-    pub(crate) fn follow(&self) -> Vec<StartError> {
+    /// The last of the sockets whose ports were reserved and that cannot listen all the same. Others may
+    /// be of addresses that only some machines have.
+    pub(crate) fn begin(&self) -> Result<(), StartError> {
+        let reserved: BTreeSet<_> = self.sockets.lock().reserved.keys().cloned().collect();
+        let failures = self.try_follow().into_iter();
+        let mut failures = failures.filter(|(place, _)| reserved.contains(place));
+        failures.next().map_or(Ok(()), |(_, failure)| Err(failure))
+    }
+
+    /// Returns what cannot listen.
+    fn try_follow(&self) -> Vec<(Place, StartError)> {
         let table = self.table.load();
         let mut sockets = self.sockets.lock();
         let same = sockets.generation == table.generation && sockets.refused.is_empty();
@@ -114,24 +132,25 @@ impl Listeners {
             return Vec::new();
         }
         sockets.generation = table.generation;
-        let mut refused = BTreeMap::new();
         let mut failures = Vec::new();
         let mut places = BTreeSet::new();
+        let mut is_new = false;
         for (index, socket) in table.entry_points.sockets() {
-            let place = &socket.place;
-            match self.open(&mut sockets, index, socket) {
+            is_new |= match self.open(&mut sockets, index, socket) {
                 Ok(address) => socket.state.set(Listening::On(address)),
                 Err(failure) => {
                     let why = failure.to_string();
-                    socket.state.set(Listening::Refused(why.as_str().into()));
-                    refused.insert(place.clone(), why);
-                    failures.push(failure);
+                    failures.push((socket.place.clone(), failure));
+                    socket.state.set(Listening::Refused(why.into()))
                 }
-            }
-            places.insert(place.clone());
+            };
+            places.insert(socket.place.clone());
         }
         sockets.close_all_but(&places);
-        sockets.say(refused);
+        sockets.say(&failures);
+        if is_new {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
         self.counters
             .keep(|name| table.entry_points.find(name).is_some());
         failures
@@ -260,7 +279,11 @@ impl Sockets {
     }
 
     /// Says once where we cannot listen, and once where we can again.
-    fn say(&mut self, refused: BTreeMap<Place, String>) {
+    fn say(&mut self, failures: &[(Place, StartError)]) {
+        let refused = failures.iter();
+        let refused: BTreeMap<_, _> = refused
+            .map(|(place, failure)| (place.clone(), failure.to_string()))
+            .collect();
         for (place, error) in &refused {
             if self.refused.get(place) != Some(error) {
                 tracing::error!(%error, "tried again every second");

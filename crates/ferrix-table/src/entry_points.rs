@@ -92,8 +92,8 @@ pub struct EntryPoints {
 #[derive(Clone, Debug)]
 enum Slot {
     Open(Arc<Socket>, Hosts),
-    /// Connections may keep it.
-    Closed(Weak<SocketState>),
+    /// Connections may keep it, and are for those of its entry points that there still are, elsewhere.
+    Closed(Weak<SocketState>, Hosts),
 }
 
 /// The entry points of a socket.
@@ -143,13 +143,12 @@ impl EntryPoints {
     /// [`EntryPoints::choose`]. `None` as well where that one takes no requests.
     #[inline]
     pub fn choose_for_request(&self, socket: SocketIndex, host: &str) -> Option<EntryPointIndex> {
-        match self.sockets.get(usize::from(socket))? {
-            Slot::Open(_, Hosts::One(index)) => Some(*index),
-            Slot::Open(_, Hosts::Several(hosts)) => {
+        match self.sockets.get(usize::from(socket))?.hosts() {
+            Hosts::One(index) => Some(*index),
+            Hosts::Several(hosts) => {
                 let index = *hosts.find(Some(host))?;
                 (self.get(index)?.protocol.takes_requests()).then_some(index)
             }
-            Slot::Closed(_) => None,
         }
     }
 
@@ -157,10 +156,9 @@ impl EntryPoints {
     /// exact host that takes it. An empty host, as that of a client of TLS that names no server: the one
     /// for any host.
     pub fn choose(&self, socket: SocketIndex, host: &str) -> Option<EntryPointIndex> {
-        match self.sockets.get(usize::from(socket))? {
-            Slot::Open(_, Hosts::One(index)) => Some(*index),
-            Slot::Open(_, Hosts::Several(hosts)) => hosts.find(Some(host)).copied(),
-            Slot::Closed(_) => None,
+        match self.sockets.get(usize::from(socket))?.hosts() {
+            Hosts::One(index) => Some(*index),
+            Hosts::Several(hosts) => hosts.find(Some(host)).copied(),
         }
     }
 
@@ -169,9 +167,12 @@ impl EntryPoints {
     /// is the first one's, and so is a host of one socket. Beyond [`EntryPointIndex::MAX`] there are none.
     #[must_use]
     pub fn followed_by(&self, wanted: &[EntryPoint]) -> Self {
+        let entry_points = self.places_followed_by(wanted);
+        let is_there = |index: EntryPointIndex| entry_points[usize::from(index)].is_some();
+        let closed = self.sockets.iter().map(|slot| slot.closed(is_there));
         let mut next = Self {
-            entry_points: self.places_followed_by(wanted),
-            sockets: self.sockets.iter().map(Slot::closed).collect(),
+            sockets: closed.collect(),
+            entry_points,
         };
         // In the order of what is wanted: the first of a socket says how it is read.
         let mut seen = vec![false; next.entry_points.len()];
@@ -250,7 +251,7 @@ impl EntryPoints {
         let slots = (0..=SocketIndex::MAX).zip(&self.sockets);
         slots.filter_map(|(index, slot)| match slot {
             Slot::Open(socket, hosts) => Some((index, socket, hosts)),
-            Slot::Closed(_) => None,
+            Slot::Closed(..) => None,
         })
     }
 }
@@ -281,8 +282,13 @@ impl Slot {
     fn socket(&self) -> Option<&Arc<Socket>> {
         match self {
             Self::Open(socket, _) => Some(socket),
-            Self::Closed(_) => None,
+            Self::Closed(..) => None,
         }
+    }
+
+    fn hosts(&self) -> &Hosts {
+        let (Self::Open(_, hosts) | Self::Closed(_, hosts)) = self;
+        hosts
     }
 
     /// Puts another entry point on the socket, where it is read in the same way and nobody has the host.
@@ -295,16 +301,19 @@ impl Slot {
         }
     }
 
-    /// What becomes of it where nobody wants it any more.
-    fn closed(&self) -> Self {
-        Self::Closed(match self {
+    /// What becomes of it where nobody wants it any more, with those of its entry points that `are_there`.
+    fn closed(&self, are_there: impl Fn(EntryPointIndex) -> bool) -> Self {
+        let state = match self {
             Self::Open(socket, _) => Arc::downgrade(&socket.state),
-            Self::Closed(state) => Weak::clone(state),
-        })
+            Self::Closed(state, _) => Weak::clone(state),
+        };
+        let mut hosts = self.hosts().to_map();
+        hosts.retain(|index| are_there(*index));
+        Self::Closed(state, Hosts::Several(Box::new(hosts)))
     }
 
     fn is_free(&self) -> bool {
-        matches!(self, Self::Closed(state) if state.strong_count() == 0)
+        matches!(self, Self::Closed(state, _) if state.strong_count() == 0)
     }
 }
 
@@ -316,18 +325,25 @@ impl Hosts {
         }
     }
 
-    fn insert(&mut self, index: EntryPointIndex, entry_point: &EntryPoint) {
-        let mut hosts = match self {
-            Self::One(any) => Box::new(HostMap {
+    fn to_map(&self) -> HostMap<EntryPointIndex> {
+        match self {
+            Self::One(any) => HostMap {
                 any: Some(*any),
                 ..HostMap::default()
-            }),
-            Self::Several(hosts) => std::mem::take(hosts),
+            },
+            Self::Several(hosts) => HostMap::clone(hosts),
+        }
+    }
+
+    fn insert(&mut self, index: EntryPointIndex, entry_point: &EntryPoint) {
+        let mut hosts = match self {
+            Self::One(_) => self.to_map(),
+            Self::Several(hosts) => std::mem::take(&mut **hosts),
         };
         hosts.insert(&entry_point.host, index);
         *self = match hosts.only_any() {
             Some(index) if entry_point.protocol.takes_requests() => Self::One(*index),
-            _ => Self::Several(hosts),
+            _ => Self::Several(Box::new(hosts)),
         };
     }
 }

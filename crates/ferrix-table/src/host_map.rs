@@ -51,6 +51,14 @@ impl<T> HostMap<T> {
         }
     }
 
+    /// Forgets values.
+    pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        for values in [&mut self.exact, &mut self.wildcard, &mut self.below] {
+            values.retain(|_, value| keep(value));
+        }
+        self.any.take_if(|value| !keep(value));
+    }
+
     /// The value for any host, where there is no other.
     pub fn only_any(&self) -> Option<&T> {
         let others = self.exact.len() + self.wildcard.len() + self.below.len();

@@ -139,9 +139,12 @@ impl SocketState {
         self.lock().clone()
     }
 
-    /// Says whether it listens.
-    pub fn set(&self, listening: Listening) {
-        *self.lock() = listening;
+    /// Says whether it listens. Returns whether that is new.
+    pub fn set(&self, listening: Listening) -> bool {
+        let mut state = self.lock();
+        let is_new = *state != listening;
+        *state = listening;
+        is_new
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Listening> {

@@ -51,10 +51,11 @@ pub fn commands(table: &Table, addresses: &[(String, SocketAddr)]) -> Vec<String
     (table.rules.iter())
         .filter_map(|rule| {
             let index = *rule.entry_points.first()?;
-            let (_, address) = addresses.get(usize::from(index))?;
-            let secure = table.entry_points.get(index)?.is_secure();
+            let entry_point = table.entry_points.get(index)?;
+            let mut addresses = addresses.iter();
+            let (_, address) = addresses.find(|(name, _)| **name == *entry_point.name)?;
             let (host, path) = example(table, rule, index)?;
-            Some(curl(&host, &path, address.port(), secure))
+            Some(curl(&host, &path, address.port(), entry_point.is_secure()))
         })
         .collect()
 }

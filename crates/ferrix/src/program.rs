@@ -224,6 +224,13 @@ impl Program {
         let first = generations.wait_for(|generation| *generation > 0);
         first.await.map_err(|_| StartError::SourceEnded)?;
         let proxy = bound.serve()?;
+        let follow = proxy.follower();
+        let mut changes = generations.clone();
+        control.spawn(async move {
+            while changes.changed().await.is_ok() {
+                follow();
+            }
+        });
         readiness.accepting();
         announce_limits(shares, &connections);
         Ok(Self {

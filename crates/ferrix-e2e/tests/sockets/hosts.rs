@@ -1,9 +1,16 @@
 //! Which listener of a port a request is for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ferrix_e2e::{Backend, Client, Gateway, Routes, client::once};
-use ferrix_table::{entry_points::Protocol::Http, services::Protocol, sockets::Listening};
+use ferrix_proxy::{Bound, settings::Settings};
+use ferrix_table::{
+    Table,
+    entry_points::{EntryPoint, EntryPoints, Protocol::Http},
+    publish,
+    services::Protocol,
+    sockets::Listening,
+};
 
 use crate::{FIRST, free_port, get, listener, local, with};
 
@@ -147,4 +154,34 @@ async fn whether_a_socket_listens_is_known_of_its_listeners() {
     let left = gateway.drain(Duration::from_secs(5)).await;
     assert_eq!(left, 0);
     assert_eq!(state("free"), Listening::Pending);
+}
+
+/// An address of a Gateway may be another machine's.
+#[tokio::test]
+async fn what_cannot_be_listened_on_keeps_no_process_from_starting() {
+    let (mut publisher, reader) = publish::channel();
+    let own = listener("own", Http, free_port(), "*");
+    // One for documentation (RFC 5737), which no machine has.
+    let foreign = EntryPoint {
+        address: "192.0.2.1:80".parse().unwrap(),
+        ..EntryPoint::http("foreign")
+    };
+    let entry_points = EntryPoints::from([own.clone(), foreign].as_slice());
+    publisher.publish(Table {
+        entry_points: Arc::new(entry_points),
+        ..Table::default()
+    });
+    let mut settings = Settings::default();
+    settings.server.threads = 1;
+    let bound = Bound::new(std::slice::from_ref(&own), settings, reader, None).unwrap();
+    let changes = bound.listening();
+    let proxy = bound.serve().unwrap();
+    assert_eq!(proxy.addresses(), [("own".to_owned(), own.address)]);
+    assert!(changes.has_changed().unwrap());
+    let table = publisher.current();
+    let states: Vec<_> = (table.entry_points.sockets())
+        .map(|(_, socket)| socket.state.get())
+        .collect();
+    assert_eq!(states[0], Listening::On(own.address));
+    assert!(matches!(states[1], Listening::Refused(_)), "{states:?}");
 }

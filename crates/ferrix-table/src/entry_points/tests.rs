@@ -231,3 +231,26 @@ fn a_socket_that_takes_no_requests_any_more_has_no_entry_point_for_them() {
         assert_eq!(all.choose_for_request(0, "a.test"), expected);
     }
 }
+
+/// Its connections are about to end, and may bring requests before.
+#[test]
+fn a_socket_that_is_left_is_for_its_entry_points_as_long_as_they_are_somewhere() {
+    let choose = |all: &EntryPoints, host: &str| all.choose_for_request(0, host);
+    let first = EntryPoints::from(
+        [
+            listener("stays", Protocol::Http, 80, "a.test"),
+            listener("goes", Protocol::Http, 80, "*"),
+        ]
+        .as_slice(),
+    );
+    let _connection = Arc::clone(first.sockets().next().unwrap().1);
+    let moved = listener("stays", Protocol::Http, 81, "a.test");
+    let second = first.followed_by(std::slice::from_ref(&moved));
+    assert_eq!(choose(&second, "a.test"), second.find("stays"));
+    assert_eq!(choose(&second, "b.test"), None);
+    // The index of the one that is gone is another's now.
+    let third = second.followed_by(&[moved, listener("new", Protocol::Http, 82, "*")]);
+    assert_eq!(third.find("new"), first.find("goes"));
+    assert_eq!(choose(&third, "a.test"), third.find("stays"));
+    assert_eq!(choose(&third, "b.test"), None);
+}
