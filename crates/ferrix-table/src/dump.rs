@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     Table,
     certificates::{Certificate, ServerNames},
+    filters::Reference,
     ids::ServiceIndex,
     rules::{Action, Destination, HostPattern, Rule},
     services::{Protocol, Service},
@@ -75,6 +76,9 @@ pub struct RuleView<'t> {
     pub entry_points: Vec<&'t str>,
     /// What it does.
     pub action: ActionView<'t>,
+    /// What it asks for beyond that, in words, in the order in which it happens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policy: Vec<String>,
 }
 
 /// What a rule does with a request.
@@ -99,6 +103,9 @@ pub struct ShareView<'t> {
     pub destination: DestinationView<'t>,
     /// Its share of the sum of the weights.
     pub weight: u64,
+    /// What happens to it alone, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
 }
 
 /// Where a share of a rule's requests goes.
@@ -212,6 +219,7 @@ impl<'t> RuleView<'t> {
             weight: rule.weight,
             entry_points: table.entry_point_names(rule).collect(),
             action: ActionView::new(table, &rule.action),
+            policy: table.policy_lines(rule),
         }
     }
 }
@@ -228,6 +236,7 @@ impl<'t> ActionView<'t> {
                 let share = |(destination, weight)| ShareView {
                     destination: DestinationView::new(table, destination),
                     weight,
+                    filters: table.filter_lines(destination),
                 };
                 ActionView::Forward(split.weights().map(share).collect())
             }
@@ -244,6 +253,32 @@ impl<'t> DestinationView<'t> {
             Ok(service) => Self::Service(service_name(table, *service)),
             Err(reason) => Self::Unresolved(reason),
         }
+    }
+}
+
+impl Table {
+    /// What a rule asks for beyond forwarding: for a person, in the order in which it happens.
+    pub fn policy_lines(&self, rule: &Rule) -> Vec<String> {
+        let policy = rule.policy.as_ref();
+        let named = policy.map(|it| it.with_services(|it| reference_name(self, it)));
+        named.map_or_else(Vec::new, |policy| policy.lines())
+    }
+
+    /// The filters of a share of requests, in the same way.
+    pub fn filter_lines(&self, destination: &Destination) -> Vec<String> {
+        let filters = destination
+            .filters
+            .iter()
+            .flat_map(|filters| filters.iter());
+        let named = filters.map(|it| it.with_service(|it| reference_name(self, it)));
+        named.map(|filter| filter.to_string()).collect()
+    }
+}
+
+fn reference_name(table: &Table, reference: &Reference) -> String {
+    match reference {
+        Ok(index) => service_name(table, *index),
+        Err(reason) => format!("nobody: {reason}"),
     }
 }
 

@@ -3,7 +3,7 @@
 //! The data alone, one file for each; what it is compiled from is in `control`, what it does in
 //! `proxy`.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::ids::ServiceIndex;
 
@@ -77,5 +77,20 @@ impl<S> Filter<S> {
     /// Whether it answers every request, so that none goes on.
     pub fn answers(&self) -> bool {
         matches!(self, Filter::Redirect(_))
+    }
+}
+
+/// What it does, for a person; `S` names the service.
+impl<S: fmt::Display> fmt::Display for Filter<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Filter::RequestHeaders(changes) => write!(f, "request headers: {changes}"),
+            Filter::ResponseHeaders(changes) => write!(f, "response headers: {changes}"),
+            Filter::Redirect(redirect) => write!(f, "redirect: {redirect}"),
+            Filter::Rewrite(rewrite) => write!(f, "rewrite: {rewrite}"),
+            Filter::Mirror(mirror) => write!(f, "mirror: {mirror}"),
+            Filter::Cors(cors) => write!(f, "CORS: {cors}"),
+            Filter::ExternalAuth(auth) => write!(f, "authorisation by {}", auth.service),
+        }
     }
 }

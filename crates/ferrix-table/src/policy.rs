@@ -2,7 +2,7 @@
 //!
 //! Most rules have none, and then a request asks once and no more.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::filters::{Filter, Reference};
 
@@ -109,4 +109,55 @@ pub enum SessionCarrier {
     },
     /// A header field of this name.
     Header(Arc<str>),
+}
+
+/// What it asks for, a line each; `S` names services.
+impl<S: fmt::Display> Policy<S> {
+    /// For a person, in the order in which it happens.
+    pub fn lines(&self) -> Vec<String> {
+        let filters = self.filters.iter().map(Filter::to_string);
+        let limit = |name: &str, limit: Option<Duration>| {
+            let limit = limit?;
+            Some(match limit.is_zero() {
+                true => format!("{name}: no limit"),
+                false => format!("{name}: {limit:?} at most"),
+            })
+        };
+        let retry = self.retry.as_ref().map(Retry::to_string);
+        let session = self.session.as_ref().map(Session::to_string);
+        let body = self
+            .body_bytes
+            .map(|bytes| format!("body: {bytes} bytes at most"));
+        filters
+            .chain(limit("request", self.timeouts.request))
+            .chain(limit("attempt", self.timeouts.backend_request))
+            .chain(retry)
+            .chain(session)
+            .chain(body)
+            .collect()
+    }
+}
+
+impl fmt::Display for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("retry: ")?;
+        match self.attempts {
+            Some(attempts) => write!(f, "{attempts} further attempts")?,
+            None => f.write_str("further attempts")?,
+        }
+        let codes: Vec<_> = self.codes.iter().map(u16::to_string).collect();
+        match codes.is_empty() {
+            true => f.write_str(" where one breaks"),
+            false => write!(f, " where one breaks or is answered {}", codes.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.carrier {
+            SessionCarrier::Cookie { name, .. } => write!(f, "session: by the cookie {name}"),
+            SessionCarrier::Header(name) => write!(f, "session: by the header {name}"),
+        }
+    }
 }

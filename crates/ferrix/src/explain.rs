@@ -265,7 +265,11 @@ fn write(
         client: question.client,
     };
     let explanation = table.explain(index, &request);
-    write!(out, "\n{explanation}\nanswer: ")?;
+    writeln!(out, "\n{explanation}")?;
+    if let Some(rule) = explanation.winner {
+        policy(&table.policy_lines(rule), out)?;
+    }
+    write!(out, "answer: ")?;
     match explanation.winner.map(|rule| &rule.action) {
         None if explanation.others.is_empty() => unknown_host(made, &asked.host, out),
         None => {
@@ -277,6 +281,18 @@ fn write(
         Some(Action::Unavailable) => writeln!(out, "503, every service of the rule has weight 0"),
         Some(Action::Forward(split)) => forward(made, split, out),
     }
+}
+
+/// What a request passes on its way, in this order.
+fn policy(lines: &[String], out: &mut impl fmt::Write) -> fmt::Result {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "on its way:")?;
+    for line in lines {
+        writeln!(out, "  {line}")?;
+    }
+    writeln!(out)
 }
 
 fn unknown_host(made: Made<'_>, host: &str, out: &mut impl fmt::Write) -> fmt::Result {
@@ -334,7 +350,11 @@ fn share(made: Made<'_>, destination: &Destination, out: &mut impl fmt::Write) -
             Some(service) => endpoints(made.report, service, out),
             None => Ok(()),
         },
+    }?;
+    for line in made.table.filter_lines(destination) {
+        writeln!(out, "    {line}")?;
     }
+    Ok(())
 }
 
 fn endpoints(report: &Report, service: &Service, out: &mut impl fmt::Write) -> fmt::Result {

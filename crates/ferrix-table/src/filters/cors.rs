@@ -1,5 +1,7 @@
 //! Cross-origin resource sharing: which origins may read responses.
 
+use std::fmt;
+
 /// Which origins may read responses (Gateway API, `HTTPCORSFilter`; the Fetch standard, section 3.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
@@ -47,5 +49,27 @@ pub enum OriginPattern {
 impl Default for Listed {
     fn default() -> Self {
         Listed::These(Box::default())
+    }
+}
+
+/// The origins.
+impl fmt::Display for Cors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origins: Vec<_> = self
+            .allow_origins
+            .iter()
+            .map(OriginPattern::to_string)
+            .collect();
+        f.write_str(&origins.join(", "))
+    }
+}
+
+impl fmt::Display for OriginPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OriginPattern::Any => f.write_str("*"),
+            OriginPattern::Exact(origin) => f.write_str(origin),
+            OriginPattern::Wildcard { prefix, suffix } => write!(f, "{prefix}*{suffix}"),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Mirrors: copies of requests for another service, whose answers nobody waits for.
 
+use std::fmt;
+
 use super::Reference;
 
 /// Copies of requests for another service (Gateway API, `HTTPRequestMirrorFilter`).
@@ -19,6 +21,21 @@ impl<S> Mirror<S> {
             service: service(&self.service),
             denominator: self.denominator,
             numerator: self.numerator,
+        }
+    }
+}
+
+/// `1 of 2 requests to default/api:80`.
+impl<S: fmt::Display> fmt::Display for Mirror<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mirror {
+            service,
+            denominator,
+            numerator,
+        } = self;
+        match numerator == denominator {
+            true => write!(f, "every request to {service}"),
+            false => write!(f, "{numerator} of {denominator} requests to {service}"),
         }
     }
 }

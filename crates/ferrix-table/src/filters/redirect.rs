@@ -1,5 +1,7 @@
 //! Redirects: answers with another place to go to.
 
+use std::fmt;
+
 use super::path_change::PathChange;
 
 /// An answer with another place to go to (Gateway API, `HTTPRequestRedirectFilter`).
@@ -24,4 +26,26 @@ pub enum RedirectScheme {
     Http,
     /// `https`, by default on port 443.
     Https,
+}
+
+/// `301, scheme https, host example.com`.
+impl fmt::Display for Redirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        match self.scheme {
+            Some(RedirectScheme::Http) => f.write_str(", scheme http")?,
+            Some(RedirectScheme::Https) => f.write_str(", scheme https")?,
+            None => {}
+        }
+        if let Some(host) = &self.host {
+            write!(f, ", host {host}")?;
+        }
+        if let Some(port) = self.port {
+            write!(f, ", port {port}")?;
+        }
+        match &self.path {
+            Some(path) => write!(f, ", {path}"),
+            None => Ok(()),
+        }
+    }
 }

@@ -1,8 +1,14 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ferrix_table::{
     certificates::Certificates,
+    filters::{
+        Filter,
+        header_changes::{self, HeaderChanges},
+        mirror::Mirror,
+    },
     object::{Key, Kind, ObjectName},
+    policy::{Policy, Timeouts},
     rule_set::RuleSet,
     rules::{HostPattern, Route, Rule},
     services::{Endpoint, Protocol, Scheme, ServiceId},
@@ -52,6 +58,56 @@ fn forward(services: &[(u32, u32)]) -> Action {
     Action::Forward(Split::new(services).unwrap())
 }
 
+/// A rule that asks for more than forwarding, as does its only share.
+fn filtered() -> Rule {
+    let set = |name: &str| HeaderChanges {
+        set: [header_changes::Field {
+            name: name.into(),
+            value: "secret".into(),
+        }]
+        .into(),
+        ..HeaderChanges::default()
+    };
+    let policy: Policy = Policy {
+        filters: [
+            Filter::RequestHeaders(set("X-Key")),
+            Filter::Mirror(Mirror {
+                service: Ok(1),
+                denominator: 100,
+                numerator: 5,
+            }),
+        ]
+        .into(),
+        timeouts: Timeouts {
+            request: Some(Duration::from_secs(10)),
+            backend_request: None,
+        },
+        ..Policy::default()
+    };
+    let destination = Destination {
+        service: Ok(0),
+        filters: Some([Filter::ResponseHeaders(set("X-Was"))].into()),
+    };
+    let action = Action::Forward(Split::new(&[(destination, 1)]).unwrap());
+    Rule {
+        policy: Some(Arc::new(policy)),
+        ..rule("filtered", "example.com", "Path(`/filtered`)", action)
+    }
+}
+
+#[test]
+fn what_a_request_passes_is_shown_without_values() {
+    let question = Question::get("http://example.com/filtered".parse().unwrap());
+    let text = explained(&question);
+    let expected = "on its way:\n  request headers: set X-Key\n  \
+                    mirror: 5 of 100 requests to default/idle:8080\n  \
+                    request: 10s at most\n\nanswer: from service default/api:8080, \
+                    127.0.0.1:9001, 127.0.0.1:9002 in turn\n    \
+                    response headers: set X-Was\n";
+    assert!(text.ends_with(expected), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+}
+
 fn table() -> Table {
     Table {
         entry_points: Arc::new(
@@ -78,6 +134,7 @@ fn table() -> Table {
                 Action::Unresolved("it is gone".into()),
             ),
             rule("none", "example.com", "Path(`/none`)", Action::Unavailable),
+            filtered(),
         ])),
         services: Arc::new(
             [
