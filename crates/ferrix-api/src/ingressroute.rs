@@ -11,7 +11,13 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::pattern;
+pub use self::filter::RouteFilter;
+use crate::{
+    gateway::{Retry, Timeouts},
+    pattern,
+};
+
+mod filter;
 
 /// `spec` of an `IngressRoute`: which requests are meant, and which services answer them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -96,8 +102,13 @@ pub struct HostRules {
 /// Which requests of the host, and who answers them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.service) != has(self.services)")
+#[x_kube(validation = Rule::new("!(has(self.service) && has(self.services))")
     .message("give `service` (one) or `services` (several, with weights), and not both"))]
+#[x_kube(validation = Rule::new(
+    "has(self.service) || has(self.services) || (has(self.filters) \
+     && self.filters.exists(filter, has(filter.requestRedirect)))")
+    .message("give `service` (one) or `services` (several, with weights); only a rule that redirects \
+     has neither"))]
 pub struct RouteRule {
     /// A rule such as ``PathPrefix(`/api`) && Method(`GET`)``. Absent: every request of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +128,20 @@ pub struct RouteRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub services: Option<Vec<ServiceRef>>,
+
+    /// What happens to requests before they are forwarded, and to responses on their way back, in this
+    /// order. A rule whose filters answer every request, by a redirect, needs no service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub filters: Option<Vec<RouteFilter>>,
+
+    /// How long requests may take. Absent: as the settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+
+    /// Which attempts at a request are followed by another. Only idempotent requests have any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
 }
 
 /// A port of a Kubernetes Service.

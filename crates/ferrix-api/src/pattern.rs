@@ -28,8 +28,14 @@ pub const PORT: &str = concat!(
     r"|[0-9]*[a-z]([-a-z0-9]*[a-z0-9])?|[0-9]+-[-a-z0-9]*[a-z0-9])$",
 );
 
+/// A name of a header field, or of a method: a token (RFC 9110, section 5.6.2).
+pub const TOKEN: &str = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
+
+/// A duration of the Gateway API (GEP-2257).
+pub const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+
 /// What each of them stands for, in words.
-const MEANINGS: [(&str, &str); 6] = [
+const MEANINGS: [(&str, &str); 8] = [
     (HOST, "a host such as `example.com` or `*.example.com`"),
     (SERVER_NAME, "a host name"),
     (ENTRY_POINT, "letters, digits, `-` and `_`"),
@@ -42,6 +48,8 @@ const MEANINGS: [(&str, &str); 6] = [
         "a-z, 0-9, `-` and `.`, with a letter or digit at both ends",
     ),
     (PORT, "a port number from 1 to 65535, or a port name"),
+    (TOKEN, "a name of letters, digits and `-`"),
+    (DURATION, "a duration such as `10s`, `1m30s` or `250ms`"),
 ];
 
 /// Whether a text has the form of one of these patterns. One that is none of them refuses nothing.

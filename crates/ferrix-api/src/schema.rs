@@ -363,8 +363,8 @@ mod tests {
             ),
             (
                 spec(json!({ "match": "x", "service": service })),
-                "spec.route.rules[0].match: unknown field, expected `matches`, `priority`, \
-                 `service` or `services`",
+                "spec.route.rules[0].match: unknown field, expected `filters`, `matches`, \
+                 `priority`, `retry`, `service`, `services` or `timeouts`",
             ),
             (
                 spec(json!({ "service": { "name": "a", "port": true } })),

@@ -60,7 +60,10 @@ fn nothing_of_the_crd_before_is_lost() {
     assert!(former.len() > 30, "{former:?}");
     let lost: Vec<_> = former.difference(&current).collect();
     assert!(lost.is_empty(), "{lost:?}");
-    let new: Vec<_> = current.difference(&former).map(String::as_str).collect();
+    let policy = ["filters", "retry", "timeouts"].map(|it| format!(".spec.route.rules[].{it}"));
+    let is_policy = |it: &&String| policy.iter().any(|field| it.starts_with(field));
+    let (of_policies, new): (Vec<_>, Vec<_>) = current.difference(&former).partition(is_policy);
+    assert!(of_policies.len() > 80, "{of_policies:?}");
     assert_eq!(
         new,
         [

@@ -20,6 +20,7 @@ pub(crate) mod policy;
 mod redirect;
 mod rewrite;
 mod service;
+pub(crate) mod written;
 
 pub(crate) use crate::draft::DraftService;
 
@@ -34,6 +35,8 @@ pub(crate) enum List {
     GrpcRule(usize),
     /// Of a backend of such a rule.
     GrpcBackend(usize, usize),
+    /// Of a rule of an IngressRoute.
+    RouteRule(usize),
 }
 
 /// What filters have to know of what they stand in.
@@ -52,8 +55,17 @@ pub(crate) struct Place<'p> {
 pub(crate) struct Faults(Vec<Finding>);
 
 impl Faults {
-    fn add(&mut self, reason: Reason, field: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn add(
+        &mut self,
+        reason: Reason,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) {
         self.0.push(Finding::problem(reason, field, message));
+    }
+
+    pub(crate) fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        self.0.extend(findings);
     }
 
     /// `Err` where there is any.
@@ -67,8 +79,9 @@ impl Faults {
 
 impl List {
     /// The field of a filter.
-    fn item(self, place: usize) -> Field {
+    pub(crate) fn item(self, place: usize) -> Field {
         match self {
+            Self::RouteRule(rule) => Field::new("spec.route.rules[].filters[]", [rule, place]),
             Self::HttpRule(rule) | Self::GrpcRule(rule) => {
                 Field::new("spec.rules[].filters[]", [rule, place])
             }
@@ -82,6 +95,10 @@ impl List {
     /// The field of the service that a mirror names.
     fn mirror(self, place: usize) -> Field {
         match self {
+            Self::RouteRule(rule) => Field::new(
+                "spec.route.rules[].filters[].requestMirror.backendRef",
+                [rule, place],
+            ),
             Self::HttpRule(rule) | Self::GrpcRule(rule) => Field::new(
                 "spec.rules[].filters[].requestMirror.backendRef",
                 [rule, place],
@@ -96,6 +113,10 @@ impl List {
     /// The field of the service that is asked for authorisation.
     fn external_auth(self, place: usize) -> Field {
         match self {
+            Self::RouteRule(rule) => Field::new(
+                "spec.route.rules[].filters[].externalAuth.backendRef",
+                [rule, place],
+            ),
             Self::HttpRule(rule) | Self::GrpcRule(rule) => Field::new(
                 "spec.rules[].filters[].externalAuth.backendRef",
                 [rule, place],

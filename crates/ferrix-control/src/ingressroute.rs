@@ -22,6 +22,7 @@ use crate::{
 mod tests;
 
 mod draft;
+mod policy;
 mod spec;
 pub(crate) mod status;
 

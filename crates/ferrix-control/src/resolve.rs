@@ -656,10 +656,12 @@ fn target(
             filters: None,
         });
     }
+    if shares.is_empty() && rule.policy.as_ref().is_some_and(|it| it.answers()) {
+        return Target::Answered;
+    }
     if draft.class == Class::Parents {
         return match shares.is_empty() {
             false => Target::Shares(shares),
-            true if rule.policy.as_ref().is_some_and(|it| it.answers()) => Target::Answered,
             true => Target::Nowhere("the rule names no backend".to_owned()),
         };
     }

@@ -7,8 +7,9 @@
 
 use std::{fs, path::Path};
 
-use ferrix_control::report::Reason;
+use ferrix_control::{files, report::Reason, settings::Settings};
 use ferrix_rule::Rule;
+use ferrix_table::table::EntryPoint;
 
 fn document(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -79,4 +80,33 @@ fn the_error_in_the_documents_is_the_one_given() {
     let error = Rule::parse("Hots(`example.com`)").unwrap_err().to_string();
     let shown: Vec<_> = error.lines().take(3).collect();
     assert!(text.contains(&shown.join("\n")), "{error}");
+}
+
+/// Every example of the document loads without a word.
+#[test]
+fn every_filter_in_the_documents_is_served() {
+    let text = document("docs/filters.md");
+    let blocks = text.split("```yaml\n").skip(1);
+    let examples: Vec<_> = blocks.map(|it| it.split("```").next().unwrap()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("examples.yaml"), examples.join("---\n")).unwrap();
+    let services: String = ["api", "api-next", "authority"]
+        .map(|name| {
+            format!(
+                "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: default}}\n\
+                 spec: {{ports: [{{port: 80}}]}}\n---\napiVersion: discovery.k8s.io/v1\n\
+                 kind: EndpointSlice\nmetadata:\n  name: {name}\n  namespace: default\n  \
+                 labels: {{kubernetes.io/service-name: {name}}}\naddressType: IPv4\n\
+                 ports: [{{port: 8080}}]\nendpoints: [{{addresses: [10.0.0.1]}}]\n"
+            )
+        })
+        .concat();
+    fs::write(folder.path().join("services.yaml"), services).unwrap();
+    let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
+    let settings = Settings::for_files(entry_points);
+    let (table, report) = files::load(folder.path(), &settings).unwrap();
+    let findings: Vec<_> = report.findings().map(|it| it.to_string()).collect();
+    assert_eq!(findings, [""; 0]);
+    assert_eq!((examples.len(), table.rules.len()), (5, 5));
+    assert!(table.rules.iter().all(|rule| rule.policy.is_some()));
 }

@@ -1,11 +1,13 @@
 //! `HTTPRoute`: which requests, and who answers them.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
     filter::HttpRouteFilter, parent::ParentReference, reference::BackendReference,
     session::SessionPersistence,
 };
+use crate::pattern;
 
 /// `spec` of an HTTPRoute.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -106,28 +108,33 @@ pub struct QueryParamMatch {
 }
 
 /// How long requests may take, such as `10s`; `0s` is for ever.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timeouts {
     /// From the first byte of the request to the last of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 28), regex(pattern = pattern::DURATION))]
     pub request: Option<String>,
     /// One attempt at one backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 28), regex(pattern = pattern::DURATION))]
     pub backend_request: Option<String>,
 }
 
 /// When requests are sent once more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct Retry {
     /// Statuses of answers for which they are, from 400 to 599.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "failures")]
     pub codes: Vec<u16>,
     /// How often at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_147_483_647), extend("format" = "int32"))]
     pub attempts: Option<u32>,
     /// How long to wait before, such as `100ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 28), regex(pattern = pattern::DURATION))]
     pub backoff: Option<String>,
 }
 
@@ -163,6 +170,15 @@ impl Default for HttpPathMatch {
             value: slash(),
         }
     }
+}
+
+/// Statuses of failures.
+fn failures(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "items": {"type": "integer", "format": "int32", "minimum": 400, "maximum": 599},
+    })
 }
 
 fn any_request() -> Vec<HttpRouteRule> {

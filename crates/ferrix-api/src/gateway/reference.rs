@@ -1,8 +1,10 @@
 //! References to objects that are no parents.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::filter::HttpRouteFilter;
+use crate::pattern;
 
 /// A Service, and its share of what a rule takes.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -32,22 +34,27 @@ pub struct BackendReference {
 
 /// A Service without a share: what copies go to, or who is asked for permission
 /// (`BackendObjectReference`).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MirrorReference {
     /// Empty for Services, which is what its absence means.
     #[serde(default)]
+    #[schemars(length(max = 253))]
     pub group: String,
     /// Absent: `Service`.
     #[serde(default = "service")]
+    #[schemars(length(min = 1, max = 63))]
     pub kind: String,
     /// The name of the object.
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::SUBDOMAIN))]
     pub name: String,
     /// Absent: that of the object that refers. Any other needs a ReferenceGrant there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::LABEL))]
     pub namespace: Option<String>,
     /// The port of the Service, from 1 to 65535.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: Option<u16>,
 }
 

@@ -10,6 +10,7 @@ use ferrix_api::{
 use ferrix_table::{rules::HostPattern, services::Scheme, weight::Weight};
 use rustls_pki_types::ServerName;
 
+use super::policy;
 use crate::{
     draft::{
         self, BackendReference, CertificateReference, Class, Draft, DraftRule, EntryPointNames,
@@ -145,7 +146,13 @@ fn rule(
     let field = Field::new("spec.route.rules[]", [position]);
     let faults_before = found.faults.len();
     let matches = matches(rule, field, found);
-    let backends = backends(rule, position, namespace, found);
+    let policy = policy::compile(rule, position, namespace, matches.as_ref());
+    let policy = policy.unwrap_or_else(|faults| {
+        found.faults.extend(faults);
+        None
+    });
+    let answers = policy.as_ref().is_some_and(|it| it.answers());
+    let backends = backends(rule, position, namespace, answers, found);
     if found.faults.len() > faults_before {
         found.unserved.extend(backends);
         return None;
@@ -158,7 +165,7 @@ fn rule(
         weight: Weight::Priority(priority),
         backends,
         lost: Box::default(),
-        policy: None,
+        policy,
         matches,
     })
 }
@@ -186,6 +193,7 @@ fn backends(
     rule: &RouteRule,
     position: usize,
     namespace: &str,
+    answers: bool,
     found: &mut Found,
 ) -> Box<[BackendReference]> {
     let field = Field::new("spec.route.rules[]", [position]);
@@ -194,6 +202,7 @@ fn backends(
     };
     match (&rule.service, rule.services.as_deref()) {
         (Some(_), Some(_)) => refuse("", "give `service` (one) or `services` (several), not both"),
+        (None, None) if answers => {}
         (None, None) => refuse("", "expected `service` (one) or `services` (several)"),
         (None, Some([])) => refuse(".services", "expected at least one service"),
         (Some(_), None) | (None, Some(_)) => {}

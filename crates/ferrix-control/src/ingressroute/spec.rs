@@ -8,6 +8,7 @@ use ferrix_api::ingressroute::{self, HostRules, IngressRouteSpec, RouteRule, Ser
 use ferrix_table::{rules::HostPattern, services::Scheme};
 
 use super::draft::{ENTRY_POINT, SERVICE, default_priority};
+use super::policy;
 use crate::draft::{BackendReference, Class, Draft, DraftRule, EntryPointNames};
 
 /// The spec of a draft that is good.
@@ -81,7 +82,7 @@ fn rule(rule: &DraftRule, own_namespace: &str) -> RouteRule {
         weight,
         backends,
         lost: _,
-        policy: _,
+        policy,
     } = rule;
     let default = default_priority(matches.as_ref());
     let is_one = backends
@@ -90,14 +91,20 @@ fn rule(rule: &DraftRule, own_namespace: &str) -> RouteRule {
     let mut services = backends.iter().map(|it| backend(it, own_namespace));
     let (service, services) = match is_one {
         true => (services.next(), None),
+        false if backends.is_empty() => (None, None),
         false => (None, Some(services.collect())),
     };
-    RouteRule {
+    let mut written = RouteRule {
         matches: matches.as_ref().and_then(|it| it.text()).map(str::to_owned),
         priority: weight.priority().filter(|it| *it != default),
         service,
         services,
+        ..RouteRule::default()
+    };
+    if let Some(policy) = policy {
+        policy::write(policy, own_namespace, &mut written);
     }
+    written
 }
 
 fn backend(reference: &BackendReference, own_namespace: &str) -> ServiceRef {
@@ -158,6 +165,27 @@ mod tests {
             {"name": "plain", "port": 1, "scheme": "http"},
             {"name": "grpc", "namespace": "default", "port": 65535, "scheme": "h2c"},
         ]);
+        let filters = json!([
+            {"requestHeaderModifier": {
+                "set": [{"name": "X-A", "value": "a"}], "add": [{"name": "X-B", "value": "b"}],
+                "remove": ["X-C"],
+            }},
+            {"responseHeaderModifier": {"remove": ["X-C"]}},
+            {"urlRewrite": {
+                "hostname": "Inside.Test",
+                "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"},
+            }},
+            {"requestMirror": {"backendRef": api, "percent": 10}},
+            {"requestMirror": {"backendRef": {"name": "b", "namespace": "other", "port": 1}}},
+            {"cors": {
+                "allowOrigins": ["https://a.test:443", "https://*.b.test:8443"],
+                "allowMethods": ["*"], "allowHeaders": ["X-A", "X-B"],
+            }},
+            {"externalAuth": {
+                "protocol": "HTTP", "backendRef": api, "forwardBody": {"maxSize": 5},
+                "http": {"path": "/check/", "allowedHeaders": ["Cookie"]},
+            }},
+        ]);
         let host = |host: &str| json!({"route": {"host": host, "rules": [{"service": api}]}});
         let rule = |rule: Value| json!({"route": {"rules": [rule]}});
         let cases = [
@@ -182,6 +210,13 @@ mod tests {
             json!({"route": {"rules": [
                 {"service": api, "matches": "Path(`/a`)"}, {"services": [api]}, {"service": api},
             ]}}),
+            rule(json!({"service": api, "matches": "PathPrefix(`/a`)", "filters": filters})),
+            rule(json!({"filters": [{"requestRedirect": {"scheme": "https", "statusCode": 301}}]})),
+            rule(json!({
+                "service": api, "timeouts": {"request": "1h1m1s1ms", "backendRequest": "0s"},
+                "retry": {"codes": [500, 503], "attempts": 3, "backoff": "25ms"},
+            })),
+            rule(json!({"service": api, "timeouts": {"request": "90s"}, "retry": {}})),
             json!({"entrypoint": "web", "route": {"rules": [{"service": api}]}}),
             json!({"entrypoints": ["web"], "route": {"rules": [{"service": api}]}}),
             json!({"entrypoints": ["web", "extra"], "route": {"rules": [{"service": api}]}}),
@@ -201,6 +236,6 @@ mod tests {
             assert!(drafted.same(&after), "{case} became {written}");
             ran += 1;
         }
-        assert_eq!(ran, 21);
+        assert_eq!(ran, 25);
     }
 }

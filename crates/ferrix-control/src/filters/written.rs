@@ -1,0 +1,242 @@
+//! Filters back to what was written: the last good version of a route is kept as its author may have
+//! written it.
+//!
+//! What can be written in several ways is written in one. Compiled again, it is the same.
+
+use std::time::Duration;
+
+use ferrix_api::{
+    gateway::{
+        self, CorsFilter, ForwardBody, Fraction, HttpAuth, HttpHeader, MirrorReference,
+        PathModifier, RequestMirror, RequestRedirect, UrlRewrite,
+    },
+    ingressroute::Port,
+};
+use ferrix_table::{
+    filters::{
+        cors::{Cors, Listed, OriginPattern},
+        external_auth::{AuthProtocol, ExternalAuth},
+        header_changes::{Field, HeaderChanges},
+        mirror::Mirror,
+        path_change::PathChange,
+        redirect::{Redirect, RedirectScheme},
+        rewrite::Rewrite,
+    },
+    policy::{Retry, Timeouts},
+};
+
+use crate::draft::DraftService;
+
+pub(crate) fn header_changes(changes: &HeaderChanges) -> gateway::HeaderChanges {
+    let HeaderChanges { set, add, remove } = changes;
+    let header = |field: &Field| HttpHeader {
+        name: field.name.to_string(),
+        value: field.value.to_string(),
+    };
+    gateway::HeaderChanges {
+        set: set.iter().map(header).collect(),
+        add: add.iter().map(header).collect(),
+        remove: texts(remove),
+    }
+}
+
+pub(crate) fn redirect(redirect: &Redirect) -> RequestRedirect {
+    let Redirect {
+        scheme,
+        host,
+        port,
+        path,
+        status,
+    } = redirect;
+    let scheme = scheme.map(|scheme| match scheme {
+        RedirectScheme::Http => "http".to_owned(),
+        RedirectScheme::Https => "https".to_owned(),
+    });
+    RequestRedirect {
+        scheme,
+        hostname: host.as_deref().map(hostname),
+        path: path.as_ref().map(path_modifier),
+        port: *port,
+        status_code: *status,
+    }
+}
+
+pub(crate) fn rewrite(rewrite: &Rewrite) -> UrlRewrite {
+    let Rewrite { host, path } = rewrite;
+    UrlRewrite {
+        hostname: host.as_deref().map(hostname),
+        path: path.as_ref().map(path_modifier),
+    }
+}
+
+/// An address of IPv6 stands in brackets.
+fn hostname(host: &str) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    }
+}
+
+fn path_modifier(change: &PathChange) -> PathModifier {
+    match change {
+        PathChange::Full(path) => PathModifier {
+            kind: "ReplaceFullPath".to_owned(),
+            replace_full_path: Some(path.to_string()),
+            replace_prefix_match: None,
+        },
+        // What is matched is said by the rule.
+        PathChange::Prefix { replacement, .. } => PathModifier {
+            kind: "ReplacePrefixMatch".to_owned(),
+            replace_full_path: None,
+            replace_prefix_match: Some(match &**replacement {
+                "" => "/".to_owned(),
+                replacement => replacement.to_owned(),
+            }),
+        },
+    }
+}
+
+pub(crate) fn mirror(mirror: &Mirror<DraftService>, own_namespace: &str) -> RequestMirror {
+    let Mirror {
+        service,
+        denominator,
+        numerator,
+    } = mirror;
+    RequestMirror {
+        backend_ref: reference(service, own_namespace),
+        percent: None,
+        fraction: Some(Fraction {
+            numerator: *numerator,
+            denominator: *denominator,
+        }),
+    }
+}
+
+pub(crate) fn cors(cors: &Cors) -> CorsFilter {
+    let Cors {
+        allow_origins,
+        allow_methods,
+        allow_headers,
+        expose_headers,
+        allow_credentials,
+        max_age,
+    } = cors;
+    let origin = |pattern: &OriginPattern| match pattern {
+        OriginPattern::Any => "*".to_owned(),
+        OriginPattern::Exact(origin) => origin.to_string(),
+        OriginPattern::Wildcard { prefix, suffix } => format!("{prefix}*{suffix}"),
+    };
+    CorsFilter {
+        allow_origins: allow_origins.iter().map(origin).collect(),
+        allow_credentials: Some(*allow_credentials),
+        allow_methods: names(allow_methods),
+        allow_headers: names(allow_headers),
+        expose_headers: names(expose_headers),
+        max_age: *max_age,
+    }
+}
+
+fn names(listed: &Listed) -> Vec<String> {
+    match listed {
+        Listed::All => vec!["*".to_owned()],
+        Listed::These(names) if names.is_empty() => Vec::new(),
+        Listed::These(names) => names.split(", ").map(str::to_owned).collect(),
+    }
+}
+
+pub(crate) fn external_auth(
+    auth: &ExternalAuth<DraftService>,
+    own_namespace: &str,
+) -> gateway::ExternalAuth {
+    let ExternalAuth {
+        service,
+        protocol,
+        body_bytes,
+    } = auth;
+    let http = match protocol {
+        AuthProtocol::Http {
+            path_prefix,
+            request_headers,
+            response_headers,
+        } => HttpAuth {
+            path: (!path_prefix.is_empty()).then(|| path_prefix.to_string()),
+            allowed_headers: texts(request_headers),
+            allowed_response_headers: texts(response_headers),
+        },
+        // There is none of these yet.
+        AuthProtocol::Grpc { .. } => HttpAuth::default(),
+    };
+    gateway::ExternalAuth {
+        protocol: "HTTP".to_owned(),
+        backend_ref: reference(service, own_namespace),
+        grpc: None,
+        http: Some(http),
+        forward_body: Some(ForwardBody {
+            max_size: Some((*body_bytes).into()),
+        }),
+    }
+}
+
+/// A reference that can be none is not good, and so never written.
+fn reference(service: &DraftService, own_namespace: &str) -> MirrorReference {
+    let Ok(service) = service else {
+        return MirrorReference::default();
+    };
+    let namespace = Some(&*service.service.namespace).filter(|it| *it != own_namespace);
+    MirrorReference {
+        name: service.service.name.to_string(),
+        namespace: namespace.map(str::to_owned),
+        port: match service.port {
+            Port::Number(port) => Some(port),
+            Port::Name(_) => None,
+        },
+        ..MirrorReference::default()
+    }
+}
+
+pub(crate) fn timeouts(timeouts: &Timeouts) -> Option<gateway::Timeouts> {
+    let Timeouts {
+        request,
+        backend_request,
+    } = timeouts;
+    (*timeouts != Timeouts::default()).then(|| gateway::Timeouts {
+        request: request.map(duration),
+        backend_request: backend_request.map(duration),
+    })
+}
+
+pub(crate) fn retry(retry: &Retry) -> gateway::Retry {
+    let Retry {
+        codes,
+        attempts,
+        backoff,
+    } = retry;
+    gateway::Retry {
+        codes: codes.to_vec(),
+        attempts: attempts.map(u32::from),
+        backoff: (!backoff.is_zero()).then(|| duration(*backoff)),
+    }
+}
+
+/// As `parse_duration` of `filters::policy` reads it.
+fn duration(duration: Duration) -> String {
+    let (seconds, milliseconds) = (duration.as_secs(), duration.subsec_millis());
+    let parts = [
+        (seconds / 3600, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+        (u64::from(milliseconds), "ms"),
+    ];
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
+    let text: String = parts
+        .map(|(number, unit)| format!("{number}{unit}"))
+        .collect();
+    match text.is_empty() {
+        true => "0s".to_owned(),
+        false => text,
+    }
+}
+
+fn texts(texts: &[Box<str>]) -> Vec<String> {
+    texts.iter().map(|it| it.to_string()).collect()
+}
