@@ -203,6 +203,7 @@ impl Application {
         let name = hello.client_hello().server_name().map(tls::canonical_name);
         let table = self.engine.table.load();
         let reception = tls::receive(&table, self.entry.index, name.as_deref());
+        let is_server = table.entry_points.ends_tls(self.entry.index);
         drop(table);
         let acceptor = match reception {
             Ok(Reception::Requests) => &acceptors.requests,
@@ -212,7 +213,10 @@ impl Application {
                 return Ok(Received::Bytes(Box::new(io), name));
             }
             Err(refusal) => {
-                transport::alert(&mut stream, &refusal.alert()).await?;
+                // Where TLS only passes through, alerts are for the backends to send.
+                if is_server {
+                    transport::alert(&mut stream, &refusal.alert()).await?;
+                }
                 return Err(io::Error::other(refusal));
             }
         };

@@ -162,6 +162,20 @@ impl EntryPoints {
         }
     }
 
+    /// Whether TLS ends at one of the entry points of a socket, so that its clients know Ferrix as a
+    /// server of TLS.
+    pub fn ends_tls(&self, socket: SocketIndex) -> bool {
+        let ends = |index: &EntryPointIndex| {
+            let entry_point = self.get(*index);
+            entry_point.is_some_and(|it| it.protocol.ends_tls())
+        };
+        match self.sockets.get(usize::from(socket)).map(Slot::hosts) {
+            Some(Hosts::One(index)) => ends(index),
+            Some(Hosts::Several(hosts)) => hosts.values().any(ends),
+            None => false,
+        }
+    }
+
     /// Those of `wanted` from now on. Whoever has been there before, by name, has its index still, and so
     /// has a socket, by what it listens on; those that are new get what is free. A name that comes twice
     /// is the first one's, and so is a host of one socket. Beyond [`EntryPointIndex::MAX`] there are none.

@@ -59,6 +59,12 @@ impl<T> HostMap<T> {
         self.any.take_if(|value| !keep(value));
     }
 
+    /// All values, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        let all = [&self.exact, &self.wildcard, &self.below];
+        all.into_iter().flat_map(HashMap::values).chain(&self.any)
+    }
+
     /// The value for any host, where there is no other.
     pub fn only_any(&self) -> Option<&T> {
         let others = self.exact.len() + self.wildcard.len() + self.below.len();

@@ -434,15 +434,16 @@ fn refused(gateway: &api::GatewaySpec) -> Option<Fault> {
 
 /// `Accepted` and `Programmed` of a ListenerSet.
 fn set_conditions(listeners: &[Listener]) -> Box<[Condition]> {
-    let invalid = listeners.iter().filter(|it| !it.accepted);
-    let invalid: Vec<_> = invalid.map(|it| format!("`{}`", it.name)).collect();
-    if invalid.len() == listeners.len() {
+    // Also where what the listeners refer to keeps them all from being served.
+    if !listeners.iter().any(|it| it.served_by().next().is_some()) {
         return both(
             false,
             "ListenersNotValid",
             "None of its listeners is valid.",
         );
     }
+    let invalid = listeners.iter().filter(|it| !it.accepted);
+    let invalid: Vec<_> = invalid.map(|it| format!("`{}`", it.name)).collect();
     let accepted = match invalid.is_empty() {
         true => Condition::new("Accepted", true, "Accepted", "The ListenerSet is accepted."),
         false => {
@@ -450,20 +451,12 @@ fn set_conditions(listeners: &[Listener]) -> Box<[Condition]> {
             Condition::new("Accepted", true, "ListenersNotValid", message)
         }
     };
-    let is_served = listeners.iter().any(|it| it.served_by().next().is_some());
-    let programmed = match is_served {
-        true => Condition::new(
-            "Programmed",
-            true,
-            "Programmed",
-            "The ListenerSet is served.",
-        ),
-        false => {
-            let message = "None of its listeners can be served.";
-            Condition::new("Programmed", false, "Invalid", message)
-        }
-    };
-    [accepted, programmed].into()
+    let message = "The ListenerSet is served.";
+    [
+        accepted,
+        Condition::new("Programmed", true, "Programmed", message),
+    ]
+    .into()
 }
 
 /// `Accepted` and `Programmed` for one reason.

@@ -252,6 +252,24 @@ async fn what_passes_through_and_has_nowhere_to_go_is_closed() {
 }
 
 #[tokio::test]
+async fn where_tls_only_passes_through_an_unknown_name_gets_no_alert() {
+    let three = Three::start().await;
+    let listeners = [listener("through", TlsPassthrough, three.port, "*.test")];
+    three.gateway.publish_on(with(&listeners), Routes::new());
+    let config = three.inner.client(&[]);
+    let closed = tls(local(three.port), &config, "db.example")
+        .await
+        .expect_err("an end");
+    assert!(!closed.to_string().contains("Alert"), "{closed}");
+    three
+        .gateway
+        .counted_at("through", "the failure", |counters| {
+            counters.tls_failures.get() == 1
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_first_message_in_pieces_passes_through_as_it_was() {
     let three = Three::start().await;
     let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
