@@ -7,30 +7,23 @@ use serde_json::Value;
 
 use crate::{
     draft::Draft,
-    gateway_route, ingress, ingressroute,
-    objects::{self, Kind},
+    gateway_route, gateway_status, ingress, ingressroute,
+    objects::Kind,
     outcome::Outcome,
     report::{Condition, Entry},
-    status::Status,
+    status::{Form, Read, Signature, Write},
 };
 
 /// The conditions of an outcome.
 type Conditions = fn(&Outcome, &EntryPoints) -> Vec<Condition>;
 
-/// What the file of a kind that makes rules offers about statuses.
+/// What the file of a kind that makes rules offers about what is told of it.
 pub(crate) struct RuleKind {
     /// Those that the one that sums up is made from.
     conditions: Conditions,
     /// The spec of a good draft, as it may have been written; `None`: no version of the kind is kept,
     /// because the API server admits hardly any that could not be used by itself.
     pub(crate) write_spec: fn(&Draft) -> Option<Value>,
-    /// The form that a status has in the object.
-    pub(crate) write_status: fn(&Status) -> Value,
-    /// The status that an object has, and which installation wrote it, as the API server's record of
-    /// writers has it. One that does not fit counts as none.
-    pub(crate) read_status: fn(&Value, Option<&str>) -> Status,
-    /// Whether a status has conditions, and says itself which installation wrote it.
-    pub(crate) has_conditions: bool,
 }
 
 /// A kind that makes rules; `None` for one that does not.
@@ -40,16 +33,10 @@ pub(crate) fn of(kind: Kind) -> Option<RuleKind> {
             conditions: ingressroute::status::conditions,
             // Texts, numbers and lists of them always have a form in JSON.
             write_spec: |draft| serde_json::to_value(ingressroute::spec(draft)).ok(),
-            write_status: ingressroute::status::write,
-            read_status: |status, _| ingressroute::status::read(status),
-            has_conditions: true,
         }),
         Kind::Ingress => Some(RuleKind {
             conditions: ingressroute::status::conditions,
             write_spec: |_| None,
-            write_status: ingress::status::write,
-            read_status: ingress::status::read,
-            has_conditions: false,
         }),
         Kind::BackendTlsPolicy
         | Kind::ConfigMap
@@ -83,10 +70,60 @@ pub(crate) fn has_parents(kind: Kind) -> bool {
     )
 }
 
+/// The form of the statuses of a kind; `None`: none is written here.
+pub(crate) fn form(kind: Kind) -> Option<Form> {
+    use Signature::{Entries, Manager, Name};
+
+    let (write, read, signature): (Write, Read, _) = match kind {
+        Kind::Ingress => (ingress::status::write, ingress::status::read, Manager),
+        Kind::IngressRoute => (
+            ingressroute::status::write,
+            ingressroute::status::read,
+            Name,
+        ),
+        Kind::BackendTlsPolicy => (
+            gateway_status::write_policy,
+            gateway_status::read_policy,
+            Entries,
+        ),
+        Kind::GrpcRoute | Kind::HttpRoute | Kind::TcpRoute | Kind::TlsRoute | Kind::UdpRoute => (
+            gateway_status::write_route,
+            gateway_status::read_route,
+            Entries,
+        ),
+        Kind::Gateway => (
+            gateway_status::write_gateway,
+            gateway_status::read_gateway,
+            Manager,
+        ),
+        Kind::GatewayClass => (
+            gateway_status::write_class,
+            gateway_status::read_class,
+            Manager,
+        ),
+        Kind::ListenerSet => (
+            gateway_status::write_listener_set,
+            gateway_status::read_listener_set,
+            Manager,
+        ),
+        Kind::ConfigMap
+        | Kind::EndpointSlice
+        | Kind::IngressClass
+        | Kind::Namespace
+        | Kind::ReferenceGrant
+        | Kind::Secret
+        | Kind::Service => return None,
+    };
+    Some(Form {
+        write,
+        read,
+        signature,
+    })
+}
+
 /// Whether objects of a kind have a status that is written here.
 pub(crate) fn has_status(kind: Kind) -> bool {
-    makes_rules(kind)
-        || kind != Kind::ReferenceGrant && objects::group(kind) == objects::group(Kind::Gateway)
+    form(kind).is_some()
 }
 
 /// What the report says of an object that makes rules.

@@ -19,9 +19,10 @@
 //!  exceptions what serves on a replica in place of bad objects, as they tell one another (pure)
 //!  census     which replicas there are, what each offers, and how many serve a route (pure)
 //!  definition whether the API server's definition of a kind has a place for all of a status (pure)
-//!  seen       what the API server has of an object that makes rules
+//!  seen       what the API server has of an object that has a status
 //!  backoff    when statuses are written again that could not be (pure)
 //!  budget     how often one status is written (pure)
+//!  statement  what a status says (pure)
 //!  ledger     which status is due (pure)
 //!  status     writes it, and Events for what went wrong
 //!  withdraw   takes back what was written, where it is no longer true
@@ -75,6 +76,7 @@ mod revisions;
 mod seen;
 pub mod snapshot;
 mod source;
+mod statement;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -156,6 +158,8 @@ pub(crate) struct Identity {
     namespace: String,
     /// The installation, by class: `ferrix`, or `ferrix-CLASS`.
     installation: String,
+    /// The name that entries of ours have in statuses that several controllers write.
+    controller: String,
     /// The pod, so that what it leaves behind goes with it.
     pod: Option<OwnerReference>,
 }
@@ -220,6 +224,7 @@ impl Identity {
         let name = variable("POD_NAME").or_else(|| variable("HOSTNAME"));
         let name = label(&name.unwrap_or_default());
         Self {
+            controller: settings.gateway_controller().to_owned(),
             namespace: variable("POD_NAMESPACE").unwrap_or_else(|| namespace.to_owned()),
             installation: match &settings.ingress_class {
                 None => "ferrix".to_owned(),
@@ -381,7 +386,9 @@ pub async fn withdraw(
     let own = || Identity::new(settings, &config.default_namespace).installation();
     let installation = installation.unwrap_or_else(own);
     let client = Client::try_from(config)?;
-    Ok(withdraw::all(&client, &installation, namespaces(settings)).await?)
+    let controller = settings.gateway_controller();
+    let namespaces = namespaces(settings);
+    Ok(withdraw::all(&client, (&installation, controller), namespaces).await?)
 }
 
 async fn config(options: &Options) -> Result<Config, KubernetesError> {

@@ -17,6 +17,7 @@
 //!                  secret, service
 //!                  draft, outcome       what an object that makes rules asks for, and what it got
 //!                  filters              what a rule asks for beyond forwarding
+//!                  verdict              what is told of an object of the Gateway API
 //!  one name        external_name        the addresses that `lookup` has found
 //!  all objects     world               the newest versions, and `last_good` ones of those that are bad
 //!  several         ownership            hosts that several namespaces claim
@@ -50,6 +51,7 @@ mod gateway;
 mod gateway_addresses;
 mod gateway_objects;
 mod gateway_route;
+mod gateway_status;
 mod guard;
 mod host_policy;
 mod ingress;

@@ -157,6 +157,12 @@ impl Settings {
         }
     }
 
+    /// The controller that a GatewayClass of this installation names.
+    pub(crate) fn gateway_controller(&self) -> &str {
+        let gateway = self.gateway.as_ref();
+        gateway.map_or(GATEWAY_CONTROLLER, |it| &it.controller)
+    }
+
     /// The controller that an IngressClass of this installation names.
     pub(crate) fn ingress_controller(&self) -> String {
         match &self.ingress_class {

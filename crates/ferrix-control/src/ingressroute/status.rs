@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     outcome::{Outcome, joined},
     report::{Condition, ConditionType, Reason, Serving, Severity},
-    status::Status,
+    status::{Status, Writer},
 };
 
 /// `Accepted`, `ResolvedRefs` and `Programmed`, in this order.
@@ -90,13 +90,13 @@ fn programmed(outcome: &Outcome, entry_points: &EntryPoints) -> Condition {
 }
 
 /// The form that a status has in the object.
-pub(crate) fn write(status: &Status) -> Value {
+pub(crate) fn write(status: &Status, _: &Writer<'_>) -> Value {
     let Status {
         installation,
         entry_points,
         replicas,
         conditions,
-        addresses: _,
+        ..
     } = status.clone();
     let status = IngressRouteStatus {
         installation,
@@ -110,7 +110,7 @@ pub(crate) fn write(status: &Status) -> Value {
 
 /// The status that an object has. One that does not fit counts as none, so that it is replaced by
 /// one that does.
-pub(crate) fn read(status: &Value) -> Status {
+pub(crate) fn read(status: &Value, _: &Writer<'_>) -> Status {
     let status = serde_json::from_value(status.clone());
     let status: IngressRouteStatus = status.unwrap_or_default();
     Status {
@@ -118,6 +118,6 @@ pub(crate) fn read(status: &Value) -> Status {
         entry_points: status.entry_points,
         replicas: status.replicas,
         conditions: status.conditions,
-        addresses: Vec::new(),
+        ..Status::default()
     }
 }

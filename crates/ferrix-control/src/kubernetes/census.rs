@@ -98,15 +98,14 @@ impl Offer {
         serde_json::to_string(&told).unwrap_or_default()
     }
 
-    /// Which of some entry points is missing, or is something else than `ours`.
+    /// Which of some entry points is missing, or is something else than `ours`. Those that are not among
+    /// ours come with Gateways, which all replicas see.
     fn lacks<'n>(&self, names: &'n [String], ours: &Offer) -> Option<&'n str> {
         let theirs = self.0.as_ref()?;
         let of_ours = |name: &str| ours.0.as_ref().and_then(|it| it.get(name));
-        let mut names = names.iter().map(String::as_str);
-        // Those of listeners follow from the objects, which every replica sees.
-        let is_of_settings = |name: &&str| !name.contains(' ');
+        let names = names.iter().map(String::as_str);
+        let mut names = names.filter(|name| ours.0.is_none() || of_ours(name).is_some());
         names.find(|name| match (theirs.get(*name), of_ours(name)) {
-            (None, _) if !is_of_settings(name) => false,
             (None, _) => true,
             (Some(theirs), Some(ours)) => theirs != ours,
             (Some(_), None) => false,

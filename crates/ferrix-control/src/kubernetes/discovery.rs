@@ -102,7 +102,8 @@ impl Discovery {
     }
 }
 
-async fn served(client: &Client) -> Result<Served, kube::Error> {
+/// Every kind of the Gateway API that is served.
+pub(super) async fn served(client: &Client) -> Result<Served, kube::Error> {
     let path = format!("/apis/{}", objects::group(Kind::Gateway));
     let group: APIGroup = match get(client, &path).await {
         Ok(Some(group)) => group,

@@ -286,6 +286,7 @@ mod tests {
         Identity {
             name: "me".to_owned(),
             namespace: "ferrix".to_owned(),
+            controller: String::new(),
             installation: "ferrix".to_owned(),
             pod: None,
         }

@@ -1,7 +1,6 @@
-//! Which status is due: what the API server has of each object that makes rules, against what came
-//! of it.
+//! Which status is due: what the API server has of each object that has one, against what came of it.
 //!
-//! Pure: no client, no clock; and of no kind: a route is an object of any kind that makes rules. A
+//! Pure: no client, no clock; and of no kind: a route is an object of any kind that has a status. A
 //! status is due where it would say something else than the API server has, and then once: a route
 //! that every replica takes up at once is reported by one write, not by one for each replica. What
 //! another installation has written stays; what this one wrote of a route that has become another's is
@@ -9,28 +8,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant},
-};
-
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
 };
 
 use super::{
     backoff::{Backoff, Blame, News, pause_of_one},
     budget::Budget,
-    census::{Census, Count, Offer, Replica},
+    census::{Census, Offer, Replica},
     definition::Definition,
     seen::{Seen, digest, is_pending},
+    statement,
 };
 use crate::{
     kinds,
-    objects::Key,
-    report::{ConditionType, Entry, Reason, Report, Serving},
-    status::{Address, Status},
+    objects::{Key, Kind},
+    report::{Entry, Reason, Report, Serving},
+    status::{Address, Signature, Status},
 };
 
 /// How long replicas may take to confirm a version before the status says that some have not, and how
@@ -53,6 +47,8 @@ pub(super) struct Write {
     pub(super) uid: Box<str>,
     /// The version that it is about: of no other is it true.
     pub(super) version: u64,
+    /// In which version of its kind it was seen.
+    pub(super) api_version: &'static str,
     /// The whole status; an empty one takes back what was written before.
     pub(super) status: Status,
     /// What went wrong and has not been told yet: reason and message.
@@ -87,6 +83,8 @@ pub(super) struct Ledger {
     /// Boxed, as a third of a large map is empty.
     routes: HashMap<Key, Box<Route>>,
     report: Arc<Report>,
+    /// Whether there ever was one.
+    reported: bool,
     census: Census,
     /// Routes to look at.
     due: HashMap<Key, Due>,
@@ -194,13 +192,16 @@ impl Ledger {
     /// What came of every object.
     pub(super) fn report(&mut self, report: Arc<Report>, now: Instant) {
         let before = std::mem::replace(&mut self.report, report);
+        self.reported = true;
         if !self.leading {
             return;
         }
         if before.addresses != self.report.addresses {
             self.look_at_all(now);
         }
-        let changed: Vec<Key> = changed_entries(&before, &self.report)
+        let gone = changed_entries(&self.report, &before);
+        let gone = gone.filter(|entry| self.report.get(&entry.key).is_none());
+        let changed: Vec<Key> = (changed_entries(&before, &self.report).chain(gone))
             .filter(|entry| self.routes.contains_key(&entry.key))
             .map(|entry| entry.key.clone())
             .collect();
@@ -312,6 +313,10 @@ impl Ledger {
 
     /// What it means for other statuses that this one was taken as it was written.
     fn take_in_name(&mut self, write: &Write, now: Instant) {
+        let form = kinds::form(write.key.kind);
+        if form.is_none_or(|it| it.signature != Signature::Name) {
+            return;
+        }
         if write.status.installation.is_some() {
             for key in self.definition.kept_name() {
                 self.look_at(key, now);
@@ -408,8 +413,7 @@ impl Ledger {
     }
 
     fn write(&mut self, key: &Key, due: Due, now: Instant) -> Step {
-        let entry = self.report.get(key);
-        let (Some(route), Some(entry)) = (self.routes.get_mut(key), entry) else {
+        let (Some(route), Some(form)) = (self.routes.get_mut(key), kinds::form(key.kind)) else {
             return Step::Nothing;
         };
         self.others.remove(key);
@@ -420,20 +424,30 @@ impl Ledger {
         {
             return Step::Nothing;
         }
-        // The report is about another version: it will come.
-        if entry.observed_generation != route.seen.generation {
-            return Step::Nothing;
-        }
         let writer = route.seen.installation.as_deref();
-        let is_ours = writer == Some(&*self.installation);
-        // Of another class by now.
+        let is_ours = match form.signature {
+            Signature::Entries => route.seen.has_entries,
+            Signature::Name | Signature::Manager => writer == Some(&*self.installation),
+        };
         let by = (key, &*self.installation);
-        if entry.conditions.is_empty() {
-            return match is_ours {
-                true => route.write(&mut self.backoff, by, Status::default(), Vec::new(), now),
-                false => Step::Nothing,
-            };
-        }
+        let entry = match self.report.get(key) {
+            // The report is about another version: it will come.
+            Some(entry) if entry.observed_generation != route.seen.generation => {
+                return Step::Nothing;
+            }
+            Some(entry) if statement::tells(entry) => entry,
+            // Of another class by now, or attached to nothing of ours.
+            Some(_) if is_ours => return route.take_back(&mut self.backoff, by, now),
+            // The same, of a kind of which those that are not ours have no entry.
+            None if is_ours && self.reported && form.signature == Signature::Manager => {
+                let until = due.since + PATIENCE;
+                return match now < until {
+                    true => Step::Wait(until),
+                    false => route.take_back(&mut self.backoff, by, now),
+                };
+            }
+            Some(_) | None => return Step::Nothing,
+        };
         if let Some(other) = writer.filter(|_| !is_ours) {
             let other: Box<str> = other.into();
             if self.told_of.insert(other.clone()) {
@@ -446,7 +460,7 @@ impl Ledger {
             self.others.insert(key.clone(), other);
             return Step::Nothing;
         }
-        if kinds::of(key.kind).is_some_and(|kind| !kind.has_conditions) {
+        if key.kind == Kind::Ingress {
             let addresses = match entry.serving {
                 Serving::Nothing => Vec::new(),
                 Serving::Newest | Serving::LastGood { .. } => self.report.addresses.to_vec(),
@@ -455,25 +469,28 @@ impl Ledger {
         }
         let bad = self.report.fallbacks.of(key);
         let count = self.census.count(entry, route.since, bad);
-        let programmed = is_programmed(entry);
+        let programmed = statement::is_programmed(entry);
         if !count.is_whole() {
             self.unconfirmed.insert(key.clone());
         }
         let patience = match () {
-            () if is_no_longer_seen(entry) && route.seen.told == entry.observed_generation => {
+            () if statement::is_no_longer_seen(entry)
+                && route.seen.told == entry.observed_generation =>
+            {
                 PATIENCE_WITH_WATCHES
             }
             () if !count.is_whole() && (programmed || !bad.is_empty()) => PATIENCE,
-            () if lacks_endpoints(entry) => PATIENCE,
+            () if statement::lacks_endpoints(entry) => PATIENCE,
             () => Duration::ZERO,
         };
         let until = due.since + patience;
         if now < until {
             return Step::Wait(until);
         }
-        let lacks_name = self.definition.lacks_name();
-        let installation = (!lacks_name).then_some(&*self.installation);
-        let status = status(entry, Some(&count), &route.seen, installation);
+        let lacks_name = form.signature == Signature::Name && self.definition.lacks_name();
+        let signs = !lacks_name && form.signature != Signature::Entries;
+        let installation = signs.then_some(&*self.installation);
+        let status = statement::status(entry, Some(&count), &route.seen, installation);
         let same = digest(&status) == route.seen.digest;
         if same && lacks_name && !is_ours {
             self.definition.went_without(key.clone());
@@ -482,19 +499,19 @@ impl Ledger {
             && (is_ours || lacks_name)
             && status.replicas.as_deref() == route.seen.count.as_deref()
         {
-            route.told = Some(problems(entry).0);
+            route.told = Some(statement::problems(entry).0);
             return Step::Nothing;
         }
         if same || differs_by_count(&route.seen, entry, &status) {
             // Whoever wrote before has told what is wrong.
-            route.told = Some(problems(entry).0);
+            route.told = Some(statement::problems(entry).0);
             match self.census.settles() {
                 Some(settles) => return Step::Wait(settles),
                 None if !due.turn => return Step::Turn,
                 None => {}
             }
         }
-        let (hash, events) = problems(entry);
+        let (hash, events) = statement::problems(entry);
         let news = route.told != Some(hash);
         let events = if news { events } else { Vec::new() };
         let step = route.write(&mut self.backoff, by, status, events, now);
@@ -560,7 +577,7 @@ impl Route {
         addresses: Vec<Address>,
         now: Instant,
     ) -> Step {
-        let (hash, events) = problems(entry);
+        let (hash, events) = statement::problems(entry);
         let status = Status {
             installation: (!addresses.is_empty()).then(|| by.1.to_owned()),
             addresses,
@@ -578,6 +595,15 @@ impl Route {
             self.told = Some(hash);
         }
         step
+    }
+
+    /// Takes back what was written before, unless nothing is left of it.
+    fn take_back(&mut self, backoff: &mut Backoff, by: (&Key, &str), now: Instant) -> Step {
+        let nothing = statement::nothing(&self.seen);
+        match digest(&nothing) == self.seen.digest {
+            true => Step::Nothing,
+            false => self.write(backoff, by, nothing, Vec::new(), now),
+        }
     }
 
     /// A status to write now, or when it may be.
@@ -601,6 +627,7 @@ impl Route {
             installation: installation.into(),
             uid: self.seen.uid.clone(),
             version: self.seen.version,
+            api_version: self.seen.api_version,
             status,
             events,
         }))
@@ -610,7 +637,7 @@ impl Route {
 /// Whether a status differs from the one that the API server has by nothing but replicas that have
 /// come or gone since.
 fn differs_by_count(seen: &Seen, entry: &Entry, next: &Status) -> bool {
-    let whole = || digest(&status(entry, None, seen, None));
+    let whole = || digest(&statement::status(entry, None, seen, None));
     seen.told == entry.observed_generation
         && is_pending(next)
         && (seen.pending || whole() == seen.digest)
@@ -627,96 +654,6 @@ fn changed_entries<'r>(before: &'r Report, after: &'r Report) -> impl Iterator<I
             .is_some_and(|it| Arc::ptr_eq(it, entry) || it == entry);
         (!same).then_some(&**entry)
     })
-}
-
-/// The status of a route; without a count, that which it has where every replica serves it.
-fn status(entry: &Entry, count: Option<&Count>, seen: &Seen, installation: Option<&str>) -> Status {
-    let behind = count.filter(|count| !count.is_whole());
-    let conditions = entry.conditions.iter().map(|condition| {
-        let mut status = condition.status;
-        let mut reason = condition.reason;
-        let mut message = condition.message.to_string();
-        let waits = matches!(
-            condition.condition,
-            ConditionType::Programmed | ConditionType::Ready
-        );
-        if let Some(count) = behind
-            && waits
-            && status
-        {
-            status = false;
-            reason = Reason::Pending;
-            message = count.pending();
-        } else if !status
-            && says_what_serves(entry, condition.condition)
-            && let Some(exceptions) = behind.and_then(Count::exceptions)
-        {
-            message.push('\n');
-            message.push_str(&exceptions);
-        }
-        let since = seen.since(condition.condition, status);
-        Condition {
-            type_: condition.condition.as_str().to_owned(),
-            status: if status { "True" } else { "False" }.to_owned(),
-            reason: reason.as_str().to_owned(),
-            message,
-            observed_generation: condition.observed_generation,
-            last_transition_time: Time(since.unwrap_or_else(Timestamp::now)),
-        }
-    });
-    Status {
-        installation: installation.map(str::to_owned),
-        entry_points: entry.entry_points.to_vec(),
-        replicas: count.filter(|_| is_programmed(entry)).map(Count::to_string),
-        conditions: conditions.collect(),
-        addresses: Vec::new(),
-    }
-}
-
-/// Whether the message of a condition that is false tells what is served all the same.
-fn says_what_serves(entry: &Entry, condition: ConditionType) -> bool {
-    match condition {
-        ConditionType::Accepted => matches!(entry.serving, Serving::LastGood { .. }),
-        ConditionType::Programmed => true,
-        ConditionType::Ready | ConditionType::ResolvedRefs => false,
-    }
-}
-
-/// Whether a replica that has come so far serves the newest version.
-fn is_programmed(entry: &Entry) -> bool {
-    let mut conditions = entry.conditions.iter();
-    conditions.all(|it| it.condition != ConditionType::Programmed || it.status)
-}
-
-/// Whether something that serves it can no longer be seen.
-fn is_no_longer_seen(entry: &Entry) -> bool {
-    let mut findings = entry.findings.iter();
-    findings.any(|it| it.reason == Reason::NoLongerSeen)
-}
-
-/// Whether endpoints are all that is missing, which passes in a moment where pods are replaced.
-fn lacks_endpoints(entry: &Entry) -> bool {
-    let ready = entry.condition(ConditionType::Ready);
-    ready.is_some_and(|it| it.reason == Reason::NoEndpoints)
-}
-
-/// What is wrong with a route, and a hash of it.
-fn problems(entry: &Entry) -> (u64, Vec<(Reason, String)>) {
-    let wrong = entry
-        .conditions
-        .iter()
-        .filter(|condition| !condition.status);
-    // That a route is not programmed follows from what else is wrong, and what sums up or is about
-    // another condition repeats it.
-    let first = wrong.filter(|it| {
-        it.condition != ConditionType::Programmed && it.reason.condition() == Some(it.condition)
-    });
-    let problems: Vec<_> = first
-        .map(|condition| (condition.reason, condition.message.to_string()))
-        .collect();
-    let mut hasher = DefaultHasher::new();
-    problems.hash(&mut hasher);
-    (hasher.finish(), problems)
 }
 
 #[cfg(test)]

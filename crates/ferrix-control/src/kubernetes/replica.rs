@@ -183,6 +183,7 @@ mod tests {
         let identity = Identity {
             name: "me".to_owned(),
             namespace: "ferrix".to_owned(),
+            controller: String::new(),
             installation: "ferrix".to_owned(),
             pod: None,
         };

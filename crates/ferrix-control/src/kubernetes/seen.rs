@@ -7,13 +7,14 @@ use std::{
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::api::DynamicObject;
+use serde_json::Value;
 
 use crate::{
-    kinds,
+    gateway_status, kinds,
     names::shared,
     objects::Kind,
     report::{ConditionType, Reason},
-    status::Status,
+    status::{PartOf, Status, Writer},
 };
 
 /// Before the name of an installation, in that of its field manager.
@@ -22,6 +23,8 @@ const MANAGER: &str = "ferrix:";
 /// What the API server has of an object that makes rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
+    /// The version of the kind that it was seen in, such as `v1`.
+    pub(super) api_version: &'static str,
     pub(super) uid: Box<str>,
     pub(super) generation: Option<i64>,
     /// `metadata.resourceVersion`; 0 where it is no number.
@@ -38,23 +41,30 @@ pub(super) struct Seen {
     pub(super) told: Option<i64>,
     /// Whether its status says that a replica is waited for.
     pub(super) pending: bool,
+    /// Entries of other controllers in its status.
+    pub(super) foreign: Box<[Value]>,
+    /// Whether its status has conditions of ours: of kinds where each controller writes its own entries.
+    pub(super) has_entries: bool,
     transitions: Transitions,
 }
 
-/// What each condition of [`ConditionType::ALL`] is, where there is one, and since when: in seconds since
-/// 1970, as statuses have no finer times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Transitions {
-    states: [Option<bool>; ConditionType::ALL.len()],
-    since: [i64; ConditionType::ALL.len()],
-}
+/// Since when each condition is what it is, by [`transition`]: in seconds since 1970, as statuses have no
+/// finer times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Transitions(Box<[(u64, i64)]>);
 
 impl Seen {
-    /// `None` for an object of a kind that makes no rules.
-    pub(super) fn new(kind: Kind, object: &DynamicObject) -> Option<Self> {
+    /// As a controller of this name sees it, in a version of its kind. `None` for an object of a kind whose
+    /// status is written by nobody here.
+    pub(super) fn new(
+        (kind, api_version): (Kind, &'static str),
+        object: &DynamicObject,
+        controller: &str,
+    ) -> Option<Self> {
         let metadata = &object.metadata;
-        let status = status(kind, object)?;
+        let status = status(kind, object, controller)?;
         let mut seen = Self {
+            api_version,
             uid: metadata.uid.as_deref().unwrap_or_default().into(),
             generation: metadata.generation,
             version: 0,
@@ -64,6 +74,8 @@ impl Seen {
             count: None,
             told: None,
             pending: false,
+            foreign: Box::default(),
+            has_entries: false,
             transitions: Transitions::default(),
         };
         seen.remember(&status, version(object));
@@ -80,8 +92,11 @@ impl Seen {
         self.digest = digest(status);
         self.installation = status.installation.as_deref().map(shared);
         self.count = status.replicas.as_deref().map(shared);
-        self.told = (status.conditions.first()).and_then(|it| it.observed_generation);
+        let first = status.all_conditions().next();
+        self.told = first.and_then(|(_, it)| it.observed_generation);
         self.pending = is_pending(status);
+        self.foreign = status.foreign.as_slice().into();
+        self.has_entries = !status.parts.is_empty();
         self.transitions = Transitions::of(status);
     }
 
@@ -90,34 +105,60 @@ impl Seen {
         self.uid == other.uid && is_older(self.version, other.version)
     }
 
-    /// Since when a condition has this state, where it has.
-    pub(super) fn since(&self, condition: ConditionType, state: bool) -> Option<Timestamp> {
-        let place = ConditionType::ALL.iter().position(|it| *it == condition)?;
-        let Transitions { states, since } = &self.transitions;
-        let since = (states[place] == Some(state)).then_some(since[place])?;
-        Timestamp::from_second(since).ok()
+    /// Since when a condition has this state, where it has; of a part, or of the object.
+    pub(super) fn since(
+        &self,
+        part: Option<&PartOf>,
+        condition: &str,
+        state: &str,
+    ) -> Option<Timestamp> {
+        let transition = transition(part, condition, state);
+        let mut known = self.transitions.0.iter();
+        let (_, since) = known.find(|(known, _)| *known == transition)?;
+        Timestamp::from_second(*since).ok()
     }
 }
 
 impl Transitions {
     fn of(status: &Status) -> Self {
-        let conditions = ConditionType::ALL.map(|it| condition(status, it));
-        let since = |it: &Condition| it.last_transition_time.0.as_second();
-        Self {
-            states: conditions.map(|it| it.map(|it| it.status == "True")),
-            since: conditions.map(|it| it.map_or(0, since)),
-        }
+        let transitions = status.all_conditions().map(|(part, it)| {
+            let since = it.last_transition_time.0.as_second();
+            (transition(part, &it.type_, &it.status), since)
+        });
+        Self(transitions.collect())
     }
 }
 
-/// The status of an object; `None` for one of a kind that makes no rules.
-pub(super) fn status(kind: Kind, object: &DynamicObject) -> Option<Status> {
-    let read = kinds::of(kind)?.read_status;
-    Some(read(&object.data["status"], writer(object)))
+/// What stands for a condition that has a state.
+fn transition(part: Option<&PartOf>, condition: &str, state: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (place(part), condition, state).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What tells a part apart from others of its status.
+fn place(part: Option<&PartOf>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match part {
+        None => {}
+        Some(PartOf::Parent(parent)) => parent.hash(&mut hasher),
+        Some(PartOf::Listener { name, .. }) => name.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+/// The status of an object, as a controller of this name sees it; `None` for one of a kind whose status is
+/// written by nobody here.
+pub(super) fn status(kind: Kind, object: &DynamicObject, controller: &str) -> Option<Status> {
+    let writer = Writer {
+        installation: recorded(object),
+        controller,
+    };
+    Some((kinds::form(kind)?.read)(&object.data["status"], &writer))
 }
 
 /// Which installation the API server has recorded as the one that wrote the status: see [`manager`].
-fn writer(object: &DynamicObject) -> Option<&str> {
+fn recorded(object: &DynamicObject) -> Option<&str> {
     let managed = object.metadata.managed_fields.as_deref()?.iter();
     let mut of_status = managed.filter(|it| it.subresource.as_deref() == Some("status"));
     of_status.find_map(|it| it.manager.as_deref()?.strip_prefix(MANAGER))
@@ -141,23 +182,68 @@ fn is_older(version: u64, known: u64) -> bool {
 
 /// Whether a status says that a replica is waited for.
 pub(super) fn is_pending(status: &Status) -> bool {
-    let programmed = condition(status, ConditionType::Programmed);
-    programmed.is_some_and(|it| it.reason == Reason::Pending.as_str())
+    let mut conditions = status.all_conditions();
+    conditions.any(|(_, it)| {
+        let counts = it.type_ == ConditionType::Programmed.as_str()
+            || it.type_ == gateway_status::PROGRAMMED;
+        counts && it.status == "False" && it.reason == Reason::Pending.as_str()
+    })
 }
 
 /// What a status says, but for times, for who says it, and for how many replicas there are.
 pub(super) fn digest(status: &Status) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&status.entry_points, &status.addresses).hash(&mut hasher);
-    for it in ConditionType::ALL {
-        condition(status, it)
-            .map(|it| (&it.status, &it.reason, &it.message, it.observed_generation))
-            .hash(&mut hasher);
-    }
+    (status.attached_listener_sets, &status.features).hash(&mut hasher);
+    let mut told: Vec<_> = (status.all_conditions())
+        .filter(|(part, it)| part.is_some() || is_known(&it.type_))
+        .map(|(part, it)| (place(part), said(it)))
+        .collect();
+    told.sort_unstable();
+    told.hash(&mut hasher);
+    let listeners = status.parts.iter().filter_map(|part| match &part.of {
+        PartOf::Parent(_) => None,
+        PartOf::Listener {
+            name,
+            supported_kinds,
+            attached_routes,
+        } => {
+            let kinds: Vec<_> = supported_kinds
+                .iter()
+                .map(|it| (&it.group, &it.kind))
+                .collect();
+            Some((name, kinds, attached_routes))
+        }
+    });
+    let mut listeners: Vec<_> = listeners.collect();
+    listeners.sort_unstable();
+    listeners.hash(&mut hasher);
+    let mut parents: Vec<_> = (status.parts.iter())
+        .map(|part| place(Some(&part.of)))
+        .collect();
+    parents.sort_unstable();
+    parents.hash(&mut hasher);
     hasher.finish()
 }
 
-fn condition(status: &Status, condition: ConditionType) -> Option<&Condition> {
-    let mut conditions = status.conditions.iter();
-    conditions.find(|it| it.type_ == condition.as_str())
+/// What a condition says.
+fn said(condition: &Condition) -> (&str, &str, &str, &str, Option<i64>) {
+    let Condition {
+        type_,
+        status,
+        reason,
+        message,
+        observed_generation,
+        ..
+    } = condition;
+    // It has the number of replicas.
+    let counts = type_ == gateway_status::PROGRAMMED && status == "True";
+    let message = if counts { "" } else { message };
+    (type_, status, reason, message, *observed_generation)
+}
+
+/// Whether a condition of an object is one of those that are written here.
+fn is_known(condition: &str) -> bool {
+    let mut known = ConditionType::ALL.iter();
+    known.any(|it| it.as_str() == condition) || gateway_status::is_known(condition)
 }

@@ -59,7 +59,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// What status writing has to know.
 #[derive(Debug)]
 pub(super) enum Sighting {
-    /// An object that makes rules, as the API server has it; `None`: it is gone.
+    /// An object that has a status, as the API server has it; `None`: it is gone.
     Route(Key, Option<Box<Seen>>),
     /// A namespace, and whether it is about to go, with all that is in it.
     Namespace(Arc<str>, bool),
@@ -261,8 +261,13 @@ impl Source {
     }
 
     pub(super) fn watch_all(&mut self) {
-        let served = discovery::run(self.client.clone(), self.sink.clone());
-        self.tasks.spawn(served);
+        match self.settings.gateway {
+            Some(_) => {
+                let served = discovery::run(self.client.clone(), self.sink.clone());
+                self.tasks.spawn(served);
+            }
+            None => self.discovered = true,
+        }
         for kind in Kind::ALL {
             match (kind, self.secrets) {
                 // They follow what names them.
@@ -303,7 +308,9 @@ impl Source {
         let pulse = self.freshness.begin(kind, namespace);
         let (client, outages) = (self.client.clone(), self.outages.clone());
         let sink = self.sink.clone();
-        let watch = watch_kind::run(client, scope.clone(), version, pulse, outages, sink);
+        let controller = self.settings.gateway_controller().into();
+        let seeing = (scope.clone(), version);
+        let watch = watch_kind::run(client, seeing, controller, pulse, outages, sink);
         let handle = self.tasks.spawn(watch);
         self.pending.insert(scope.clone());
         self.watches.insert(scope, handle);
@@ -639,7 +646,7 @@ fn take_item(item: Item, changes: &mut Vec<Change>, seen: &mut Vec<Sighting>) {
 fn lost(key: &Key) -> Option<Sighting> {
     match key.kind {
         Kind::Namespace => Some(Sighting::Namespace(shared(&key.name), false)),
-        kind => kinds::makes_rules(kind).then(|| Sighting::Route(key.clone(), None)),
+        kind => kinds::has_status(kind).then(|| Sighting::Route(key.clone(), None)),
     }
 }
 

@@ -27,12 +27,13 @@ use super::{
     replica::FIELD_MANAGER,
     seen,
     source::Sighting,
-    watch_kind,
+    watch_kind::{self, Scope},
 };
 use crate::{
     kinds,
     objects::{self, Key, Kind},
     report::{Reason, Report},
+    status::{Signature, Writer},
 };
 
 /// Writes at once. The API server is shared.
@@ -238,7 +239,7 @@ impl Events {
 
 /// Writes a status, and then its Events.
 pub(super) async fn send(client: Client, identity: Arc<Identity>, write: Write) -> Sent {
-    let mut sent = match apply(&client, &write).await {
+    let mut sent = match apply(&client, &identity.controller, &write).await {
         Ok(outcome) => Sent {
             write,
             outcome,
@@ -280,30 +281,42 @@ pub(super) fn blame(error: &kube::Error) -> Blame {
 }
 
 /// Writes a status; an error is one that may pass.
-pub(super) async fn apply(client: &Client, write: &Write) -> Result<Written, kube::Error> {
+pub(super) async fn apply(
+    client: &Client,
+    controller: &str,
+    write: &Write,
+) -> Result<Written, kube::Error> {
     let key = &write.key;
     // Only objects of such kinds are ever seen by the ledger.
-    let Some(kind) = kinds::of(key.kind) else {
+    let Some(form) = kinds::form(key.kind) else {
         return Ok(Written::Obsolete);
     };
-    let api_version = api_version(key.kind);
-    let resource = watch_kind::resource(key.kind, objects::versions(key.kind)[0]);
-    let objects: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), &key.namespace, &resource);
+    let writer = Writer {
+        installation: Some(&write.installation),
+        controller,
+    };
+    let scope = Scope {
+        kind: key.kind,
+        namespace: (key.kind.is_namespaced()).then(|| Arc::clone(&key.namespace)),
+    };
+    let objects = watch_kind::api(client, &scope, write.api_version);
     // The identifier keeps a status from a route that was deleted and made again, the version from one
     // that another installation has written to meanwhile.
     let mut patch = json!({
-        "apiVersion": api_version,
+        "apiVersion": objects::api_version(key.kind, write.api_version),
         "kind": key.kind.as_str(),
-        "metadata": {"name": &*key.name, "namespace": &*key.namespace, "uid": &*write.uid},
-        "status": (kind.write_status)(&write.status),
+        "metadata": {"name": &*key.name, "uid": &*write.uid},
+        "status": (form.write)(&write.status, &writer),
     });
+    if key.kind.is_namespaced() {
+        patch["metadata"]["namespace"] = json!(&*key.namespace);
+    }
     if write.version != 0 {
         patch["metadata"]["resourceVersion"] = json!(write.version.to_string());
     }
-    let manager = match kind.has_conditions {
-        true => FIELD_MANAGER.to_owned(),
-        false => seen::manager(&write.installation),
+    let manager = match form.signature {
+        Signature::Name => FIELD_MANAGER.to_owned(),
+        Signature::Manager | Signature::Entries => seen::manager(&write.installation),
     };
     let mut patched = patch_status(&objects, &manager, &patch).await;
     if let Err(kube::Error::Api(refusal)) = &patched
@@ -314,8 +327,10 @@ pub(super) async fn apply(client: &Client, write: &Write) -> Result<Written, kub
     match patched {
         Ok(object) => {
             let version = seen::version(&object);
-            let kept = seen::status(key.kind, &object).unwrap_or_default();
-            let nameless = write.status.installation.is_some() && kept.installation.is_none();
+            let kept = seen::status(key.kind, &object, controller).unwrap_or_default();
+            let nameless = form.signature == Signature::Name
+                && write.status.installation.is_some()
+                && kept.installation.is_none();
             Ok(match nameless {
                 true => Written::Nameless(version),
                 false => Written::Done(version),

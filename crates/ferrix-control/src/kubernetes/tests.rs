@@ -23,6 +23,7 @@ use crate::{
     ingressroute,
     objects::{self, Kind},
     report::Reason,
+    settings::GatewaySettings,
     status::Status,
 };
 
@@ -147,9 +148,12 @@ fn identity() -> Arc<Identity> {
         name: "me".to_owned(),
         namespace: "ferrix".to_owned(),
         installation: "ferrix".to_owned(),
+        controller: CONTROLLER.to_owned(),
         pod: None,
     })
 }
+
+const CONTROLLER: &str = "ferrix.com/gateway-controller";
 
 const LEASES: &str = "POST /apis/coordination.k8s.io/v1/namespaces/ferrix/leases";
 const LEASE: &str = "PUT /apis/coordination.k8s.io/v1/namespaces/ferrix/leases/ferrix";
@@ -264,6 +268,7 @@ fn write(events: Vec<(Reason, String)>) -> ledger::Write {
         installation: "ferrix/ferrix".into(),
         uid: "u".into(),
         version: 7,
+        api_version: "v1",
         status: Status {
             entry_points: vec!["web".to_owned()],
             ..Status::default()
@@ -383,7 +388,7 @@ async fn a_writer_whose_status_is_pruned_does_not_go_on_writing() {
     let key = objects::key(Kind::IngressRoute, "default", "r");
     let see = |object: Value| {
         let object = serde_json::from_value(object).unwrap();
-        let seen = seen::Seen::new(Kind::IngressRoute, &object).unwrap();
+        let seen = seen::Seen::new((Kind::IngressRoute, "v1"), &object, CONTROLLER).unwrap();
         let sighting = source::Sighting::Route(key.clone(), Some(Box::new(seen)));
         sight.send(vec![sighting]).unwrap();
     };
@@ -478,7 +483,7 @@ async fn watched(
     let (sink, mut inbox) = tokio::sync::mpsc::channel(16);
     let api = watch_kind::api(&script.client(), &scope, "v1");
     let mut health = health::Health::default();
-    let watch = watch_kind::watch(api, config, &scope, "v1", &mut health, &sink);
+    let watch = watch_kind::watch(api, config, (&scope, "v1"), "", &mut health, &sink);
     let refusal = tokio::time::timeout(Duration::from_secs(15), watch).await;
     drop(sink);
     let mut told = Vec::new();
@@ -645,7 +650,8 @@ impl Served {
         );
         let (publisher, reader) = ferrix_table::publish::channel();
         let entry_point = ferrix_table::table::EntryPoint::http("web");
-        let settings = Settings::new(vec![entry_point]);
+        let mut settings = Settings::new(vec![entry_point]);
+        settings.gateway = Some(GatewaySettings::default());
         let compiler = Compiler::new(settings.clone(), publisher);
         let reports = compiler.reports();
         let secrets = Secrets::Namespaces;
@@ -710,7 +716,7 @@ impl Served {
         let scope = Self::scope(kind);
         let item = |object| {
             let object = serde_json::from_value(object).unwrap();
-            watch_kind::item(&scope, objects::versions(kind)[0], object).unwrap()
+            watch_kind::item((&scope, objects::versions(kind)[0]), CONTROLLER, object).unwrap()
         };
         let mut listed = Listed::default();
         let mut messages = Vec::new();
@@ -806,44 +812,55 @@ async fn the_first_table_waits_for_the_kinds_that_are_served_and_for_no_others()
     }
 }
 
-#[tokio::test]
-async fn kinds_of_the_gateway_api_are_taken_up_when_they_appear() {
-    const GROUP: &str = "GET /apis/gateway.networking.k8s.io";
-    const V1: &str = "GET /apis/gateway.networking.k8s.io/v1";
-    const V1ALPHA2: &str = "GET /apis/gateway.networking.k8s.io/v1alpha2";
-    let group = |versions: &[&str]| {
-        let version = |it: &&str| json!({"groupVersion": format!("g/{it}"), "version": it});
-        let versions: Vec<_> = versions.iter().map(version).collect();
-        let name = "gateway.networking.k8s.io";
-        json!({"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": versions})
-    };
-    let list = |kinds: &[&str]| {
-        let resource = |kind: &&str| {
-            json!({
-                "name": "n", "singularName": "", "namespaced": true, "kind": kind, "verbs": ["list"],
-            })
-        };
-        let resources: Vec<_> = kinds.iter().map(resource).collect();
+const V1: &str = "GET /apis/gateway.networking.k8s.io/v1";
+
+fn served_versions(versions: &[&str]) -> Value {
+    let version = |it: &&str| json!({"groupVersion": format!("g/{it}"), "version": it});
+    let versions: Vec<_> = versions.iter().map(version).collect();
+    let name = "gateway.networking.k8s.io";
+    json!({"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": versions})
+}
+
+fn served_kinds(kinds: &[&str]) -> Value {
+    let resource = |kind: &&str| {
         json!({
-            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "g/v", "resources": resources,
+            "name": "n", "singularName": "", "namespaced": true, "kind": kind, "verbs": ["list"],
         })
     };
+    let resources: Vec<_> = kinds.iter().map(resource).collect();
+    json!({
+        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "g/v", "resources": resources,
+    })
+}
+
+#[tokio::test]
+async fn kinds_of_the_gateway_api_are_taken_up_when_they_appear() {
+    const GROUP: &str = GATEWAY_API;
+    const V1ALPHA2: &str = "GET /apis/gateway.networking.k8s.io/v1alpha2";
     let script = Script::new([
         scene(GROUP, 404, failure(404)),
         scene(GROUP, 404, failure(404)),
         scene(GROUP, 503, failure(503)),
-        scene(GROUP, 200, group(&["v1", "v1beta9"])),
-        scene(V1, 200, list(&["Gateway", "HTTPRoute", "LaterRoute"])),
+        scene(GROUP, 200, served_versions(&["v1", "v1beta9"])),
+        scene(
+            V1,
+            200,
+            served_kinds(&["Gateway", "HTTPRoute", "LaterRoute"]),
+        ),
         // The status of a kind is listed beside it.
-        scene(GROUP, 200, group(&["v1alpha2", "v1"])),
-        scene(V1, 200, list(&["Gateway", "HTTPRoute", "HTTPRoute"])),
+        scene(GROUP, 200, served_versions(&["v1alpha2", "v1"])),
+        scene(
+            V1,
+            200,
+            served_kinds(&["Gateway", "HTTPRoute", "HTTPRoute"]),
+        ),
         scene(
             V1ALPHA2,
             200,
-            list(&["TCPRoute", "HTTPRoute", "ListenerSet"]),
+            served_kinds(&["TCPRoute", "HTTPRoute", "ListenerSet"]),
         ),
         scene(GROUP, 403, failure(403)),
-        scene(GROUP, 200, group(&[])),
+        scene(GROUP, 200, served_versions(&[])),
     ]);
     let client = script.client();
     let mut discovery = discovery::Discovery::default();
@@ -1166,6 +1183,7 @@ const ROUTES: &str = "GET /apis/ferrix.com/v1/ingressroutes";
 const INGRESSES: &str = "GET /apis/networking.k8s.io/v1/ingresses";
 const INGRESSES_OF_A: &str = "GET /apis/networking.k8s.io/v1/namespaces/a/ingresses";
 const ROUTES_OF_A: &str = "GET /apis/ferrix.com/v1/namespaces/a/ingressroutes";
+const GATEWAY_API: &str = "GET /apis/gateway.networking.k8s.io";
 const LIST_LEASES: &str = "GET /apis/coordination.k8s.io/v1/namespaces/ferrix/leases";
 
 /// A list of one route for each writer, of this version.
@@ -1217,13 +1235,14 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
             200,
             revision_list(&[("default", 3)])["items"][0].clone(),
         ),
+        scene(GATEWAY_API, 404, failure(404)),
         scene(INGRESSES, 200, written_by(20, &[])),
         scene(ROUTES, 200, written_by(20, &writers)),
         scene(STATUS, 409, failure(409)),
         scene(ROUTES, 200, written_by(21, &writers)),
         scene(STATUS, 200, written_by(22, &[None])["items"][0].clone()),
     ]);
-    let withdrawn = withdraw::all(&script.client(), "ferrix/ferrix", None).await;
+    let withdrawn = withdraw::all(&script.client(), ("ferrix/ferrix", CONTROLLER), None).await;
     let withdrawn = withdrawn.unwrap();
     let bodies = script.bodies().await;
     assert_eq!(withdrawn.objects, 1);
@@ -1237,7 +1256,7 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
     assert_eq!(mark["kept"], "yes");
     assert_eq!(bodies[3]["metadata"]["resourceVersion"], "5");
     assert_eq!(withdrawn.kept, Some(1));
-    for (place, version) in [(9, "20"), (11, "21")] {
+    for (place, version) in [(10, "20"), (12, "21")] {
         assert_eq!(bodies[place]["metadata"]["resourceVersion"], version);
         assert_eq!(bodies[place]["status"], json!({}));
     }
@@ -1248,19 +1267,149 @@ async fn statuses_of_an_installation_out_of_reach_are_taken_back_all_the_same() 
     let script = Script::new([
         scene(LIST_LEASES, 403, failure(403)),
         scene(REVISIONS, 403, failure(403)),
+        scene(GATEWAY_API, 404, failure(404)),
         // It was never meant to serve these.
         scene(INGRESSES_OF_A, 403, failure(403)),
         scene(ROUTES_OF_A, 200, written_by(20, &[Some("other/ferrix")])),
     ]);
     let only = BTreeSet::from(["a".to_owned()]);
-    let withdrawn = withdraw::all(&script.client(), "ferrix/ferrix", Some(&only)).await;
+    let withdrawn =
+        withdraw::all(&script.client(), ("ferrix/ferrix", CONTROLLER), Some(&only)).await;
     let withdrawn = withdrawn.unwrap();
     assert_eq!((withdrawn.objects, withdrawn.silenced), (0, false));
     assert_eq!(withdrawn.kept, None);
     script.bodies().await;
     for wrong in ["ferrix", "/ferrix", "ferrix/", ""] {
-        let refused = withdraw::all(&script.client(), wrong, None).await;
+        let refused = withdraw::all(&script.client(), (wrong, CONTROLLER), None).await;
         assert!(refused.unwrap_err().to_string().contains("NAMESPACE/NAME"));
+    }
+}
+
+/// An object of the Gateway API, with this status.
+fn gateway_object(kind: &str, name: &str, manager: &str, status: &Value) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": kind,
+        "metadata": {
+            "name": name, "namespace": "default", "uid": format!("uid of {name}"),
+            "resourceVersion": "20", "generation": 1,
+            "managedFields": [{"manager": manager, "operation": "Apply", "subresource": "status"}],
+        },
+        "spec": {}, "status": status,
+    })
+}
+
+/// An entry of a controller in the status of a route.
+fn parent_entry(controller: &str) -> Value {
+    json!({
+        "parentRef": {"name": "g"}, "controllerName": controller, "more": "than is known",
+        "conditions": [{
+            "type": "Accepted", "status": "True", "reason": "Accepted", "message": "m",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }],
+    })
+}
+
+const OTHER_CONTROLLER: &str = "example.com/controller";
+
+#[tokio::test]
+async fn a_withdrawal_leaves_what_other_controllers_have_written() {
+    const GATEWAYS: &str = "GET /apis/gateway.networking.k8s.io/v1/gateways";
+    const HTTP_ROUTES: &str = "GET /apis/gateway.networking.k8s.io/v1/httproutes";
+    const GATEWAY: &str =
+        "PATCH /apis/gateway.networking.k8s.io/v1/namespaces/default/gateways/ours/status";
+    const HTTP_ROUTE: &str =
+        "PATCH /apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes/both/status";
+
+    let list = |items: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "9"}, "items": items,
+        })
+    };
+    let (foreign, ours) = (parent_entry(OTHER_CONTROLLER), parent_entry(CONTROLLER));
+    let told = json!({"conditions": ours["conditions"]});
+    let gateway = |name, manager| gateway_object("Gateway", name, manager, &told);
+    let gateways = json!([
+        gateway("ours", "ferrix:ferrix/ferrix"),
+        gateway("other", "ferrix:other/ferrix"),
+        gateway("foreign", "someone"),
+    ]);
+    let route = |name, parents: &[&Value]| {
+        gateway_object("HTTPRoute", name, "someone", &json!({"parents": parents}))
+    };
+    let routes = json!([
+        route("both", &[&ours, &foreign]),
+        route("foreign", &[&foreign]),
+        route("neither", &[]),
+    ]);
+    let script = Script::new([
+        scene(LIST_LEASES, 403, failure(403)),
+        scene(REVISIONS, 403, failure(403)),
+        scene(GATEWAY_API, 200, served_versions(&["v1"])),
+        scene(V1, 200, served_kinds(&["Gateway", "HTTPRoute"])),
+        scene(GATEWAYS, 200, list(gateways)),
+        scene(GATEWAY, 200, Value::Null),
+        scene(HTTP_ROUTES, 200, list(routes)),
+        scene(HTTP_ROUTE, 200, Value::Null),
+        scene(INGRESSES, 200, written_by(20, &[])),
+        scene(ROUTES, 200, written_by(20, &[])),
+    ]);
+    let withdrawn = withdraw::all(&script.client(), ("ferrix/ferrix", CONTROLLER), None).await;
+    let withdrawn = withdrawn.unwrap();
+    assert_eq!((withdrawn.objects, withdrawn.left), (2, vec![]));
+    let bodies = script.bodies().await;
+    assert_eq!(bodies[5]["status"], json!({}));
+    assert_eq!(bodies[7]["status"], json!({"parents": [foreign]}));
+    assert_eq!(bodies[7]["metadata"]["resourceVersion"], "20");
+}
+
+#[tokio::test]
+async fn a_status_of_the_gateway_api_goes_where_its_object_was_seen() {
+    const CLASS: &str = "PATCH /apis/gateway.networking.k8s.io/v1/gatewayclasses/r/status";
+    const TCP_ROUTE: &str =
+        "PATCH /apis/gateway.networking.k8s.io/v1alpha2/namespaces/default/tcproutes/r/status";
+
+    let cases = [
+        (Kind::GatewayClass, "", "v1", CLASS),
+        (Kind::TcpRoute, "default", "v1alpha2", TCP_ROUTE),
+    ];
+    let foreign = parent_entry(OTHER_CONTROLLER);
+    for (kind, namespace, api_version, asked) in cases {
+        let script = Script::new([
+            scene(asked, 409, failure(409)),
+            scene(asked, 200, Value::Null),
+        ]);
+        let write = ledger::Write {
+            key: objects::key(kind, namespace, "r"),
+            api_version,
+            status: Status {
+                foreign: vec![foreign.clone()],
+                ..Status::default()
+            },
+            ..write(Vec::new())
+        };
+        let sent = status::send(script.client(), identity(), write.clone()).await;
+        assert_eq!(
+            sent.outcome,
+            ledger::Written::Obsolete,
+            "it has changed meanwhile"
+        );
+        status::send(script.client(), identity(), write).await;
+        let body = &script.bodies().await[1];
+        let version = format!("gateway.networking.k8s.io/{api_version}");
+        assert_eq!(body["apiVersion"], version);
+        assert_eq!(body["metadata"]["resourceVersion"], "7");
+        assert_eq!(
+            body["metadata"].get("namespace").is_some(),
+            kind.is_namespaced()
+        );
+        let queries = script.0.lock().unwrap().queries.clone();
+        assert!(
+            queries[0].contains("fieldManager=ferrix%3Aferrix%2Fferrix"),
+            "{queries:?}"
+        );
+        if kind == Kind::TcpRoute {
+            assert_eq!(body["status"], json!({"parents": [foreign]}));
+        }
     }
 }
 
@@ -1376,6 +1525,7 @@ async fn statuses_in_namespaces_that_are_no_longer_watched_are_taken_back() {
     let ours = || written_by(20, &[Some("ferrix/ferrix"), Some("other/ferrix")]);
     for scenes in [
         vec![
+            scene(GATEWAY_API, 404, failure(404)),
             scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 200, ours()),
             scene(
@@ -1386,13 +1536,16 @@ async fn statuses_in_namespaces_that_are_no_longer_watched_are_taken_back() {
         ],
         // It has no right there any more.
         vec![
+            scene(GATEWAY_API, 404, failure(404)),
             scene(INGRESSES_OF_A, 403, failure(403)),
             scene(ROUTES_OF_A, 403, failure(403)),
         ],
         // It is tried again.
         vec![
+            scene(GATEWAY_API, 404, failure(404)),
             scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 500, failure(500)),
+            scene(GATEWAY_API, 404, failure(404)),
             scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 200, written_by(20, &[])),
         ],

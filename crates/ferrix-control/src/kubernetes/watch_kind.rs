@@ -64,7 +64,7 @@ pub(super) struct Item {
     /// `metadata.resourceVersion`: later versions of objects of one kind have higher numbers.
     pub(super) version: u64,
     pub(super) change: Change,
-    /// For an object that makes rules: what status writing needs to know.
+    /// For an object that has a status: what writing that needs to know.
     pub(super) seen: Option<Seen>,
     /// Whether it is about to go.
     pub(super) terminating: bool,
@@ -91,8 +91,8 @@ pub(super) enum Refusal {
 /// Watches until nobody listens, first in a version.
 pub(super) async fn run(
     client: Client,
-    scope: Scope,
-    first: &'static str,
+    (scope, first): (Scope, &'static str),
+    controller: Arc<str>,
     pulse: Pulse,
     outages: Outages,
     sink: mpsc::Sender<Message>,
@@ -108,7 +108,16 @@ pub(super) async fn run(
             false => config(scope.kind).streaming_lists(),
             true => config(scope.kind),
         };
-        let Some(refusal) = watch(api, config, &scope, version, &mut health, &sink).await else {
+        let Some(refusal) = watch(
+            api,
+            config,
+            (&scope, version),
+            &controller,
+            &mut health,
+            &sink,
+        )
+        .await
+        else {
             return;
         };
         let failed = health.failed(LONGEST_PAUSE_WHEN_REFUSED, Instant::now());
@@ -140,8 +149,8 @@ fn is_believed(health: &Health, failures: u32, versions: usize) -> bool {
 pub(super) async fn watch(
     api: Api<DynamicObject>,
     mut config: watcher::Config,
-    scope: &Scope,
-    version: &str,
+    (scope, version): (&Scope, &'static str),
+    controller: &str,
     health: &mut Health,
     sink: &mpsc::Sender<Message>,
 ) -> Option<Refusal> {
@@ -164,7 +173,7 @@ pub(super) async fn watch(
         }
         match next {
             Ok(event) => {
-                if let Some(message) = message(scope, version, event, &mut listed)
+                if let Some(message) = message((scope, version), controller, event, &mut listed)
                     && sink.send(message).await.is_err()
                 {
                     return None;
@@ -207,12 +216,12 @@ fn has_no_streams(next: &watcher::Result<Event<DynamicObject>>) -> bool {
 
 /// What an event tells.
 fn message(
-    scope: &Scope,
-    version: &str,
+    (scope, version): (&Scope, &'static str),
+    controller: &str,
     event: Event<DynamicObject>,
     listed: &mut Listed,
 ) -> Option<Message> {
-    let item = |object| item(scope, version, object);
+    let item = |object| item((scope, version), controller, object);
     match event {
         Event::Init => {
             *listed = Listed::default();
@@ -262,12 +271,16 @@ pub(super) fn config(kind: Kind) -> watcher::Config {
 }
 
 /// Decodes an object; `None` where not even its name can be read.
-pub(super) fn item(scope: &Scope, version: &str, object: DynamicObject) -> Option<Item> {
+pub(super) fn item(
+    (scope, version): (&Scope, &'static str),
+    controller: &str,
+    object: DynamicObject,
+) -> Option<Item> {
     let kind = scope.kind;
     let metadata = &object.metadata;
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     let key = objects::key(kind, namespace, metadata.name.as_deref()?);
-    let seen = Seen::new(kind, &object);
+    let seen = Seen::new((kind, version), &object, controller);
     let version_seen = seen::version(&object);
     let terminating = metadata.deletion_timestamp.is_some();
     let mut value = serde_json::to_value(object).ok()?;

@@ -10,25 +10,27 @@ use std::{
 use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
 use kube::{
     Api, Client, ResourceExt,
-    api::{DynamicObject, ListParams, PostParams},
+    api::{ListParams, PostParams},
 };
 use tokio::sync::watch::{Receiver, Sender};
 use tracing::{info, warn};
 
 use super::{
     Identity,
+    discovery::{self, Served},
     health::Health,
     leases::{EVERYWHERE, SILENT},
     ledger::{Write, Written},
     revisions,
     seen::{self, Seen},
-    status, watch_kind,
+    statement, status,
+    watch_kind::{self, Scope},
 };
 use crate::{
     jitter::jittered,
     kinds,
     objects::{self, Key, Kind},
-    status::Status,
+    status::Signature,
 };
 
 /// So long nobody writes after a withdrawal has begun: enough for an uninstallation to end.
@@ -82,11 +84,15 @@ pub enum WithdrawError {
     Api(#[from] kube::Error),
 }
 
+/// An installation, and the name of its controller, which entries of its own bear in statuses of the Gateway
+/// API.
+type By<'b> = (&'b str, &'b str);
+
 /// Tells an installation to be silent, and takes back all that it has written and kept about objects in
 /// some namespaces, or in all.
 pub(super) async fn all(
     client: &Client,
-    installation: &str,
+    (installation, controller): By<'_>,
     namespaces: Option<&BTreeSet<String>>,
 ) -> Result<Withdrawn, WithdrawError> {
     let (namespace, name) = (installation.split_once('/'))
@@ -109,8 +115,9 @@ pub(super) async fn all(
         ..Withdrawn::default()
     };
     let everywhere = BTreeSet::from([EVERYWHERE.to_owned()]);
+    let by = (installation, controller);
     for namespace in namespaces.unwrap_or(&everywhere) {
-        let (objects, left) = take_back(client, installation, namespace, &BTreeSet::new()).await?;
+        let (objects, left) = take_back(client, by, namespace, &BTreeSet::new()).await?;
         withdrawn.objects += objects;
         withdrawn.left.extend(left);
     }
@@ -162,29 +169,26 @@ async fn silence(leases: &Api<Lease>, name: &str) -> Result<(), WithdrawError> {
 /// and what still has one.
 async fn take_back(
     client: &Client,
-    installation: &str,
+    by: By<'_>,
     namespace: &str,
     kept: &BTreeSet<String>,
 ) -> Result<(usize, Vec<Key>), kube::Error> {
     let (mut taken, mut left) = (0, Vec::new());
-    for kind in Kind::ALL
-        .into_iter()
-        .filter(|kind| kinds::of(*kind).is_some())
-    {
+    for (kind, version) in with_statuses(client, namespace).await? {
         // What changes between the list and the write is listed again.
         for pass in 1..=PASSES {
             let mut again = Vec::new();
-            let written = match written_by(client, kind, installation, namespace, kept).await {
+            let written = match written_by(client, (kind, version), by, namespace, kept).await {
                 // Who may not list them has written none.
                 Err(kube::Error::Api(refusal))
-                    if kind == Kind::Ingress && matches!(refusal.code, 403 | 404) =>
+                    if kind != Kind::IngressRoute && matches!(refusal.code, 403 | 404) =>
                 {
                     break;
                 }
                 written => written?,
             };
             for write in written {
-                match status::apply(client, &write).await {
+                match status::apply(client, by.1, &write).await {
                     Ok(Written::Done(_)) => taken += 1,
                     Ok(_) => again.push(write.key),
                     Err(error) => {
@@ -204,19 +208,27 @@ async fn take_back(
     Ok((taken, left))
 }
 
+/// The kinds that may have statuses, each in the version that is served.
+async fn with_statuses(client: &Client, namespace: &str) -> Result<Served, kube::Error> {
+    let mut kinds = discovery::served(client).await?;
+    for kind in [Kind::Ingress, Kind::IngressRoute] {
+        kinds.insert(kind, objects::versions(kind)[0]);
+    }
+    kinds.retain(|kind, _| kind.is_namespaced() || namespace == EVERYWHERE);
+    Ok(kinds)
+}
+
 /// An empty status for each object that an installation has written to.
 async fn written_by(
     client: &Client,
-    kind: Kind,
-    installation: &str,
+    (kind, version): (Kind, &'static str),
+    (installation, controller): By<'_>,
     namespace: &str,
     kept: &BTreeSet<String>,
 ) -> Result<Vec<Write>, kube::Error> {
-    let resource = watch_kind::resource(kind, objects::versions(kind)[0]);
-    let api: Api<DynamicObject> = match namespace {
-        EVERYWHERE => Api::all_with(client.clone(), &resource),
-        namespace => Api::namespaced_with(client.clone(), namespace, &resource),
-    };
+    let namespace = (namespace != EVERYWHERE).then(|| namespace.into());
+    let api = watch_kind::api(client, &Scope { kind, namespace }, version);
+    let signature = kinds::form(kind).map(|form| form.signature);
     let mut page = ListParams::default().limit(PAGE);
     let mut writes = Vec::new();
     loop {
@@ -224,18 +236,22 @@ async fn written_by(
         let next = list.metadata.continue_.filter(|token| !token.is_empty());
         for object in list.items {
             let namespace = object.namespace().unwrap_or_default();
-            let seen = Seen::new(kind, &object);
-            let Some(seen) = seen.filter(|it| it.installation.as_deref() == Some(installation))
-            else {
+            let seen = Seen::new((kind, version), &object, controller);
+            let is_ours = |seen: &Seen| match signature {
+                Some(Signature::Entries) => seen.has_entries,
+                _ => seen.installation.as_deref() == Some(installation),
+            };
+            let Some(seen) = seen.filter(is_ours) else {
                 continue;
             };
             if !kept.contains(&namespace) {
                 writes.push(Write {
                     key: objects::key(kind, &namespace, &object.name_any()),
-                    uid: seen.uid,
+                    uid: seen.uid.clone(),
                     installation: installation.into(),
                     version: seen::version(&object),
-                    status: Status::default(),
+                    api_version: version,
+                    status: statement::nothing(&seen),
                     events: Vec::new(),
                 });
             }
@@ -282,10 +298,11 @@ pub(super) async fn run(mut inputs: Inputs) {
 
 async fn leave(inputs: &Inputs, former: &BTreeSet<String>) {
     let installation = inputs.identity.installation();
+    let by = (&*installation, &*inputs.identity.controller);
     for namespace in former {
         let mut health = Health::default();
         loop {
-            let taken = take_back(&inputs.client, &installation, namespace, &inputs.namespaces);
+            let taken = take_back(&inputs.client, by, namespace, &inputs.namespaces);
             match taken.await {
                 Ok((0, left)) if left.is_empty() => break,
                 Ok((objects, left)) => {

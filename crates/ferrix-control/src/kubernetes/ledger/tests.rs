@@ -1,3 +1,4 @@
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::api::DynamicObject;
 use serde_json::json;
 
@@ -11,14 +12,21 @@ use crate::{
     fallback::{Fallback, Fallbacks},
     kinds,
     objects::{self, Kind, Origin},
-    report,
+    report::{self, ConditionType},
+    status::Writer,
 };
 
 mod addresses;
+mod gateway;
 
 const ROUTE: Kind = Kind::IngressRoute;
 
 const OURS: &str = "ferrix/ferrix";
+
+const WRITER: Writer<'_> = Writer {
+    installation: Some(OURS),
+    controller: "ferrix.com/gateway-controller",
+};
 
 const FIRST: &str = "2026-01-01T00:00:00Z";
 
@@ -195,7 +203,8 @@ impl Desk {
 
 /// What the API server makes of a write.
 fn take(object: &mut DynamicObject, write: &Write, version: u64) {
-    object.data["status"] = (kinds::of(ROUTE).unwrap().write_status)(&write.status);
+    let form = kinds::form(write.key.kind).unwrap();
+    object.data["status"] = (form.write)(&write.status, &WRITER);
     object.metadata.resource_version = Some(version.to_string());
 }
 
@@ -217,7 +226,7 @@ fn replica(version: u64, offer: Offer) -> Replica {
 }
 
 fn observe(object: &DynamicObject) -> Option<Seen> {
-    Seen::new(ROUTE, object)
+    Seen::new((ROUTE, "v1"), object, WRITER.controller)
 }
 
 fn programmed(status: &Status) -> (&str, &str, Option<&str>) {
@@ -728,7 +737,7 @@ fn objects_of_one_name_and_different_kinds_never_meet() {
     desk.route("r", 1);
     desk.translated("r", 1, None);
     let mut twin = Entry::clone(&desk.entries["r"]);
-    twin.key.kind = Kind::Service;
+    twin.key.kind = Kind::ListenerSet;
     let key = twin.key.clone();
     desk.entries.insert("the other r".to_owned(), twin);
     desk.report();

@@ -144,7 +144,7 @@ async fn a_connection_that_is_dead_without_a_word_is_replaced() {
         let api = watch_kind::api(&client, &scope, "v1");
         let mut health = Health::default();
         let config = watcher::Config::default().timeout(1);
-        watch_kind::watch(api, config, &scope, "v1", &mut health, &sink).await
+        watch_kind::watch(api, config, (&scope, "v1"), "", &mut health, &sink).await
     });
     assert_eq!(name(&mut told).await, "s1");
     assert_eq!(name(&mut told).await, "1 listed");

@@ -147,6 +147,7 @@ fn identity(pod: &str) -> Identity {
         name: "me".to_owned(),
         namespace: "ferrix".to_owned(),
         installation: "ferrix".to_owned(),
+        controller: "ferrix.com/gateway-controller".to_owned(),
         pod: Some(OwnerReference {
             uid: pod.to_owned(),
             ..OwnerReference::default()

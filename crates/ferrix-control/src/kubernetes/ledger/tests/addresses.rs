@@ -54,7 +54,7 @@ impl Ingress {
         let now = Instant::now();
         self.version += 1;
         self.object.metadata.resource_version = Some(self.version.to_string());
-        let seen = Seen::new(Kind::Ingress, &self.object);
+        let seen = Seen::new((Kind::Ingress, "v1"), &self.object, WRITER.controller);
         self.ledger.see(Self::key(), seen, now);
         let report = Report {
             entries: vec![Arc::new(self.entry.clone())],
@@ -64,9 +64,9 @@ impl Ingress {
         self.ledger.report(Arc::new(report), now);
         let writes = self.ledger.writes(usize::MAX, now);
         for write in &writes {
-            let write_status = kinds::of(Kind::Ingress).unwrap().write_status;
+            let write_status = kinds::form(Kind::Ingress).unwrap().write;
             self.status(
-                write_status(&write.status),
+                write_status(&write.status, &WRITER),
                 &seen::manager(&write.installation),
             );
             self.version += 1;
