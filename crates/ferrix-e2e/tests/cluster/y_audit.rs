@@ -20,6 +20,8 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
         println!("{count:6} {call:?}");
         let resource = call.resource.as_str();
         let fits = match call.verb.as_str() {
+            // Which kinds the API server serves.
+            "get" => resource.is_empty(),
             "list" | "watch" => match resource {
                 "ingressroutes" | "services" | "namespaces" | "endpointslices"
                 | "referencegrants" | "ingresses" | "ingressclasses" => call.namespace.is_empty(),
