@@ -106,6 +106,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end }}
 
+{{/* The controller of GatewayClasses: of several installations each has its own. */}}
+{{- define "ferrix.gatewayController" -}}
+{{- $gateway := dig "gateway" (dict) (.Values.settings | default dict) | default dict }}
+{{- $own := printf "ferrix.com/gateway-controller%s" (.Values.ingressClass | empty | ternary "" (printf "-%s" .Values.ingressClass)) }}
+{{- get $gateway "controller" | default $own }}
+{{- end }}
+
 {{/*
 ferrix.yaml: `settings`, and the keys that other objects of the chart depend on. Those cannot be
 given twice, or permissions and ports would not fit.
@@ -127,6 +134,8 @@ given twice, or permissions and ports would not fit.
 {{- $entryPoints := list }}
 {{- range .Values.entryPoints }}
   {{- $entryPoint := dict "name" .name "port" .port "secure" (.secure | default false) }}
+  {{- /* Where clients reach it, which Gateways ask for. */}}
+  {{- $_ := set $entryPoint "exposed_port" (.hostPort | default .servicePort) }}
   {{- with .proxyProtocol }}{{ $_ := set $entryPoint "proxy_protocol" . }}{{ end }}
   {{- $entryPoints = append $entryPoints $entryPoint }}
 {{- end }}
@@ -139,5 +148,8 @@ given twice, or permissions and ports would not fit.
 {{- with .Values.ingressClass }}{{ $_ := set $source "ingress_class" . }}{{ end }}
 {{- /* Not the loopback address of the default: the kubelet asks from outside of the pod. */}}
 {{- $made = dict "entry_points" $entryPoints "source" $source "admin" (dict "address" "[::]:6192") }}
+{{- if .Values.ingressClass }}
+  {{- $_ := set $made "gateway" (dict "controller" (include "ferrix.gatewayController" .)) }}
+{{- end }}
 {{- mergeOverwrite (deepCopy $settings) $made | toYaml }}
 {{- end }}

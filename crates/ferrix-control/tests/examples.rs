@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use ferrix_control::{files, settings::Settings};
+use ferrix_control::{
+    files,
+    settings::{GatewaySettings, Settings},
+};
 use ferrix_table::table::EntryPoint;
 
 #[test]
@@ -16,7 +19,12 @@ fn examples_load_without_a_word() {
         if !example.is_dir() {
             continue;
         }
-        let settings = Settings::for_files(entry_points.clone());
+        let mut settings = Settings::for_files(entry_points.clone());
+        let ports = [("web", 6190), ("websecure", 6191)];
+        settings.gateway = Some(GatewaySettings {
+            exposed_ports: ports.map(|(name, port)| (name.to_owned(), port)).into(),
+            ..GatewaySettings::default()
+        });
         let (table, report) = files::load(&example, &settings).expect("a folder");
         // `tls` on the plain `web` of the quickstart is served plain, and that is worth a word.
         let expected = match example.ends_with("quickstart") {
@@ -42,5 +50,5 @@ fn examples_load_without_a_word() {
         }
         examples += 1;
     }
-    assert!(examples >= 4, "only {examples} examples were found");
+    assert!(examples >= 6, "only {examples} examples were found");
 }

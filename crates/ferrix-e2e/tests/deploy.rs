@@ -80,8 +80,8 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "ClusterRoleBinding ferrix: grants to list secrets in all namespaces",
     ),
     (
-        "resources: [secrets]\n    verbs: [list, watch]",
-        "resources: [secrets]\n    verbs: [get, list, watch]",
+        "resources: [secrets, configmaps]\n    verbs: [list, watch]",
+        "resources: [secrets, configmaps]\n    verbs: [get, list, watch]",
         "ClusterRole ferrix-secrets: Ferrix does not need to get secrets",
     ),
     (
@@ -770,6 +770,8 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &[
             "ClusterRoleBinding ferrix-secrets: grants to list secrets in all namespaces",
             "ClusterRoleBinding ferrix-secrets: grants to watch secrets in all namespaces",
+            "ClusterRoleBinding ferrix-secrets: grants to list configmaps in all namespaces",
+            "ClusterRoleBinding ferrix-secrets: grants to watch configmaps in all namespaces",
         ],
         &["        secrets: cluster"],
     ),
@@ -779,6 +781,16 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["namespaces:\n      - shop\n      - blog"],
     ),
     ("{namespaces: [shop], secrets: {namespaces: []}}", &[], &[]),
+    (
+        "{ingressClass: inner}",
+        &[],
+        &["controller: ferrix.com/gateway-controller-inner"],
+    ),
+    (
+        "{ingressClass: inner, settings: {gateway: {controller: example.com/ours}}}",
+        &[],
+        &["controller: example.com/ours"],
+    ),
     (
         "snapshot: {enabled: false}",
         &[],
