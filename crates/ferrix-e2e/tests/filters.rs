@@ -30,6 +30,7 @@ use ferrix_table::{
     policy::{Policy, Retry, Session, SessionCarrier, Timeouts},
     rules::Destination,
     services::Protocol,
+    table::EntryPoint,
 };
 
 /// A backend of one protocol or the other.
@@ -448,7 +449,8 @@ async fn redirects() {
         host: None,
         ..redirect(302)
     };
-    let gateway = Gateway::start(Routes::new().answered(filters([Filter::Redirect(here)])));
+    let routes = || Routes::new().answered(filters([Filter::Redirect(here.clone())]));
+    let gateway = Gateway::start(routes());
     let [answer, _] = ask(
         &gateway,
         false,
@@ -460,6 +462,22 @@ async fn redirects() {
     .await;
     let expected = format!("http://example.com:{}/new/x", gateway.web.port());
     assert_eq!(answer.all("location"), [expected]);
+    // Clients know the port by another number.
+    let exposed = EntryPoint {
+        exposed_port: Some(80),
+        ..EntryPoint::http("web")
+    };
+    gateway.publish_on(vec![exposed, EntryPoint::https("websecure")], routes());
+    let [answer, _] = ask(
+        &gateway,
+        false,
+        Ask {
+            path: "/app/x",
+            ..GET
+        },
+    )
+    .await;
+    assert_eq!(answer.all("location"), ["http://example.com/new/x"]);
 }
 
 fn mirrored(routes: Routes, numerator: u32, denominator: u32) -> Routes {

@@ -17,7 +17,7 @@ use std::{
 use ferrix_http1::{Fields, Framing, RequestHead};
 use ferrix_table::{
     Headers, Table,
-    ids::ServiceIndex,
+    ids::{EntryPointIndex, ServiceIndex},
     rules::{Route, Rule},
     services::{Endpoint, Protocol, Service},
     state,
@@ -208,11 +208,12 @@ impl Exchange<'_, '_> {
         let table = self.engine.table.load();
         let of_connection = self.prepare(incoming)?;
         let Incoming { head, body, .. } = incoming;
-        let rule = self.find_rule(&table, head)?;
+        let (entry_point, rule) = self.find_rule(&table, head)?;
         let mut applied: Option<Box<Applied>> = None;
         if let Some(policy) = &rule.policy {
             // Boxed, because it is large and rare.
-            match Box::pin(self.begin(policy, &table, head, *body)).await? {
+            let arrival = self.arrival(&table, entry_point);
+            match Box::pin(self.begin(policy, &table, arrival, head, *body)).await? {
                 policy::Step::On(begun) => applied = Some(begun),
                 policy::Step::Answer(answer) => return Ok(Some(answer)),
             }
@@ -228,7 +229,8 @@ impl Exchange<'_, '_> {
         let (index, service) = route::service(&table, destination)?;
         if let Some(filters) = &destination.filters {
             let applied = applied.get_or_insert_default();
-            let sharing = self.share(filters, &table, head, *body, applied);
+            let arrival = self.arrival(&table, entry_point);
+            let sharing = self.share(filters, &table, arrival, head, *body, applied);
             if let Some(answer) = Box::pin(sharing).await? {
                 return Ok(Some(answer));
             }
@@ -324,12 +326,13 @@ impl Exchange<'_, '_> {
         Ok(())
     }
 
-    /// Finds the rule of a prepared request, and leaves the canonical target in the header section.
+    /// Finds the entry point and the rule of a prepared request, and leaves the canonical target in the
+    /// header section.
     fn find_rule<'t>(
         &mut self,
         table: &'t Arc<Table>,
         head: &mut RequestHead,
-    ) -> Result<&'t Rule, Failure> {
+    ) -> Result<(EntryPointIndex, &'t Rule), Failure> {
         let Self {
             engine, connection, ..
         } = *self;
@@ -353,7 +356,7 @@ impl Exchange<'_, '_> {
             let target = checked.target.path_and_query.into_owned();
             head.set_target(target.as_bytes());
         }
-        Ok(rule)
+        Ok((entry_point, rule))
     }
 
     /// Sends the request to one endpoint after another until one has it. `kept`: what has been read of

@@ -40,7 +40,7 @@ mod rewrite;
 pub(crate) struct Arrival {
     /// Whether TLS ends there.
     pub(crate) secure: bool,
-    /// The port of the entry point.
+    /// The port that clients know the entry point by.
     pub(crate) port: u16,
     /// What its paths are like.
     pub(crate) paths: PathOptions,

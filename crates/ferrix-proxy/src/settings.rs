@@ -49,6 +49,7 @@ impl From<&EntryPoint> for ferrix_table::table::EntryPoint {
     fn from(settings: &EntryPoint) -> Self {
         Self {
             address: settings.socket_address(),
+            exposed_port: settings.exposed_port,
             proxy_protocol: settings.proxy_protocol.as_slice().into(),
             ..match settings.secure {
                 true => Self::https(&settings.name),

@@ -30,6 +30,8 @@ pub struct EntryPoint {
     pub protocol: Protocol,
     /// What it listens on. Port 0: the system chooses one.
     pub address: SocketAddr,
+    /// The port that clients know it by, which redirects name. `None`: the one that it listens on.
+    pub exposed_port: Option<u16>,
     /// Connections from these networks begin with a PROXY protocol header. What the first of a socket
     /// says, holds for all of it.
     pub proxy_protocol: Box<[IpNet]>,
@@ -46,6 +48,7 @@ impl EntryPoint {
             host: HostPattern::Any,
             protocol,
             address: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+            exposed_port: None,
             proxy_protocol: Box::default(),
             client_certificates: None,
         }

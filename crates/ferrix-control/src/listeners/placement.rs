@@ -97,6 +97,7 @@ impl Wanted<'_> {
             host: self.host.clone(),
             protocol: self.protocol,
             address,
+            exposed_port: Some(self.port),
             proxy_protocol: Box::default(),
             client_certificates: self.client_certificates.cloned(),
         }

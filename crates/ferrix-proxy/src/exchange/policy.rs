@@ -8,6 +8,7 @@ use ferrix_http1::{Framing, Piece, RequestHead};
 use ferrix_table::{
     Table,
     filters::{Filter, external_auth::ExternalAuth},
+    ids::EntryPointIndex,
     policy::{Policy, Retry},
     rules::{Destination, Split},
 };
@@ -40,11 +41,20 @@ pub(super) enum Step {
 }
 
 impl Exchange<'_, '_> {
+    /// Where the request came in.
+    pub(super) fn arrival(&self, table: &Table, entry_point: EntryPointIndex) -> Arrival {
+        let entry_point = table.entry_points.get(entry_point);
+        let exposed = entry_point.and_then(|it| it.exposed_port);
+        let port = exposed.unwrap_or_else(|| self.connection.forwarding.port());
+        Arrival::new(self.connection.secure, port, &self.engine.settings)
+    }
+
     /// Begins what the policy of a rule asks for, and takes the request through its filters.
     pub(super) async fn begin(
         &mut self,
         policy: &Arc<Policy>,
         table: &Table,
+        arrival: Arrival,
         head: &mut RequestHead,
         body: Framing,
     ) -> Result<Step, Failure> {
@@ -58,7 +68,7 @@ impl Exchange<'_, '_> {
             token: session.and_then(|session| session::token(session, head)),
             ..Applied::default()
         });
-        let answer = self.filter(&policy.filters, table, head, body, &mut applied);
+        let answer = self.filter(&policy.filters, table, arrival, head, body, &mut applied);
         Ok(match answer.await? {
             Some(answer) => Step::Answer(answer),
             None => Step::On(applied),
@@ -70,26 +80,26 @@ impl Exchange<'_, '_> {
         &mut self,
         filters: &Arc<[Filter]>,
         table: &Table,
+        arrival: Arrival,
         head: &mut RequestHead,
         body: Framing,
         applied: &mut Applied,
     ) -> Result<Option<Answer>, Failure> {
         applied.of_share = Some(Arc::clone(filters));
-        self.filter(filters, table, head, body, applied).await
+        self.filter(filters, table, arrival, head, body, applied)
+            .await
     }
 
     async fn filter(
         &mut self,
         filters: &[Filter],
         table: &Table,
+        arrival: Arrival,
         head: &mut RequestHead,
         body: Framing,
         applied: &mut Applied,
     ) -> Result<Option<Answer>, Failure> {
-        let settings = &self.engine.settings;
-        let server = &settings.server.name;
-        let (secure, port) = (self.connection.secure, self.connection.forwarding.port());
-        let arrival = Arrival::new(secure, port, settings);
+        let server = &self.engine.settings.server.name;
         for filter in filters {
             applied.note(filter, head);
             let answer = match filter {
