@@ -67,12 +67,19 @@ impl LastGood {
         }
     }
 
-    /// Takes a version that was kept, if it is good.
+    /// Takes a version that was kept, if it is good, and none stands in for the newest already that this
+    /// one could not.
     pub(crate) fn keep(&mut self, uid: &str, draft: Draft) {
-        if draft.is_good() {
-            let object = (draft.key().clone(), uid.into());
+        let key = draft.key().clone();
+        let is_older = |bad: &BadVersion| draft.generation < Some(bad.generation);
+        let stands_in = self
+            .bad
+            .get(&key)
+            .is_none_or(|bad| *bad.uid != *uid || is_older(bad));
+        if draft.is_good() && (stands_in || self.of(&key).is_none()) {
             let (draft, discarded) = (Arc::new(draft), false);
-            self.kept.insert(object, Kept { draft, discarded });
+            self.kept
+                .insert((key, uid.into()), Kept { draft, discarded });
         }
     }
 

@@ -15,10 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::{
-    health::{Health, LONGEST_PAUSE},
-    watch_kind::Message,
-};
+use super::health::{Health, LONGEST_PAUSE};
 use crate::{
     jitter::jittered,
     objects::{self, Kind},
@@ -49,13 +46,13 @@ pub(super) type Served = BTreeMap<Kind, &'static str>;
 
 /// Tells which kinds are served, at first even if there are none, and then which have come; until all are
 /// known, or nobody listens.
-pub(super) async fn run(client: Client, sink: mpsc::Sender<Message>) {
+pub(super) async fn run<M: From<Served>>(client: Client, sink: mpsc::Sender<M>) {
     let mut discovery = Discovery::default();
     let mut health = Health::default();
     while !discovery.unknown.is_empty() {
         let pause = match discovery.look(&client).await {
             Ok(Some(served)) => {
-                if sink.send(Message::Served(served)).await.is_err() {
+                if sink.send(served.into()).await.is_err() {
                     return;
                 }
                 PAUSE

@@ -57,6 +57,12 @@ pub(super) enum Message {
     Served(Served),
 }
 
+impl From<Served> for Message {
+    fn from(served: Served) -> Self {
+        Self::Served(served)
+    }
+}
+
 /// An object, decoded as far as it can be.
 #[derive(Debug)]
 pub(super) struct Item {

@@ -120,8 +120,10 @@ entry_points:
   - name: web
     address: 0.0.0.0
     port: 8080
+    exposed_port: 80
     secure: false
     proxy_protocol: [10.0.0.0/8]
+gateway: {controller: example.com/gateway-controller, addresses: [10.1.0.0/24]}
 source:
   files: {path: manifests}
   namespaces: [default]
@@ -214,6 +216,7 @@ fn keys_are_those_that_serde_knows() {
         ("source", "source: {zzz: 1}"),
         ("source.files", "source: {files: {zzz: 1}}"),
         ("source.kubernetes", "source: {kubernetes: {zzz: 1}}"),
+        ("gateway", "gateway: {zzz: 1}"),
         ("hosts", "hosts: {zzz: 1}"),
         ("hosts.allowed[]", "hosts: {allowed: [{zzz: 1}]}"),
         ("admin", "admin: {zzz: 1}"),
