@@ -146,7 +146,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "    admin:\n",
         "    amdin:\n",
-        "ConfigMap ferrix:12: amdin: unknown key \"amdin\"",
+        "ConfigMap ferrix:15: amdin: unknown key \"amdin\"",
     ),
     (
         "\"[::]:6192\"",
