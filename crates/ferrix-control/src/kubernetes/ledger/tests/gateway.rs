@@ -120,8 +120,7 @@ impl Desk {
             self.see();
         }
         assert!(writes.len() < 2);
-        let written = (!writes.is_empty()).then(|| self.object.data["status"].clone());
-        written
+        (!writes.is_empty()).then(|| self.object.data["status"].clone())
     }
 
     fn write(&mut self) -> Option<Value> {
