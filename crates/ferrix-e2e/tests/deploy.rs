@@ -898,7 +898,7 @@ fn values_do_what_they_say() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 39);
+    assert_eq!(ran, 41);
 }
 
 #[test]
