@@ -36,10 +36,11 @@ pub struct Specificity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathRank {
-    /// A regular expression.
-    Regexp,
     /// A prefix of so many bytes, without a slash at its end; 0 where every path will do.
     Prefix(u32),
+    /// A regular expression. Its place is for implementations to choose: before prefixes, so that one beside
+    /// a rule for every path is of use.
+    Regexp,
     /// A whole path.
     Exact,
 }

@@ -2,7 +2,10 @@
 
 use ferrix_api::gateway as api;
 use ferrix_rule::{Match, PathMatch};
-use ferrix_table::services::Scheme;
+use ferrix_table::{
+    services::Scheme,
+    weight::{PathRank, Specificity, Weight},
+};
 
 use super::Drafting;
 use crate::{
@@ -44,6 +47,7 @@ impl Drafting<'_> {
             let fields = self.grpc_match(written, field);
             let made = fields.and_then(|fields| self.rule(&fields, position, field));
             rules.extend(made.map(|rule| DraftRule {
+                weight: weight(written, rule.weight),
                 backends: backends.clone().into(),
                 lost: lost.clone().into(),
                 policy: policy.clone(),
@@ -98,6 +102,25 @@ impl Drafting<'_> {
                 None
             }
         }
+    }
+}
+
+/// A service says more than a method (`GRPCRouteRule.matches`): a method of any service comes after all
+/// that name the service, and before what names neither.
+fn weight(written: &api::GrpcRouteMatch, weight: Weight) -> Weight {
+    let named = |method: &api::GrpcMethodMatch| {
+        let is_given = |text: &Option<String>| text.as_ref().is_some_and(|it| !it.is_empty());
+        !is_given(&method.service) && is_given(&method.method)
+    };
+    match weight {
+        Weight::Specificity(specificity) if written.method.as_ref().is_some_and(named) => {
+            Weight::Specificity(Specificity {
+                path: PathRank::Prefix(0),
+                method: true,
+                ..specificity
+            })
+        }
+        weight => weight,
     }
 }
 

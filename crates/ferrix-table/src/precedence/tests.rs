@@ -49,6 +49,11 @@ fn ordered() -> Vec<(Match, Criterion)> {
         (method(fields(exact("/"))), Criterion::Method),
         (counts(fields(exact("/foo")), 1, 0), Criterion::Headers),
         (fields(exact("/foo")), Criterion::Path),
+        (
+            method(fields(PathMatch::Regexp("/foo/bar/.*".to_owned()))),
+            Criterion::Method,
+        ),
+        (fields(PathMatch::Regexp(".*".to_owned())), Criterion::Path),
         (method(counts(long(), 2, 0)), Criterion::Headers),
         (method(counts(long(), 1, 9)), Criterion::Query),
         (method(counts(long(), 1, 8)), Criterion::Method),
@@ -60,15 +65,7 @@ fn ordered() -> Vec<(Match, Criterion)> {
         (counts(short(), 0, 3), Criterion::Path),
         (method(fields(prefix("/"))), Criterion::Method),
         (counts(Match::default(), 0, 1), Criterion::Query),
-        (Match::default(), Criterion::Path),
-        (
-            method(fields(PathMatch::Regexp("/foo/bar/.*".to_owned()))),
-            Criterion::Method,
-        ),
-        (
-            fields(PathMatch::Regexp(".*".to_owned())),
-            Criterion::Position,
-        ),
+        (Match::default(), Criterion::Position),
     ]
 }
 

@@ -219,10 +219,10 @@ impl Fields {
     fn key(&self) -> impl Ord + Default + use<> {
         let (kind, length) = match self.path {
             Some(PathField::Exact(_)) => (0, 0),
-            Some(PathField::Prefix(path)) => (1, path.trim_end_matches('/').len()),
-            Some(PathField::Beginning(path)) => (1, path.len()),
-            None => (1, 0),
-            Some(PathField::Regexp(_)) => (2, 0),
+            Some(PathField::Regexp(_)) => (1, 0),
+            Some(PathField::Prefix(path)) => (2, path.trim_end_matches('/').len()),
+            Some(PathField::Beginning(path)) => (2, path.len()),
+            None => (2, 0),
         };
         let method = self.method.is_none();
         let (headers, query) = (self.headers.len(), usize::from(self.query.is_some()));
