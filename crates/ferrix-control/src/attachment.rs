@@ -1,6 +1,6 @@
 //! Which listeners a route attaches to, and for which hosts.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ferrix_api::gateway::ParentReference;
 use ferrix_table::{entry_points::EntryPoints, ids::EntryPointIndex, rules::HostPattern};
@@ -56,6 +56,12 @@ pub(crate) fn attach(
         });
     }
     (attached, outcomes)
+}
+
+/// The hosts that a draft is served for, at any of its parents.
+pub(crate) fn hosts(world: &World, gateways: &Gateways, draft: &Draft) -> BTreeSet<HostPattern> {
+    let (attached, _) = attach(world, gateways, &EntryPoints::default(), draft);
+    attached.into_iter().flat_map(|it| it.hosts).collect()
 }
 
 fn attach_to(

@@ -10,9 +10,11 @@ use std::{
 use ferrix_table::{
     ids::ServiceIndex,
     services::{Endpoint, Protocol, Scheme, Service, ServiceId, Services},
+    verification::Verification,
 };
 
 use crate::{
+    backendtlspolicy,
     draft::BackendReference,
     endpointslice::{SERVICE_NAME_LABEL, SlicePort, Use, refusal},
     external_name::{DomainName, ExternalName, Resolution},
@@ -36,6 +38,8 @@ pub(crate) struct Backend {
     port: u16,
     scheme: Scheme,
     server_name: Option<Box<str>>,
+    /// What a policy says of its certificates.
+    verification: Option<Arc<Verification>>,
     addresses: AddressSource,
 }
 
@@ -191,14 +195,48 @@ pub(crate) fn resolve(
         None => port.scheme(),
     };
     let scheme = reference.scheme.or_else(suggested).unwrap_or(Scheme::Http);
+    let verification = verification(world, settings, reference, &port)?;
+    let scheme = match verification {
+        Some(_) => Scheme::Https,
+        None => scheme,
+    };
     Ok(Backend {
         service,
         port: port.number,
         scheme,
         server_name: (reference.server_name.clone()).filter(|_| scheme == Scheme::Https),
+        verification,
         addresses: external.unwrap_or_else(|| AddressSource::Slices {
             port_name: Arc::clone(&port.name),
         }),
+    })
+}
+
+/// What the policy of a port says, which is that of routes of the Gateway API alone.
+fn verification(
+    world: &World,
+    settings: &Settings,
+    reference: &BackendReference,
+    port: &ServicePort,
+) -> Result<Option<Arc<Verification>>, Finding> {
+    // Bytes are handed on as they are.
+    let is_raw = matches!(reference.scheme, Some(Scheme::Tcp | Scheme::Udp));
+    if is_raw || reference.default_scheme.is_none() {
+        return Ok(None);
+    }
+    let Some(policy) = backendtlspolicy::of_port(world, &reference.service, &port.name) else {
+        return Ok(None);
+    };
+    let checked = backendtlspolicy::check(world, settings, policy);
+    checked.verification.map(Some).map_err(|fault| {
+        let message = format!(
+            "{} says how Service {} is known, and cannot be used: {}",
+            policy.key(),
+            reference.service,
+            fault.message
+        );
+        let field = reference.field.to_string();
+        Finding::problem(Reason::ServiceNotUsable, field, message)
     })
 }
 
@@ -347,8 +385,11 @@ fn table_service(world: &World, settings: &Settings, backend: &Backend) -> Servi
         protocol: match scheme {
             Scheme::Http => Protocol::Http1,
             Scheme::H2c => Protocol::Http2,
-            Scheme::Https => Protocol::Tls {
-                server_name: server_name(backend),
+            Scheme::Https => match &backend.verification {
+                Some(verification) => Protocol::Verified(Arc::clone(verification)),
+                None => Protocol::Tls {
+                    server_name: server_name(backend),
+                },
             },
             Scheme::Tcp => Protocol::Tcp,
             Scheme::Udp => Protocol::Udp,

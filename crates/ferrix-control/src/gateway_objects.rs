@@ -166,20 +166,27 @@ impl GatewayObjects {
     }
 
     /// The policies that are for a Service, by name.
-    pub(crate) fn policies_of<'o>(
-        &'o self,
-        service: &'o ObjectName,
-    ) -> impl Iterator<Item = &'o Version<BackendTlsPolicySpec>> {
-        let names = named(&self.policies_of, service);
-        names.filter_map(|name| self.policies.get(name))
+    pub(crate) fn policies_of(
+        &self,
+        service: &ObjectName,
+    ) -> impl Iterator<Item = &Version<BackendTlsPolicySpec>> {
+        // Most Services have none, and nobody has to hold their names for so long.
+        let names: Vec<_> = named(&self.policies_of, service).collect();
+        names.into_iter().filter_map(|name| self.policies.get(name))
     }
 
     pub(crate) fn policy(&self, name: &ObjectName) -> Option<&Version<BackendTlsPolicySpec>> {
         self.policies.get(name)
     }
 
-    pub(crate) fn policies(&self) -> impl Iterator<Item = &Version<BackendTlsPolicySpec>> {
-        self.policies.values()
+    /// The policies of a namespace.
+    pub(crate) fn policies_in<'o>(
+        &'o self,
+        namespace: &'o str,
+    ) -> impl Iterator<Item = &'o ObjectName> {
+        let first = ObjectName::new(namespace, "");
+        let policies = self.policies.range(first..).map(|(name, _)| name);
+        policies.take_while(move |name| *name.namespace == *namespace)
     }
 
     /// The authorities of a ConfigMap, for who may use it.
@@ -246,10 +253,10 @@ fn store<T: PartialEq>(stored: &mut BTreeMap<ObjectName, T>, name: &ObjectName, 
 }
 
 /// What names an object.
-fn named<'o>(
+fn named<'o, 'n>(
     all: &'o BTreeSet<(ObjectName, ObjectName)>,
-    object: &'o ObjectName,
-) -> impl Iterator<Item = &'o ObjectName> {
+    object: &'n ObjectName,
+) -> impl Iterator<Item = &'o ObjectName> + use<'o, 'n> {
     let first = (object.clone(), ObjectName::new("", ""));
     let named = all.range(first..).take_while(move |(it, _)| it == object);
     named.map(|(_, name)| name)

@@ -13,16 +13,19 @@
 //! of its `status` as well. `kinds` finds the file of a kind.
 //!
 //! ```text
-//!  one object      endpointslice, ingress, ingressclass, ingressroute, namespace, referencegrant,
-//!                  secret, service
+//!  one object      configmap, endpointslice, gateway, gateway_route, ingress, ingressclass,
+//!                  ingressroute, namespace, referencegrant, secret, service
 //!                  draft, outcome       what an object that makes rules asks for, and what it got
 //!                  filters              what a rule asks for beyond forwarding
 //!                  verdict              what is told of an object of the Gateway API
 //!  one name        external_name        the addresses that `lookup` has found
 //!  all objects     world               the newest versions, and `last_good` ones of those that are bad
-//!  several         ownership            hosts that several namespaces claim
+//!  several         listeners            of Gateways and ListenerSets, and where they are served
+//!                  attachment           routes to those
+//!                  ownership            hosts that several namespaces claim
 //!                  resolve              a draft, with what it names in the world
 //!                  backend              a Service, with its addresses
+//!                  backendtlspolicy     and how these are known over TLS
 //!                  certificates         names that several claim
 //!                  conflict             rules that others come before
 //!                  translate            all of these
@@ -32,6 +35,7 @@
 
 mod attachment;
 mod backend;
+mod backendtlspolicy;
 mod certificates;
 pub mod compiler;
 mod configmap;

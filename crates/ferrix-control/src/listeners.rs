@@ -55,6 +55,8 @@ pub(crate) struct Gateways {
 #[derive(Debug)]
 pub(crate) struct Parent {
     pub(crate) route: Arc<Route>,
+    /// The Gateway: itself, or that of the ListenerSet.
+    pub(crate) gateway: Key,
     pub(crate) origin: Origin,
     pub(crate) generation: Option<i64>,
     pub(crate) listeners: Box<[Listener]>,
@@ -171,11 +173,6 @@ pub(crate) fn parents_of(draft: &Draft) -> impl Iterator<Item = Key> {
     };
     let namespace = &draft.key().namespace;
     parents.iter().filter_map(|it| key_of_parent(it, namespace))
-}
-
-/// Whether any parent of a draft is ours.
-pub(crate) fn is_parent_of(gateways: &Gateways, draft: &Draft) -> bool {
-    parents_of(draft).any(|parent| gateways.get(&parent).is_some())
 }
 
 /// The kind of what a reference to a parent names; `None`: nothing that routes can attach to.

@@ -17,13 +17,8 @@ use std::{
 use ferrix_table::rules::HostPattern;
 
 use crate::{
-    draft::Class,
-    host_policy::HostPolicy,
-    listeners::{self, Gateways},
-    objects::Key,
-    seniority::Seniority,
-    settings::Settings,
-    world::World,
+    attachment, draft::Class, host_policy::HostPolicy, listeners::Gateways, objects::Key,
+    seniority::Seniority, settings::Settings, world::World,
 };
 
 /// Who has which host, where the first claim counts. Empty otherwise.
@@ -227,17 +222,21 @@ fn claims_of(
     key: &Key,
 ) -> Option<Claimed> {
     let draft = world.route(key)?.serving();
-    let is_foreign = draft.class == Class::Parents && !listeners::is_parent_of(gateways, draft);
-    if is_foreign || world.finding_if_not_ours(settings, draft).is_some() {
+    if world.finding_if_not_ours(settings, draft).is_some() {
         return None;
     }
+    let hosts: Vec<HostPattern> = match draft.class {
+        // None where none of its parents is ours.
+        Class::Parents => (attachment::hosts(world, gateways, draft).into_iter()).collect(),
+        Class::Name(_) | Class::IngressClass(_) => draft.hosts.to_vec(),
+    };
     let labels = world.labels(&key.namespace);
     let allowed = |host: &&HostPattern| {
         **host != HostPattern::Any && settings.hosts.allows(&key.namespace, labels, host)
     };
     Some(Claimed {
         seniority: Seniority::of(&draft.route),
-        hosts: draft.hosts.iter().filter(allowed).cloned().collect(),
+        hosts: hosts.iter().filter(allowed).cloned().collect(),
     })
 }
 

@@ -54,6 +54,7 @@ use crate::{
 
 mod entries;
 mod gateways;
+mod policies;
 
 /// Makes the table and the report of a world.
 pub fn translate(world: &World, settings: &Settings) -> (Table, Report) {
@@ -78,6 +79,8 @@ pub(crate) struct Translation {
     presented: HashMap<Key, (Arc<Route>, Box<[Presented]>)>,
     /// The routes that name each Gateway and ListenerSet, whether it exists or not.
     users_of_parent: BTreeSet<(Key, Key)>,
+    /// The Services that each policy is for, when that was last looked at.
+    policy_targets: HashMap<ObjectName, Vec<ObjectName>>,
     /// How many routes are attached to each listener that has any.
     attached: HashMap<(Key, Arc<str>), u32>,
     ownership: Ownership,
@@ -124,6 +127,8 @@ struct Concerned {
     routes: BTreeSet<Key>,
     /// The same for Gateways and ListenerSets.
     parents: BTreeSet<Key>,
+    /// The same for policies.
+    policies: BTreeSet<ObjectName>,
     /// Services with other backends or other endpoints.
     services: HashSet<ObjectName>,
     /// Indices that lost their backend.
@@ -157,6 +162,7 @@ impl Translation {
         self.claim(&parents, &entry_points);
         let mut routes = self.routes_to_resolve(world, settings, has_default_certificate, effect);
         routes.extend(self.users_of(&parents));
+        let policies = self.follow_policies(world, effect, &mut routes);
         // Nobody asks for them here before they are back.
         let mut ownership = std::mem::take(&mut self.ownership);
         let gateways = std::mem::take(&mut self.gateways);
@@ -172,6 +178,7 @@ impl Translation {
         let mut concerned = Concerned {
             routes,
             parents: parents.into_iter().collect(),
+            policies,
             services: effect.endpoints.iter().cloned().collect(),
             vacated: Vec::new(),
         };
@@ -295,6 +302,11 @@ impl Translation {
                 self.common.facts.share(&mut outcome.facts);
             }
             let before = self.routes.remove(key);
+            let named = before.iter().map(|it| &*it.resolved).chain(&resolved);
+            for service in named.flat_map(Resolved::services) {
+                let policies = context.world.policies_of(service);
+                (concerned.policies).extend(policies.map(|it| it.key().object.clone()));
+            }
             self.refer(
                 before.as_ref().map(|it| &*it.resolved),
                 resolved.as_ref(),

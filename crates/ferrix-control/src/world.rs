@@ -801,11 +801,19 @@ impl World {
     }
 
     /// The policies that are for a Service, by name.
-    pub(crate) fn policies_of<'w>(
-        &'w self,
-        service: &'w ObjectName,
-    ) -> impl Iterator<Item = &'w Version<BackendTlsPolicySpec>> {
+    pub(crate) fn policies_of(
+        &self,
+        service: &ObjectName,
+    ) -> impl Iterator<Item = &Version<BackendTlsPolicySpec>> {
         self.gateway_api.policies_of(service)
+    }
+
+    /// The names of the policies of a namespace.
+    pub(crate) fn policies_in<'w>(
+        &'w self,
+        namespace: &'w str,
+    ) -> impl Iterator<Item = &'w ObjectName> {
+        self.gateway_api.policies_in(namespace)
     }
 
     /// The policy of a name.

@@ -6,7 +6,11 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use ferrix_control::{Report, files, report::Located, settings::Settings};
+use ferrix_control::{
+    Report, files,
+    report::Located,
+    settings::{GatewaySettings, Settings},
+};
 use ferrix_table::{Table, table::EntryPoint};
 use serde_json::Value;
 
@@ -22,7 +26,7 @@ fn broken_manifests_lose_only_themselves() {
         [""; 0]
     );
     let (rules, services) = good_parts(&alone);
-    assert_eq!((rules.len(), services.len()), (40, 30));
+    assert_eq!((rules.len(), services.len()), (70, 33));
 
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken");
     let mut cases = 0;
@@ -84,13 +88,55 @@ fn load(files: &[(&str, &str)]) -> (Table, Report) {
 }
 
 fn settings() -> Settings {
-    Settings::for_files(vec![
-        EntryPoint::http("web"),
-        EntryPoint::https("websecure"),
-    ])
+    let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
+    Settings {
+        gateway: Some(GatewaySettings {
+            addresses: vec!["192.0.2.0/24".parse().expect("a network")],
+            ..GatewaySettings::default()
+        }),
+        ..Settings::for_files(entry_points)
+    }
 }
 
-/// 40 routes, 30 Services and 30 EndpointSlices of namespace `good`.
+/// A listener that cannot be served costs those beside it nothing.
+#[test]
+fn of_64_listeners_one_is_broken() {
+    let broken = [
+        "protocol: odd",
+        "protocol: HTTP, hostname: 'a b'",
+        "protocol: HTTP, hostname: h1.test",
+        "protocol: TCP",
+        "protocol: HTTPS",
+        "protocol: HTTPS, tls: {certificateRefs: [{name: missing}]}",
+        "protocol: HTTP, allowedRoutes: {kinds: [{kind: Odd}]}",
+    ];
+    for broken in broken {
+        let mut text = good_objects();
+        text.push_str(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\n\
+             metadata: {name: many, namespace: good}\n\
+             spec:\n  gatewayClassName: ferrix\n  listeners:\n",
+        );
+        for number in 0..64 {
+            let rest = match number {
+                32 => broken.to_owned(),
+                number => format!("protocol: HTTP, hostname: h{number}.test"),
+            };
+            let _ = writeln!(text, "  - {{name: l{number}, port: 80, {rest}}}");
+        }
+        text.push_str(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+             metadata: {name: many, namespace: good}\n\
+             spec: {parentRefs: [{name: many}], rules: [{backendRefs: [{name: s0, port: 80}]}]}\n",
+        );
+        let (table, _) = load(&[("all.yaml", &text)]);
+        let of_route = |rule: &&Value| rule["route"] == "HTTPRoute good/many";
+        let (rules, _) = good_parts(&table);
+        assert_eq!(rules.iter().filter(of_route).count(), 63, "{broken}");
+    }
+}
+
+/// 70 routes, 31 Services, 31 EndpointSlices, a Gateway and a ListenerSet of namespace `good`.
 fn good_objects() -> String {
     let mut text = String::new();
     for number in 0..30 {
@@ -115,8 +161,82 @@ fn good_objects() -> String {
             number % 30,
         );
     }
+    text.push_str(GOOD_GATEWAY);
+    for number in 0..20 {
+        let _ = write!(
+            text,
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+             metadata: {{name: h{number}, namespace: good}}\nspec:\n  \
+             parentRefs: [{{name: public, sectionName: http}}]\n  hostnames: [h{number}.test]\n  \
+             rules: [{{matches: [{{path: {{value: /a}}}}], \
+             backendRefs: [{{name: s{number}, port: 80}}]}}]\n",
+        );
+    }
+    for number in 0..8 {
+        let _ = write!(
+            text,
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\n\
+             metadata: {{name: g{number}, namespace: good}}\nspec:\n  \
+             parentRefs: [{{name: public}}]\n  hostnames: [g{number}.test]\n  \
+             rules: [{{matches: [{{method: {{service: a.B}}}}], \
+             backendRefs: [{{name: grpc, port: 80}}]}}]\n",
+        );
+    }
     text
 }
+
+/// Where they come in, with a route for connections and one for datagrams.
+const GOOD_GATEWAY: &str = "\
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: ferrix}
+spec: {controllerName: ferrix.com/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public, namespace: good}
+spec:
+  gatewayClassName: ferrix
+  allowedListeners: {namespaces: {from: Same}}
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ListenerSet
+metadata: {name: more, namespace: good}
+spec:
+  parentRef: {name: public}
+  listeners:
+  - {name: tcp, port: 9000, protocol: TCP}
+  - {name: udp, port: 9000, protocol: UDP}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: grpc, namespace: good}
+spec: {ports: [{name: grpc, port: 80}, {name: udp, port: 81, protocol: UDP}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: grpc-a, namespace: good, labels: {kubernetes.io/service-name: grpc}}
+addressType: IPv4
+ports: [{name: grpc, port: 8080}, {name: udp, port: 8081, protocol: UDP}]
+endpoints: [{addresses: [10.0.1.1]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: tcp, namespace: good}
+spec:
+  parentRefs: [{kind: ListenerSet, name: more}]
+  rules: [{backendRefs: [{name: s0, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: UDPRoute
+metadata: {name: udp, namespace: good}
+spec:
+  parentRefs: [{kind: ListenerSet, name: more}]
+  rules: [{backendRefs: [{name: grpc, port: 81}]}]
+";
 
 /// What the dump of a table says about namespace `good`.
 fn good_parts(table: &Table) -> (Vec<Value>, Vec<Value>) {

@@ -81,7 +81,7 @@ impl Routes {
                 scheme: match protocol {
                     Protocol::Http1 => Scheme::Http,
                     Protocol::Http2 => Scheme::H2c,
-                    Protocol::Tls { .. } => Scheme::Https,
+                    Protocol::Tls { .. } | Protocol::Verified(_) => Scheme::Https,
                     Protocol::Tcp => Scheme::Tcp,
                     Protocol::Udp => Scheme::Udp,
                 },

@@ -14,7 +14,10 @@ use ferrix_e2e::{
     wire::pattern,
     within,
 };
-use ferrix_table::services::Protocol;
+use ferrix_table::{
+    services::Protocol,
+    verification::{Prepared, SubjectName, Verification},
+};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
     date_time_ymd,
@@ -559,6 +562,47 @@ async fn a_listed_certificate_is_believed_itself() {
         }
     }
     assert_eq!(ran, 8 * 5);
+}
+
+/// What an object says of a service's certificates holds for it, whatever the settings say.
+#[tokio::test]
+async fn a_service_is_known_as_an_object_says() {
+    let [known, unknown] = [Authority::new(), Authority::new()];
+    let backend = serve(&known.certify("right", &["backend.test"])).await;
+    let dns = |name: &str| SubjectName::Dns(name.into());
+    let cases = [
+        (&known, "backend.test", vec![], 200),
+        (&known, "other.test", vec![], 502),
+        (&unknown, "backend.test", vec![], 502),
+        (&known, "other.test", vec![dns("backend.test")], 200),
+        (&known, "backend.test", vec![dns("other.test")], 502),
+        (
+            &known,
+            "other.test",
+            vec![dns("other.test"), dns("backend.test")],
+            200,
+        ),
+        (
+            &known,
+            "backend.test",
+            vec![SubjectName::Uri("spiffe://a/b".into())],
+            502,
+        ),
+        (&unknown, "other.test", vec![dns("backend.test")], 502),
+    ];
+    for (authority, server_name, names, status) in &cases {
+        let tls = Protocol::Verified(Arc::new(Verification {
+            server_name: (*server_name).into(),
+            authorities: Some([authority.certificate().as_ref().into()].into()),
+            names: names.clone().into(),
+            prepared: Prepared::default(),
+        }));
+        let routes = Routes::all_by(tls, &[backend.address()]);
+        let gateway = Gateway::start_with("upstream: {tls: {verify: false}}", routes);
+        let response = gateway.client().await.get("/").await;
+        assert_eq!(response.status, *status, "{server_name} {names:?}");
+    }
+    assert_eq!(cases.len(), 8);
 }
 
 /// Nor does it matter who has signed it.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ferrix_table::{
-    services::{Endpoint, Protocol, Service},
+    services::{Endpoint, Service},
     state::Probe,
 };
 use tokio::time::Instant;
@@ -77,7 +77,7 @@ impl Connecting {
         };
         let step = Step::Starting(Box::pin(starting));
         Self {
-            of_all: !(upgrade && matches!(service.protocol, Protocol::Tls { .. })),
+            of_all: !(upgrade && service.protocol.is_tls()),
             ..Self::new(upstream, service, endpoint, step)
         }
     }

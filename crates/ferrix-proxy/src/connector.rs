@@ -2,7 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
-use ferrix_table::services::Protocol;
+use ferrix_table::{services::Protocol, verification::Verification};
 use pingora_core::{
     connectors::{ConnectorOptions, TransportConnector},
     protocols::{TcpKeepalive, l4::socket},
@@ -14,6 +14,7 @@ use rustls::{ClientConfig, crypto::aws_lc_rs, pki_types::ServerName};
 use crate::{
     settings::UpstreamTcp,
     transport::{self, Stream},
+    trust,
 };
 
 /// What Pingora reads as the file of the authorities that its own TLS trusts. That TLS is not used, and
@@ -71,26 +72,53 @@ impl ConnectError {
 pub(crate) struct Connector {
     transport: Arc<TransportConnector>,
     options: Arc<PeerOptions>,
-    tls: Arc<ClientConfig>,
-    /// The same, but without HTTP/2: for upgrades.
-    tls_http1: Arc<ClientConfig>,
+    /// Where the settings say how backends are verified.
+    tls: Configs,
 }
 
-impl Connector {
-    pub(crate) fn new(settings: &UpstreamTcp, tls: &ClientConfig) -> Self {
+/// How TLS is spoken to a backend.
+#[derive(Clone)]
+struct Configs {
+    any: Arc<ClientConfig>,
+    /// The same, but without HTTP/2: for upgrades.
+    http1: Arc<ClientConfig>,
+}
+
+impl Configs {
+    fn new(tls: &ClientConfig) -> Self {
         let with_alpn = |protocols: &[&[u8]]| {
             let mut config = tls.clone();
             config.max_fragment_size = Some(transport::RECORD);
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
             Arc::new(config)
         };
+        Self {
+            any: with_alpn(&[b"h2", b"http/1.1"]),
+            http1: with_alpn(&[b"http/1.1"]),
+        }
+    }
+
+    /// As an object says. Made once for each version of it.
+    fn of(verification: &Verification) -> Result<Self, ConnectError> {
+        let made = || trust::verified(verification).map(|config| Self::new(&config));
+        let made = verification.prepared.get_or_make(made);
+        match made.as_deref() {
+            Some(Ok(configs)) => Ok(configs.clone()),
+            Some(Err(_)) | None => {
+                Err(io::Error::other("what verifies the backend cannot be used").into())
+            }
+        }
+    }
+}
+
+impl Connector {
+    pub(crate) fn new(settings: &UpstreamTcp, tls: &ClientConfig) -> Self {
         // Pingora makes ring the provider of the process, unless there is one already.
         let _ = aws_lc_rs::default_provider().install_default();
         Self {
             transport: Arc::new(TransportConnector::new(Some(connector_options(settings)))),
             options: Arc::new(peer_options(settings)),
-            tls: with_alpn(&[b"h2", b"http/1.1"]),
-            tls_http1: with_alpn(&[b"http/1.1"]),
+            tls: Configs::new(tls),
         }
     }
 
@@ -109,12 +137,22 @@ impl Connector {
             options: Arc::clone(&self.options),
         };
         let stream = self.transport.new_stream(&peer).await?;
-        let Protocol::Tls { server_name } = protocol else {
-            return Ok(stream);
+        let (server_name, configs) = match protocol {
+            Protocol::Tls { server_name } => (server_name, self.tls.clone()),
+            Protocol::Verified(verification) => {
+                (&verification.server_name, Configs::of(verification)?)
+            }
+            Protocol::Http1 | Protocol::Http2 | Protocol::Tcp | Protocol::Udp => {
+                return Ok(stream);
+            }
         };
         let name = ServerName::try_from(server_name.to_string())
             .map_err(|_| ConnectError::ServerName(server_name.to_string()))?;
-        let config = if upgrade { &self.tls_http1 } else { &self.tls };
+        let config = if upgrade {
+            &configs.http1
+        } else {
+            &configs.any
+        };
         let stream = transport::plain(stream);
         let stream = stream.expect("Pingora opens a plain stream to a peer without TLS");
         Ok(Box::new(transport::connect(config, name, *stream).await?))

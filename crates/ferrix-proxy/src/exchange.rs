@@ -450,7 +450,7 @@ impl Exchange<'_, '_> {
         kept: &mut Option<Kept>,
     ) -> Result<(), Broken> {
         let _in_flight = relay::InFlight::new(endpoint);
-        let secure = matches!(service.protocol, Protocol::Tls { .. });
+        let secure = service.protocol.is_tls();
         if matches!(connection, Connection::Http2 { .. }) && head.fields.contains("expect") {
             // HTTP/2 backends rarely send an interim response: without one the client would wait.
             relay::send_continue(self.client)?;

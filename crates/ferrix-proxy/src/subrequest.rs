@@ -4,10 +4,7 @@ use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::{Bytes, BytesMut};
 use ferrix_http1::{Framing, RequestHead, ResponseHead};
-use ferrix_table::{
-    ids::ServiceIndex,
-    services::{Protocol, Service},
-};
+use ferrix_table::{ids::ServiceIndex, services::Service};
 use tokio::time::Instant;
 
 use crate::{
@@ -80,7 +77,7 @@ async fn attempt(
         0 => Framing::Empty,
         length => Framing::Length(length as u64),
     };
-    let secure = matches!(request.service.protocol, Protocol::Tls { .. });
+    let secure = request.service.protocol.is_tls();
     let mut backend =
         Backend::send(connection, request.head, framing, secure, &mut None, false).await?;
     if framing != Framing::Empty {

@@ -2,12 +2,13 @@
 
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use ferrix_table::verification::{SubjectName, Verification};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_name,
+        verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
@@ -20,7 +21,7 @@ use x509_cert::{
         Decode,
         oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH},
     },
-    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage},
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName, name::GeneralName},
     time::Time,
 };
 
@@ -42,6 +43,31 @@ pub(crate) fn client_config(settings: &UpstreamTls) -> Result<ClientConfig, Trus
         }
     };
     Ok(builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier { believed, provider }))
+        .with_no_client_auth())
+}
+
+/// How the backends of one service are verified, where an object says so.
+pub(crate) fn verified(verification: &Verification) -> Result<ClientConfig, TrustError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    match &verification.authorities {
+        Some(authorities) => {
+            let authorities = authorities.iter();
+            roots
+                .add_parsable_certificates(authorities.map(|it| CertificateDer::from(it.to_vec())));
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let believed = Believed::As(Named {
+        roots,
+        names: verification.names.clone(),
+    });
+    Ok(ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier { believed, provider }))
         .with_no_client_auth())
@@ -93,6 +119,71 @@ enum Believed {
     Listed(Listed),
     /// With `upstream.tls.verify: false`: the connection is private, the peer unknown.
     Anyone,
+    /// As an object says.
+    As(Named),
+}
+
+/// What an object says of the certificates of a service.
+#[derive(Debug)]
+struct Named {
+    roots: RootCertStore,
+    /// Names of which a certificate has to have one. None: the name that was asked for.
+    names: Box<[SubjectName]>,
+}
+
+impl Named {
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+        provider: &CryptoProvider,
+    ) -> Result<ServerCertVerified, Error> {
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.roots,
+            intermediates,
+            now,
+            algorithms,
+        )?;
+        match self.names.is_empty() {
+            true => verify_server_name(&parsed, server_name)?,
+            false if self.has_any(end_entity, &parsed) => {}
+            false => return Err(CertificateError::NotValidForName.into()),
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn has_any(&self, certificate: &CertificateDer<'_>, parsed: &ParsedCertificate<'_>) -> bool {
+        let alternatives = alternatives(certificate);
+        self.names.iter().any(|name| match name {
+            SubjectName::Uri(uri) => alternatives.iter().any(|it| match it {
+                GeneralName::UniformResourceIdentifier(other) => other.as_str() == &**uri,
+                _ => false,
+            }),
+            SubjectName::Dns(name) => match ServerName::try_from(&**name) {
+                Ok(name) => verify_server_name(parsed, &name).is_ok(),
+                // A wildcard, which the certificate has as such.
+                Err(_) => alternatives.iter().any(|it| match it {
+                    GeneralName::DnsName(other) => other.as_str().eq_ignore_ascii_case(name),
+                    _ => false,
+                }),
+            },
+        })
+    }
+}
+
+/// The names of a certificate.
+fn alternatives(certificate: &CertificateDer<'_>) -> Vec<GeneralName> {
+    let parsed = CertificateInner::<Raw>::from_der(certificate).ok();
+    let found = parsed.and_then(|it| {
+        let found = it.tbs_certificate().get_extension::<SubjectAltName>();
+        found.ok().flatten()
+    });
+    found.map_or_else(Vec::new, |(_, SubjectAltName(names))| names)
 }
 
 /// The certificates of `upstream.tls.authorities`: believes what a listed authority has signed, and each
@@ -229,6 +320,9 @@ impl ServerCertVerifier for Verifier {
                 listed.verify(end_entity, intermediates, server_name, ocsp_response, now)
             }
             Believed::Anyone => Ok(ServerCertVerified::assertion()),
+            Believed::As(named) => {
+                named.verify(end_entity, intermediates, server_name, now, &self.provider)
+            }
         }
     }
 

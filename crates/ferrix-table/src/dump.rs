@@ -11,9 +11,9 @@ use crate::{
     Table,
     certificates::{Certificate, ServerNames},
     filters::Reference,
-    ids::ServiceIndex,
+    ids::{EntryPointIndex, ServiceIndex},
     rules::{Action, Destination, HostPattern, Rule},
-    services::{Protocol, Service},
+    services::Service,
     table::EntryPoint,
     weight::Weight,
 };
@@ -164,9 +164,8 @@ impl Table {
     pub fn dump(&self) -> Dump<'_> {
         Dump {
             generation: self.generation,
-            entry_points: self
-                .entry_points
-                .iter()
+            entry_points: in_order(self)
+                .into_iter()
                 .map(|(_, it)| EntryPointView::new(it))
                 .collect(),
             rules: RuleViews(self),
@@ -222,6 +221,17 @@ impl<'t> RuleView<'t> {
             policy: table.policy_lines(rule),
         }
     }
+}
+
+/// Entry points of the settings in their order, then those of listeners by name: their indices tell what
+/// came and went before.
+fn in_order(table: &Table) -> Vec<(EntryPointIndex, &EntryPoint)> {
+    let mut all: Vec<_> = (table.entry_points.iter())
+        .map(|(index, it)| (index, &**it))
+        .collect();
+    // Names of settings hold no space.
+    all.sort_by_key(|(_, it)| it.name.contains(' ').then_some(&*it.name));
+    all
 }
 
 /// `None`: any.
@@ -314,15 +324,12 @@ impl FailingView {
 }
 
 fn server_name(service: &Service) -> Option<&str> {
-    match &service.protocol {
-        Protocol::Tls { server_name } => Some(server_name),
-        Protocol::Http1 | Protocol::Http2 | Protocol::Tcp | Protocol::Udp => None,
-    }
+    service.protocol.server_name()
 }
 
 fn certificates(table: &Table) -> Vec<CertificateView<'_>> {
     let mut views = Vec::new();
-    for (index, entry_point) in table.entry_points.iter() {
+    for (index, entry_point) in in_order(table) {
         let Some(names) = table.certificates.entry_points.get(usize::from(index)) else {
             continue;
         };

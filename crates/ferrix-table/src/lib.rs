@@ -39,6 +39,7 @@ mod sync;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod verification;
 pub mod weight;
 
 pub use ferrix_rule::{Headers, Request};

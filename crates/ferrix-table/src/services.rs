@@ -6,6 +6,7 @@ use crate::{
     ids::ServiceIndex,
     object::ObjectName,
     state::{EndpointState, ServiceState},
+    verification::Verification,
 };
 
 /// The services of a table, each at the index that rules know it by.
@@ -68,6 +69,8 @@ pub enum Protocol {
         /// A DNS name: `NAME.NAMESPACE.svc` unless the route says otherwise.
         server_name: Box<str>,
     },
+    /// TLS, as an object says.
+    Verified(Arc<Verification>),
     /// What the client sends over TCP, as it is.
     Tcp,
     /// What the client sends over UDP, as it is.
@@ -252,6 +255,22 @@ impl Service {
             if let Some(predecessor) = predecessor {
                 endpoint.state = Arc::clone(&predecessor.state);
             }
+        }
+    }
+}
+
+impl Protocol {
+    /// Whether TLS is spoken.
+    pub fn is_tls(&self) -> bool {
+        self.server_name().is_some()
+    }
+
+    /// The name that is asked for over TLS.
+    pub fn server_name(&self) -> Option<&str> {
+        match self {
+            Protocol::Tls { server_name } => Some(server_name),
+            Protocol::Verified(verification) => Some(&verification.server_name),
+            Protocol::Http1 | Protocol::Http2 | Protocol::Tcp | Protocol::Udp => None,
         }
     }
 }

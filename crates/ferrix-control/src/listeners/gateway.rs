@@ -82,6 +82,7 @@ impl<'w> Evaluation<'w> {
     fn gateway_without_sets(&self, listeners: Box<[Listener]>) -> Parent {
         Parent {
             route: Arc::clone(&self.version.route),
+            gateway: self.version.key().clone(),
             origin: self.version.origin.clone(),
             generation: self.version.generation,
             conditions: self.conditions(&listeners),
@@ -110,13 +111,14 @@ impl<'w> Evaluation<'w> {
             }
             (true, None) => {
                 let listeners = self.listeners(set.key(), &set.spec.listeners, places);
-                let is_accepted = listeners.iter().any(|it| it.accepted);
                 let conditions = set_conditions(&listeners);
+                let is_accepted = conditions.iter().all(|it| it.status);
                 (listeners, conditions, is_accepted)
             }
         };
         let parent = Parent {
             route: Arc::clone(&set.route),
+            gateway: self.version.key().clone(),
             origin: set.origin.clone(),
             generation: set.generation,
             listeners,

@@ -3,7 +3,7 @@
 //! Only reads what the translation has come to. An entry is a function of the world and of that,
 //! so that it may be made anew at any time.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use ferrix_table::{rules::Action, services::Services};
 
@@ -43,12 +43,22 @@ impl Translation {
             });
             news.push((key.clone(), entry));
         }
-        for key in &concerned.parents {
-            let entry = guarded(Step::Tell, key, || self.parent_entry(context.gateways, key));
+        let is_parent = |key: &&Key| matches!(key.kind, Kind::Gateway | Kind::ListenerSet);
+        let parents = effect.objects.iter().filter(is_parent);
+        let parents: BTreeSet<_> = concerned.parents.iter().chain(parents).collect();
+        for key in parents {
+            let entry = guarded(Step::Tell, key, || self.parent_entry(context, key));
             let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, key)));
             // Of one that is not ours there may be something to say all the same.
             let entry = entry.or_else(|| object_entry(context.world, key, Vec::new()));
             news.push((key.clone(), entry.map(Arc::new)));
+        }
+        for name in &concerned.policies {
+            let key = name.key(Kind::BackendTlsPolicy);
+            let entry = guarded(Step::Tell, &key, || self.policy_entry(context, name));
+            let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, &key)));
+            let entry = entry.or_else(|| object_entry(context.world, &key, Vec::new()));
+            news.push((key, entry.map(Arc::new)));
         }
         let mut tell = |key: Key, findings| {
             let entry = object_entry(context.world, &key, findings);
@@ -78,18 +88,15 @@ impl Translation {
                 | Kind::Service
                 | Kind::TcpRoute
                 | Kind::TlsRoute
-                | Kind::UdpRoute => continue,
-                Kind::Gateway | Kind::ListenerSet if context.gateways.get(key).is_some() => {
-                    continue;
-                }
+                | Kind::UdpRoute
+                | Kind::BackendTlsPolicy
+                | Kind::Gateway
+                | Kind::ListenerSet => continue,
                 Kind::EndpointSlice => self.slice_findings(context, &name),
                 Kind::Secret => secret_findings(context.world, &name, default_fault),
-                Kind::BackendTlsPolicy
-                | Kind::ConfigMap
-                | Kind::Gateway
+                Kind::ConfigMap
                 | Kind::GatewayClass
                 | Kind::IngressClass
-                | Kind::ListenerSet
                 | Kind::Namespace
                 | Kind::ReferenceGrant => Vec::new(),
             };
@@ -258,6 +265,17 @@ fn secret_findings(
         findings.push(Finding::problem(Reason::InvalidCertificate, "", message));
     }
     findings
+}
+
+/// An entry with what decoding found about the object.
+pub(super) fn with_decoding(world: &World, entry: Entry) -> Entry {
+    let Some(told) = object_entry(world, &entry.key, Vec::new()) else {
+        return entry;
+    };
+    let mut findings = told.findings;
+    findings.extend(entry.findings);
+    findings.sort_by_key(|finding| finding.severity);
+    Entry { findings, ..entry }
 }
 
 /// The entry of an object that is no route, where there is anything to say about it: what

@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ferrix_table::{rules::HostPattern, table::EntryPoints};
 
-use super::{Concerned, Translation};
+use super::{Concerned, Translation, entries::with_decoding};
 use crate::{
     field::Field,
     listeners::{Gateways, Parent},
     objects::{Key, Kind},
     report::{Entry, Finding, Reason, Serving},
-    resolve::Presented,
+    resolve::{Context, Presented},
     settings::{Publish, Settings},
     verdict::{Condition, GatewayVerdict, ListenerSetVerdict, ListenerVerdict, Verdict},
     world::{Effect, World},
@@ -85,8 +85,8 @@ impl Translation {
     }
 
     /// What is told of a Gateway or a ListenerSet; `None`: it is not ours, or gone.
-    pub(super) fn parent_entry(&self, gateways: &Gateways, key: &Key) -> Option<Entry> {
-        let parent = gateways.get(key)?;
+    pub(super) fn parent_entry(&self, context: &Context<'_>, key: &Key) -> Option<Entry> {
+        let parent = context.gateways.get(key)?;
         let listeners = parent.listeners.iter().map(|listener| {
             let place = (key.clone(), Arc::clone(&listener.name));
             ListenerVerdict {
@@ -111,7 +111,7 @@ impl Translation {
         };
         let served_by = parent.listeners.iter().flat_map(|it| it.served_by());
         let served_by: Vec<String> = served_by.map(str::to_owned).collect();
-        Some(Entry {
+        let entry = Entry {
             observed_generation: parent.generation,
             serving: match served_by.is_empty() {
                 true => Serving::Nothing,
@@ -120,7 +120,8 @@ impl Translation {
             entry_points: served_by.into(),
             verdict: Some(Arc::new(verdict)),
             ..Entry::remarks(key.clone(), parent.origin.clone(), findings(parent))
-        })
+        };
+        Some(with_decoding(context.world, entry))
     }
 
     /// What is told of a GatewayClass; `None`: it is not ours, or gone.
@@ -141,7 +142,7 @@ impl Translation {
             }
         };
         let finding = (!accepted.status).then(|| problem("spec.parametersRef", &accepted));
-        Some(Entry {
+        let entry = Entry {
             observed_generation: class.generation,
             verdict: Some(Arc::new(Verdict::GatewayClass([accepted].into()))),
             ..Entry::remarks(
@@ -149,7 +150,8 @@ impl Translation {
                 class.origin.clone(),
                 finding.into_iter().collect(),
             )
-        })
+        };
+        Some(with_decoding(world, entry))
     }
 }
 

@@ -1,0 +1,181 @@
+//! `BackendTLSPolicy`: how the endpoints of a Service are known over TLS.
+//!
+//! Of several policies for one port of a Service the one that names the port comes first, then the older;
+//! what another of the same target asks for is not done, and it is told so.
+
+use std::sync::Arc;
+
+use ferrix_api::gateway::{BackendTlsPolicySpec, LocalReference};
+use ferrix_table::verification::{Prepared, SubjectName, Verification};
+use rustls_pki_types::ServerName;
+
+use crate::{
+    listeners::Fault,
+    names::shared_name,
+    objects::{Key, ObjectName},
+    referencegrant::Referrer,
+    settings::Settings,
+    verdict::Condition,
+    version::Version,
+    world::World,
+};
+
+/// One version of a policy.
+pub(crate) type Policy = Version<BackendTlsPolicySpec>;
+
+/// What a policy comes to by itself.
+pub(crate) struct Checked {
+    /// What endpoints have to show, or why nothing of the policy can be used.
+    pub(crate) verification: Result<Arc<Verification>, Fault>,
+    /// What of its references leads nowhere.
+    unresolved: Option<Fault>,
+}
+
+/// The policy that a port of a Service has.
+pub(crate) fn of_port<'w>(
+    world: &'w World,
+    service: &'w ObjectName,
+    port: &str,
+) -> Option<&'w Policy> {
+    let for_port = |policy: &&Policy| sections(policy, service).any(|it| it == Some(port));
+    let for_all = |policy: &&Policy| sections(policy, service).any(|it| it.is_none());
+    let oldest = |fits: &dyn Fn(&&Policy) -> bool| {
+        let policies = world.policies_of(service).filter(fits);
+        policies.min_by_key(|policy| policy.seniority())
+    };
+    oldest(&for_port).or_else(|| oldest(&for_all))
+}
+
+/// The ports of a Service that a policy names; `None`: all of them.
+fn sections<'p>(
+    policy: &'p Policy,
+    service: &'p ObjectName,
+) -> impl Iterator<Item = Option<&'p str>> {
+    let targets = policy.spec.target_refs.iter().filter(|target| {
+        let is_service = target.group.is_empty() && target.kind == "Service";
+        is_service && *target.name == *service.name
+    });
+    targets.map(|target| target.section_name.as_deref().filter(|it| !it.is_empty()))
+}
+
+/// An older policy for one of the very targets of a policy.
+fn older<'w>(world: &'w World, policy: &Policy) -> Option<&'w Policy> {
+    let namespace = &policy.key().namespace;
+    for target in &policy.spec.target_refs {
+        let service = shared_name(namespace, &target.name);
+        let section = target.section_name.as_deref().filter(|it| !it.is_empty());
+        let mut others = world.policies_of(&service).filter(|other| {
+            other.seniority() < policy.seniority()
+                && sections(other, &service).any(|it| it == section)
+        });
+        if let Some(older) = others.next() {
+            return Some(older);
+        }
+    }
+    None
+}
+
+/// Checks a policy.
+pub(crate) fn check(world: &World, settings: &Settings, policy: &Policy) -> Checked {
+    let validation = &policy.spec.validation;
+    let invalid = |message: String| Checked {
+        verification: Err(Fault {
+            reason: "Invalid",
+            message,
+        }),
+        unresolved: None,
+    };
+    if ServerName::try_from(validation.hostname.as_str()).is_err() {
+        return invalid(format!("`{}` is no host name.", validation.hostname));
+    }
+    let mut names = Vec::new();
+    for name in &validation.subject_alt_names {
+        match (name.kind.as_str(), &name.hostname, &name.uri) {
+            ("Hostname", Some(host), _) => names.push(SubjectName::Dns(host.as_str().into())),
+            ("URI", _, Some(uri)) => names.push(SubjectName::Uri(uri.as_str().into())),
+            (kind, ..) => return invalid(format!("`{kind}` is no type of name with this value.")),
+        }
+    }
+    let mut unresolved = None;
+    let authorities = match validation.well_known_ca_certificates.as_deref() {
+        Some("System") => None,
+        Some(other) => {
+            return invalid(format!("`{other}` are no authorities; expected `System`."));
+        }
+        None => {
+            let mut found: Vec<Box<[u8]>> = Vec::new();
+            for reference in &validation.ca_certificate_refs {
+                match authorities(world, settings, policy.key(), reference) {
+                    Ok(authorities) => found.extend(authorities),
+                    Err(fault) => drop(unresolved.get_or_insert(fault)),
+                }
+            }
+            if found.is_empty() {
+                let message = "None of its authorities can be used: requests get 500.";
+                return Checked {
+                    verification: Err(Fault {
+                        reason: "NoValidCACertificate",
+                        message: message.to_owned(),
+                    }),
+                    unresolved,
+                };
+            }
+            Some(found.into())
+        }
+    };
+    Checked {
+        verification: Ok(Arc::new(Verification {
+            server_name: validation.hostname.as_str().into(),
+            authorities,
+            names: names.into(),
+            prepared: Prepared::default(),
+        })),
+        unresolved,
+    }
+}
+
+fn authorities(
+    world: &World,
+    settings: &Settings,
+    policy: &Key,
+    reference: &LocalReference,
+) -> Result<Vec<Box<[u8]>>, Fault> {
+    let (group, kind) = (reference.group.as_str(), reference.kind.as_str());
+    if !matches!((group, kind), ("" | "core", "ConfigMap")) {
+        return Err(Fault {
+            reason: "InvalidKind",
+            message: format!("Authorities are in ConfigMaps, not in a {kind} of group `{group}`."),
+        });
+    }
+    let name = shared_name(&policy.namespace, &reference.name);
+    let invalid = |why: &str| Fault {
+        reason: "InvalidCACertificateRef",
+        message: format!("ConfigMap {name} is of no use: {why}."),
+    };
+    match world.authorities(settings, Referrer::Object(policy), &name) {
+        Ok(Ok(found)) => Ok(found.iter().map(|it| it.as_ref().into()).collect()),
+        Ok(Err(why)) => Err(invalid(why)),
+        Err(_) => Err(invalid("it does not exist")),
+    }
+}
+
+/// `Accepted` and `ResolvedRefs` of a policy.
+pub(crate) fn conditions(world: &World, settings: &Settings, policy: &Policy) -> Box<[Condition]> {
+    let checked = check(world, settings, policy);
+    let accepted = match (older(world, policy), checked.verification) {
+        (Some(older), _) => {
+            let message = format!("{} is older, and for the same.", older.key());
+            Condition::new("Accepted", false, "Conflicted", message)
+        }
+        (None, Err(fault)) => Condition::new("Accepted", false, fault.reason, fault.message),
+        (None, Ok(_)) => Condition::new("Accepted", true, "Accepted", "The policy is in force."),
+    };
+    let resolved = match checked.unresolved {
+        Some(fault) => Condition::new("ResolvedRefs", false, fault.reason, fault.message),
+        None => {
+            let message = "Every object that the policy names was found.";
+            Condition::new("ResolvedRefs", true, "ResolvedRefs", message)
+        }
+    };
+    [accepted, resolved].into()
+}
