@@ -32,7 +32,7 @@ pub(crate) struct Draft {
     /// `metadata.generation`.
     pub(crate) generation: Option<i64>,
     /// Which installation it is for.
-    pub(crate) class: Class,
+    pub(crate) class: ClassReference,
     pub(crate) entry_points: EntryPointNames,
     /// Every host that it is for. None where what it says of them is wrong: nothing of this version
     /// can be served.
@@ -53,7 +53,7 @@ pub(crate) struct Draft {
 
 /// How an object says which installation it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub(crate) enum ClassReference {
     /// By a mere name.
     Name(Option<Arc<str>>),
     /// By that of an IngressClass.
@@ -171,7 +171,7 @@ impl Draft {
             }),
             origin,
             generation: None,
-            class: Class::Name(None),
+            class: ClassReference::Name(None),
             entry_points: EntryPointNames::Fitting,
             hosts: Hosts::default(),
             host_field: Field::new("spec", []),
@@ -240,7 +240,7 @@ impl Draft {
     }
 }
 
-impl Class {
+impl ClassReference {
     /// Whether another says the same.
     fn means(&self, other: &Self) -> bool {
         let name = |class: &Option<Arc<str>>| class.clone().unwrap_or_else(|| DEFAULT_CLASS.into());

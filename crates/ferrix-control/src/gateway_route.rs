@@ -17,8 +17,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     draft::{
-        self, BackendReference, Class, Draft, DraftRule, DraftService, EntryPointNames, Hosts,
-        LostShare,
+        self, BackendReference, ClassReference, Draft, DraftRule, DraftService, EntryPointNames,
+        Hosts, LostShare,
     },
     field::Field,
     filters::{
@@ -73,7 +73,7 @@ impl<'r> Drafting<'r> {
         Draft {
             route: draft::route(self.kind, metadata),
             generation: metadata.generation,
-            class: Class::Parents,
+            class: ClassReference::Parents,
             entry_points: EntryPointNames::Parents(parents.into()),
             hosts: self.hosts,
             host_field: Field::new("spec.hostnames", []),

@@ -17,7 +17,7 @@ use std::{
 use ferrix_table::rules::HostPattern;
 
 use crate::{
-    attachment, draft::Class, host_policy::HostPolicy, listeners::Gateways, objects::Key,
+    attachment, draft::ClassReference, host_policy::HostPolicy, listeners::Gateways, objects::Key,
     seniority::Seniority, settings::Settings, world::World,
 };
 
@@ -227,8 +227,10 @@ fn claims_of(
     }
     let hosts: Vec<HostPattern> = match draft.class {
         // None where none of its parents is ours.
-        Class::Parents => (attachment::hosts(world, gateways, draft).into_iter()).collect(),
-        Class::Name(_) | Class::IngressClass(_) => draft.hosts.to_vec(),
+        ClassReference::Parents => {
+            (attachment::hosts(world, gateways, draft).into_iter()).collect()
+        }
+        ClassReference::Name(_) | ClassReference::IngressClass(_) => draft.hosts.to_vec(),
     };
     let labels = world.labels(&key.namespace);
     let allowed = |host: &&HostPattern| {

@@ -21,8 +21,8 @@ use crate::{
     attachment,
     backend::{self, Backend, Backends},
     draft::{
-        BackendReference, CertificateReference, Class, Draft, DraftRule, DraftService, Hosts,
-        Versions,
+        BackendReference, CertificateReference, ClassReference, Draft, DraftRule, DraftService,
+        Hosts, Versions,
     },
     entry_points::{self, EntryPoints},
     field::Field,
@@ -152,8 +152,10 @@ impl Resolved {
             resolved.outcome.remark(finding);
         } else {
             rules = match draft.class {
-                Class::Parents => resolved.resolve_at_parents(context, draft),
-                Class::Name(_) | Class::IngressClass(_) => resolved.resolve(context, draft),
+                ClassReference::Parents => resolved.resolve_at_parents(context, draft),
+                ClassReference::Name(_) | ClassReference::IngressClass(_) => {
+                    resolved.resolve(context, draft)
+                }
             };
         }
         (resolved, rules)
@@ -659,7 +661,7 @@ fn target(
     if shares.is_empty() && rule.policy.as_ref().is_some_and(|it| it.answers()) {
         return Target::Answered;
     }
-    if draft.class == Class::Parents {
+    if draft.class == ClassReference::Parents {
         return match shares.is_empty() {
             false => Target::Shares(shares),
             true => Target::Nowhere("the rule names no backend".to_owned()),

@@ -18,7 +18,7 @@ use ferrix_api::{
 use crate::{
     configmap::Authorities,
     document::DecodeError,
-    draft::{Class, Draft, Versions},
+    draft::{ClassReference, Draft, Versions},
     endpointslice::{self, Slice},
     external_name::{Answer, DomainName, Resolution},
     fallback::Fallback,
@@ -685,14 +685,16 @@ impl World {
                 let why = format!("namespace {namespace} is not watched");
                 ("metadata.namespace", Some(why))
             }
-            Class::Name(class) => ("spec.ingressClassName", settings.why_not(class.as_deref())),
-            Class::IngressClass(class) => {
+            ClassReference::Name(class) => {
+                ("spec.ingressClassName", settings.why_not(class.as_deref()))
+            }
+            ClassReference::IngressClass(class) => {
                 let why = self.classes.why_not(class.as_deref(), settings);
                 ("spec.ingressClassName", why)
             }
             // Whose its parents are is found out when it is attached to them.
-            Class::Parents if settings.gateway.is_some() => return None,
-            Class::Parents => {
+            ClassReference::Parents if settings.gateway.is_some() => return None,
+            ClassReference::Parents => {
                 let why = "the settings do not have the Gateway API served by this installation";
                 ("spec.parentRefs", Some(why.to_owned()))
             }

@@ -14,8 +14,8 @@ use k8s_openapi::api::networking::v1::{
 
 use crate::{
     draft::{
-        self, BackendReference, CertificateReference, Class, Draft, DraftRule, EntryPointNames,
-        Hosts,
+        self, BackendReference, CertificateReference, ClassReference, Draft, DraftRule,
+        EntryPointNames, Hosts,
     },
     field::Field,
     names::shared,
@@ -52,7 +52,7 @@ pub(crate) fn draft(ingress: &Ingress, origin: Origin) -> Draft {
     Draft {
         route: draft::route(Kind::Ingress, metadata),
         generation: metadata.generation,
-        class: Class::IngressClass(class.map(shared)),
+        class: ClassReference::IngressClass(class.map(shared)),
         entry_points: annotation(ENTRY_POINTS).map_or(EntryPointNames::All, entry_points),
         hosts: drafting.hosts.into(),
         host_field: Field::new("spec.rules", []),

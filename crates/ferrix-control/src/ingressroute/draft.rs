@@ -13,8 +13,8 @@ use rustls_pki_types::ServerName;
 use super::policy;
 use crate::{
     draft::{
-        self, BackendReference, CertificateReference, Class, Draft, DraftRule, EntryPointNames,
-        Hosts, NamedEntryPoints,
+        self, BackendReference, CertificateReference, ClassReference, Draft, DraftRule,
+        EntryPointNames, Hosts, NamedEntryPoints,
     },
     field::Field,
     names::{Known, shared, shared_list, shared_name, shared_rule},
@@ -50,7 +50,7 @@ pub(crate) fn draft(route: &IngressRoute, origin: Origin) -> Draft {
     Draft {
         route: draft::route(Kind::IngressRoute, metadata),
         generation: metadata.generation,
-        class: Class::Name(spec.ingress_class_name.as_deref().map(shared)),
+        class: ClassReference::Name(spec.ingress_class_name.as_deref().map(shared)),
         entry_points,
         certificates: tls.collect(),
         hosts,

@@ -9,7 +9,7 @@ use ferrix_table::{rules::HostPattern, services::Scheme};
 
 use super::draft::{ENTRY_POINT, SERVICE, default_priority};
 use super::policy;
-use crate::draft::{BackendReference, Class, Draft, DraftRule, EntryPointNames};
+use crate::draft::{BackendReference, ClassReference, Draft, DraftRule, EntryPointNames};
 
 /// The spec of a draft that is good.
 pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
@@ -33,8 +33,8 @@ pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
     let rules = rules.iter().map(|it| rule(it, &route.key.namespace));
     IngressRouteSpec {
         ingress_class_name: match class {
-            Class::Name(class) => class.as_deref().map(str::to_owned),
-            Class::IngressClass(_) | Class::Parents => None,
+            ClassReference::Name(class) => class.as_deref().map(str::to_owned),
+            ClassReference::IngressClass(_) | ClassReference::Parents => None,
         },
         entrypoint,
         entrypoints,
