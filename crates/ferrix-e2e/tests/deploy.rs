@@ -169,7 +169,8 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "Deployment ferrix/ferrix: no container port web with number 7000",
     ),
     (
-        "      - name: websecure\n        port: 6191\n        secure: true\n",
+        "      - name: websecure\n        port: 6191\n        exposed_port: 443\n        \
+         secure: true\n",
         "",
         "Service ferrix/ferrix: targetPort String(\"websecure\") is no entry point",
     ),
