@@ -63,7 +63,6 @@ struct RequestView<'d> {
     client: IpAddr,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
