@@ -216,8 +216,11 @@ fn requests_of_an_access_log() {
     ];
     let states = States::new(&before, &route("shop", "a.test", &after));
     let line = |path: &str, agent: &str| {
-        format!(r#"{{"entry_point":"web","client":"192.0.2.7","client_port":1,"method":"GET","#)
-            + &format!(r#""host":"a.test","path":"{path}","status":200,"user_agent":"{agent}"}}"#)
+        let line = serde_json::json!({
+            "entry_point": "web", "client": "192.0.2.7", "client_port": 1, "method": "GET",
+            "host": "a.test", "path": path, "status": 200, "user_agent": agent,
+        });
+        line.to_string()
     };
     let lines = [
         line("/", "curl"),
