@@ -27,6 +27,8 @@ const SERVE: &str = " replicas serve this generation.";
 /// alphabet: what passes (`conformance/gateway`). `HTTPRouteRetry` does, but its tests need the
 /// experimental channel, and an API server may have the other.
 pub(crate) const FEATURES: &[&str] = &[
+    "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "Gateway",
