@@ -9,7 +9,7 @@ pub(crate) struct Field {
     /// With `[]` for every place in a list.
     path: &'static str,
     /// What stands in the brackets, from the left.
-    places: [u32; MAX_LISTS],
+    places: [u16; MAX_LISTS],
 }
 
 /// No field of any kind is in more lists than this, one inside the other.
@@ -22,7 +22,7 @@ impl Field {
         debug_assert_eq!(path.matches("[]").count(), N, "{path}");
         let mut all = [0; MAX_LISTS];
         for (place, index) in all.iter_mut().zip(places) {
-            *place = u32::try_from(index).unwrap_or(u32::MAX);
+            *place = u16::try_from(index).unwrap_or(u16::MAX);
         }
         Self { path, places: all }
     }

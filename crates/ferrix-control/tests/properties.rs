@@ -127,7 +127,7 @@ fn spec() -> impl Strategy<Value = Spec> {
     let grant = (namespace(), proptest::option::of(small()))
         .prop_map(|(namespace, to)| Spec::Grant { namespace, to });
     let named = (namespace(), 0..3_u8).prop_map(|(name, label)| Spec::Namespace { name, label });
-    prop_oneof![6 => route(), 3 => service, 5 => slice, 2 => secret, 1 => grant, 1 => named]
+    prop_oneof![6 => route(), 3 => service, 8 => slice, 2 => secret, 1 => grant, 1 => named]
 }
 
 /// Those, and objects of the Gateway API.
@@ -147,7 +147,7 @@ fn any_spec() -> impl Strategy<Value = Spec> {
         variant,
         created,
     });
-    prop_oneof![3 => spec(), 2 => gateway]
+    prop_oneof![4 => spec(), 1 => gateway]
 }
 
 /// Objects of the Gateway API that name each other, in four versions each.
