@@ -15,11 +15,13 @@ use tokio::{net::UdpSocket, time::timeout};
 
 use crate::{FIRST, free_port, listener, local, tcp::Echo, with};
 
+/// Who has sent what.
+type Datagrams = Vec<(SocketAddr, Vec<u8>)>;
+
 /// Sends back what comes, with its name before it.
 struct Server {
     address: SocketAddr,
-    /// Who has sent what.
-    received: Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>,
+    received: Arc<Mutex<Datagrams>>,
 }
 
 impl Server {
@@ -40,7 +42,7 @@ impl Server {
         Self { address, received }
     }
 
-    fn received(&self) -> Vec<(SocketAddr, Vec<u8>)> {
+    fn received(&self) -> Datagrams {
         self.received.lock().unwrap().clone()
     }
 }
