@@ -786,7 +786,8 @@ impl World {
 
     /// The same by its key.
     pub(crate) fn gateway_class_of(&self, key: &Key) -> Option<&Version<GatewayClassSpec>> {
-        self.gateway_api.class(&key.name)
+        let class = self.gateway_api.class(&key.name);
+        class.filter(|_| key.kind == Kind::GatewayClass)
     }
 
     /// Every Gateway, ours or not.
