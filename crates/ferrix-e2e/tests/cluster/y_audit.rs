@@ -8,6 +8,19 @@ use ferrix_e2e::{
     cluster::Ferrix,
 };
 
+/// The kinds of the Gateway API that are followed where the API server has them.
+const GATEWAY_API: [&str; 9] = [
+    "backendtlspolicies",
+    "gatewayclasses",
+    "gateways",
+    "grpcroutes",
+    "httproutes",
+    "listenersets",
+    "tcproutes",
+    "tlsroutes",
+    "udproutes",
+];
+
 /// Proof 9: what is granted is enough, and all that is asked for is needed.
 #[tokio::test]
 #[ignore = "needs a cluster: cluster/test"]
@@ -32,12 +45,14 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
                 "controllerrevisions" => {
                     call.namespace == "ferrix" && call.query.contains("installation%3Dferrix")
                 }
-                _ => false,
+                _ => GATEWAY_API.contains(&resource) && call.namespace.is_empty(),
             },
-            "patch" => matches!(
-                resource,
-                "ingressroutes/status" | "ingresses/status" | "leases"
-            ),
+            "patch" => match resource.strip_suffix("/status") {
+                Some(kind) => {
+                    matches!(kind, "ingressroutes" | "ingresses") || GATEWAY_API.contains(&kind)
+                }
+                None => resource == "leases",
+            },
             "create" => matches!(resource, "events" | "leases" | "controllerrevisions"),
             "update" => resource == "leases" && call.namespace == "ferrix",
             "delete" => {
@@ -53,7 +68,8 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
         asked.insert((call.verb.as_str(), resource));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    for needed in [
+    let watched = GATEWAY_API.map(|resource| ("watch", resource));
+    for needed in watched.into_iter().chain([
         ("watch", "ingressroutes"),
         ("watch", "ingresses"),
         ("watch", "ingressclasses"),
@@ -68,7 +84,7 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
         ("watch", "controllerrevisions"),
         ("create", "controllerrevisions"),
         ("delete", "controllerrevisions"),
-    ] {
+    ]) {
         assert!(asked.contains(&needed), "{needed:?} was never asked");
     }
 }
