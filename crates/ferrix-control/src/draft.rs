@@ -18,8 +18,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     field::Field,
+    names::shared_name,
     objects::{self, Key, Kind, ObjectName, Origin},
-    report::Finding,
+    report::{Finding, Reason},
     settings::DEFAULT_CLASS,
 };
 
@@ -101,6 +102,47 @@ pub(crate) struct DraftRule {
 
 /// What a reference means by itself: a Service, or why it can be none.
 pub(crate) type DraftService = Result<BackendReference, Finding>;
+
+/// What a reference of the Gateway API names.
+pub(crate) struct Named<'r> {
+    pub(crate) group: &'r str,
+    pub(crate) kind: &'r str,
+    pub(crate) namespace: Option<&'r str>,
+    pub(crate) name: &'r str,
+    pub(crate) port: Option<u16>,
+}
+
+impl Named<'_> {
+    /// What it means by itself in an object of a namespace: a Service, spoken to as that says.
+    /// `wrong_kind`: what the author is told of a reference to something else.
+    pub(crate) fn service(
+        &self,
+        field: Field,
+        own_namespace: &str,
+        wrong_kind: impl FnOnce(&Self) -> String,
+    ) -> DraftService {
+        if !matches!((self.group, self.kind), ("" | "core", "Service")) {
+            let field = format!("{field}.kind");
+            let message = wrong_kind(self);
+            return Err(Finding::problem(Reason::InvalidKind, field, message));
+        }
+        let Some(port) = self.port else {
+            let field = format!("{field}.port");
+            let message = "expected the number of a port of the Service";
+            return Err(Finding::problem(Reason::PortNotFound, field, message));
+        };
+        Ok(BackendReference {
+            field,
+            service: shared_name(self.namespace.unwrap_or(own_namespace), self.name),
+            weight: None,
+            port: Port::Number(port),
+            scheme: None,
+            default_scheme: None,
+            server_name: None,
+            filters: None,
+        })
+    }
+}
 
 /// A share of requests whose reference is none to a Service: these requests get 500.
 #[derive(Clone, Debug, PartialEq, Eq)]

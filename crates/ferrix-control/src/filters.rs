@@ -80,51 +80,49 @@ impl Faults {
 impl List {
     /// The field of a filter.
     pub(crate) fn item(self, place: usize) -> Field {
-        match self {
-            Self::RouteRule(rule) => Field::new("spec.route.rules[].filters[]", [rule, place]),
-            Self::HttpRule(rule) | Self::GrpcRule(rule) => {
-                Field::new("spec.rules[].filters[]", [rule, place])
-            }
-            Self::HttpBackend(rule, backend) | Self::GrpcBackend(rule, backend) => Field::new(
-                "spec.rules[].backendRefs[].filters[]",
-                [rule, backend, place],
-            ),
-        }
+        self.field(
+            place,
+            "spec.route.rules[].filters[]",
+            "spec.rules[].filters[]",
+            "spec.rules[].backendRefs[].filters[]",
+        )
     }
 
     /// The field of the service that a mirror names.
     fn mirror(self, place: usize) -> Field {
-        match self {
-            Self::RouteRule(rule) => Field::new(
-                "spec.route.rules[].filters[].requestMirror.backendRef",
-                [rule, place],
-            ),
-            Self::HttpRule(rule) | Self::GrpcRule(rule) => Field::new(
-                "spec.rules[].filters[].requestMirror.backendRef",
-                [rule, place],
-            ),
-            Self::HttpBackend(rule, backend) | Self::GrpcBackend(rule, backend) => Field::new(
-                "spec.rules[].backendRefs[].filters[].requestMirror.backendRef",
-                [rule, backend, place],
-            ),
-        }
+        self.field(
+            place,
+            "spec.route.rules[].filters[].requestMirror.backendRef",
+            "spec.rules[].filters[].requestMirror.backendRef",
+            "spec.rules[].backendRefs[].filters[].requestMirror.backendRef",
+        )
     }
 
     /// The field of the service that is asked for authorisation.
     fn external_auth(self, place: usize) -> Field {
+        self.field(
+            place,
+            "spec.route.rules[].filters[].externalAuth.backendRef",
+            "spec.rules[].filters[].externalAuth.backendRef",
+            "spec.rules[].backendRefs[].filters[].externalAuth.backendRef",
+        )
+    }
+
+    /// A field of a filter: in a rule of an IngressRoute, in a rule of the other kinds, or in a backend of
+    /// such a rule.
+    fn field(
+        self,
+        place: usize,
+        of_route: &'static str,
+        of_rule: &'static str,
+        of_backend: &'static str,
+    ) -> Field {
         match self {
-            Self::RouteRule(rule) => Field::new(
-                "spec.route.rules[].filters[].externalAuth.backendRef",
-                [rule, place],
-            ),
-            Self::HttpRule(rule) | Self::GrpcRule(rule) => Field::new(
-                "spec.rules[].filters[].externalAuth.backendRef",
-                [rule, place],
-            ),
-            Self::HttpBackend(rule, backend) | Self::GrpcBackend(rule, backend) => Field::new(
-                "spec.rules[].backendRefs[].filters[].externalAuth.backendRef",
-                [rule, backend, place],
-            ),
+            Self::RouteRule(rule) => Field::new(of_route, [rule, place]),
+            Self::HttpRule(rule) | Self::GrpcRule(rule) => Field::new(of_rule, [rule, place]),
+            Self::HttpBackend(rule, backend) | Self::GrpcBackend(rule, backend) => {
+                Field::new(of_backend, [rule, backend, place])
+            }
         }
     }
 

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use ferrix_api::{
-    gateway::{self as api, ParentReference},
-    ingressroute::Port,
-};
+use ferrix_api::gateway::{self as api, ParentReference};
+use ferrix_rule::{Match, Rule};
 use ferrix_table::{
     filters::Filter,
     policy::Policy,
@@ -18,14 +16,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::{
     draft::{
         self, BackendReference, ClassReference, Draft, DraftRule, DraftService, EntryPointNames,
-        Hosts, LostShare,
+        Hosts, LostShare, Named,
     },
     field::Field,
     filters::{
         self, List, Place,
         policy::{self, WrittenPolicy},
     },
-    names::shared_name,
     objects::{Kind, Origin},
     report::{Finding, Reason},
 };
@@ -183,33 +180,17 @@ impl<'r> Drafting<'r> {
 
     /// What a reference means.
     fn service(&self, named: &Named<'_>, field: Field) -> DraftService {
-        if !matches!((named.group, named.kind), ("" | "core", "Service")) {
-            let message = format!(
+        let service = named.service(field, self.namespace, |it| {
+            format!(
                 "a {} of group `{}` cannot serve requests here; name a Service",
-                named.kind, named.group
-            );
-            return Err(Finding::problem(
-                Reason::InvalidKind,
-                format!("{field}.kind"),
-                message,
-            ));
-        }
-        let Some(port) = named.port else {
-            let field = format!("{field}.port");
-            let message = "expected the number of a port of the Service";
-            return Err(Finding::problem(Reason::PortNotFound, field, message));
-        };
-        let namespace = named.namespace.unwrap_or(self.namespace);
+                it.kind, it.group
+            )
+        });
         let is_raw = matches!(self.scheme, Scheme::Tcp | Scheme::Udp);
-        Ok(BackendReference {
-            field,
-            service: shared_name(namespace, named.name),
-            weight: None,
-            port: Port::Number(port),
+        service.map(|service| BackendReference {
             scheme: is_raw.then_some(self.scheme),
             default_scheme: Some(self.scheme),
-            server_name: None,
-            filters: None,
+            ..service
         })
     }
 
@@ -228,25 +209,25 @@ impl<'r> Drafting<'r> {
     fn stream_rule(&mut self, rule: &api::StreamRouteRule, position: usize) {
         let (backends, lost) = self.backends(&rule.backend_refs, position, None);
         self.rules.push(DraftRule {
+            backends: backends.into(),
+            lost: lost.into(),
+            ..self.rule_of(&Match::default(), None, position)
+        });
+    }
+
+    /// A rule without backends, for requests that these fields ask for.
+    fn rule_of(&self, fields: &Match, matches: Option<Rule>, position: usize) -> DraftRule {
+        DraftRule {
             field: Field::new("spec.rules[]", [position]),
             position: u32::try_from(position).unwrap_or(u32::MAX),
             hosts: Arc::clone(&self.hosts),
-            matches: None,
-            weight: Weight::Specificity(Specificity::from(&ferrix_rule::Match::default())),
-            backends: backends.into(),
-            lost: lost.into(),
+            matches,
+            weight: Weight::Specificity(Specificity::from(fields)),
+            backends: Box::default(),
+            lost: Box::default(),
             policy: None,
-        });
+        }
     }
-}
-
-/// What a reference to a backend names.
-struct Named<'r> {
-    group: &'r str,
-    kind: &'r str,
-    namespace: Option<&'r str>,
-    name: &'r str,
-    port: Option<u16>,
 }
 
 /// The hosts of a route; any where it names none. None where one of them is wrong.

@@ -784,12 +784,6 @@ impl World {
         self.gateway_api.class(name)
     }
 
-    /// The same by its key.
-    pub(crate) fn gateway_class_of(&self, key: &Key) -> Option<&Version<GatewayClassSpec>> {
-        let class = self.gateway_api.class(&key.name);
-        class.filter(|_| key.kind == Kind::GatewayClass)
-    }
-
     /// Every Gateway, ours or not.
     pub(crate) fn gateways(&self) -> impl Iterator<Item = &GatewayVersion> {
         self.gateway_api.gateways()

@@ -4,10 +4,7 @@ use std::collections::HashSet;
 
 use ferrix_api::gateway as api;
 use ferrix_rule::{Match, PathMatch, Rule, ValueMatch};
-use ferrix_table::{
-    services::Scheme,
-    weight::{Specificity, Weight},
-};
+use ferrix_table::services::Scheme;
 
 use super::Drafting;
 use crate::{
@@ -71,27 +68,14 @@ impl Drafting<'_> {
         position: usize,
         field: Field,
     ) -> Option<DraftRule> {
-        let matches = match Rule::of(fields) {
-            Ok(matches) => matches,
+        match Rule::of(fields) {
+            Ok(matches) => Some(self.rule_of(fields, matches, position)),
             Err(error) => {
-                self.fault(
-                    Reason::UnsupportedValue,
-                    field.to_string(),
-                    error.to_string(),
-                );
-                return None;
+                let (field, message) = (field.to_string(), error.to_string());
+                self.fault(Reason::UnsupportedValue, field, message);
+                None
             }
-        };
-        Some(DraftRule {
-            field: Field::new("spec.rules[]", [position]),
-            position: u32::try_from(position).unwrap_or(u32::MAX),
-            hosts: std::sync::Arc::clone(&self.hosts),
-            matches,
-            weight: Weight::Specificity(Specificity::from(fields)),
-            backends: Box::default(),
-            lost: Box::default(),
-            policy: None,
-        })
+        }
     }
 
     fn http_match(&mut self, written: &api::HttpRouteMatch, field: Field) -> Option<Match> {

@@ -30,7 +30,6 @@ impl Translation {
         default_fault: Option<&(ObjectName, String)>,
     ) -> bool {
         let mut news: Vec<(Key, Option<Arc<Entry>>)> = Vec::new();
-        let mut classes = Vec::new();
         let mut told = false;
         for key in &concerned.routes {
             told |= self.fall_back(context.world, key);
@@ -43,22 +42,28 @@ impl Translation {
             });
             news.push((key.clone(), entry));
         }
-        let is_parent = |key: &&Key| matches!(key.kind, Kind::Gateway | Kind::ListenerSet);
-        let parents = effect.objects.iter().filter(is_parent);
-        let parents: BTreeSet<_> = concerned.parents.iter().chain(parents).collect();
-        for key in parents {
-            let entry = guarded(Step::Tell, key, || self.parent_entry(context, key));
+        let mut tell_of = |key: &Key, entry: &dyn Fn() -> Option<Entry>| {
+            let entry = guarded(Step::Tell, key, entry);
             let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, key)));
             // Of one that is not ours there may be something to say all the same.
             let entry = entry.or_else(|| object_entry(context.world, key, Vec::new()));
             news.push((key.clone(), entry.map(Arc::new)));
+        };
+        let is_parent = |key: &&Key| matches!(key.kind, Kind::Gateway | Kind::ListenerSet);
+        let parents = effect.objects.iter().filter(is_parent);
+        let parents: BTreeSet<_> = concerned.parents.iter().chain(parents).collect();
+        for key in parents {
+            tell_of(key, &|| self.parent_entry(context, key));
         }
         for name in &concerned.policies {
             let key = name.key(Kind::BackendTlsPolicy);
-            let entry = guarded(Step::Tell, &key, || self.policy_entry(context, name));
-            let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, &key)));
-            let entry = entry.or_else(|| object_entry(context.world, &key, Vec::new()));
-            news.push((key, entry.map(Arc::new)));
+            tell_of(&key, &|| self.policy_entry(context, name));
+        }
+        let is_class = |key: &&Key| key.kind == Kind::GatewayClass;
+        for key in effect.objects.iter().filter(is_class) {
+            tell_of(key, &|| {
+                Self::class_entry(context.world, context.settings, key)
+            });
         }
         let mut tell = |key: Key, findings| {
             let entry = object_entry(context.world, &key, findings);
@@ -75,10 +80,6 @@ impl Translation {
         }
         for key in &effect.objects {
             let name = key.object.clone();
-            if let Some(entry) = Self::class_entry(context.world, context.settings, key) {
-                classes.push((key.clone(), Some(Arc::new(entry))));
-                continue;
-            }
             let findings = match key.kind {
                 // There is an entry for each already.
                 Kind::GrpcRoute
@@ -91,14 +92,13 @@ impl Translation {
                 | Kind::UdpRoute
                 | Kind::BackendTlsPolicy
                 | Kind::Gateway
+                | Kind::GatewayClass
                 | Kind::ListenerSet => continue,
                 Kind::EndpointSlice => self.slice_findings(context, &name),
                 Kind::Secret => secret_findings(context.world, &name, default_fault),
-                Kind::ConfigMap
-                | Kind::GatewayClass
-                | Kind::IngressClass
-                | Kind::Namespace
-                | Kind::ReferenceGrant => Vec::new(),
+                Kind::ConfigMap | Kind::IngressClass | Kind::Namespace | Kind::ReferenceGrant => {
+                    Vec::new()
+                }
             };
             tell(key.clone(), findings);
         }
@@ -107,7 +107,6 @@ impl Translation {
             let findings = secret_findings(context.world, secret, default_fault);
             tell(secret.key(Kind::Secret), findings);
         }
-        news.extend(classes);
         told |= self.report.update(news);
         let addresses = context.world.addresses(context.settings);
         told |= self.report.addresses != addresses;

@@ -126,7 +126,7 @@ impl Translation {
 
     /// What is told of a GatewayClass; `None`: it is not ours, or gone.
     pub(super) fn class_entry(world: &World, settings: &Settings, key: &Key) -> Option<Entry> {
-        let class = world.gateway_class_of(key)?;
+        let class = world.gateway_class(&key.name)?;
         let ours = settings.gateway.as_ref()?;
         if class.spec.controller_name != ours.controller {
             return None;

@@ -6,6 +6,7 @@ use ferrix_e2e::{
     gateway::tls,
     within,
 };
+use ferrix_proxy::counters::EntryPointCounters;
 use ferrix_table::{
     entry_points::Protocol::{Https, TlsPassthrough, TlsTerminate},
     services::Protocol,
@@ -233,40 +234,32 @@ async fn protocols_of_one_port_are_told_apart_by_the_name() {
     assert_eq!(three.web.requests().len(), 1);
 }
 
-#[tokio::test]
-async fn what_passes_through_and_has_nowhere_to_go_is_closed() {
+/// Asks for a name where TLS only passes through and no rule takes it: the connection ends without an
+/// alert, and what is counted fits.
+async fn is_closed(name: &str, counted: impl Fn(&EntryPointCounters) -> bool) {
     let three = Three::start().await;
     let listeners = [listener("through", TlsPassthrough, three.port, "*.test")];
     three.gateway.publish_on(with(&listeners), Routes::new());
     let config = three.inner.client(&[]);
-    let closed = tls(local(three.port), &config, "db.test")
+    let closed = tls(local(three.port), &config, name)
         .await
         .expect_err("an end");
     assert!(!closed.to_string().contains("Alert"), "{closed}");
     three
         .gateway
-        .counted_at("through", "the failure", |counters| {
-            counters.failures.iter().any(|it| it.get() == 1)
-        })
+        .counted_at("through", "the failure", counted)
         .await;
 }
 
 #[tokio::test]
+async fn what_passes_through_and_has_nowhere_to_go_is_closed() {
+    let failed = |counters: &EntryPointCounters| counters.failures.iter().any(|it| it.get() == 1);
+    is_closed("db.test", failed).await;
+}
+
+#[tokio::test]
 async fn where_tls_only_passes_through_an_unknown_name_gets_no_alert() {
-    let three = Three::start().await;
-    let listeners = [listener("through", TlsPassthrough, three.port, "*.test")];
-    three.gateway.publish_on(with(&listeners), Routes::new());
-    let config = three.inner.client(&[]);
-    let closed = tls(local(three.port), &config, "db.example")
-        .await
-        .expect_err("an end");
-    assert!(!closed.to_string().contains("Alert"), "{closed}");
-    three
-        .gateway
-        .counted_at("through", "the failure", |counters| {
-            counters.tls_failures.get() == 1
-        })
-        .await;
+    is_closed("db.example", |counters| counters.tls_failures.get() == 1).await;
 }
 
 #[tokio::test]
