@@ -2,12 +2,15 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, Sleep},
+};
 
 use crate::clock;
 
@@ -70,7 +73,9 @@ impl Deadline {
             // A running timer that wakes this task has nothing to tell it.
             return Poll::Pending;
         }
-        while sleep.as_mut().poll(cx).is_ready() {
+        // Whatever the task has done before in this turn: a timer that is polled when the task's budget
+        // is spent registers no waker (tokio, `task::coop`), and is taken for a running one from then on.
+        while pin!(unconstrained(sleep.as_mut())).poll(cx).is_ready() {
             if clock::read() >= at {
                 return Poll::Ready(());
             }
@@ -87,4 +92,37 @@ fn is_for(waker: &Option<Waker>, cx: &Context<'_>) -> bool {
     waker
         .as_ref()
         .is_some_and(|waker| waker.will_wake(cx.waker()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::coop::{consume_budget, has_budget_remaining};
+
+    use super::*;
+
+    /// A flood of frames had a connection use up its turn before its deadline was first asked.
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_is_first_asked_at_the_end_of_a_turn_passes() {
+        for moved in [false, true] {
+            let mut deadline = Deadline::never();
+            deadline.set(Duration::from_secs(75));
+            if moved {
+                let _ = std::future::poll_fn(|cx| Poll::Ready(deadline.poll_passed(cx))).await;
+                deadline.set(Duration::from_secs(5));
+            }
+            let mut turns = 0;
+            let passed = std::future::poll_fn(|cx| {
+                turns += 1;
+                while turns == 1 && has_budget_remaining() {
+                    let _ = pin!(consume_budget()).poll(cx);
+                }
+                deadline.poll_passed(cx)
+            });
+            let limit = Duration::from_secs(100);
+            tokio::time::timeout(limit, passed)
+                .await
+                .expect("it passes");
+            assert_eq!(turns, 2, "moved: {moved}");
+        }
+    }
 }

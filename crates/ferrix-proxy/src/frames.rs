@@ -60,8 +60,10 @@ const BYTES_EARNED: i64 = 256;
 /// hundred times its bytes in the tables of the `h2` crate.
 const BURST: usize = 8;
 
-/// So much of a flood is taken after the end, that the client can hear of it.
-const DISCARDED: usize = 1 << 20;
+/// So much of a flood is taken after the end, that the client can hear of it: more than the buffers of
+/// two sockets hold (`tcp_rmem` and `tcp_wmem`, 10 MiB together where nobody has changed them), for
+/// closing what is unread is a reset, which takes back what was sent.
+const DISCARDED: usize = 1 << 24;
 
 /// How a client behaves.
 #[derive(Debug, Default)]

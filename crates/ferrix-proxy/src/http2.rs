@@ -196,9 +196,10 @@ impl Serving<'_> {
         self.http2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
     }
 
-    /// The `h2` crate may have seen it first.
+    /// The `h2` crate may have seen it first, or as well: a connection that was cut off is counted.
     fn on_failure(&self, error: &h2::Error) {
-        if error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) {
+        let calm = error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+        if calm && self.life != Life::CutOff {
             self.count_abuse("it sends what the codec has had enough of");
         }
     }

@@ -76,16 +76,21 @@ async fn a_stalled_message_costs_little() {
         (Upload, Http2Tls, Speaks::Http1),
         (Upload, Http2Tls, Speaks::Http1Tls),
     ] {
-        let each = cost(direction, client, backend, Some(SEGMENT), MESSAGES).await;
-        println!("{direction:?} {client:?} {backend:?}: {} KiB", each / 1024);
-        assert!(each > 1024, "nothing has stalled: {each} bytes");
         let limit = match (client, backend) {
             (Http2Tls, Speaks::Http1Tls) => LIMIT + idle_http2 + idle_tls,
             (Http2Tls, _) => LIMIT + idle_http2,
             _ => LIMIT,
         };
-        if each > limit {
-            dear.push((direction, client, backend, each));
+        let mut measured = Vec::new();
+        // On a busy machine the allocator gives back later what it has: what stays is there each time.
+        while measured.len() < 3 && measured.iter().all(|each| *each > limit) {
+            let each = cost(direction, client, backend, Some(SEGMENT), MESSAGES).await;
+            println!("{direction:?} {client:?} {backend:?}: {} KiB", each / 1024);
+            assert!(each > 1024, "nothing has stalled: {each} bytes");
+            measured.push(each);
+        }
+        if measured.iter().all(|each| *each > limit) {
+            dear.push((direction, client, backend, measured));
         }
         cases += 1;
     }
