@@ -4,7 +4,10 @@
 //! with a fault is none: a rule never serves without a filter that it names.
 
 use ferrix_api::gateway::{self, HttpRouteFilter};
-use ferrix_table::filters::Filter;
+use ferrix_table::{
+    filters::{Filter, lasting::FilterId},
+    object::Key,
+};
 
 use crate::{
     field::Field,
@@ -43,11 +46,23 @@ pub(crate) enum List {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'p> {
     pub(crate) list: List,
-    /// The namespace of the object.
-    pub(crate) namespace: &'p str,
+    /// The object.
+    pub(crate) object: &'p Key,
     /// The one prefix that the paths of the rule's requests have. `None`: they have several, or other
     /// forms.
     pub(crate) prefix: Option<&'p str>,
+}
+
+impl Place<'_> {
+    /// What identifies a filter with state: the one of this name that comes after so many others of its
+    /// name, whatever else there is in the list.
+    #[expect(dead_code, reason = "no filter has state yet")]
+    fn id(self, name: &str, earlier: usize) -> FilterId {
+        FilterId {
+            object: self.object.clone(),
+            place: format!("{}.{name}", self.list.item(earlier).short()).into(),
+        }
+    }
 }
 
 /// What is wrong with a list.
@@ -197,13 +212,17 @@ fn one(
             Filter::Rewrite(rewrite::compile(rewrite, &field, place.prefix, faults))
         }
         Written::Mirror(mirror) => {
-            let service = service::of(&mirror.backend_ref, place.list.mirror(at), place.namespace);
+            let service = service::of(
+                &mirror.backend_ref,
+                place.list.mirror(at),
+                &place.object.namespace,
+            );
             Filter::Mirror(mirror::compile(mirror, &field, service, faults))
         }
         Written::Cors(cors) => Filter::Cors(cors::compile(cors, &field, faults)),
         Written::ExternalAuth(auth) => {
             let named = place.list.external_auth(at);
-            let service = service::of(&auth.backend_ref, named, place.namespace);
+            let service = service::of(&auth.backend_ref, named, &place.object.namespace);
             Filter::ExternalAuth(external_auth::compile(auth, &field, service, faults))
         }
     }

@@ -7,7 +7,7 @@ use ferrix_rule::{Match, Rule};
 use ferrix_table::{
     filters::Filter,
     policy::Policy,
-    rules::HostPattern,
+    rules::{HostPattern, Route},
     services::Scheme,
     weight::{Specificity, Weight},
 };
@@ -33,11 +33,8 @@ pub(crate) mod status;
 pub(crate) mod stream;
 
 /// What has been made of a version so far.
-struct Drafting<'r> {
-    kind: Kind,
-    namespace: &'r str,
-    /// Of the object, in its namespace.
-    name: String,
+struct Drafting {
+    route: Arc<Route>,
     /// How backends are spoken to whose Service does not say.
     scheme: Scheme,
     hosts: Hosts,
@@ -48,14 +45,12 @@ struct Drafting<'r> {
     notes: Vec<Finding>,
 }
 
-impl<'r> Drafting<'r> {
-    fn new(kind: Kind, metadata: &'r ObjectMeta, scheme: Scheme, hostnames: &[String]) -> Self {
+impl Drafting {
+    fn new(kind: Kind, metadata: &ObjectMeta, scheme: Scheme, hostnames: &[String]) -> Self {
         let mut faults = Vec::new();
         let hosts = hosts(hostnames, &mut faults);
         Self {
-            kind,
-            namespace: metadata.namespace.as_deref().unwrap_or("default"),
-            name: draft::route(kind, metadata).key.to_string(),
+            route: draft::route(kind, metadata),
             scheme,
             hosts,
             rules: Vec::new(),
@@ -68,7 +63,7 @@ impl<'r> Drafting<'r> {
     fn finish(self, metadata: &ObjectMeta, parents: &[ParentReference], origin: Origin) -> Draft {
         let faults = self.faults.into_iter();
         Draft {
-            route: draft::route(self.kind, metadata),
+            route: self.route,
             generation: metadata.generation,
             class: ClassReference::Parents,
             entry_points: EntryPointNames::Parents(parents.into()),
@@ -130,7 +125,7 @@ impl<'r> Drafting<'r> {
         if filters.is_empty() {
             return None;
         }
-        let list = match self.kind {
+        let list = match self.route.key.kind {
             Kind::GrpcRoute => List::GrpcBackend(rule, backend),
             _ => List::HttpBackend(rule, backend),
         };
@@ -150,11 +145,11 @@ impl<'r> Drafting<'r> {
         rule: usize,
         prefix: Option<&str>,
     ) -> Option<Arc<Policy<DraftService>>> {
-        let list = match self.kind {
+        let list = match self.route.key.kind {
             Kind::GrpcRoute => List::GrpcRule(rule),
             _ => List::HttpRule(rule),
         };
-        let made = policy::of_rule(written, self.place(list, prefix), &self.name);
+        let made = policy::of_rule(written, self.place(list, prefix));
         made.unwrap_or_else(|faults| {
             self.faults(faults);
             None
@@ -164,7 +159,7 @@ impl<'r> Drafting<'r> {
     fn place<'p>(&'p self, list: List, prefix: Option<&'p str>) -> Place<'p> {
         Place {
             list,
-            namespace: self.namespace,
+            object: &self.route.key,
             prefix,
         }
     }
@@ -180,7 +175,7 @@ impl<'r> Drafting<'r> {
 
     /// What a reference means.
     fn service(&self, named: &Named<'_>, field: Field) -> DraftService {
-        let service = named.service(field, self.namespace, |it| {
+        let service = named.service(field, &self.route.key.namespace, |it| {
             format!(
                 "a {} of group `{}` cannot serve requests here; name a Service",
                 it.kind, it.group

@@ -10,6 +10,7 @@ use crate::ids::ServiceIndex;
 pub mod cors;
 pub mod external_auth;
 pub mod header_changes;
+pub mod lasting;
 pub mod mirror;
 pub mod path_change;
 pub mod redirect;
@@ -18,6 +19,7 @@ pub mod rewrite;
 use cors::Cors;
 use external_auth::ExternalAuth;
 use header_changes::HeaderChanges;
+use lasting::States;
 use mirror::Mirror;
 use redirect::Redirect;
 use rewrite::Rewrite;
@@ -71,6 +73,19 @@ impl<S> Filter<S> {
             Filter::Mirror(mirror) => Filter::Mirror(mirror.with_service(service)),
             Filter::Cors(cors) => Filter::Cors(cors.clone()),
             Filter::ExternalAuth(auth) => Filter::ExternalAuth(auth.with_service(service)),
+        }
+    }
+
+    /// Connects what it remembers with what an earlier version of it has left.
+    pub(crate) fn connect(&self, _states: &mut States) {
+        match self {
+            Filter::RequestHeaders(_)
+            | Filter::ResponseHeaders(_)
+            | Filter::Redirect(_)
+            | Filter::Rewrite(_)
+            | Filter::Mirror(_)
+            | Filter::Cors(_)
+            | Filter::ExternalAuth(_) => {}
         }
     }
 

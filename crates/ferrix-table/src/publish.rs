@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
     Table,
+    filters::lasting::States,
     rule_set::RuleSet,
     rules::Rule,
     succession::{self, succeed},
@@ -15,6 +16,7 @@ use crate::{
 pub struct Publisher {
     current: Arc<ArcSwap<Table>>,
     retired: Retired,
+    states: States,
 }
 
 /// Tables that requests may still read. The last owner of a table frees it, which takes
@@ -36,6 +38,7 @@ pub fn channel() -> (Publisher, Reader) {
     let publisher = Publisher {
         current,
         retired: Retired::default(),
+        states: States::default(),
     };
     let reader = publisher.reader();
     (publisher, reader)
@@ -43,7 +46,7 @@ pub fn channel() -> (Publisher, Reader) {
 
 impl Publisher {
     /// Makes `table` current and returns its generation, one more than the last. The states of
-    /// routes, services and endpoints that live on move from the current table into it.
+    /// routes, services, endpoints and filters that live on move from the current table into it.
     ///
     /// Parts that `table` shares with the current one cost nothing. Derive it from
     /// [`Publisher::current`] where little changes, rather than from copies kept elsewhere: the
@@ -52,8 +55,9 @@ impl Publisher {
         let current = self.current();
         let generation = current.generation + 1;
         table.generation = generation;
-        if !Arc::ptr_eq(&table.rules, &current.rules) {
-            adopt_rules(&mut table.rules, &current.rules);
+        let other_rules = !Arc::ptr_eq(&table.rules, &current.rules);
+        if other_rules {
+            self.adopt_rules(&mut table.rules, &current.rules);
         }
         let changed = !Arc::ptr_eq(&table.services, &current.services);
         let departed = changed.then(|| Arc::make_mut(&mut table.services).adopt(&current.services));
@@ -64,7 +68,23 @@ impl Publisher {
         }
         self.retired.push(current);
         self.reclaim();
+        if other_rules {
+            self.states.forget_departed();
+        }
         generation
+    }
+
+    /// Hands the states of the earlier rules to the rules that replace them. Nothing is done for rules
+    /// that are in both sets, or that got their state when they were made.
+    fn adopt_rules(&mut self, rules: &mut Arc<RuleSet>, earlier: &RuleSet) {
+        let (gone, fresh) = differences(earlier.shared(), rules.shared());
+        for filter in fresh.iter().flat_map(|rule| rule.filters()) {
+            filter.connect(&mut self.states);
+        }
+        if succession::is_due(&gone, &fresh) {
+            let fresh = fresh.iter().map(|rule| Rule::clone(rule)).collect();
+            *rules = Arc::new(earlier.with(&gone, &succeed(&gone, fresh)));
+        }
     }
 
     /// The current table.
@@ -123,16 +143,6 @@ impl Reader {
     /// The generation of the current table: 0 before the first publication.
     pub fn generation(&self) -> u64 {
         self.current.load().generation
-    }
-}
-
-/// Hands the states of the earlier rules to the rules that replace them. Nothing is done for rules
-/// that are in both sets, or that got their state when they were made.
-fn adopt_rules(rules: &mut Arc<RuleSet>, earlier: &RuleSet) {
-    let (gone, fresh) = differences(earlier.shared(), rules.shared());
-    if succession::is_due(&gone, &fresh) {
-        let fresh = fresh.iter().map(|rule| Rule::clone(rule)).collect();
-        *rules = Arc::new(earlier.with(&gone, &succeed(&gone, fresh)));
     }
 }
 

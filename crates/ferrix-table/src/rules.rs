@@ -226,6 +226,18 @@ impl Rule {
         }
     }
 
+    /// Every filter that requests pass here: those of the rule, then those of its destinations.
+    pub fn filters(&self) -> impl Iterator<Item = &Filter> {
+        let of_rule = self.policy.iter().flat_map(|policy| &policy.filters);
+        let split = match &self.action {
+            Action::Forward(split) => Some(split),
+            Action::Answered | Action::Unavailable | Action::Unresolved(_) => None,
+        };
+        let destinations = split.into_iter().flat_map(|split| &split.cumulative);
+        let of_shares = destinations.flat_map(|(_, destination)| destination.filters.iter());
+        of_rule.chain(of_shares.flat_map(|filters| filters.iter()))
+    }
+
     /// What `matches` asks for, as a person is shown it.
     pub fn text(&self) -> Option<&str> {
         self.matches.as_ref().map(ferrix_rule::Rule::shown)

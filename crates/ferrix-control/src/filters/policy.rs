@@ -20,15 +20,13 @@ pub(crate) struct WrittenPolicy<'w> {
     pub(crate) session: Option<&'w SessionPersistence>,
 }
 
-/// Compiles the policy of a rule of an HTTPRoute or a GRPCRoute. `route`: what the object is called, for
-/// the name of a cookie that is given none.
+/// Compiles the policy of a rule of an HTTPRoute or a GRPCRoute.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub(crate) fn of_rule(
     written: WrittenPolicy<'_>,
     place: Place<'_>,
-    route: &str,
 ) -> Result<Option<Arc<Policy<DraftService>>>, Vec<Finding>> {
     let (List::HttpRule(rule) | List::GrpcRule(rule)) = place.list else {
         return Ok(None);
@@ -46,7 +44,7 @@ pub(crate) fn of_rule(
             .unwrap_or_default(),
         retry: (written.retry).map(|it| retry(it, &format!("{field}.retry"), &mut faults)),
         session: written.session.and_then(|it| {
-            let name = format!("{route} {rule}");
+            let name = format!("{} {rule}", place.object);
             let field = format!("{field}.sessionPersistence");
             session(it, &name, place.prefix, &field, &mut faults)
         }),

@@ -1,11 +1,15 @@
+use std::sync::LazyLock;
+
+use ferrix_table::object::Kind;
 use serde_json::{Value, json};
 
 use super::*;
 
 fn place(list: List) -> Place<'static> {
+    static OBJECT: LazyLock<Key> = LazyLock::new(|| Key::new(Kind::HttpRoute, "default", "r"));
     Place {
         list,
-        namespace: "default",
+        object: &OBJECT,
         prefix: Some("/app"),
     }
 }

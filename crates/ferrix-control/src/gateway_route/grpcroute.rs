@@ -26,7 +26,7 @@ pub(crate) fn draft(route: &api::GrpcRoute, origin: Origin) -> Draft {
     drafting.finish(metadata, &spec.parent_refs, origin)
 }
 
-impl Drafting<'_> {
+impl Drafting {
     fn grpc_rule(&mut self, rule: &api::GrpcRouteRule, position: usize) {
         let any = [api::GrpcRouteMatch::default()];
         let matches = match rule.matches.is_empty() {

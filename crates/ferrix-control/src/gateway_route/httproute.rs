@@ -25,7 +25,7 @@ pub(crate) fn draft(route: &api::HttpRoute, origin: Origin) -> Draft {
     drafting.finish(metadata, &spec.parent_refs, origin)
 }
 
-impl Drafting<'_> {
+impl Drafting {
     fn http_rule(&mut self, rule: &api::HttpRouteRule, position: usize) {
         let any = [api::HttpRouteMatch::default()];
         let matches = match rule.matches.is_empty() {

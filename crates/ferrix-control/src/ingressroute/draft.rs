@@ -19,7 +19,7 @@ use crate::{
     field::Field,
     names::{Known, shared, shared_list, shared_name, shared_rule},
     never,
-    objects::{Kind, Origin},
+    objects::{Key, Kind, Origin},
     report::{Finding, Reason},
 };
 
@@ -34,25 +34,27 @@ pub(super) const ENTRY_POINT: &str = "spec.entrypoint";
 pub(super) const SERVICE: &str = "spec.route.rules[].service";
 
 /// Compiles an IngressRoute by itself.
-pub(crate) fn draft(route: &IngressRoute, origin: Origin) -> Draft {
-    let (spec, metadata) = (&route.spec, &route.metadata);
-    let namespace = metadata.namespace.as_deref().unwrap_or("default");
+pub(crate) fn draft(written: &IngressRoute, origin: Origin) -> Draft {
+    let (spec, metadata) = (&written.spec, &written.metadata);
+    let route = draft::route(Kind::IngressRoute, metadata);
+    let namespace = &route.key.namespace;
     let mut found = Found::default();
     let entry_points = entry_points(spec, &mut found);
     let hosts = hosts(spec, &mut found);
-    let rules = rules(spec, namespace, &hosts, &mut found);
+    let rules = rules(spec, &route.key, &hosts, &mut found);
     let tls = spec.tls.iter().map(|secret| CertificateReference {
         field: Field::new("spec.tls", []),
         secret: shared_name(namespace, secret),
         hosts: Arc::clone(&hosts),
     });
+    let certificates = tls.collect();
     let faults = found.faults.into_iter();
     Draft {
-        route: draft::route(Kind::IngressRoute, metadata),
+        route,
         generation: metadata.generation,
         class: ClassReference::Name(spec.ingress_class_name.as_deref().map(shared)),
         entry_points,
-        certificates: tls.collect(),
+        certificates,
         hosts,
         host_field: Field::new("spec.route.host", []),
         rules,
@@ -116,7 +118,7 @@ fn hosts(spec: &IngressRouteSpec, found: &mut Found) -> Hosts {
 
 fn rules(
     spec: &IngressRouteSpec,
-    namespace: &str,
+    object: &Key,
     hosts: &Hosts,
     found: &mut Found,
 ) -> Box<[DraftRule]> {
@@ -126,7 +128,7 @@ fn rules(
     }
     let mut rules = Vec::with_capacity(spec.route.rules.len());
     for (position, written) in spec.route.rules.iter().enumerate() {
-        if let Some(rule) = rule(written, position, namespace, hosts, found) {
+        if let Some(rule) = rule(written, position, object, hosts, found) {
             found.notes.extend(never_matches(&rule));
             found.notes.extend(note(written, &rule));
             rules.push(rule);
@@ -139,20 +141,20 @@ fn rules(
 fn rule(
     rule: &RouteRule,
     position: usize,
-    namespace: &str,
+    object: &Key,
     hosts: &Hosts,
     found: &mut Found,
 ) -> Option<DraftRule> {
     let field = Field::new("spec.route.rules[]", [position]);
     let faults_before = found.faults.len();
     let matches = matches(rule, field, found);
-    let policy = policy::compile(rule, position, namespace, matches.as_ref());
+    let policy = policy::compile(rule, position, object, matches.as_ref());
     let policy = policy.unwrap_or_else(|faults| {
         found.faults.extend(faults);
         None
     });
     let answers = policy.as_ref().is_some_and(|it| it.answers());
-    let backends = backends(rule, position, namespace, answers, found);
+    let backends = backends(rule, position, &object.namespace, answers, found);
     if found.faults.len() > faults_before {
         found.unserved.extend(backends);
         return None;

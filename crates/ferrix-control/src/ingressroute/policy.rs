@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ferrix_api::ingressroute::{RouteFilter, RouteRule};
 use ferrix_rule::PathConstraint;
-use ferrix_table::{filters::Filter, policy::Policy};
+use ferrix_table::{filters::Filter, object::Key, policy::Policy};
 
 use crate::{
     draft::DraftService,
@@ -20,14 +20,14 @@ use crate::{
 pub(super) fn compile(
     rule: &RouteRule,
     position: usize,
-    namespace: &str,
+    object: &Key,
     matches: Option<&ferrix_rule::Rule>,
 ) -> Result<Option<Arc<Policy<DraftService>>>, Vec<Finding>> {
     let field = format!("spec.route.rules[{position}]");
     let prefix = prefix(matches);
     let place = Place {
         list: List::RouteRule(position),
-        namespace,
+        object,
         prefix: prefix.as_deref(),
     };
     let mut faults = Faults::default();
