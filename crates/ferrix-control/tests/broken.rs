@@ -4,10 +4,16 @@
 //! The first lines of each file say what is expected: `# Expect: TEXT`, a part of a line of the
 //! report.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::Path,
+};
 
 use ferrix_control::{
     Report, files,
+    objects::Kind,
     report::Located,
     settings::{GatewaySettings, Settings},
 };
@@ -26,10 +32,11 @@ fn broken_manifests_lose_only_themselves() {
         [""; 0]
     );
     let (rules, services) = good_parts(&alone);
-    assert_eq!((rules.len(), services.len()), (70, 33));
+    assert_eq!((rules.len(), services.len()), (81, 34));
 
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken");
     let mut cases = 0;
+    let mut of_kind = BTreeMap::new();
     let mut wrong = Vec::new();
     for entry in fs::read_dir(folder).expect("the corpus") {
         let path = entry.expect("an entry").path();
@@ -73,10 +80,31 @@ fn broken_manifests_lose_only_themselves() {
                 }
             }
         }
+        for kind in kinds(&text) {
+            *of_kind.entry(kind.to_owned()).or_insert(0) += 1;
+        }
         cases += 1;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(cases >= 60, "only {cases} cases were found");
+    assert!(cases >= 140, "only {cases} cases were found");
+    // Of each kind there is one that is broken in form, and of those that serve one in what it asks for.
+    for kind in Kind::ALL {
+        let name = kind.as_str();
+        let count = of_kind.get(name).copied().unwrap_or_default();
+        let least = match kind {
+            Kind::ConfigMap | Kind::IngressClass | Kind::Namespace => 1,
+            _ => 2,
+        };
+        assert!(count >= least, "only {count} cases have a {name}");
+    }
+}
+
+/// The kinds of the documents of a case.
+fn kinds(text: &str) -> BTreeSet<&str> {
+    let lines = text.lines();
+    lines
+        .filter_map(|line| line.strip_prefix("kind: "))
+        .collect()
 }
 
 fn load(files: &[(&str, &str)]) -> (Table, Report) {
@@ -136,7 +164,8 @@ fn of_64_listeners_one_is_broken() {
     }
 }
 
-/// 70 routes, 31 Services, 31 EndpointSlices, a Gateway and a ListenerSet of namespace `good`.
+/// Of namespace `good`, one of each kind that there is but a Secret, and many of those that make rules: 81
+/// that do, 31 Services and 31 EndpointSlices.
 fn good_objects() -> String {
     let mut text = String::new();
     for number in 0..30 {
@@ -182,16 +211,35 @@ fn good_objects() -> String {
              backendRefs: [{{name: grpc, port: 80}}]}}]\n",
         );
     }
+    for number in 0..10 {
+        let _ = write!(
+            text,
+            "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\n\
+             metadata: {{name: i{number}, namespace: good}}\nspec:\n  \
+             ingressClassName: ferrix\n  rules:\n  - host: i{number}.good.example\n    \
+             http: {{paths: [{{path: /, pathType: Prefix, \
+             backend: {{service: {{name: s{number}, port: {{name: http}}}}}}}}]}}\n",
+        );
+    }
     text
 }
 
-/// Where they come in, with a route for connections and one for datagrams.
+/// Where they come in, with a route for connections, one for TLS, and one for datagrams.
 const GOOD_GATEWAY: &str = "\
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: {name: ferrix}
 spec: {controllerName: ferrix.com/gateway-controller}
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: ferrix}
+spec: {controller: ferrix.com/ingress-controller}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: good}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -210,6 +258,7 @@ spec:
   listeners:
   - {name: tcp, port: 9000, protocol: TCP}
   - {name: udp, port: 9000, protocol: UDP}
+  - {name: tls, port: 9443, protocol: TLS, tls: {mode: Passthrough}}
 ---
 apiVersion: v1
 kind: Service
@@ -236,6 +285,44 @@ metadata: {name: udp, namespace: good}
 spec:
   parentRefs: [{kind: ListenerSet, name: more}]
   rules: [{backendRefs: [{name: grpc, port: 81}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: tls, namespace: good}
+spec:
+  parentRefs: [{kind: ListenerSet, name: more}]
+  hostnames: [tls.good.example]
+  rules: [{backendRefs: [{name: s0, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: good, namespace: good}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: other}]
+  to: [{group: '', kind: Service}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: good, namespace: good}
+spec:
+  targetRefs: [{group: '', kind: Service, name: s1}]
+  validation: {hostname: s1.good.example, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: ca, namespace: good}
+data:
+  ca.crt: |
+    -----BEGIN CERTIFICATE-----
+    MIIBWDCB/6ADAgECAhQxqiqpcA+hTOPn/lBh7Ku0uhJeljAKBggqhkjOPQQDAjAW
+    MRQwEgYDVQQDDAtleGFtcGxlLmNvbTAeFw0yNjAxMDEwMDAwMDBaFw0zNjAxMDEw
+    MDAwMDBaMBYxFDASBgNVBAMMC2V4YW1wbGUuY29tMFkwEwYHKoZIzj0CAQYIKoZI
+    zj0DAQcDQgAEc3tu4Ojp8ttQGw9CyvI4YbL1ZTdLn4G8yckYbECUOYlGsuxF7leG
+    bLBP8Ol+Kn9SXv1c+p+/3p9oJi8BsePAoaMrMCkwJwYDVR0RBCAwHoILZXhhbXBs
+    ZS5jb22CD3d3dy5leGFtcGxlLmNvbTAKBggqhkjOPQQDAgNIADBFAiAsULwHaPvo
+    IK4wZKEhdGH8tn6Lw0njWo5lDMKPtsvSkQIhAJ8uB/NTeBcic8yfhULIZqMcq36d
+    AXZ66HdgkC/hrbob
+    -----END CERTIFICATE-----
 ";
 
 /// What the dump of a table says about namespace `good`.

@@ -8,6 +8,7 @@ use ferrix_table::{
 };
 
 mod client_certificates;
+mod gateways;
 mod hosts;
 mod tcp;
 mod tls;
