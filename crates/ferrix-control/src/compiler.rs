@@ -169,7 +169,7 @@ impl Compiler {
         for change in changes {
             let noted = note.is_some().then(|| change.clone());
             let served = match &mut self.stage {
-                Stage::Restored { world, .. } if change.is_of_a_name() => {
+                Stage::Restored { world, .. } if change.is_of_no_object() => {
                     Some(world.take(change.clone()))
                 }
                 Stage::Restored { .. } => Some(Effect::default()),

@@ -12,7 +12,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use ferrix_table::{Publisher, Table};
+use ferrix_table::{Publisher, Table, sockets::Refusals};
 use tokio::{sync::watch::Receiver, task::JoinSet};
 
 use crate::{
@@ -110,12 +110,14 @@ pub fn load(folder: &Path, settings: &Settings) -> Result<(Table, Report), Folde
 }
 
 /// Reads a folder, publishes, and watches the folder from then on, on a thread of its own; names are
-/// looked up on the current runtime. Returns after the first publication. Fails only where there is no such folder: whatever happens later
-/// is reported, and what was good goes on serving.
+/// looked up on the current runtime. Returns after the first publication. Fails only where there is no such
+/// folder: whatever happens later is reported, and what was good goes on serving. `refused`: where the
+/// system does not let the proxy listen.
 pub async fn run_files(
     folder: PathBuf,
     settings: Settings,
     publisher: Publisher,
+    refused: Receiver<Refusals>,
 ) -> Result<Files, FolderError> {
-    watch::start(folder, settings, publisher).await
+    watch::start(folder, settings, publisher, refused).await
 }

@@ -17,6 +17,7 @@
 //!  replica    how far this replica has come, for the one that writes
 //!  progress   how far a replica's watches have come, as replicas tell one another
 //!  exceptions what serves on a replica in place of bad objects, as they tell one another (pure)
+//!  refused    where no replica can listen, of what they tell one another
 //!  census     which replicas there are, what each offers, and how many serve a route (pure)
 //!  definition whether the API server's definition of a kind has a place for all of a status (pure)
 //!  seen       what the API server has of an object that has a status
@@ -34,7 +35,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use ferrix_table::Publisher;
+use ferrix_table::{Publisher, sockets::Refusals};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Client, Config,
@@ -70,6 +71,7 @@ mod look;
 mod own;
 mod progress;
 mod pulse;
+mod refused;
 mod replica;
 mod revision;
 mod revisions;
@@ -264,11 +266,12 @@ fn label(name: &str) -> String {
 
 /// Watches a cluster from now on, on the current runtime, and publishes once every kind has been
 /// listed, or soon where there is a snapshot. Fails only where there is no way to ask: an API server
-/// that does not answer is waited for.
+/// that does not answer is waited for. `refused`: where the system does not let the proxy listen.
 pub async fn run_kubernetes(
     options: Options,
     settings: Settings,
     publisher: Publisher,
+    refused: Receiver<Refusals>,
 ) -> Result<Kubernetes, KubernetesError> {
     let config = config(&options).await?;
     let identity = Arc::new(Identity::new(&settings, &config.default_namespace));
@@ -302,6 +305,14 @@ pub async fn run_kubernetes(
     let mut tasks = JoinSet::new();
     let shown = revisions::Shown::new();
     source.follow_kept(shown.reader());
+    let (by_all, refused_by_all) = watch::channel(Refusals::new());
+    source.follow_refused(refused_by_all);
+    tasks.spawn(refused::run(refused::Inputs {
+        identity: Arc::clone(&identity),
+        refused: refused.clone(),
+        leases: seen_leases.clone(),
+        by_all,
+    }));
     tasks.spawn(keep::run(keep::Inputs {
         client: client.clone(),
         identity: Arc::clone(&identity),
@@ -350,6 +361,7 @@ pub async fn run_kubernetes(
         offer: offer.clone(),
         standing,
         reports: reports.clone(),
+        refused,
         left,
     }));
     tasks.spawn(status::run(status::Inputs {

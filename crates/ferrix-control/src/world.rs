@@ -14,6 +14,7 @@ use ferrix_api::{
     gateway::{BackendTlsPolicySpec, GatewayClassSpec, ListenerSetSpec},
     referencegrant::ReferenceGrantSpec,
 };
+use ferrix_table::sockets::Refusals;
 
 use crate::{
     configmap::Authorities,
@@ -63,6 +64,8 @@ pub struct World {
     namespaces: BTreeMap<Arc<str>, Labels>,
     classes: IngressClasses,
     gateway_api: GatewayObjects,
+    /// Where no replica can listen.
+    refused: Refusals,
     /// Kinds that cannot be seen, in a namespace or (`None`) in all, and why.
     withheld: BTreeMap<(Kind, Option<Arc<str>>), String>,
     /// Objects whose newest version could not be decoded.
@@ -182,6 +185,8 @@ pub enum Change {
         /// Its `metadata.uid`.
         uid: Box<str>,
     },
+    /// Where the system does not let any replica listen. Replaces what was said before.
+    Refused(Refusals),
     /// Objects of a kind cannot be seen, for this reason; or they can again. Those that were seen
     /// stay.
     Withhold {
@@ -195,9 +200,12 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether it comes from DNS, and not from a source of objects.
-    pub(crate) fn is_of_a_name(&self) -> bool {
-        matches!(self, Self::LookedUp { .. } | Self::Forget(_))
+    /// Whether it comes from elsewhere than a source of objects: from DNS, or from the system.
+    pub(crate) fn is_of_no_object(&self) -> bool {
+        matches!(
+            self,
+            Self::LookedUp { .. } | Self::Forget(_) | Self::Refused(_)
+        )
     }
 }
 
@@ -210,6 +218,8 @@ pub struct Effect {
     pub(crate) endpoints: BTreeSet<ObjectName>,
     /// Whether files are, of which something was found.
     pub(crate) remarks: bool,
+    /// Whether the system lets replicas listen elsewhere than before.
+    pub(crate) refused: bool,
     /// Whether kinds can or cannot be seen that could not or could before.
     pub(crate) sight: bool,
 }
@@ -240,6 +250,7 @@ impl Effect {
         self.objects.extend(other.objects);
         self.endpoints.extend(other.endpoints);
         self.remarks |= other.remarks;
+        self.refused |= other.refused;
         self.sight |= other.sight;
         self
     }
@@ -294,6 +305,7 @@ impl World {
             // The others follow from what routes name.
             endpoints: BTreeSet::new(),
             remarks: true,
+            refused: true,
             sight: true,
         }
     }
@@ -316,6 +328,10 @@ impl World {
                 self.last_good.discard(key, uid);
                 Effect::default()
             }
+            Change::Refused(refused) => Effect {
+                refused: std::mem::replace(&mut self.refused, refused) != self.refused,
+                ..Effect::default()
+            },
             Change::Withhold {
                 kind,
                 namespace,
@@ -446,6 +462,11 @@ impl World {
         let here = self.withheld.get(&(kind, Some(Arc::clone(namespace))));
         let reason = here.or_else(|| self.withheld.get(&(kind, None)));
         reason.map(String::as_str)
+    }
+
+    /// Where no replica can listen, and what the system says.
+    pub(crate) fn refused(&self) -> &Refusals {
+        &self.refused
     }
 
     /// Takes note of what was found about a file; nothing forgets the file.

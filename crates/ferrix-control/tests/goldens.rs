@@ -11,6 +11,7 @@
 //! # Delete: KIND NAMESPACE/NAME
 //! # Withhold: KIND [NAMESPACE]
 //! # LookedUp: NAME ADDRESS…, or NXDOMAIN
+//! # Refused: ADDRESS WHY, of each place where nothing can listen, or nothing
 //! OBJECTS
 //! ---
 //! # Output
@@ -36,7 +37,7 @@ use ferrix_control::{
     world::{Change, World},
     yaml,
 };
-use ferrix_table::table::EntryPoint;
+use ferrix_table::{sockets::Place, table::EntryPoint};
 use serde_json::{Value, json};
 
 /// 2027-01-15, when every certificate of the cases is as its case says.
@@ -144,6 +145,11 @@ fn steps(path: &Path, input: &str) -> Vec<Change> {
         steps.extend(told("# Delete: ").map(|key| Change::Remove(parse_key(key))));
         steps.extend(told("# Withhold: ").map(parse_withheld));
         steps.extend(told("# LookedUp: ").map(parse_looked_up));
+        let refused: Vec<_> = told("# Refused:").collect();
+        if !refused.is_empty() {
+            let places = refused.into_iter().filter_map(parse_refused);
+            steps.push(Change::Refused(places.collect()));
+        }
         // Lines count from the start of the file.
         let blank = "\n".repeat(line);
         steps.extend(changes(&name, &format!("{blank}{part}")));
@@ -293,6 +299,17 @@ fn parse_looked_up(text: &str) -> Change {
     }
 }
 
+/// `None`: that there is no such place.
+fn parse_refused(text: &str) -> Option<(Place, Arc<str>)> {
+    let (address, why) = text.trim().split_once(' ')?;
+    let place = Place {
+        address: address.parse().expect("an address"),
+        datagrams: false,
+        entry_point: None,
+    };
+    Some((place, why.into()))
+}
+
 fn parse_key(text: &str) -> Key {
     let (kind, name) = text.split_once(' ').expect("KIND NAMESPACE/NAME");
     let (namespace, name) = name.split_once('/').expect("NAMESPACE/NAME");
@@ -341,10 +358,13 @@ fn a_snapshot_makes_the_same_table_and_report() {
             for line in lines {
                 restored.take(snapshot::change_of(line).expect("a change"));
             }
-            // What cannot be seen, and what DNS says, is found out anew.
-            let anew = steps
-                .iter()
-                .filter(|step| matches!(step, Change::Withhold { .. } | Change::LookedUp { .. }));
+            // What cannot be seen, what DNS says, and where nothing can listen, is found out anew.
+            let anew = steps.iter().filter(|step| {
+                matches!(
+                    step,
+                    Change::Withhold { .. } | Change::LookedUp { .. } | Change::Refused(_)
+                )
+            });
             for step in anew {
                 restored.take(step.clone());
             }

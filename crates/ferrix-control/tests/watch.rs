@@ -14,8 +14,9 @@ use ferrix_control::{
     report::ConditionType,
     settings::Settings,
 };
-use ferrix_table::{Reader, publish, table::EntryPoint};
+use ferrix_table::{Reader, publish, sockets::Refusals, table::EntryPoint};
 use tempfile::TempDir;
+use tokio::sync::watch::{self, Receiver};
 
 struct Running {
     folder: TempDir,
@@ -29,9 +30,14 @@ async fn start(files: &[(&str, &str)]) -> Running {
         fs::write(folder.path().join(name), text).expect("a file");
     }
     let (publisher, reader) = publish::channel();
-    let files = run_files(folder.path().to_owned(), settings(), publisher)
-        .await
-        .expect("a folder");
+    let files = run_files(
+        folder.path().to_owned(),
+        settings(),
+        publisher,
+        nothing_refused(),
+    )
+    .await
+    .expect("a folder");
     assert_eq!(
         reader.generation(),
         1,
@@ -42,6 +48,11 @@ async fn start(files: &[(&str, &str)]) -> Running {
         files,
         reader,
     }
+}
+
+/// The system lets whoever asks listen.
+fn nothing_refused() -> Receiver<Refusals> {
+    watch::channel(Refusals::new()).1
 }
 
 fn settings() -> Settings {
@@ -289,7 +300,13 @@ async fn folders_that_cannot_be_used() {
         ("/dev/null", "is no folder"),
     ] {
         let (publisher, reader) = publish::channel();
-        let error = run_files(Path::new(path).to_owned(), settings(), publisher).await;
+        let error = run_files(
+            Path::new(path).to_owned(),
+            settings(),
+            publisher,
+            nothing_refused(),
+        )
+        .await;
         let error = error.map(|_| ()).expect_err("no folder").to_string();
         assert!(error.contains(expected), "{error}");
         assert_eq!(reader.generation(), 0);

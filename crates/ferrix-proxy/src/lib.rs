@@ -68,7 +68,7 @@ mod workers;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use ferrix_table::{Reader, table::EntryPoint};
+use ferrix_table::{Reader, sockets::Refusals, table::EntryPoint};
 use tokio::sync::watch;
 
 pub use crate::trust::TrustError;
@@ -162,7 +162,7 @@ pub struct Bound {
     settings: Arc<Settings>,
     table: Reader,
     counters: Arc<Counters>,
-    changes: watch::Sender<u64>,
+    refused: watch::Sender<Refusals>,
 }
 
 /// The running data plane, with threads of its own.
@@ -215,7 +215,7 @@ impl Bound {
             settings,
             table,
             counters,
-            changes: watch::Sender::default(),
+            refused: watch::Sender::default(),
         })
     }
 
@@ -224,10 +224,9 @@ impl Bound {
         Arc::clone(&self.counters)
     }
 
-    /// Changes whenever the state of a socket in the table does: it listens, or cannot
-    /// ([`Listening`](ferrix_table::sockets::Listening)).
-    pub fn listening(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    /// Where the system does not let the sockets of the table listen, which is tried again every second.
+    pub fn refused(&self) -> watch::Receiver<Refusals> {
+        self.refused.subscribe()
     }
 
     /// Accepts from now on at the entry points of the table, and at those of each that follows.
@@ -241,7 +240,7 @@ impl Bound {
             self.table,
             self.settings.tls.clone(),
             Arc::clone(&self.counters),
-            self.changes,
+            self.refused,
             self.reserved,
         ));
         listeners.begin()?;

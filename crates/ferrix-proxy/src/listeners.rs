@@ -14,7 +14,7 @@ use std::{
 
 use ferrix_table::{
     Reader,
-    sockets::{Layer, Listening, Place, Socket},
+    sockets::{Layer, Listening, Place, Refusals, Socket},
     table::{EntryPoint, EntryPoints, SocketIndex},
 };
 use parking_lot::Mutex;
@@ -56,8 +56,8 @@ pub(crate) struct Listeners {
     table: Reader,
     tls: Tls,
     counters: Arc<Counters>,
-    /// Counts the changes of what listens.
-    changes: watch::Sender<u64>,
+    /// Where the system does not let us listen.
+    refused: watch::Sender<Refusals>,
     sockets: Mutex<Sockets>,
 }
 
@@ -70,7 +70,7 @@ struct Sockets {
     /// The generation of the table that they follow.
     generation: u64,
     /// Where the system does not let us listen, and what it says.
-    refused: BTreeMap<Place, String>,
+    refused: Refusals,
     /// Nothing is opened any more.
     draining: bool,
 }
@@ -88,7 +88,7 @@ impl Listeners {
         table: Reader,
         tls: Tls,
         counters: Arc<Counters>,
-        changes: watch::Sender<u64>,
+        refused: watch::Sender<Refusals>,
         reserved: Reserved,
     ) -> Self {
         let sockets = Sockets {
@@ -100,7 +100,7 @@ impl Listeners {
             table,
             tls,
             counters,
-            changes,
+            refused,
             sockets: Mutex::new(sockets),
         }
     }
@@ -134,23 +134,28 @@ impl Listeners {
         sockets.generation = table.generation;
         let mut failures = Vec::new();
         let mut places = BTreeSet::new();
-        let mut is_new = false;
+        let mut refused = Refusals::new();
         for (index, socket) in table.entry_points.sockets() {
-            is_new |= match self.open(&mut sockets, index, socket) {
-                Ok(address) => socket.state.set(Listening::On(address)),
-                Err(failure) => {
-                    let why = failure.to_string();
-                    failures.push((socket.place.clone(), failure));
-                    socket.state.set(Listening::Refused(why.into()))
-                }
-            };
+            socket
+                .state
+                .set(match self.open(&mut sockets, index, socket) {
+                    Ok(address) => Listening::On(address),
+                    Err(failure) => {
+                        let why: Arc<str> = failure.to_string().into();
+                        refused.insert(socket.place.clone(), Arc::clone(&why));
+                        failures.push((socket.place.clone(), failure));
+                        Listening::Refused(why)
+                    }
+                });
             places.insert(socket.place.clone());
         }
         sockets.close_all_but(&places);
-        sockets.say(&failures);
-        if is_new {
-            self.changes.send_modify(|changes| *changes += 1);
-        }
+        self.refused.send_if_modified(|told| {
+            let differs = *told != refused;
+            told.clone_from(&refused);
+            differs
+        });
+        sockets.say(refused);
         self.counters
             .keep(|name| table.entry_points.find(name).is_some());
         failures
@@ -279,11 +284,7 @@ impl Sockets {
     }
 
     /// Says once where we cannot listen, and once where we can again.
-    fn say(&mut self, failures: &[(Place, StartError)]) {
-        let refused = failures.iter();
-        let refused: BTreeMap<_, _> = refused
-            .map(|(place, failure)| (place.clone(), failure.to_string()))
-            .collect();
+    fn say(&mut self, refused: Refusals) {
         for (place, error) in &refused {
             if self.refused.get(place) != Some(error) {
                 tracing::error!(%error, "tried again every second");

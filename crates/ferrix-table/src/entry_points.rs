@@ -70,7 +70,7 @@ impl EntryPoint {
     }
 
     /// What it listens on.
-    fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         let chosen = self.address.port() == 0;
         Place {
             address: self.address,

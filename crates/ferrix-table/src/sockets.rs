@@ -1,6 +1,7 @@
 //! The sockets that entry points share: what each is, and whether it listens.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -67,6 +68,9 @@ pub struct Socket {
     /// from being another's.
     pub state: Arc<SocketState>,
 }
+
+/// Where the system does not let a process listen, and what it says.
+pub type Refusals = BTreeMap<Place, Arc<str>>;
 
 /// Whether a socket listens, as the proxy found out last.
 #[derive(Debug, Default)]
@@ -139,12 +143,9 @@ impl SocketState {
         self.lock().clone()
     }
 
-    /// Says whether it listens. Returns whether that is new.
-    pub fn set(&self, listening: Listening) -> bool {
-        let mut state = self.lock();
-        let is_new = *state != listening;
-        *state = listening;
-        is_new
+    /// Says whether it listens.
+    pub fn set(&self, listening: Listening) {
+        *self.lock() = listening;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Listening> {

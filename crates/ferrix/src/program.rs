@@ -14,7 +14,7 @@ use ferrix_control::{
     settings as control,
 };
 use ferrix_proxy::{Bound, Proxy};
-use ferrix_table::{Publisher, Reader, Table, publish};
+use ferrix_table::{Publisher, Reader, Table, publish, sockets::Refusals};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{oneshot, watch},
@@ -180,7 +180,12 @@ impl Program {
             sender,
         )?;
         let source = control
-            .wait(start_source(source, control_settings, publisher))
+            .wait(start_source(
+                source,
+                control_settings,
+                publisher,
+                bound.refused(),
+            ))
             .await??;
         let published = Arc::new(Published::default());
         let mut generations = source.generations();
@@ -389,14 +394,15 @@ async fn start_source(
     source: settings::Source,
     settings: control::Settings,
     publisher: Publisher,
+    refused: watch::Receiver<Refusals>,
 ) -> Result<Source, StartError> {
     if let Some(files) = source.files {
-        let files = ferrix_control::run_files(files.path, settings, publisher).await?;
+        let files = ferrix_control::run_files(files.path, settings, publisher, refused).await?;
         return Ok(Source::Files(files));
     }
     let kubernetes = source.kubernetes.ok_or(StartError::NoSource)?;
     let options = kubernetes_options(&kubernetes);
-    let kubernetes = ferrix_control::run_kubernetes(options, settings, publisher).await?;
+    let kubernetes = ferrix_control::run_kubernetes(options, settings, publisher, refused).await?;
     Ok(Source::Kubernetes(kubernetes))
 }
 

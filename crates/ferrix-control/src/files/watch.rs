@@ -13,12 +13,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferrix_table::Publisher;
+use ferrix_table::{Publisher, sockets::Refusals};
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode, ModifyKind},
 };
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{
+    sync::{oneshot, watch::Receiver},
+    task::JoinSet,
+};
 use tracing::{error, info, warn};
 
 use super::{
@@ -53,7 +56,8 @@ const REFRESH: Duration = Duration::from_secs(3600);
 
 enum Message {
     Event(notify::Result<Event>),
-    LookedUp(Change),
+    /// From elsewhere than the folder.
+    Change(Change),
     Stop,
 }
 
@@ -72,6 +76,7 @@ pub(super) async fn start(
     root: PathBuf,
     settings: Settings,
     publisher: Publisher,
+    mut refused: Receiver<Refusals>,
 ) -> Result<Files, FolderError> {
     let (messages, inbox) = mpsc::channel();
     let (ready, loaded) = oneshot::channel();
@@ -80,7 +85,7 @@ pub(super) async fn start(
     let (generations, reports) = (compiler.generations(), compiler.reports());
     let failures = compiler.failures();
     let lookups = Arc::new(Lookups::default());
-    let told = messages.clone();
+    let [told, also_told] = [messages.clone(), messages.clone()];
     let mut tasks = JoinSet::new();
     tasks.spawn(lookup::follow(
         Dns::of_the_system(),
@@ -88,9 +93,16 @@ pub(super) async fn start(
         Arc::clone(&lookups),
         move |change| {
             // If nobody listens, the watch has ended.
-            let _ = told.send(Message::LookedUp(change));
+            let _ = told.send(Message::Change(change));
         },
     ));
+    tasks.spawn(async move {
+        while refused.changed().await.is_ok() {
+            let change = Change::Refused(refused.borrow_and_update().clone());
+            // The same.
+            let _ = also_told.send(Message::Change(change));
+        }
+    });
     let path = root.clone();
     let work = move || match Folder::open(&root) {
         Err(error) => {
@@ -131,8 +143,8 @@ struct Noise {
     open: HashSet<PathBuf>,
     /// Whether the folder is to be looked at.
     time_to_look: bool,
-    /// What came of lookups.
-    looked_up: Vec<Change>,
+    /// What is told by others than the folder.
+    changes: Vec<Change>,
 }
 
 impl Watch {
@@ -178,7 +190,7 @@ impl Watch {
             let Some(noise) = wait(inbox, looked + pause) else {
                 return;
             };
-            self.take(noise.looked_up);
+            self.take(noise.changes);
             self.answer(&mut ready);
             if noise.time_to_look {
                 self.look(&noise.touched);
@@ -203,11 +215,11 @@ impl Watch {
         }
     }
 
-    /// Takes in what came of lookups.
-    fn take(&mut self, looked_up: Vec<Change>) {
-        if !looked_up.is_empty() {
+    /// Takes in what others than the folder tell.
+    fn take(&mut self, changes: Vec<Change>) {
+        if !changes.is_empty() {
             self.survive(|watch| {
-                let published = watch.compiler.apply(looked_up);
+                let published = watch.compiler.apply(changes);
                 watch.log(published);
             });
         }
@@ -308,8 +320,8 @@ fn wait(inbox: &mpsc::Receiver<Message>, look: Instant) -> Option<Noise> {
                     break;
                 }
             }
-            Ok(Message::LookedUp(change)) => {
-                noise.looked_up.push(change);
+            Ok(Message::Change(change)) => {
+                noise.changes.push(change);
                 return Some(noise);
             }
             Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return None,
@@ -334,7 +346,7 @@ fn wait(inbox: &mpsc::Receiver<Message>, look: Instant) -> Option<Noise> {
                     last = Instant::now();
                 }
             }
-            Ok(Message::LookedUp(change)) => noise.looked_up.push(change),
+            Ok(Message::Change(change)) => noise.changes.push(change),
             Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             Err(mpsc::RecvTimeoutError::Timeout) => return Some(noise),
         }

@@ -3,8 +3,9 @@
 //! There is one for the replica that writes statuses, and one for each replica, which says how far
 //! it has come.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
+use ferrix_table::sockets::Place;
 use k8s_openapi::{
     api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp,
 };
@@ -18,6 +19,7 @@ use super::{
     health::{Health, Outages},
     own::{self, Own, Words},
     pulse::Pulse,
+    refused,
 };
 
 /// On the Lease of a replica: how far it has come, as JSON.
@@ -32,6 +34,10 @@ pub(super) const RESTORED: &str = "ferrix.com/restored";
 /// On the Lease of a replica: what serves there in place of bad objects, as JSON. Not there: nothing is
 /// bad, or the release is one that does not tell.
 pub(super) const EXCEPTIONS: &str = "ferrix.com/exceptions";
+
+/// On the Lease of a replica: where the system does not let it listen, as JSON. Not there: nowhere, or the
+/// release is one that does not tell.
+pub(super) const REFUSED: &str = "ferrix.com/refused";
 
 /// On the Lease of an installation: the namespaces that it writes statuses in, as JSON.
 pub(super) const NAMESPACES: &str = "ferrix.com/namespaces";
@@ -70,6 +76,11 @@ impl Observed {
             restored: told.contains_key(RESTORED),
             exceptions: Exceptions::read(told.get(EXCEPTIONS).map(String::as_str)),
         })
+    }
+
+    /// Where the system does not let the replica listen whose Lease this is.
+    pub(super) fn refused(&self) -> BTreeSet<Place> {
+        refused::read(self.lease.annotations().get(REFUSED).map(String::as_str))
     }
 
     /// Whether nobody is to write statuses now.

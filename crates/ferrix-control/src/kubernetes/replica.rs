@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use ferrix_table::sockets::Refusals;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{
     Api, Client,
@@ -15,9 +16,10 @@ use super::{
     Identity,
     census::{Offer, Replica},
     exceptions::Exceptions,
-    leases::{self, EXCEPTIONS, PROGRESS, REPLICA, RESTORED},
+    leases::{self, EXCEPTIONS, PROGRESS, REFUSED, REPLICA, RESTORED},
     own::INSTALLATION,
     progress::Standing,
+    refused,
 };
 use crate::{jitter::jittered, report::Report};
 
@@ -46,6 +48,8 @@ pub(super) struct Inputs {
     /// Follows the reports: what it says has been reported.
     pub(super) standing: Receiver<Standing>,
     pub(super) reports: Receiver<Arc<Report>>,
+    /// Where the system does not let this replica listen.
+    pub(super) refused: Receiver<Refusals>,
     pub(super) left: Receiver<bool>,
 }
 
@@ -57,6 +61,7 @@ pub(super) async fn run(inputs: Inputs) {
         offer,
         mut standing,
         mut reports,
+        mut refused,
         mut left,
     } = inputs;
     let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
@@ -76,7 +81,8 @@ pub(super) async fn run(inputs: Inputs) {
             exceptions,
             restored,
         };
-        let lease = Patch::Apply(lease(&identity, &name, &replica));
+        let told = refused::write(&refused.borrow_and_update());
+        let lease = Patch::Apply(lease(&identity, &name, &replica, told));
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let patch = api.patch(&name, &parameters, &lease);
         let pause = match tokio::time::timeout(PATIENCE, patch).await {
@@ -106,6 +112,7 @@ pub(super) async fn run(inputs: Inputs) {
                 tokio::select! {
                     changed = standing.changed() => changed.is_ok(),
                     changed = differ(&mut reports, &replica.exceptions) => changed,
+                    Ok(()) = refused.changed() => true,
                 }
             };
             let renewal = tokio::time::timeout(jittered(RENEWAL), news);
@@ -135,15 +142,15 @@ async fn differ(reports: &mut Receiver<Arc<Report>>, told: &Exceptions) -> bool 
     }
 }
 
-/// The Lease of a replica of the same name as the installation would be the installation's.
-fn name(identity: &Identity) -> String {
+/// The name of the Lease of a replica. One of the same name as the installation would be the installation's.
+pub(super) fn name(identity: &Identity) -> String {
     match identity.name == identity.installation {
         true => format!("{}-replica", identity.name),
         false => identity.name.clone(),
     }
 }
 
-fn lease(identity: &Identity, name: &str, replica: &Replica) -> Lease {
+fn lease(identity: &Identity, name: &str, replica: &Replica, refused: Option<String>) -> Lease {
     // A map of texts and numbers is always JSON.
     let progress = serde_json::to_string(&replica.progress).unwrap_or_default();
     let mut annotations = BTreeMap::from([
@@ -154,6 +161,7 @@ fn lease(identity: &Identity, name: &str, replica: &Replica) -> Lease {
     annotations.extend(restored);
     let exceptions = replica.exceptions.write();
     annotations.extend(exceptions.map(|told| (EXCEPTIONS.to_owned(), told)));
+    annotations.extend(refused.map(|told| (REFUSED.to_owned(), told)));
     Lease {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -174,6 +182,8 @@ fn lease(identity: &Identity, name: &str, replica: &Replica) -> Lease {
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
+
+    use ferrix_table::sockets::Place;
 
     use super::{super::progress::Progress, *};
     use crate::objects::Kind;
@@ -197,10 +207,18 @@ mod tests {
                 exceptions: Exceptions::default(),
                 restored,
             };
-            let lease = lease(&identity, "me", &replica);
+            let place = Place {
+                address: "192.0.2.1:80".parse().unwrap(),
+                datagrams: restored,
+                entry_point: None,
+            };
+            let told = refused::write(&[(place.clone(), "in use".into())].into());
+            let lease = lease(&identity, "me", &replica, told);
             let at = Instant::now();
-            let read = leases::Observed { lease, at }.replica().unwrap();
+            let observed = leases::Observed { lease, at };
+            let read = observed.replica().unwrap();
             assert_eq!((read.progress, read.restored), (replica.progress, restored));
+            assert_eq!(observed.refused(), [place].into());
             cases += 1;
         }
         assert_eq!(cases, 2);

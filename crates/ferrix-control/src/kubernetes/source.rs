@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ferrix_table::sockets::Refusals;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::{
@@ -96,6 +97,8 @@ pub(super) struct Source {
     snapshot: Option<Snapshot>,
     /// What is kept of last good versions, and what should be.
     kept: revisions::Reader,
+    /// Where no replica can listen.
+    refused_by_all: watch::Receiver<Refusals>,
     bad: watch::Sender<BadRoutes>,
     routes: mpsc::UnboundedSender<Vec<Sighting>>,
 }
@@ -137,6 +140,7 @@ impl Source {
             standing,
             snapshot: None,
             kept: revisions::Reader::default(),
+            refused_by_all: watch::channel(Refusals::new()).1,
             bad: watch::Sender::default(),
             routes,
         };
@@ -151,6 +155,11 @@ impl Source {
     /// Takes in what was kept of last good versions, before the first table and from then on.
     pub(super) fn follow_kept(&mut self, kept: revisions::Reader) {
         self.kept = kept;
+    }
+
+    /// Takes in where no replica can listen.
+    pub(super) fn follow_refused(&mut self, by_all: watch::Receiver<Refusals>) {
+        self.refused_by_all = by_all;
     }
 
     /// The routes that are bad, and what is to be kept of them.
@@ -195,6 +204,10 @@ impl Source {
                 () = tokio::time::sleep_until((self.started + snapshot::PATIENCE).into()),
                     if self.may_restore() => self.survive(Self::restore),
                 () = self.kept.changed() => self.survive(Self::take_kept),
+                Ok(()) = self.refused_by_all.changed() => self.survive(|source| {
+                    let refused = source.refused_by_all.borrow_and_update().clone();
+                    source.apply(vec![Change::Refused(refused)]);
+                }),
                 () = tokio::time::sleep(LOOK) => self.survive(|source| {
                     source.look_at_freshness();
                     source.load();

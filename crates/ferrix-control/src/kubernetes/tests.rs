@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ferrix_table::sockets::{Place, Refusals};
 use http::{Request, Response};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::client::Body;
@@ -1134,7 +1135,8 @@ async fn what_was_kept_is_followed_whatever_the_api_server_answers_first() {
     assert_eq!(cases, 4);
 }
 
-/// A Lease is written for what serves in place of bad objects as well: no route need have changed.
+/// A Lease is written for what serves in place of bad objects as well, and where the system does not let
+/// the replica listen: no route need have changed.
 #[tokio::test]
 async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
     const OWN: &str = "PATCH /apis/coordination.k8s.io/v1/namespaces/ferrix/leases/me";
@@ -1142,6 +1144,7 @@ async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
     let script = Script::new([scene(OWN, 200, Value::Null)]);
     let standing = watch::Sender::new(progress::Standing::default());
     let reports: watch::Sender<Arc<Report>> = watch::Sender::default();
+    let refused: watch::Sender<Refusals> = watch::Sender::default();
     let left = watch::Sender::new(false);
     let task = tokio::spawn(replica::run(replica::Inputs {
         client: script.client(),
@@ -1149,6 +1152,7 @@ async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
         offer: census::Offer::default(),
         standing: standing.subscribe(),
         reports: reports.subscribe(),
+        refused: refused.subscribe(),
         left: left.subscribe(),
     }));
     standing.send_modify(|it| it.progress.advance(Kind::IngressRoute, None, 7));
@@ -1173,6 +1177,18 @@ async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
     reports.send_replace(Arc::default());
     let bodies = script.bodies().await;
     assert!(told(&bodies[2]).is_null());
+    script.then(scene(OWN, 200, Value::Null));
+    let place = Place {
+        address: "192.0.2.1:80".parse().unwrap(),
+        datagrams: false,
+        entry_point: None,
+    };
+    refused.send_replace([(place, "in use".into())].into());
+    let bodies = script.bodies().await;
+    assert_eq!(
+        bodies[3]["metadata"]["annotations"][leases::REFUSED],
+        r#"{"version":1,"places":["192.0.2.1:80/tcp"]}"#
+    );
     script.then(scene(GONE, 200, Value::Null));
     left.send_replace(true);
     task.await.unwrap();

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use ferrix_api::gateway::{self as api, GatewayAddress, ListenerSetSpec};
-use ferrix_table::{entry_points::Protocol, rules::HostPattern};
+use ferrix_table::{
+    entry_points::{EntryPoint, Protocol},
+    rules::HostPattern,
+};
 
 use super::{
     Fault, Parent,
@@ -112,7 +115,8 @@ impl<'w> Evaluation<'w> {
             (true, None) => {
                 let listeners = self.listeners(set.key(), &set.spec.listeners, places);
                 let conditions = set_conditions(&listeners);
-                let is_accepted = conditions.iter().all(|it| it.status);
+                let mut all = conditions.iter();
+                let is_accepted = all.any(|it| it.condition == "Accepted" && it.status);
                 (listeners, conditions, is_accepted)
             }
         };
@@ -165,8 +169,12 @@ impl<'w> Evaluation<'w> {
             Some(Place::Adopted(name)) => (Box::default(), Some(name)),
             None => (Box::default(), None),
         };
-        let is_served = !entry_points.is_empty() || adopted.is_some();
-        let conditions = self.listener_conditions(&checked, fault.as_ref(), conflict, is_served);
+        let served = match self.refusal(&entry_points) {
+            _ if entry_points.is_empty() && adopted.is_none() => Served::No,
+            Some(why) => Served::NotYet(why),
+            None => Served::Yes,
+        };
+        let conditions = listener_conditions(&checked, fault.as_ref(), conflict, &served);
         checked.finished(owner, fault.is_none(), conditions, entry_points, adopted)
     }
 
@@ -206,52 +214,14 @@ impl<'w> Evaluation<'w> {
         self.frontends.entry(port).or_insert_with(made).clone()
     }
 
-    fn listener_conditions(
-        &self,
-        checked: &Checked<'_>,
-        fault: Option<&Fault>,
-        conflict: Option<Fault>,
-        is_served: bool,
-    ) -> Box<[Condition]> {
-        let accepted = match fault {
-            Some(fault) => Condition::new("Accepted", false, fault.reason, fault.message.clone()),
-            None => Condition::new("Accepted", true, "Accepted", "The listener is accepted."),
-        };
-        let resolved = match &checked.unresolved {
-            Some(fault) => {
-                Condition::new("ResolvedRefs", false, fault.reason, fault.message.clone())
-            }
-            None => {
-                let message = "Every object that the listener names was found.";
-                Condition::new("ResolvedRefs", true, "ResolvedRefs", message)
-            }
-        };
-        let programmed = match (is_served, &conflict, fault.or(checked.unresolved.as_ref())) {
-            (true, ..) => {
-                Condition::new("Programmed", true, "Programmed", "The listener is served.")
-            }
-            (false, Some(conflict), _) => Condition::new(
-                "Programmed",
-                false,
-                conflict.reason,
-                conflict.message.clone(),
-            ),
-            (false, None, Some(fault)) => {
-                Condition::new("Programmed", false, "Invalid", fault.message.clone())
-            }
-            (false, None, None) => {
-                let message = "The Gateway is served nowhere.";
-                Condition::new("Programmed", false, "Pending", message)
-            }
-        };
-        let conflicted = match conflict {
-            Some(conflict) => Condition::new("Conflicted", true, conflict.reason, conflict.message),
-            None => {
-                let message = "No other listener has its place.";
-                Condition::new("Conflicted", false, "NoConflicts", message)
-            }
-        };
-        [accepted, programmed, resolved, conflicted].into()
+    /// Why nothing is served at any of the addresses of a listener, as the system does not let any replica
+    /// listen there. The entry points stay: it is tried again.
+    fn refusal(&self, entry_points: &[EntryPoint]) -> Option<String> {
+        let refused = self.world.refused();
+        let mut refusals = entry_points.iter().map(|it| refused.get(&it.place()));
+        let first = refusals.next()??;
+        let all = refusals.all(|it| it.is_some());
+        all.then(|| format!("Not served: {first}. It is tried again every second."))
     }
 
     fn conditions(&self, listeners: &[Listener]) -> Box<[Condition]> {
@@ -296,7 +266,7 @@ impl<'w> Evaluation<'w> {
             .gateway
             .iter()
             .any(|it| !it.addresses.is_empty());
-        let is_served = listeners.iter().any(|it| it.served_by().next().is_some());
+        let mut of_listeners = listeners.iter().filter_map(programmed_of);
         if !accepted.status {
             return programmed(false, "Invalid", accepted.message.to_string());
         }
@@ -307,12 +277,13 @@ impl<'w> Evaluation<'w> {
             let message = "No address of `gateway.addresses` of the settings is free.";
             return programmed(false, "AddressNotAssigned", message.to_owned());
         }
-        match is_served {
+        let Some(first) = of_listeners.next() else {
+            let message = "None of its listeners can be served.";
+            return programmed(false, "Invalid", message.to_owned());
+        };
+        match first.status || of_listeners.any(|it| it.status) {
             true => programmed(true, "Programmed", "The Gateway is served.".to_owned()),
-            false => {
-                let message = "None of its listeners can be served.";
-                programmed(false, "Invalid", message.to_owned())
-            }
+            false => programmed(false, "AddressNotUsable", first.message.to_string()),
         }
     }
 
@@ -411,6 +382,52 @@ impl<'w> Evaluation<'w> {
     }
 }
 
+/// Whether a listener is served.
+enum Served {
+    Yes,
+    /// It has a place, where nobody can listen: why.
+    NotYet(String),
+    /// It has no place.
+    No,
+}
+
+fn listener_conditions(
+    checked: &Checked<'_>,
+    fault: Option<&Fault>,
+    conflict: Option<Fault>,
+    served: &Served,
+) -> Box<[Condition]> {
+    let accepted = match fault {
+        Some(fault) => Condition::new("Accepted", false, fault.reason, fault.message.clone()),
+        None => Condition::new("Accepted", true, "Accepted", "The listener is accepted."),
+    };
+    let resolved = match &checked.unresolved {
+        Some(fault) => Condition::new("ResolvedRefs", false, fault.reason, fault.message.clone()),
+        None => {
+            let message = "Every object that the listener names was found.";
+            Condition::new("ResolvedRefs", true, "ResolvedRefs", message)
+        }
+    };
+    let not = |reason, message| Condition::new("Programmed", false, reason, message);
+    let programmed = match (served, &conflict, fault.or(checked.unresolved.as_ref())) {
+        (Served::Yes, ..) => {
+            Condition::new("Programmed", true, "Programmed", "The listener is served.")
+        }
+        (Served::NotYet(why), ..) => not("Pending", why.clone()),
+        (Served::No, Some(conflict), _) => not(conflict.reason, conflict.message.clone()),
+        (Served::No, None, Some(fault)) => not("Invalid", fault.message.clone()),
+        (Served::No, None, None) => not("Pending", "The Gateway is served nowhere.".to_owned()),
+    };
+    let conflicted = match conflict {
+        Some(conflict) => Condition::new("Conflicted", true, conflict.reason, conflict.message),
+        None => {
+            let message = "No other listener has its place.";
+            Condition::new("Conflicted", false, "NoConflicts", message)
+        }
+    };
+    [accepted, programmed, resolved, conflicted].into()
+}
+
 /// Whether a listener can be served, at least in part.
 fn is_servable(checked: &Checked<'_>) -> bool {
     checked.can_present() && !checked.kinds.is_empty()
@@ -436,14 +453,15 @@ fn refused(gateway: &api::GatewaySpec) -> Option<Fault> {
 
 /// `Accepted` and `Programmed` of a ListenerSet.
 fn set_conditions(listeners: &[Listener]) -> Box<[Condition]> {
-    // Also where what the listeners refer to keeps them all from being served.
-    if !listeners.iter().any(|it| it.served_by().next().is_some()) {
+    let mut programmed = listeners.iter().filter_map(programmed_of);
+    let Some(first) = programmed.next() else {
+        // Also where what the listeners refer to keeps them all from being served.
         return both(
             false,
             "ListenersNotValid",
             "None of its listeners is valid.",
         );
-    }
+    };
     let invalid = listeners.iter().filter(|it| !it.accepted);
     let invalid: Vec<_> = invalid.map(|it| format!("`{}`", it.name)).collect();
     let accepted = match invalid.is_empty() {
@@ -453,12 +471,21 @@ fn set_conditions(listeners: &[Listener]) -> Box<[Condition]> {
             Condition::new("Accepted", true, "ListenersNotValid", message)
         }
     };
-    let message = "The ListenerSet is served.";
-    [
-        accepted,
-        Condition::new("Programmed", true, "Programmed", message),
-    ]
-    .into()
+    let programmed = match first.status || programmed.any(|it| it.status) {
+        true => {
+            let message = "The ListenerSet is served.";
+            Condition::new("Programmed", true, "Programmed", message)
+        }
+        false => first.clone(),
+    };
+    [accepted, programmed].into()
+}
+
+/// The condition `Programmed` of a listener that has a place.
+fn programmed_of(listener: &Listener) -> Option<&Condition> {
+    listener.served_by().next()?;
+    let mut conditions = listener.conditions.iter();
+    conditions.find(|it| it.condition == "Programmed")
 }
 
 /// `Accepted` and `Programmed` for one reason.

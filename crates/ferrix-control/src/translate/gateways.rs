@@ -35,7 +35,7 @@ impl Translation {
             ),
             _ => false,
         };
-        let is_concerned = effect.sight || effect.objects.iter().any(concerns);
+        let is_concerned = effect.sight || effect.refused || effect.objects.iter().any(concerns);
         match settings.gateway.is_some() && is_concerned {
             true => self.gateways.replace(Gateways::of(world, settings)),
             false => Vec::new(),

@@ -2,10 +2,10 @@
 
 use std::{
     fmt::Write,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, TcpListener},
 };
 
-use ferrix_e2e::{Backend, Client, Gateway, Manifests, manifests::service};
+use ferrix_e2e::{Backend, Client, Gateway, Manifests, manifests::service, within};
 
 use crate::{free_port, get};
 
@@ -84,4 +84,29 @@ async fn of_64_listeners_one_is_broken_and_63_serve() {
         }
     }
     assert_eq!(answers, 4 * 64);
+}
+
+/// What the system does not let Ferrix listen on is told, and no longer once it does.
+#[tokio::test]
+async fn a_port_that_another_has_is_told_until_it_is_free() {
+    let backend = Backend::hello("hi").await;
+    let address: IpAddr = "127.76.0.2".parse().unwrap();
+    let taken = TcpListener::bind((address, 0)).unwrap();
+    let (taken_port, port) = (taken.local_addr().unwrap().port(), free_port());
+    let listeners = [taken_port, port].map(|port| format!("port: {port}, protocol: HTTP"));
+    let gateway = gateway(listeners.into_iter());
+    let ferrix = start(&backend, address, &gateway).await;
+    let refused = format!("cannot listen on {address}:{taken_port}: Address already in use");
+    ferrix.reported(&refused).await;
+    let mut other = Client::connect(SocketAddr::new(address, port)).await;
+    assert_eq!(other.exchange(get("a.test", "/")).await.text(), "hi");
+    drop(taken);
+    let mut reports = ferrix.program.reports();
+    let withdrawn = reports.wait_for(|report| !report.to_string().contains("cannot listen"));
+    within("the report to be taken back", withdrawn)
+        .await
+        .unwrap();
+    let mut client = Client::connect(SocketAddr::new(address, taken_port)).await;
+    assert_eq!(client.exchange(get("a.test", "/")).await.text(), "hi");
+    assert_eq!(other.exchange(get("a.test", "/")).await.text(), "hi");
 }

@@ -174,10 +174,11 @@ async fn what_cannot_be_listened_on_keeps_no_process_from_starting() {
     let mut settings = Settings::default();
     settings.server.threads = 1;
     let bound = Bound::new(std::slice::from_ref(&own), settings, reader, None).unwrap();
-    let changes = bound.listening();
+    let refused = bound.refused();
     let proxy = bound.serve().unwrap();
     assert_eq!(proxy.addresses(), [("own".to_owned(), own.address)]);
-    assert!(changes.has_changed().unwrap());
+    let places: Vec<_> = refused.borrow().keys().map(|it| it.address).collect();
+    assert_eq!(places, ["192.0.2.1:80".parse().unwrap()]);
     let table = publisher.current();
     let states: Vec<_> = (table.entry_points.sockets())
         .map(|(_, socket)| socket.state.get())

@@ -135,7 +135,7 @@ impl Record {
             Change::Remove(key) => Some(Self::gone(subject(key))),
             Change::LookedUp { name, .. } => Self::of_name(name, world.resolution(name)?),
             Change::Forget(name) => Some(Self::gone(subject_of_name(name))),
-            Change::Remark { .. } | Change::Withhold { .. } => None,
+            Change::Refused(_) | Change::Remark { .. } | Change::Withhold { .. } => None,
         }
     }
 
