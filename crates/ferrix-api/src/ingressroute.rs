@@ -17,7 +17,7 @@ use crate::{
     pattern,
 };
 
-mod filter;
+pub mod filter;
 
 /// `spec` of an `IngressRoute`: which requests are meant, and which services answer them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]

@@ -34,8 +34,12 @@ pub const TOKEN: &str = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
 /// A duration of the Gateway API (GEP-2257).
 pub const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 
+/// Media types (RFC 9110, section 8.3.1): one, all of a kind (`text/*`), or all with a suffix (`+json`).
+pub const MEDIA_RANGE: &str =
+    r"^([A-Za-z0-9!#$&^_.+-]+/([A-Za-z0-9!#$&^_.+-]+|\*)|\+[A-Za-z0-9]+)$";
+
 /// What each of them stands for, in words.
-const MEANINGS: [(&str, &str); 8] = [
+const MEANINGS: [(&str, &str); 9] = [
     (HOST, "a host such as `example.com` or `*.example.com`"),
     (SERVER_NAME, "a host name"),
     (ENTRY_POINT, "letters, digits, `-` and `_`"),
@@ -50,6 +54,10 @@ const MEANINGS: [(&str, &str); 8] = [
     (PORT, "a port number from 1 to 65535, or a port name"),
     (TOKEN, "a name of letters, digits and `-`"),
     (DURATION, "a duration such as `10s`, `1m30s` or `250ms`"),
+    (
+        MEDIA_RANGE,
+        "a media type such as `text/html`, `text/*` or `+json`",
+    ),
 ];
 
 /// Whether a text has the form of one of these patterns. One that is none of them refuses nothing.

@@ -3,7 +3,10 @@
 //! One file for each filter. All that is wrong with a list is found, each fault with its field, and a list
 //! with a fault is none: a rule never serves without a filter that it names.
 
-use ferrix_api::gateway::{self, HttpRouteFilter};
+use ferrix_api::{
+    gateway::{self, HttpRouteFilter},
+    ingressroute::filter,
+};
 use ferrix_table::{
     filters::{Filter, lasting::FilterId},
     object::Key,
@@ -14,6 +17,7 @@ use crate::{
     report::{Finding, Reason},
 };
 
+mod compression;
 mod cors;
 mod external_auth;
 mod header_changes;
@@ -157,6 +161,7 @@ pub(crate) enum Written<'w> {
     Mirror(&'w gateway::RequestMirror),
     Cors(&'w gateway::CorsFilter),
     ExternalAuth(&'w gateway::ExternalAuth),
+    Compression(&'w filter::Compression),
 }
 
 /// Compiles the filters of an HTTPRoute or a GRPCRoute.
@@ -225,6 +230,9 @@ fn one(
             let service = service::of(&auth.backend_ref, named, &place.object.namespace);
             Filter::ExternalAuth(external_auth::compile(auth, &field, service, faults))
         }
+        Written::Compression(compression) => {
+            Filter::Compression(compression::compile(compression, &field, faults))
+        }
     }
 }
 
@@ -239,6 +247,7 @@ impl Written<'_> {
             Self::Mirror(_) => "requestMirror",
             Self::Cors(_) => "cors",
             Self::ExternalAuth(_) => "externalAuth",
+            Self::Compression(_) => "compression",
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use ferrix_http1::{RequestHead, ResponseHead};
 use ferrix_table::{
-    filters::Filter,
+    filters::{Filter, compression::ContentEncoding},
     host,
     path::PathOptions,
     policy::{Policy, Session},
@@ -27,6 +27,7 @@ use crate::{
     settings::Settings,
 };
 
+pub(crate) mod compression;
 pub(crate) mod cors;
 pub(crate) mod external_auth;
 mod header_changes;
@@ -73,6 +74,7 @@ pub(crate) fn on_request(
         Filter::Rewrite(rewrite) => rewrite::apply(rewrite, head, arrival)?,
         Filter::Redirect(redirect) => return redirect::answer(redirect, head, arrival).map(Some),
         Filter::Cors(cors) => return Ok(cors::preflight(cors, head)),
+        Filter::Compression(_) => compression::on_request(head),
         Filter::ResponseHeaders(_) | Filter::Mirror(_) | Filter::ExternalAuth(_) => {}
     }
     Ok(None)
@@ -86,6 +88,8 @@ pub(crate) struct Applied {
     pub(crate) of_share: Option<Arc<[Filter]>>,
     /// The origin of the request, where a filter asks.
     pub(crate) origin: Option<Box<[u8]>>,
+    /// How the client takes responses, where a filter asks.
+    pub(crate) compression: compression::Asked,
     /// The token that the request came with.
     pub(crate) token: Option<Token>,
     /// The beginning of the body, or all of it, where a filter has read it.
@@ -96,8 +100,10 @@ pub(crate) struct Applied {
 impl Applied {
     /// Takes note of what response filters will have to know of the request.
     pub(crate) fn note(&mut self, filter: &Filter, head: &RequestHead) {
-        if matches!(filter, Filter::Cors(_)) {
-            self.origin = head.fields.get("origin").map(Into::into);
+        match filter {
+            Filter::Cors(_) => self.origin = head.fields.get("origin").map(Into::into),
+            Filter::Compression(it) => self.compression = compression::Asked::of(it, head),
+            _ => {}
         }
     }
 
@@ -111,8 +117,14 @@ impl Applied {
         of_rule.chain(self.of_share.iter().flat_map(|filters| filters.iter()))
     }
 
-    /// Changes a response on its way to the client.
-    pub(crate) fn on_response(&self, head: &mut ResponseHead) {
+    /// Changes a response on its way to the client. `length`: that of its body, where it is known. Returns
+    /// how the body is to be compressed.
+    pub(crate) fn on_response(
+        &self,
+        head: &mut ResponseHead,
+        length: Option<u64>,
+    ) -> Option<ContentEncoding> {
+        let mut encoding = None;
         for filter in self.filters() {
             match filter {
                 Filter::ResponseHeaders(changes) => {
@@ -121,6 +133,11 @@ impl Applied {
                 Filter::Cors(cors) => {
                     cors::on_response(cors, self.origin.as_deref(), &mut head.fields);
                 }
+                Filter::Compression(it) => {
+                    let chosen = compression::on_response(it, self.compression, head, length);
+                    // What is compressed is not compressed by another filter.
+                    encoding = encoding.or(chosen);
+                }
                 Filter::RequestHeaders(_)
                 | Filter::Redirect(_)
                 | Filter::Rewrite(_)
@@ -128,6 +145,7 @@ impl Applied {
                 | Filter::ExternalAuth(_) => {}
             }
         }
+        encoding
     }
 
     /// Lets the client stay with the endpoint that has answered.

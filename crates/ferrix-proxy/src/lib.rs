@@ -26,6 +26,7 @@ mod connector;
 pub mod counters;
 mod deadline;
 mod drain;
+mod encoder;
 mod exchange;
 pub mod failure;
 mod filters;

@@ -12,9 +12,13 @@ use std::{
     time::Duration,
 };
 
-use ferrix_http1::{Framing, Piece, ResponseHead};
-use ferrix_table::services::{Endpoint, Service};
-use http::{Method, StatusCode};
+use bytes::Bytes;
+use ferrix_http1::{Framing, Piece, ResponseHead, content_length};
+use ferrix_table::{
+    filters::compression::ContentEncoding,
+    services::{Endpoint, Service},
+};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
@@ -24,6 +28,7 @@ use crate::{
     client::{Client, Gone},
     clock,
     deadline::Deadline,
+    encoder::{self, Encoder},
     failure::Failure,
     filters::{Applied, mirror::Copies},
     headers,
@@ -128,11 +133,15 @@ struct Progress<'r> {
     pace: Option<Pace>,
     /// What of both directions waits.
     waiting: Waiting<'r>,
+    /// Where the body of the response is compressed.
+    encoder: Option<Box<Encoder>>,
 }
 
 /// What happens next in an exchange.
 enum Event {
     Response(Result<FromBackend, Broken>),
+    /// Nothing more of the response has come yet, and the client should have what has.
+    BackendPauses,
     Request(Result<Piece, Failure>),
     ClientDrained(io::Result<()>),
     BackendDrained(io::Result<()>),
@@ -156,6 +165,7 @@ pub(crate) async fn relay(
         taken: None,
         pace: None,
         waiting: Waiting::new(&relay.engine.counters.buffered_bytes),
+        encoder: None,
     };
     if progress.request_done {
         backend.out().drain_now();
@@ -178,12 +188,21 @@ pub(crate) async fn relay(
         progress.end_wait(waited_since);
         match event {
             Event::Response(part) => {
-                let ended = on_response(relay, client, backend, part?).await?;
+                let encoder = &mut progress.encoder;
+                if part.is_err() {
+                    // What came is delivered all the same.
+                    flush_encoder(client, encoder)?;
+                }
+                let ended = on_response(relay, client, backend, encoder, part?).await?;
                 progress.response_done = ended || backend.is_done();
                 if progress.response_done && !ended {
-                    client.finish(None)?;
+                    finish(client, encoder, None)?;
+                }
+                if let Some(encoder) = encoder {
+                    encoder.take_turns().await;
                 }
             }
+            Event::BackendPauses => flush_encoder(client, &mut progress.encoder)?,
             Event::Request(part) => {
                 let own = client.inlet().gives_own_memory();
                 on_request(relay, backend, part?, own, &mut progress, received)?;
@@ -237,6 +256,7 @@ async fn on_response(
     relay: &Relay<'_>,
     client: &mut Client<'_>,
     backend: &mut Backend,
+    encoder: &mut Option<Box<Encoder>>,
     part: FromBackend,
 ) -> Result<bool, Broken> {
     match part {
@@ -262,7 +282,7 @@ async fn on_response(
             };
             backend.forget();
             if let Some(applied) = relay.applied {
-                apply(relay, applied, &mut head);
+                *encoder = apply(relay, applied, &mut head, end);
             }
             // A gRPC client takes an error without a message only from a header section that ends
             // the stream.
@@ -270,27 +290,45 @@ async fn on_response(
             if upgraded {
                 client.upgrade();
             }
-            return first.map_or(Ok(false), |first| on_body(client, first));
+            return first.map_or(Ok(false), |first| on_body(client, encoder, first));
         }
-        part @ (FromBackend::Data(_) | FromBackend::End(_)) => return on_body(client, part),
+        part @ (FromBackend::Data(_) | FromBackend::End(_)) => {
+            return on_body(client, encoder, part);
+        }
     }
     Ok(false)
 }
 
-/// Does to a response what the policy of its rule asks for.
-fn apply(relay: &Relay<'_>, applied: &Applied, head: &mut ResponseHead) {
-    applied.on_response(head);
+/// Does to a response what the policy of its rule asks for. Returns what compresses its body. `end`: it
+/// has none.
+fn apply(
+    relay: &Relay<'_>,
+    applied: &Applied,
+    head: &mut ResponseHead,
+    end: bool,
+) -> Option<Box<Encoder>> {
+    let length = match end && relay.method != Method::HEAD {
+        true => Some(0),
+        false => content_length(&head.fields).ok().flatten(),
+    };
+    let encoding = applied.on_response(head, length);
     if let Some(endpoint) = relay.endpoint {
         applied.keep_session(&relay.service.id, endpoint, relay.secure, head);
     }
+    let encoder = |encoding: ContentEncoding| Box::new(Encoder::new(encoding, length));
+    encoding.filter(|_| !end).map(encoder)
 }
 
 /// Passes a part of a response's body on. Returns whether it was the end.
-fn on_body(client: &mut Client<'_>, part: FromBackend) -> Result<bool, Broken> {
+fn on_body(
+    client: &mut Client<'_>,
+    encoder: &mut Option<Box<Encoder>>,
+    part: FromBackend,
+) -> Result<bool, Broken> {
     match part {
-        FromBackend::Data(data) => client.data(data)?,
+        FromBackend::Data(data) => client.data(encoded(encoder, data)?)?,
         FromBackend::End(trailers) => {
-            client.finish(trailers)?;
+            finish(client, encoder, trailers)?;
             return Ok(true);
         }
         FromBackend::Interim(_) | FromBackend::Header(..) => {
@@ -299,6 +337,37 @@ fn on_body(client: &mut Client<'_>, part: FromBackend) -> Result<bool, Broken> {
         }
     }
     Ok(false)
+}
+
+/// A piece of a body as the client gets it.
+fn encoded(encoder: &mut Option<Box<Encoder>>, data: Bytes) -> Result<Bytes, Failure> {
+    match encoder {
+        None => Ok(data),
+        Some(encoder) => encoder.encode(&data).map_err(encoder::failure),
+    }
+}
+
+/// Sends what of the body has come so far.
+fn flush_encoder(
+    client: &mut Client<'_>,
+    encoder: &mut Option<Box<Encoder>>,
+) -> Result<(), Failure> {
+    match encoder {
+        Some(encoder) if encoder.holds() => client.data(encoder.flush().map_err(encoder::failure)?),
+        _ => Ok(()),
+    }
+}
+
+/// Ends a response, after what of its body has not been sent.
+fn finish(
+    client: &mut Client<'_>,
+    encoder: &mut Option<Box<Encoder>>,
+    trailers: Option<HeaderMap>,
+) -> Result<(), Failure> {
+    if let Some(mut encoder) = encoder.take() {
+        client.data(encoder.finish().map_err(encoder::failure)?)?;
+    }
+    client.finish(trailers)
 }
 
 /// What the backend sends next, if it is there already.
@@ -379,8 +448,8 @@ impl Progress<'_> {
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
         if !self.response_done {
-            if let Poll::Ready(part) = poll_response(client, backend, cx) {
-                return Poll::Ready(Event::Response(part));
+            if let Poll::Ready(event) = self.poll_response(client, backend, cx) {
+                return Poll::Ready(event);
             }
             if !self.deaf
                 && let Poll::Ready(part) = self.poll_request(client, backend, cx)
@@ -407,6 +476,28 @@ impl Progress<'_> {
         self.waiting
             .set(client.out().waits() + backend.out().waits());
         deadline.poll_passed(cx).map(|()| Event::DeadlinePassed)
+    }
+
+    /// Reads the response as far as the client has room for it.
+    fn poll_response(
+        &self,
+        client: &mut Client<'_>,
+        backend: &mut Backend,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        let encoder = self.encoder.as_deref();
+        let most = encoder.map_or(usize::MAX, |_| encoder::PIECE);
+        let room = room(backend.inlet(), client.out()).min(most);
+        if room == 0 {
+            return Poll::Pending;
+        }
+        match backend.poll_read(cx, room) {
+            Poll::Ready(part) => Poll::Ready(Event::Response(part)),
+            Poll::Pending if encoder.is_some_and(Encoder::holds) => {
+                Poll::Ready(Event::BackendPauses)
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Reads the request as far as the backend has room for it, then notices when the client leaves.
@@ -496,18 +587,6 @@ impl Progress<'_> {
         } else {
             Failure::UpstreamTimeout
         }
-    }
-}
-
-/// Reads the response as far as the client has room for it.
-fn poll_response(
-    client: &mut Client<'_>,
-    backend: &mut Backend,
-    cx: &mut Context<'_>,
-) -> Poll<Result<FromBackend, Broken>> {
-    match room(backend.inlet(), client.out()) {
-        0 => Poll::Pending,
-        room => backend.poll_read(cx, room),
     }
 }
 

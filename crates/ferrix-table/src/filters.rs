@@ -7,6 +7,7 @@ use std::{fmt, sync::Arc};
 
 use crate::ids::ServiceIndex;
 
+pub mod compression;
 pub mod cors;
 pub mod external_auth;
 pub mod header_changes;
@@ -16,6 +17,7 @@ pub mod path_change;
 pub mod redirect;
 pub mod rewrite;
 
+use compression::Compression;
 use cors::Cors;
 use external_auth::ExternalAuth;
 use header_changes::HeaderChanges;
@@ -43,6 +45,8 @@ pub enum Filter<S = Reference> {
     Cors(Cors),
     /// Asks another service whether requests may pass.
     ExternalAuth(ExternalAuth<S>),
+    /// Compresses responses.
+    Compression(Compression),
 }
 
 /// A service that is referred to, or why the reference leads nowhere: for logs and `explain`, never
@@ -59,7 +63,8 @@ impl<S> Filter<S> {
             | Filter::ResponseHeaders(_)
             | Filter::Redirect(_)
             | Filter::Rewrite(_)
-            | Filter::Cors(_) => None,
+            | Filter::Cors(_)
+            | Filter::Compression(_) => None,
         }
     }
 
@@ -73,6 +78,7 @@ impl<S> Filter<S> {
             Filter::Mirror(mirror) => Filter::Mirror(mirror.with_service(service)),
             Filter::Cors(cors) => Filter::Cors(cors.clone()),
             Filter::ExternalAuth(auth) => Filter::ExternalAuth(auth.with_service(service)),
+            Filter::Compression(compression) => Filter::Compression(compression.clone()),
         }
     }
 
@@ -85,7 +91,8 @@ impl<S> Filter<S> {
             | Filter::Rewrite(_)
             | Filter::Mirror(_)
             | Filter::Cors(_)
-            | Filter::ExternalAuth(_) => {}
+            | Filter::ExternalAuth(_)
+            | Filter::Compression(_) => {}
         }
     }
 
@@ -106,6 +113,7 @@ impl<S: fmt::Display> fmt::Display for Filter<S> {
             Filter::Mirror(mirror) => write!(f, "mirror: {mirror}"),
             Filter::Cors(cors) => write!(f, "CORS: {cors}"),
             Filter::ExternalAuth(auth) => write!(f, "authorisation by {}", auth.service),
+            Filter::Compression(compression) => write!(f, "compression: {compression}"),
         }
     }
 }

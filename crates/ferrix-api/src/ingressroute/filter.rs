@@ -1,4 +1,4 @@
-//! Filters of rules: those of an HTTPRoute, each under its own name instead of a type.
+//! Filters of rules: those of an HTTPRoute, each under its own name instead of a type, and more.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::gateway::{
     CorsFilter, ExternalAuth, HeaderChanges, RequestMirror, RequestRedirect, UrlRewrite,
 };
+
+mod compression;
+
+pub use compression::{Compression, ContentEncoding};
 
 /// One thing that happens to requests or responses. Exactly one of these.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -39,4 +43,8 @@ pub struct RouteFilter {
     /// Asks another Service whether requests may pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_auth: Option<ExternalAuth>,
+
+    /// Compresses responses for clients that take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
 }

@@ -10,10 +10,11 @@ use ferrix_api::{
         self, CorsFilter, ForwardBody, Fraction, HttpAuth, HttpHeader, MirrorReference,
         PathModifier, RequestMirror, RequestRedirect, UrlRewrite,
     },
-    ingressroute::Port,
+    ingressroute::{Port, filter},
 };
 use ferrix_table::{
     filters::{
+        compression::{Compression, ContentEncoding},
         cors::{Cors, Listed, OriginPattern},
         external_auth::{AuthProtocol, ExternalAuth},
         header_changes::{Field, HeaderChanges},
@@ -174,6 +175,24 @@ pub(crate) fn external_auth(
         forward_body: Some(ForwardBody {
             max_size: Some((*body_bytes).into()),
         }),
+    }
+}
+
+pub(crate) fn compression(compression: &Compression) -> filter::Compression {
+    let Compression {
+        encodings,
+        min_bytes,
+        content_types,
+    } = compression;
+    let encoding = |encoding: &ContentEncoding| match encoding {
+        ContentEncoding::Zstd => filter::ContentEncoding::Zstd,
+        ContentEncoding::Brotli => filter::ContentEncoding::Brotli,
+        ContentEncoding::Gzip => filter::ContentEncoding::Gzip,
+    };
+    filter::Compression {
+        encodings: Some(encodings.iter().map(encoding).collect()),
+        min_bytes: Some(*min_bytes),
+        content_types: (!content_types.is_empty()).then(|| texts(content_types)),
     }
 }
 

@@ -85,6 +85,7 @@ fn only(filter: &RouteFilter) -> Option<Written<'_>> {
         url_rewrite,
         cors,
         external_auth,
+        compression,
     } = filter;
     let all = [
         (request_header_modifier.as_ref()).map(Written::RequestHeaders),
@@ -94,6 +95,7 @@ fn only(filter: &RouteFilter) -> Option<Written<'_>> {
         url_rewrite.as_ref().map(Written::Rewrite),
         cors.as_ref().map(Written::Cors),
         external_auth.as_ref().map(Written::ExternalAuth),
+        compression.as_ref().map(Written::Compression),
     ];
     let mut named = all.into_iter().flatten();
     let only = named.next()?;
@@ -133,6 +135,9 @@ fn item(filter: &Filter<DraftService>, own_namespace: &str) -> RouteFilter {
         Filter::Cors(cors) => item.cors = Some(written::cors(cors)),
         Filter::ExternalAuth(auth) => {
             item.external_auth = Some(written::external_auth(auth, own_namespace));
+        }
+        Filter::Compression(compression) => {
+            item.compression = Some(written::compression(compression));
         }
     }
     item

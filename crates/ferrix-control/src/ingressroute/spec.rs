@@ -185,6 +185,7 @@ mod tests {
                 "protocol": "HTTP", "backendRef": api, "forwardBody": {"maxSize": 5},
                 "http": {"path": "/check/", "allowedHeaders": ["Cookie"]},
             }},
+            {"compression": {"encodings": ["br", "gzip"], "contentTypes": ["Text/*", "+json"]}},
         ]);
         let host = |host: &str| json!({"route": {"host": host, "rules": [{"service": api}]}});
         let rule = |rule: Value| json!({"route": {"rules": [rule]}});

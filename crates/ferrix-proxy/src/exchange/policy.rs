@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Exchange;
 use crate::{
     answer::Answer,
+    encoder,
     failure::Failure,
     filters::{
         self, Applied, Arrival,
@@ -118,10 +119,13 @@ impl Exchange<'_, '_> {
                     answer.map(|head| (head, Bytes::new()))
                 }
             };
-            if let Some((mut head, body)) = answer {
+            if let Some((mut head, mut body)) = answer {
                 // A preflight request is answered by its filter alone.
-                if !matches!(filter, Filter::Cors(_)) {
-                    applied.on_response(&mut head);
+                if !matches!(filter, Filter::Cors(_))
+                    && let Some(encoding) = applied.on_response(&mut head, Some(body.len() as u64))
+                {
+                    let encoded = encoder::whole(encoding, &body).await;
+                    body = encoded.map_err(encoder::failure)?;
                 }
                 return Ok(Some(Answer::filtered(head, body, server)));
             }
