@@ -54,7 +54,7 @@ type Said = Vec<(&'static str, Option<u16>)>;
 fn said() -> impl Strategy<Value = Said> {
     let names = ["zstd", "br", "gzip", "identity", "*", "deflate"];
     let weight = option::of(prop_oneof![Just(0_u16), Just(100), 1_u16..100]);
-    vec((select(&names[..]), weight), 0..6).prop_map(|mut said: Said| {
+    vec((select(names.to_vec()), weight), 0..6).prop_map(|mut said: Said| {
         let mut seen = Vec::new();
         said.retain(|(name, _)| {
             !seen.contains(name) && {
