@@ -17,7 +17,8 @@
 //!  replica    how far this replica has come, for the one that writes
 //!  progress   how far a replica's watches have come, as replicas tell one another
 //!  exceptions what serves on a replica in place of bad objects, as they tell one another (pure)
-//!  refused    where no replica can listen, of what they tell one another
+//!  refused    where the system does not let a replica listen, as they tell one another (pure)
+//!  sockets    where no replica can listen
 //!  census     which replicas there are, what each offers, and how many serve a route (pure)
 //!  definition whether the API server's definition of a kind has a place for all of a status (pure)
 //!  seen       what the API server has of an object that has a status
@@ -77,6 +78,7 @@ mod revision;
 mod revisions;
 mod seen;
 pub mod snapshot;
+mod sockets;
 mod source;
 mod statement;
 mod status;
@@ -307,7 +309,7 @@ pub async fn run_kubernetes(
     source.follow_kept(shown.reader());
     let (by_all, refused_by_all) = watch::channel(Refusals::new());
     source.follow_refused(refused_by_all);
-    tasks.spawn(refused::run(refused::Inputs {
+    tasks.spawn(sockets::run(sockets::Inputs {
         identity: Arc::clone(&identity),
         refused: refused.clone(),
         leases: seen_leases.clone(),

@@ -1,15 +1,12 @@
-//! Where no replica can listen, of what replicas tell one another.
+//! Where the system does not let a replica listen: what replicas tell one another.
 //!
-//! An address of a Gateway is on one machine: what the system refuses to the replicas on all others is no
-//! fault. So nothing is said of an address where any replica may listen.
+//! An address of a Gateway is on one machine: what is refused to the replicas on all others is no fault. So
+//! nothing is said of an address where any replica may listen.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use ferrix_table::sockets::{Place, Refusals};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch::{Receiver, Sender};
-
-use super::{Identity, leases::Leases, replica};
 
 /// A replica tells of no more places, so that its Lease stays small. Of the others nothing is said.
 const MAX_PLACES: usize = 100;
@@ -24,49 +21,11 @@ struct Told {
     places: Vec<String>,
 }
 
-pub(super) struct Inputs {
-    pub(super) identity: Arc<Identity>,
-    /// Where the system does not let this replica listen.
-    pub(super) refused: Receiver<Refusals>,
-    pub(super) leases: Receiver<Arc<Leases>>,
-    /// Where it lets none.
-    pub(super) by_all: Sender<Refusals>,
-}
-
-/// Follows what all replicas tell, until nobody listens.
-pub(super) async fn run(inputs: Inputs) {
-    let Inputs {
-        identity,
-        mut refused,
-        mut leases,
-        by_all,
-    } = inputs;
-    let own = replica::name(&identity);
-    loop {
-        let common = {
-            let refused = refused.borrow_and_update();
-            let leases = leases.borrow_and_update();
-            let others = leases.iter().flatten();
-            let others = others.filter(|(name, it)| ***name != own && it.is_alive());
-            // The Lease of the installation is no replica's.
-            let others = others.filter(|(_, it)| it.replica().is_some());
-            common(&refused, others.map(|(_, it)| it.refused()))
-        };
-        by_all.send_if_modified(|told| {
-            let differs = *told != common;
-            *told = common;
-            differs
-        });
-        tokio::select! {
-            Ok(()) = refused.changed() => {}
-            Ok(()) = leases.changed() => {}
-            () = by_all.closed() => return,
-        }
-    }
-}
-
 /// What is refused to one replica and to all others.
-fn common(refused: &Refusals, others: impl Iterator<Item = BTreeSet<Place>>) -> Refusals {
+pub(super) fn common(
+    refused: &Refusals,
+    others: impl Iterator<Item = BTreeSet<Place>>,
+) -> Refusals {
     let mut common = refused.clone();
     if !common.is_empty() {
         for other in others {

@@ -59,7 +59,7 @@ async fn of_64_listeners_one_is_broken_and_63_serve() {
         }))
     };
     let good = listeners("protocol: HTTP, hostname: h32.test");
-    let mut ferrix = start(&backend, address, &good).await;
+    let ferrix = start(&backend, address, &good).await;
     let mut client = Client::connect(SocketAddr::new(address, port)).await;
     let mut answers = 0;
     let broken = [
