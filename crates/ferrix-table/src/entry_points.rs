@@ -2,6 +2,7 @@
 //! known by an index that stays its own.
 
 use std::{
+    collections::{HashMap, HashSet},
     net::{Ipv6Addr, SocketAddr},
     sync::{Arc, Weak},
 };
@@ -88,6 +89,8 @@ impl EntryPoint {
 #[derive(Clone, Debug, Default)]
 pub struct EntryPoints {
     entry_points: Vec<Option<Arc<EntryPoint>>>,
+    /// The index of each by its name: Gateways may have thousands of listeners.
+    by_name: HashMap<Arc<str>, EntryPointIndex>,
     sockets: Vec<Slot>,
 }
 
@@ -115,9 +118,7 @@ impl EntryPoints {
 
     /// The index of an entry point by its name.
     pub fn find(&self, name: &str) -> Option<EntryPointIndex> {
-        let mut all = self.iter();
-        all.find(|(_, it)| *it.name == *name)
-            .map(|(index, _)| index)
+        self.by_name.get(name).copied()
     }
 
     /// All that there are, with their indices, which ascend.
@@ -190,14 +191,13 @@ impl EntryPoints {
         let mut next = Self {
             sockets: closed.collect(),
             entry_points,
+            by_name: HashMap::new(),
         };
+        let by_name = next.iter().map(|(index, it)| (Arc::clone(&it.name), index));
+        next.by_name = by_name.collect();
         // In the order of what is wanted: the first of a socket says how it is read.
-        let mut seen = vec![false; next.entry_points.len()];
-        for name in wanted.iter().map(|it| &*it.name) {
-            let Some(index) = next.find(name) else {
-                continue;
-            };
-            if !std::mem::replace(&mut seen[usize::from(index)], true) {
+        for entry_point in first_of_each_name(wanted) {
+            if let Some(index) = next.find(&entry_point.name) {
                 next.join(index, self);
             }
         }
@@ -208,17 +208,14 @@ impl EntryPoints {
     fn places_followed_by(&self, wanted: &[EntryPoint]) -> Vec<Option<Arc<EntryPoint>>> {
         let mut places = vec![None; self.entry_points.len()];
         let mut fresh: Vec<&EntryPoint> = Vec::new();
-        for entry_point in wanted {
+        for entry_point in first_of_each_name(wanted) {
             match self.find(&entry_point.name) {
-                Some(index) if places[usize::from(index)].is_none() => {
+                Some(index) => {
                     let same = self.get(index).filter(|it| ***it == *entry_point);
                     let kept = same.cloned().unwrap_or_else(|| entry_point.clone().into());
                     places[usize::from(index)] = Some(kept);
                 }
-                None if fresh.iter().all(|it| it.name != entry_point.name) => {
-                    fresh.push(entry_point);
-                }
-                _ => {}
+                None => fresh.push(entry_point),
             }
         }
         // Those that go now may still be in the rules of the caller.
@@ -271,6 +268,12 @@ impl EntryPoints {
             Slot::Closed(..) => None,
         })
     }
+}
+
+/// Entry points but for those whose name came before, in their order.
+fn first_of_each_name(all: &[EntryPoint]) -> impl Iterator<Item = &EntryPoint> {
+    let mut known = HashSet::new();
+    all.iter().filter(move |it| known.insert(&*it.name))
 }
 
 impl Slot {

@@ -1,7 +1,7 @@
 //! Where listeners are served: conflicts with others, and the entry points that come of them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -19,9 +19,10 @@ use crate::{
     settings::{GatewaySettings, Settings},
 };
 
-/// The listeners of a Gateway that were accepted before another.
+/// The listeners of a Gateway that were accepted before another, by port, TCP and UDP apart: how each
+/// port is read, and its hosts.
 #[derive(Default)]
-pub(super) struct Earlier(Vec<(u16, Layer, HostPattern)>);
+pub(super) struct Earlier(HashMap<(u16, bool), (Layer, HashSet<HostPattern>)>);
 
 impl Earlier {
     /// Takes a listener in, unless it conflicts with one that came before.
@@ -32,34 +33,23 @@ impl Earlier {
         host: &HostPattern,
     ) -> Result<(), Fault> {
         let layer = protocol.layer();
-        let is_datagrams = |layer: Layer| layer == Layer::Udp;
-        let mut same_port = self.0.iter().filter(|(other_port, other, _)| {
-            *other_port == port && is_datagrams(*other) == is_datagrams(layer)
-        });
-        let conflict = same_port.find_map(|(_, other, other_host)| {
-            if *other != layer {
-                Some(Fault {
-                    reason: "ProtocolConflict",
-                    message: format!("Port {port} is read in another way by an earlier listener."),
-                })
-            } else if other_host == host {
-                Some(Fault {
-                    reason: match layer {
-                        Layer::Http | Layer::Tls => "HostnameConflict",
-                        Layer::Tcp | Layer::Udp => "ProtocolConflict",
-                    },
-                    message: format!("An earlier listener has {host} on port {port}."),
-                })
-            } else {
-                None
-            }
-        });
-        match conflict {
-            Some(fault) => Err(fault),
-            None => {
-                self.0.push((port, layer, host.clone()));
-                Ok(())
-            }
+        let of_port = self.0.entry((port, layer == Layer::Udp));
+        let (read_as, hosts) = of_port.or_insert_with(|| (layer, HashSet::new()));
+        if *read_as != layer {
+            return Err(Fault {
+                reason: "ProtocolConflict",
+                message: format!("Port {port} is read in another way by an earlier listener."),
+            });
+        }
+        match hosts.insert(host.clone()) {
+            true => Ok(()),
+            false => Err(Fault {
+                reason: match layer {
+                    Layer::Http | Layer::Tls => "HostnameConflict",
+                    Layer::Tcp | Layer::Udp => "ProtocolConflict",
+                },
+                message: format!("An earlier listener has {host} on port {port}."),
+            }),
         }
     }
 }

@@ -36,6 +36,32 @@ fn an_entry_point_keeps_its_index_while_others_come_and_go() {
 }
 
 #[test]
+fn thousands_keep_their_indices_and_are_found_by_their_names() {
+    let listeners = |numbers: std::ops::Range<u16>| -> Vec<EntryPoint> {
+        let listener = |number| {
+            let host = format!("{number}.example.com");
+            listener(&format!("listener {number}"), Protocol::Https, 443, &host)
+        };
+        numbers.map(listener).collect()
+    };
+    // With a search for each name among all, this would take minutes.
+    let first = EntryPoints::from(&*listeners(0..40_000));
+    let second = first.followed_by(&listeners(10_000..50_000));
+    let third = second.followed_by(&listeners(20_000..60_000));
+    for number in 20_000..60_000 {
+        let index = third.find(&format!("listener {number}")).unwrap();
+        if number < 50_000 {
+            assert_eq!(second.find(&format!("listener {number}")), Some(index));
+        }
+        let host = format!("{number}.example.com");
+        assert_eq!(third.choose(0, &host), Some(index));
+    }
+    assert_eq!(third.iter().count(), 40_000);
+    assert_eq!(third.find("listener 19999"), None);
+    assert_eq!(third.choose(0, "19999.example.com"), None);
+}
+
+#[test]
 fn an_index_of_a_socket_is_given_to_another_only_when_nobody_has_the_last_owner() {
     let names = |all: &EntryPoints| -> Vec<(SocketIndex, String)> {
         (all.sockets()
