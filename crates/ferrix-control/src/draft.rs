@@ -20,6 +20,7 @@ use crate::{
     field::Field,
     names::shared_name,
     objects::{self, Key, Kind, ObjectName, Origin},
+    rare::Rare,
     report::{Finding, Reason},
     settings::DEFAULT_CLASS,
 };
@@ -30,8 +31,6 @@ pub(crate) struct Draft {
     /// What the table knows of it. Made once, so that unchanged routes share it.
     pub(crate) route: Arc<Route>,
     pub(crate) origin: Origin,
-    /// `metadata.generation`.
-    pub(crate) generation: Option<i64>,
     /// Which installation it is for.
     pub(crate) class: ClassReference,
     pub(crate) entry_points: EntryPointNames,
@@ -39,17 +38,17 @@ pub(crate) struct Draft {
     /// can be served.
     pub(crate) hosts: Hosts,
     /// Where it says so.
-    pub(crate) host_field: Field,
+    pub(crate) host_field: &'static str,
     /// Those of its rules that are good, in its order.
     pub(crate) rules: Box<[DraftRule]>,
     /// The Services that the other rules name: looked for to tell of those that are missing.
-    pub(crate) unserved: Box<[BackendReference]>,
+    pub(crate) unserved: Rare<BackendReference>,
     /// The certificates that it wants to be presented. Any: it is meant for secure entry points.
-    pub(crate) certificates: Box<[CertificateReference]>,
+    pub(crate) certificates: Rare<CertificateReference>,
     /// What is wrong with it by itself. None: it is good.
-    pub(crate) faults: Box<[Finding]>,
+    pub(crate) faults: Rare<Finding>,
     /// What else there is to say about it by itself.
-    pub(crate) notes: Box<[Finding]>,
+    pub(crate) notes: Rare<Finding>,
 }
 
 /// How an object says which installation it is for.
@@ -95,7 +94,7 @@ pub(crate) struct DraftRule {
     /// The Services that share its requests.
     pub(crate) backends: Box<[BackendReference]>,
     /// Shares of its requests that no Service can have, whatever there is. Of kinds of the Gateway API.
-    pub(crate) lost: Box<[LostShare]>,
+    pub(crate) lost: Rare<LostShare>,
     /// What it asks for beyond forwarding.
     pub(crate) policy: Option<Arc<Policy<DraftService>>>,
 }
@@ -167,7 +166,7 @@ pub(crate) struct BackendReference {
     /// `None`: the name of the Service.
     pub(crate) server_name: Option<Box<str>>,
     /// What happens to its share of the requests alone.
-    pub(crate) filters: Option<Arc<[Filter<DraftService>]>>,
+    pub(crate) filters: Option<Arc<Box<[Filter<DraftService>]>>>,
 }
 
 /// A certificate, and the hosts that it is to be presented for.
@@ -212,21 +211,25 @@ impl Draft {
                 state: Arc::default(),
             }),
             origin,
-            generation: None,
             class: ClassReference::Name(None),
             entry_points: EntryPointNames::Fitting,
             hosts: Hosts::default(),
-            host_field: Field::new("spec", []),
+            host_field: "spec",
             rules: Box::default(),
-            unserved: Box::default(),
-            certificates: Box::default(),
-            faults: Box::default(),
-            notes: Box::default(),
+            unserved: Rare::default(),
+            certificates: Rare::default(),
+            faults: Rare::default(),
+            notes: Rare::default(),
         }
     }
 
     pub(crate) fn key(&self) -> &Key {
         &self.route.key
+    }
+
+    /// `metadata.generation`, which begins at 1.
+    pub(crate) fn generation(&self) -> Option<i64> {
+        Some(self.route.generation).filter(|it| *it != 0)
     }
 
     /// Whether it is good by itself.
@@ -261,7 +264,7 @@ impl Draft {
     /// Whether another version of the same object says the same.
     pub(crate) fn same(&self, other: &Draft) -> bool {
         self.origin == other.origin
-            && self.generation == other.generation
+            && self.generation() == other.generation()
             && self.route.created == other.route.created
             && self.class == other.class
             && self.entry_points == other.entry_points
@@ -367,7 +370,7 @@ impl Versions {
     /// object whose newest version is bad, or cannot be decoded. Tells whether that changes anything.
     pub(crate) fn restore(&mut self, kept: &Arc<Draft>) -> bool {
         let serving = self.serving();
-        if serving.is_good() && serving.generation >= kept.generation {
+        if serving.is_good() && serving.generation() >= kept.generation() {
             return false;
         }
         match self.newest.is_good() {

@@ -9,6 +9,7 @@ use crate::{
     document::{self, Fault, Read, Strictness},
     names::{Known, shared, shared_list, shared_name},
     objects::ObjectName,
+    rare::Rare,
     report::{Finding, Reason},
     settings::Settings,
 };
@@ -31,7 +32,7 @@ pub(crate) struct Slice {
     /// Shared, as those of most slices are the same.
     pub(crate) ports: Arc<[SlicePort]>,
     pub(crate) endpoints: Box<[SliceEndpoint]>,
-    findings: Box<[SliceFault]>,
+    findings: Rare<SliceFault>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -24,6 +24,7 @@ use crate::{
         policy::{self, WrittenPolicy},
     },
     objects::{Kind, Origin},
+    rare::Rare,
     report::{Finding, Reason},
 };
 
@@ -60,18 +61,17 @@ impl Drafting {
         }
     }
 
-    fn finish(self, metadata: &ObjectMeta, parents: &[ParentReference], origin: Origin) -> Draft {
+    fn finish(self, parents: &[ParentReference], origin: Origin) -> Draft {
         let faults = self.faults.into_iter();
         Draft {
             route: self.route,
-            generation: metadata.generation,
             class: ClassReference::Parents,
             entry_points: EntryPointNames::Parents(parents.into()),
             hosts: self.hosts,
-            host_field: Field::new("spec.hostnames", []),
+            host_field: "spec.hostnames",
             rules: self.rules.into(),
             unserved: self.unserved.into(),
-            certificates: Box::default(),
+            certificates: Rare::default(),
             faults: faults.map(|fault| fault.located(&origin)).collect(),
             notes: self.notes.into(),
             origin,
@@ -121,7 +121,7 @@ impl Drafting {
         rule: usize,
         backend: usize,
         prefix: Option<&str>,
-    ) -> Option<Arc<[Filter<DraftService>]>> {
+    ) -> Option<Arc<Box<[Filter<DraftService>]>>> {
         if filters.is_empty() {
             return None;
         }
@@ -130,7 +130,7 @@ impl Drafting {
             _ => List::HttpBackend(rule, backend),
         };
         match filters::compile(filters, self.place(list, prefix)) {
-            Ok(filters) => Some(filters.into()),
+            Ok(filters) => Some(Arc::new(filters)),
             Err(faults) => {
                 self.faults(faults);
                 None
@@ -219,7 +219,7 @@ impl Drafting {
             matches,
             weight: Weight::Specificity(Specificity::from(fields)),
             backends: Box::default(),
-            lost: Box::default(),
+            lost: Rare::default(),
             policy: None,
         }
     }

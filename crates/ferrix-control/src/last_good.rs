@@ -71,7 +71,7 @@ impl LastGood {
     /// one could not.
     pub(crate) fn keep(&mut self, uid: &str, draft: Draft) {
         let key = draft.key().clone();
-        let is_older = |bad: &BadVersion| draft.generation < Some(bad.generation);
+        let is_older = |bad: &BadVersion| draft.generation() < Some(bad.generation);
         let stands_in = self
             .bad
             .get(&key)
@@ -96,7 +96,7 @@ impl LastGood {
     /// Whether a version of this generation was taken.
     pub(crate) fn has(&self, key: &Key, uid: &str, generation: Option<i64>) -> bool {
         let kept = self.kept.get(&(key.clone(), uid.into()));
-        kept.is_some_and(|kept| kept.draft.generation == generation)
+        kept.is_some_and(|kept| kept.draft.generation() == generation)
     }
 
     /// The version that was kept for an object, if it can stand in for the newest.
@@ -104,7 +104,7 @@ impl LastGood {
         let bad = self.bad.get(key)?;
         let kept = self.kept.get(&(key.clone(), bad.uid.clone()))?;
         let kept = &kept.draft;
-        let is_older = kept.generation.is_some_and(|it| it < bad.generation);
+        let is_older = kept.generation().is_some_and(|it| it < bad.generation);
         is_older.then_some(kept)
     }
 

@@ -74,6 +74,7 @@ mod never;
 pub mod objects;
 mod outcome;
 mod ownership;
+pub mod rare;
 mod referencegrant;
 pub mod report;
 mod resolve;

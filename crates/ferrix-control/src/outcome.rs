@@ -16,6 +16,7 @@ use crate::{
     draft::Draft,
     entry_points,
     objects::{Key, Origin},
+    rare::Rare,
     report::{Condition, ConditionType, Entry, Finding, Reason, Serving, Severity},
 };
 
@@ -52,13 +53,13 @@ pub(crate) struct Facts {
     /// Every entry point that some of them are served on.
     pub(crate) entry_points: Box<[EntryPointIndex]>,
     /// The hosts that its namespace may not have: it is not served for them.
-    pub(crate) refused_hosts: Box<[HostPattern]>,
+    pub(crate) refused_hosts: Rare<HostPattern>,
     /// What became of it at each of its parents that is ours; of kinds that have parents.
     pub(crate) parents: Box<[ParentOutcome]>,
     /// Whether something was asked for that is not done.
     pub(crate) left_out: bool,
     /// Problems of a newest version that does not serve, or serves only in part.
-    pub(crate) faults: Box<[Finding]>,
+    pub(crate) faults: Rare<Finding>,
     /// What there is to say about the version that serves.
     pub(crate) findings: Vec<Finding>,
     /// It is another installation's: nothing of it is served, and it gets no conditions.
@@ -79,7 +80,7 @@ impl Outcome {
         Self {
             key: draft.key().clone(),
             origin: draft.origin.clone(),
-            observed_generation: draft.generation,
+            observed_generation: draft.generation(),
             facts: Arc::new(Facts::nothing()),
         }
     }
@@ -130,7 +131,7 @@ impl Outcome {
             conditions: conditions.collect(),
             refused_hosts: self.refused_hosts.clone(),
             verdict: None,
-            findings,
+            findings: findings.into(),
         }
     }
 
@@ -213,10 +214,10 @@ impl Facts {
             without_certificate: None,
             without_endpoints: Vec::new(),
             entry_points: Box::default(),
-            refused_hosts: Box::default(),
+            refused_hosts: Rare::default(),
             parents: Box::default(),
             left_out: false,
-            faults: Box::default(),
+            faults: Rare::default(),
             findings: Vec::new(),
             not_ours: false,
         }
@@ -224,7 +225,7 @@ impl Facts {
 }
 
 /// Why a version could not be decoded.
-pub(crate) fn rejections(origin: &Origin, error: &DecodeError) -> Box<[Finding]> {
+pub(crate) fn rejections(origin: &Origin, error: &DecodeError) -> Rare<Finding> {
     error
         .findings()
         .map(|finding| finding.located(origin))

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     fallback::Fallbacks,
     objects::{Key, Origin},
+    rare::Rare,
     status::Address,
     verdict::Verdict,
 };
@@ -55,12 +56,12 @@ pub struct Entry {
     pub conditions: Arc<[Condition]>,
     /// The hosts that it asks for and may not have, by the settings: it is not served for them.
     #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "texts")]
-    pub refused_hosts: Box<[HostPattern]>,
+    pub refused_hosts: Rare<HostPattern>,
     /// What the status says, of an object of the Gateway API that is ours.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "told")]
     pub verdict: Option<Arc<Verdict>>,
     /// All there is to say, the most important first.
-    pub findings: Vec<Finding>,
+    pub findings: Rare<Finding>,
 }
 
 /// Which version of an object serves.
@@ -603,7 +604,7 @@ impl Entry {
             serving: Serving::Nothing,
             entry_points: Arc::default(),
             conditions: Arc::default(),
-            refused_hosts: Box::default(),
+            refused_hosts: Rare::default(),
             verdict: None,
         }
     }

@@ -31,6 +31,7 @@ use crate::{
     objects::{Key, Kind, ObjectName},
     outcome::{self, Outcome},
     ownership::Ownership,
+    rare::Rare,
     referencegrant::Referrer,
     report::{Finding, Reason, Serving},
     secret::Parsed,
@@ -63,11 +64,11 @@ pub(crate) struct Resolved {
     /// Every reference of its rules to a backend.
     backends: Box<[Arc<Backend>]>,
     /// The certificates that it presents.
-    pub(crate) certificates: Box<[Presented]>,
+    pub(crate) certificates: Rare<Presented>,
     /// The Secret of the default certificate, where that alone lets it be served on a secure entry point.
     default_secret: Option<ObjectName>,
     /// The listeners that it is attached to, each once: the object, and the name of the listener.
-    pub(crate) attached: Box<[(Key, Arc<str>)]>,
+    pub(crate) attached: Rare<(Key, Arc<str>)>,
 }
 
 /// A certificate that can be presented, and where that was asked for.
@@ -107,7 +108,7 @@ enum Target {
 struct Share {
     backend: Found,
     weight: u32,
-    filters: Option<Arc<[Filter<Found>]>>,
+    filters: Option<Arc<Box<[Filter<Found>]>>>,
 }
 
 /// What a reference has come to: a backend, or why it leads nowhere.
@@ -122,15 +123,15 @@ impl Resolved {
         let (origin, observed_generation, faults) = match rejected {
             Some((origin, error)) => (
                 origin,
-                error.generation.or(newest.generation),
+                error.generation.or(newest.generation()),
                 outcome::rejections(origin, error),
             ),
-            None => (&newest.origin, newest.generation, newest.faults.clone()),
+            None => (&newest.origin, newest.generation(), newest.faults.clone()),
         };
         let serving = match Arc::ptr_eq(draft, newest) && rejected.is_none() {
             true => Serving::Newest,
             false => Serving::LastGood {
-                generation: draft.generation,
+                generation: draft.generation(),
             },
         };
         let mut outcome = Outcome::nothing(draft);
@@ -142,9 +143,9 @@ impl Resolved {
             draft: Arc::clone(draft),
             outcome,
             backends: Box::default(),
-            certificates: Box::default(),
+            certificates: Rare::default(),
             default_secret: None,
-            attached: Box::default(),
+            attached: Rare::default(),
         };
         let mut rules = Vec::new();
         if let Some(finding) = context.world.finding_if_not_ours(context.settings, draft) {
@@ -321,7 +322,7 @@ impl Resolved {
             Some(before) => {
                 let mut outcome = before.outcome.clone();
                 outcome.serving = Serving::LastGood {
-                    generation: before.draft.generation,
+                    generation: before.draft.generation(),
                 };
                 outcome.findings.clear();
                 outcome
@@ -329,7 +330,7 @@ impl Resolved {
             None => Outcome::nothing(newest),
         };
         outcome.origin = newest.origin.clone();
-        outcome.observed_generation = newest.generation;
+        outcome.observed_generation = newest.generation();
         outcome.faults = [finding].into();
         outcome
     }
@@ -431,9 +432,8 @@ fn action(target: Target, backends: &Backends) -> Action {
     let destination = |share: &Share| {
         let filters = share.filters.as_ref().map(|filters| {
             let filters = filters.iter();
-            filters
-                .map(|it| it.with_service(|found| reference(found, backends)))
-                .collect()
+            let filters = filters.map(|it| it.with_service(|found| reference(found, backends)));
+            Arc::new(filters.collect())
         });
         let destination = Destination {
             service: reference(&share.backend, backends),
@@ -477,7 +477,7 @@ fn refused(
     for host in hosts {
         let refusal = (context.ownership).refusal(world, settings, draft.key(), host);
         if let Some(refusal) = refusal {
-            let (field, message) = (draft.host_field.to_string(), refusal.to_string());
+            let (field, message) = (draft.host_field, refusal.to_string());
             findings.push(Finding::problem(Reason::HostNotAllowed, field, message));
             refused.push(host.clone());
         }
@@ -637,12 +637,10 @@ fn target(
             }
         };
         let filters = reference.filters.as_ref().map(|filters| {
-            let filters = filters.iter();
-            filters
-                .map(|it| {
-                    it.with_service(|service| found_by_filter(context, from, service, findings))
-                })
-                .collect()
+            let filters = filters.iter().map(|it| {
+                it.with_service(|service| found_by_filter(context, from, service, findings))
+            });
+            Arc::new(filters.collect())
         });
         shares.push(Share {
             backend,

@@ -14,6 +14,7 @@ use crate::{
     document::{self, Fault, Read, Strictness},
     external_name::{DomainName, ExternalName},
     names::{Known, shared, shared_list},
+    rare::Rare,
     status::Address,
 };
 
@@ -27,11 +28,11 @@ pub(crate) struct ServiceSpec {
     /// Shared, as those of most Services are the same.
     pub(crate) ports: Arc<[ServicePort]>,
     /// What a Service of type ExternalName stands for.
-    pub(crate) external_name: Option<ExternalName>,
+    pub(crate) external_name: Option<Box<ExternalName>>,
     /// The address family that the Service prefers, where it has one.
     pub(crate) family: Option<Family>,
     /// Where it is reached from outside: what its load balancer has, else its external addresses.
-    pub(crate) addresses: Box<[Address]>,
+    pub(crate) addresses: Rare<Address>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,7 +78,8 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
     ServiceSpec {
         ports: shared_list(&PORTS, spec.ports.iter().flatten().filter_map(port)),
         external_name: external
-            .then(|| ExternalName::parse(spec.external_name.as_deref().unwrap_or_default())),
+            .then(|| spec.external_name.as_deref().unwrap_or_default())
+            .map(|name| Box::new(ExternalName::parse(name))),
         family: family.and_then(|family| match family.as_str() {
             "IPv4" => Some(Family::Ipv4),
             "IPv6" => Some(Family::Ipv6),
@@ -87,7 +89,7 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
     }
 }
 
-fn addresses(service: &core::Service) -> Box<[Address]> {
+fn addresses(service: &core::Service) -> Rare<Address> {
     let status = service.status.as_ref();
     let balancer = status.and_then(|it| it.load_balancer.as_ref()?.ingress.as_deref());
     let balancer = balancer.unwrap_or_default().iter();
@@ -95,7 +97,7 @@ fn addresses(service: &core::Service) -> Box<[Address]> {
         (Some(ip), _) => Some(Address::Ip(ip.as_str().into())),
         (None, name) => Some(Address::Hostname(name.as_deref()?.into())),
     });
-    let all: Box<[Address]> = of_balancer.collect();
+    let all: Rare<Address> = of_balancer.collect();
     let external = service
         .spec
         .as_ref()

@@ -68,7 +68,8 @@ pub fn translate(world: &World, settings: &Settings) -> (Table, Report) {
 pub(crate) struct Translation {
     pub(crate) report: Report,
     common: Common,
-    routes: HashMap<Key, Translated>,
+    /// Boxed, as a third of a large map is empty.
+    routes: HashMap<Key, Box<Translated>>,
     /// Those of them that could not be resolved anew, for a bug of ours: they are as they were before.
     failed: BTreeSet<Key>,
     /// The routes that name each Service, and depend on each Secret, whether it exists or not.
@@ -104,8 +105,18 @@ type Users = BTreeSet<(ObjectName, Key)>;
 /// A route, and what became of it.
 #[derive(Debug)]
 struct Translated {
-    resolved: Box<Resolved>,
+    resolved: Resolved,
     rules: Box<[Arc<Rule>]>,
+}
+
+impl Translated {
+    /// A route whose rules are not in the table yet.
+    fn without_rules(resolved: Resolved) -> Box<Self> {
+        Box::new(Self {
+            resolved,
+            rules: Box::default(),
+        })
+    }
 }
 
 /// The table that follows another, and what is new about it.
@@ -285,7 +296,7 @@ impl Translation {
         let mut gone: Vec<Arc<Rule>> = Vec::new();
         let mut fresh: Vec<Rule> = Vec::new();
         // And how many of the fresh rules are of each.
-        let mut changed: Vec<(Box<Resolved>, usize)> = Vec::new();
+        let mut changed: Vec<(Box<Translated>, usize)> = Vec::new();
         let routes = std::mem::take(&mut concerned.routes);
         for key in &routes {
             let versions = context.world.route(key);
@@ -302,13 +313,13 @@ impl Translation {
                 self.common.facts.share(&mut outcome.facts);
             }
             let before = self.routes.remove(key);
-            let named = before.iter().map(|it| &*it.resolved).chain(&resolved);
+            let named = before.iter().map(|it| &it.resolved).chain(&resolved);
             for service in named.flat_map(Resolved::services) {
                 let policies = context.world.policies_of(service);
                 (concerned.policies).extend(policies.map(|it| it.key().object.clone()));
             }
             self.refer(
-                before.as_ref().map(|it| &*it.resolved),
+                before.as_ref().map(|it| &it.resolved),
                 resolved.as_ref(),
                 concerned,
             );
@@ -318,16 +329,15 @@ impl Translation {
                 let rules = rules.into_iter();
                 fresh.extend(rules.map(|rule| resolved.table_rule(rule, &self.backends)));
             }
-            match resolved.map(Box::new) {
-                Some(resolved) if same_rules(&before, &fresh[known..]) => {
+            match resolved.map(Translated::without_rules) {
+                Some(mut route) if same_rules(&before, &fresh[known..]) => {
                     fresh.truncate(known);
-                    let rules = before;
-                    self.routes
-                        .insert(key.clone(), Translated { resolved, rules });
+                    route.rules = before;
+                    self.routes.insert(key.clone(), route);
                 }
-                resolved => {
+                route => {
                     gone.extend(before);
-                    changed.extend(resolved.map(|resolved| (resolved, fresh.len() - known)));
+                    changed.extend(route.map(|route| (route, fresh.len() - known)));
                 }
             }
         }
@@ -335,12 +345,11 @@ impl Translation {
         let mut fresh = succeed(&gone, fresh);
         let mut rest = &*fresh;
         self.routes.reserve(changed.len());
-        for (resolved, count) in changed {
+        for (mut route, count) in changed {
             let (rules, further) = rest.split_at(count);
             rest = further;
-            let rules = rules.into();
-            let key = resolved.key().clone();
-            self.routes.insert(key, Translated { resolved, rules });
+            route.rules = rules.into();
+            self.routes.insert(route.resolved.key().clone(), route);
         }
         if gone.is_empty() && fresh.is_empty() {
             return Arc::clone(current);

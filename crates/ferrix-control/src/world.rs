@@ -769,7 +769,7 @@ impl World {
                 let is_bad = versions.is_some_and(|it| !it.newest.is_good());
                 let good = versions.map(Versions::serving);
                 let good = good.filter(|it| it.is_good());
-                (is_bad, good.map(|it| Fallback::LastGood(it.generation)))
+                (is_bad, good.map(|it| Fallback::LastGood(it.generation())))
             }
         };
         let is_bad = is_bad || self.rejected.contains_key(key);

@@ -274,7 +274,7 @@ async fn header_fields_of_requests_and_responses() {
         let backend = Either::start(to_backend).await;
         let share = Destination {
             service: Ok(0),
-            filters: Some([Filter::RequestHeaders(of_share.clone())].into()),
+            filters: Some(Arc::new([Filter::RequestHeaders(of_share.clone())].into())),
         };
         let policy = filters([
             Filter::RequestHeaders(of_request.clone()),

@@ -85,7 +85,7 @@ pub(crate) fn on_request(
 pub(crate) struct Applied {
     pub(crate) policy: Option<Arc<Policy>>,
     /// Of the share of requests that this is one of.
-    pub(crate) of_share: Option<Arc<[Filter]>>,
+    pub(crate) of_share: Option<Arc<Box<[Filter]>>>,
     /// The origin of the request, where a filter asks.
     pub(crate) origin: Option<Box<[u8]>>,
     /// How the client takes responses, where a filter asks.

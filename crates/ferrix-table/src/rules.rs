@@ -94,8 +94,9 @@ pub struct Split {
 pub struct Destination {
     /// The service; where the reference leads nowhere, this share of the requests gets 500.
     pub service: Reference,
-    /// What happens to the requests that go there, after the filters of the rule.
-    pub filters: Option<Arc<[Filter]>>,
+    /// What happens to the requests that go there, after the filters of the rule. Few have any: a thin
+    /// pointer, as every share has room for it.
+    pub filters: Option<Arc<Box<[Filter]>>>,
 }
 
 /// Its key.

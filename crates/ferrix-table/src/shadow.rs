@@ -44,7 +44,16 @@ pub struct Shadows {
     winners: Winners,
     /// Every rule, listed under the first of the hosts that it can match. Lists are in the total
     /// order.
-    candidates: HashMap<HostPattern, Vec<Candidate>>,
+    judged: HashMap<HostPattern, Vec<Judged>>,
+}
+
+/// A rule, and the verdict on it. Its reach is worked out when it is judged: kept, that would be some 70
+/// bytes for each rule.
+#[derive(Debug)]
+struct Judged {
+    rule: Arc<Rule>,
+    /// `None`: it loses nothing.
+    verdict: Option<Box<Verdict>>,
 }
 
 impl Verdict {
@@ -67,6 +76,20 @@ impl Verdict {
     }
 }
 
+impl Judged {
+    /// Takes a verdict. Tells whether it is another than before.
+    fn take(&mut self, verdict: &Verdict) -> bool {
+        let same = match &self.verdict {
+            Some(before) => before.same(verdict),
+            None => !verdict.loses(),
+        };
+        if !same {
+            self.verdict = verdict.loses().then(|| Box::new(verdict.clone()));
+        }
+        !same
+    }
+}
+
 impl Shadows {
     /// Replaces rules. Returns, in no order, the rules whose verdict is not what it was before. A
     /// new rule counts as one that lost nothing before.
@@ -81,7 +104,7 @@ impl Shadows {
         fresh.sort_by(|one, other| one.precedence(other));
         let fresh: Vec<_> = fresh.into_iter().map(Candidate::new).collect();
         // In an empty set every rule is new and must be judged: no need to find out which.
-        let changes = (!self.candidates.is_empty()).then(|| Changes::new(&gone, &fresh));
+        let changes = (!self.judged.is_empty()).then(|| Changes::new(&gone, &fresh));
         for candidate in &gone {
             self.remove(candidate);
         }
@@ -90,7 +113,7 @@ impl Shadows {
         }
         let hosts = match &changes {
             Some(changes) => self.below(&changes.hosts),
-            None => self.candidates.keys().cloned().collect(),
+            None => self.judged.keys().cloned().collect(),
         };
         let winners = changes.as_ref().map(|changes| &changes.winners);
         let mut changed = Vec::new();
@@ -103,21 +126,22 @@ impl Shadows {
     fn add(&mut self, candidate: Candidate) {
         self.winners.add(&candidate);
         // Nearly all hosts have one rule, and the default capacity is four.
-        let candidates = (self.candidates.entry(candidate.host().clone()))
-            .or_insert_with(|| Vec::with_capacity(1));
-        let rule = &candidate.rule;
-        let place = candidates.partition_point(|it| it.rule.precedence(rule).is_lt());
-        candidates.insert(place, candidate);
+        let judged =
+            (self.judged.entry(candidate.host().clone())).or_insert_with(|| Vec::with_capacity(1));
+        let rule = candidate.rule;
+        let place = judged.partition_point(|it| it.rule.precedence(&rule).is_lt());
+        let verdict = None;
+        judged.insert(place, Judged { rule, verdict });
     }
 
     fn remove(&mut self, candidate: &Candidate) {
         self.winners.remove(candidate);
-        if let Some(candidates) = self.candidates.get_mut(candidate.host()) {
+        if let Some(judged) = self.judged.get_mut(candidate.host()) {
             let rule = &candidate.rule;
-            let place = candidates.binary_search_by(|it| it.rule.precedence(rule));
-            place.map(|place| candidates.remove(place)).ok();
-            if candidates.is_empty() {
-                self.candidates.remove(candidate.host());
+            let place = judged.binary_search_by(|it| it.rule.precedence(rule));
+            place.map(|place| judged.remove(place)).ok();
+            if judged.is_empty() {
+                self.judged.remove(candidate.host());
             }
         }
     }
@@ -127,13 +151,13 @@ impl Shadows {
         let exact = |host: &HostPattern| matches!(host, HostPattern::Exact(_));
         if patterns.iter().all(exact) {
             let known = patterns.iter();
-            let known = known.filter(|host| self.candidates.contains_key(host));
+            let known = known.filter(|host| self.judged.contains_key(host));
             return known.cloned().collect();
         }
         let is_below = |host: &&HostPattern| {
             patterns.contains(*host) || host.wider().any(|it| patterns.contains(&it))
         };
-        self.candidates.keys().filter(is_below).cloned().collect()
+        self.judged.keys().filter(is_below).cloned().collect()
     }
 
     /// Judges the rules listed under one host again: those that could lose to one of `changes`,
@@ -144,19 +168,21 @@ impl Shadows {
         changes: Option<&Winners>,
         changed: &mut Vec<(Arc<Rule>, Verdict)>,
     ) {
-        let Some(candidates) = self.candidates.get_mut(host) else {
+        let Some(judged) = self.judged.get_mut(host) else {
             return;
         };
         let changes = changes.map(|changes| changes.of(host));
         // Two rules of the same host and expression could lose to the same rules. So either both
         // are judged here or neither is, and no conflict between them is missed.
-        let mut suspects: Vec<&mut Candidate> = (candidates.iter_mut())
-            .filter(|it| changes.as_ref().is_none_or(|changes| changes.meet(it)))
-            .collect();
-        let verdicts = verdicts(&self.winners.of(host), &suspects);
-        for (candidate, verdict) in suspects.iter_mut().zip(verdicts) {
-            if candidate.take(&verdict) {
-                changed.push((Arc::clone(&candidate.rule), verdict));
+        let (mut suspects, candidates): (Vec<&mut Judged>, Vec<Candidate>) = (judged.iter_mut())
+            .map(|it| (Candidate::new(&it.rule), it))
+            .filter(|(it, _)| changes.as_ref().is_none_or(|changes| changes.meet(it)))
+            .map(|(candidate, it)| (it, candidate))
+            .unzip();
+        let verdicts = verdicts(&self.winners.of(host), &candidates);
+        for (judged, verdict) in suspects.iter_mut().zip(verdicts) {
+            if judged.take(&verdict) {
+                changed.push((Arc::clone(&judged.rule), verdict));
             }
         }
     }
@@ -187,7 +213,7 @@ impl Changes {
     clippy::mutable_key_type,
     reason = "what a rule asks for, by which it is found, does not change"
 )]
-fn verdicts(winners: &WinnersOfHost<'_>, candidates: &[&mut Candidate]) -> Vec<Verdict> {
+fn verdicts(winners: &WinnersOfHost<'_>, candidates: &[Candidate]) -> Vec<Verdict> {
     // Of two equal rules that share only some of their entry points, the later one loses on those
     // and still serves on its others: a conflict, and not shadowed.
     let mut first: HashMap<_, &Arc<Rule>> = HashMap::default();
@@ -223,13 +249,10 @@ impl Verdict {
     }
 }
 
-/// A rule with what is known of it without a request, and the verdict on it.
-#[derive(Debug)]
+/// A rule with what is known of it without a request.
 struct Candidate {
     rule: Arc<Rule>,
     reach: Reach,
-    /// `None`: it loses nothing.
-    verdict: Option<Box<Verdict>>,
 }
 
 /// Which requests of a host a rule takes, all of them: nothing of these is left to later rules.
@@ -247,20 +270,7 @@ impl Candidate {
         Candidate {
             rule: Arc::clone(rule),
             reach: Reach::new(rule),
-            verdict: None,
         }
-    }
-
-    /// Takes a verdict. Tells whether it is another than before.
-    fn take(&mut self, verdict: &Verdict) -> bool {
-        let same = match &self.verdict {
-            Some(before) => before.same(verdict),
-            None => !verdict.loses(),
-        };
-        if !same {
-            self.verdict = verdict.loses().then(|| Box::new(verdict.clone()));
-        }
-        !same
     }
 
     /// The host that it is listed under.
@@ -285,6 +295,12 @@ impl Candidate {
         let told = |(host, _): &(&HostPattern, Taken<'_>)| **host == self.rule.host;
         let expression = expression.filter(|_| !whole.as_ref().is_some_and(told));
         whole.into_iter().chain(expression)
+    }
+
+    /// What it takes of the requests of one of these hosts.
+    fn taken_at(&self, host: &HostPattern) -> Option<Taken<'_>> {
+        let mut takes = self.takes();
+        takes.find(|(it, _)| *it == host).map(|(_, taken)| taken)
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn draft(route: &api::GrpcRoute, origin: Origin) -> Draft {
     for (position, rule) in spec.rules.iter().enumerate() {
         drafting.grpc_rule(rule, position);
     }
-    drafting.finish(metadata, &spec.parent_refs, origin)
+    drafting.finish(&spec.parent_refs, origin)
 }
 
 impl Drafting {

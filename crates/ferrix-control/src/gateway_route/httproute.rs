@@ -22,7 +22,7 @@ pub(crate) fn draft(route: &api::HttpRoute, origin: Origin) -> Draft {
     for (position, rule) in spec.rules.iter().enumerate() {
         drafting.http_rule(rule, position);
     }
-    drafting.finish(metadata, &spec.parent_refs, origin)
+    drafting.finish(&spec.parent_refs, origin)
 }
 
 impl Drafting {

@@ -16,7 +16,7 @@ pub(crate) fn tls(route: &api::TlsRoute, origin: Origin) -> Draft {
     for (position, rule) in spec.rules.iter().enumerate() {
         drafting.stream_rule(rule, position);
     }
-    drafting.finish(metadata, &spec.parent_refs, origin)
+    drafting.finish(&spec.parent_refs, origin)
 }
 
 /// Compiles one version of a TCPRoute by itself.
@@ -26,7 +26,7 @@ pub(crate) fn tcp(route: &api::TcpRoute, origin: Origin) -> Draft {
     for (position, rule) in spec.rules.iter().enumerate() {
         drafting.stream_rule(rule, position);
     }
-    drafting.finish(metadata, &spec.parent_refs, origin)
+    drafting.finish(&spec.parent_refs, origin)
 }
 
 /// Compiles one version of a UDPRoute by itself.
@@ -36,5 +36,5 @@ pub(crate) fn udp(route: &api::UdpRoute, origin: Origin) -> Draft {
     for (position, rule) in spec.rules.iter().enumerate() {
         drafting.stream_rule(rule, position);
     }
-    drafting.finish(metadata, &spec.parent_refs, origin)
+    drafting.finish(&spec.parent_refs, origin)
 }

@@ -20,6 +20,7 @@ use crate::{
     field::Field,
     names::shared,
     objects::{Kind, ObjectName, Origin},
+    rare::Rare,
     report::{Finding, Reason},
 };
 
@@ -51,11 +52,10 @@ pub(crate) fn draft(ingress: &Ingress, origin: Origin) -> Draft {
     let faults = drafting.faults.into_iter();
     Draft {
         route: draft::route(Kind::Ingress, metadata),
-        generation: metadata.generation,
         class: ClassReference::IngressClass(class.map(shared)),
         entry_points: annotation(ENTRY_POINTS).map_or(EntryPointNames::All, entry_points),
         hosts: drafting.hosts.into(),
-        host_field: Field::new("spec.rules", []),
+        host_field: "spec.rules",
         rules: drafting.rules.into(),
         unserved: drafting.unserved.into(),
         certificates,
@@ -226,7 +226,7 @@ impl Drafting<'_> {
             matches,
             weight: Weight::Specificity(Specificity::from(&fields)),
             backends: [backend].into(),
-            lost: Box::default(),
+            lost: Rare::default(),
             policy: None,
         });
     }
@@ -260,7 +260,7 @@ impl Drafting<'_> {
         })
     }
 
-    fn certificates(&mut self, spec: &IngressSpec) -> Box<[CertificateReference]> {
+    fn certificates(&mut self, spec: &IngressSpec) -> Rare<CertificateReference> {
         let mut references = Vec::new();
         for (place, tls) in spec.tls.iter().flatten().enumerate() {
             let field = Field::new("spec.tls[].hosts", [place]);

@@ -20,6 +20,7 @@ use crate::{
     names::{Known, shared, shared_list, shared_name, shared_rule},
     never,
     objects::{Key, Kind, Origin},
+    rare::Rare,
     report::{Finding, Reason},
 };
 
@@ -51,12 +52,11 @@ pub(crate) fn draft(written: &IngressRoute, origin: Origin) -> Draft {
     let faults = found.faults.into_iter();
     Draft {
         route,
-        generation: metadata.generation,
         class: ClassReference::Name(spec.ingress_class_name.as_deref().map(shared)),
         entry_points,
         certificates,
         hosts,
-        host_field: Field::new("spec.route.host", []),
+        host_field: "spec.route.host",
         rules,
         unserved: found.unserved.into(),
         faults: faults.map(|fault| fault.located(&origin)).collect(),
@@ -166,7 +166,7 @@ fn rule(
         hosts: Arc::clone(hosts),
         weight: Weight::Priority(priority),
         backends,
-        lost: Box::default(),
+        lost: Rare::default(),
         policy,
         matches,
     })

@@ -17,7 +17,6 @@ pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
     let Draft {
         route,
         origin: _,
-        generation: _,
         class,
         entry_points,
         hosts,

@@ -141,7 +141,7 @@ impl Archive {
         let versions: HashSet<_> = versions.collect();
         let writes = bad.iter().filter_map(|(key, route)| {
             let last_good = route.last_good.as_ref()?;
-            let generation = last_good.generation?;
+            let generation = last_good.generation()?;
             let missing = !versions.contains(&(&*route.uid, generation));
             missing.then(|| Task {
                 key: key.clone(),
@@ -153,7 +153,7 @@ impl Archive {
         let removals = kept.iter().filter_map(|(name, version)| {
             let route = bad.get(&version.key).filter(|it| it.uid == version.uid);
             let followed = |route: &BadRoute| {
-                let newer = route.last_good.as_ref().and_then(|it| it.generation);
+                let newer = route.last_good.as_ref().and_then(|it| it.generation());
                 let newer = newer.filter(|newer| *newer > version.generation);
                 newer.is_some_and(|newer| versions.contains(&(&*version.uid, newer)))
             };

@@ -43,7 +43,7 @@ pub(super) fn name(identity: &Identity, uid: &str, generation: i64) -> String {
 pub(super) fn write(identity: &Identity, uid: &str, draft: &Draft) -> Option<ControllerRevision> {
     let key = draft.key();
     let spec = (kinds::of(key.kind)?.write_spec)(draft)?;
-    let generation = draft.generation?;
+    let generation = draft.generation()?;
     let created = draft.route.created;
     let created = created.and_then(|it| Timestamp::from_second(it).ok());
     let route = json!({
@@ -106,7 +106,7 @@ pub(super) struct BadRoute {
 /// Versions of one object with equal generations are equal.
 impl PartialEq for BadRoute {
     fn eq(&self, other: &Self) -> bool {
-        let [one, two] = [self, other].map(|it| it.last_good.as_ref().map(|it| it.generation));
+        let [one, two] = [self, other].map(|it| it.last_good.as_ref().map(|it| it.generation()));
         self.uid == other.uid && one == two
     }
 }

@@ -1032,7 +1032,7 @@ async fn bad_routes_are_told_after_the_first_table() {
     };
     assert_eq!((&*key.name, &*route.uid), ("r", "u"));
     let last_good = route.last_good.as_ref().unwrap();
-    assert_eq!(last_good.generation, Some(1));
+    assert_eq!(last_good.generation(), Some(1));
     served.matches = "PathPrefix(`/`)";
     served.listed(Kind::IngressRoute);
     assert!(bad.borrow().as_ref().unwrap().is_empty());

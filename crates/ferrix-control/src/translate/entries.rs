@@ -128,7 +128,7 @@ impl Translation {
     /// Takes note of what serves in place of a route, or of a Secret that it depends on. Tells whether that is
     /// new.
     fn fall_back(&mut self, world: &World, key: &Key) -> bool {
-        let resolved = self.routes.get(key).map(|route| &*route.resolved);
+        let resolved = self.routes.get(key).map(|route| &route.resolved);
         let is_ours = resolved.is_none_or(|it| !it.outcome.not_ours);
         let secrets = resolved.into_iter().flat_map(Resolved::secrets);
         let objects = std::iter::once(key.clone()).chain(secrets.map(|it| it.key(Kind::Secret)));
@@ -148,7 +148,7 @@ impl Translation {
         if self.failed.contains(key)
             && let Some(versions) = context.world.route(key)
         {
-            let before = self.routes.get(key).map(|route| &*route.resolved);
+            let before = self.routes.get(key).map(|route| &route.resolved);
             let outcome = Resolved::failed(before, versions);
             return Some(kinds::entry(&outcome, context.entry_points));
         }
@@ -157,12 +157,12 @@ impl Translation {
             let outcome = Outcome::undecodable(key, origin, error);
             return Some(kinds::entry(&outcome, context.entry_points));
         };
-        let mut resolved = Cow::Borrowed(&*route.resolved);
+        let mut resolved = Cow::Borrowed(&route.resolved);
         if !resolved.certificates.is_empty() {
             self.claims.tell(resolved.to_mut());
         }
         if self.conflicts.concern(key) {
-            let of = |key: &Key| self.routes.get(key).map(|route| &*route.resolved);
+            let of = |key: &Key| self.routes.get(key).map(|route| &route.resolved);
             self.conflicts
                 .tell(resolved.to_mut(), context.entry_points, of);
         }
@@ -173,8 +173,9 @@ impl Translation {
         let mut entry = kinds::entry(&resolved.outcome, context.entry_points);
         if let Some(notes) = context.world.notes_of(key) {
             let notes = notes.iter().map(|note| note.clone().located(&entry.origin));
-            entry.findings.splice(..0, notes);
-            entry.findings.sort_by_key(|finding| finding.severity);
+            let mut findings: Vec<_> = notes.chain(entry.findings.iter().cloned()).collect();
+            findings.sort_by_key(|finding| finding.severity);
+            entry.findings = findings.into();
         }
         Some(entry)
     }
@@ -239,7 +240,7 @@ impl Translation {
 /// The entry of a route of which a bug of ours keeps the rest from being told.
 fn untold(world: &World, key: &Key) -> Entry {
     let finding = Finding::problem(Reason::InternalError, "", Bug::MESSAGE);
-    let generation = world.route(key).and_then(|it| it.newest.generation);
+    let generation = world.route(key).and_then(|it| it.newest.generation());
     let condition = |condition| Condition {
         observed_generation: generation,
         ..Condition::new(condition, Reason::InternalError, false, Bug::MESSAGE)
@@ -271,10 +272,12 @@ pub(super) fn with_decoding(world: &World, entry: Entry) -> Entry {
     let Some(told) = object_entry(world, &entry.key, Vec::new()) else {
         return entry;
     };
-    let mut findings = told.findings;
-    findings.extend(entry.findings);
+    let mut findings: Vec<_> = told.findings.into_iter().chain(entry.findings).collect();
     findings.sort_by_key(|finding| finding.severity);
-    Entry { findings, ..entry }
+    Entry {
+        findings: findings.into(),
+        ..entry
+    }
 }
 
 /// The entry of an object that is no route, where there is anything to say about it: what

@@ -79,7 +79,7 @@ impl Exchange<'_, '_> {
     /// Takes a request through the filters of the share that it is one of.
     pub(super) async fn share(
         &mut self,
-        filters: &Arc<[Filter]>,
+        filters: &Arc<Box<[Filter]>>,
         table: &Table,
         arrival: Arrival,
         head: &mut RequestHead,

@@ -20,7 +20,13 @@ pub(super) struct Winners {
 
 /// The part of [`Winners`] that rules listed under one host can lose to.
 pub(super) struct WinnersOfHost<'w> {
-    wider: Vec<(HostPattern, &'w Takers)>,
+    wider: Vec<(HostPattern, TakersOfHost<'w>)>,
+}
+
+/// As [`Takers`], with what the only rule takes.
+enum TakersOfHost<'w> {
+    One(&'w Arc<Rule>, Box<Candidate>),
+    Many(&'w Maps),
 }
 
 impl Winners {
@@ -28,8 +34,8 @@ impl Winners {
         for (host, taken) in candidate.takes() {
             let rule = &candidate.rule;
             (self.hosts.entry(host.clone()))
-                .and_modify(|takers| takers.add(taken, rule))
-                .or_insert_with(|| Takers::One(OwnTaken::new(taken), Arc::clone(rule)));
+                .and_modify(|takers| takers.add(host, taken, rule))
+                .or_insert_with(|| Takers::One(Arc::clone(rule)));
         }
     }
 
@@ -48,7 +54,7 @@ impl Winners {
         let wider = std::iter::once(host.clone()).chain(host.wider());
         let wider = wider.filter_map(takers);
         WinnersOfHost {
-            wider: wider.map(|(takers, host)| (host, takers)).collect(),
+            wider: wider.map(|(takers, host)| (host, takers.view())).collect(),
         }
     }
 }
@@ -77,49 +83,22 @@ impl<'w> WinnersOfHost<'w> {
         let hosts = &candidate.reach.hosts;
         (self.wider.iter())
             .filter(|(wider, _)| hosts.iter().all(|host| wider.covers(host)))
-            .flat_map(|(_, takers)| takers.lists(candidate))
+            .flat_map(|(wider, takers)| takers.lists(wider, candidate))
     }
 }
 
 /// The rules of one host that take all its requests, or all with some path or expression.
 ///
-/// Nearly all hosts have only one such rule, which is kept without maps.
+/// Nearly all hosts have only one such rule, which is kept without maps. What it takes follows from it.
 #[derive(Debug)]
 enum Takers {
-    One(OwnTaken, Arc<Rule>),
+    One(Arc<Rule>),
     Many(Box<Maps>),
 }
 
-/// As [`Taken`], for the only rule of a host, which owns it.
-#[derive(Debug)]
-enum OwnTaken {
-    Everything,
-    Path(PathConstraint),
-    Segments(Box<str>),
-    Expression(ferrix_rule::Rule),
-}
-
-impl OwnTaken {
-    fn new(taken: Taken<'_>) -> Self {
-        match taken {
-            Taken::Everything => Self::Everything,
-            Taken::Path(path) => Self::Path(path.clone()),
-            Taken::Segments(path) => Self::Segments(path.into()),
-            Taken::Expression(expression) => Self::Expression(expression.clone()),
-        }
-    }
-
-    fn taken(&self) -> Taken<'_> {
-        match self {
-            Self::Everything => Taken::Everything,
-            Self::Path(path) => Taken::Path(path),
-            Self::Segments(path) => Taken::Segments(path),
-            Self::Expression(expression) => Taken::Expression(expression),
-        }
-    }
-
+impl Taken<'_> {
     /// Whether this includes every request that a candidate can match.
-    fn covers(&self, candidate: &Candidate) -> bool {
+    fn covers(self, candidate: &Candidate) -> bool {
         let within = |prefix: &str, path: &PathConstraint| path_text(path).starts_with(prefix);
         let paths = candidate.reach.paths.as_deref().unwrap_or_default();
         match self {
@@ -137,10 +116,12 @@ impl OwnTaken {
 }
 
 impl Takers {
-    fn add(&mut self, taken: Taken<'_>, rule: &Arc<Rule>) {
-        if let Self::One(its, one) = self {
+    fn add(&mut self, host: &HostPattern, taken: Taken<'_>, rule: &Arc<Rule>) {
+        if let Self::One(one) = self {
             let mut maps = Box::<Maps>::default();
-            maps.add(its.taken(), one);
+            if let Some(its) = Candidate::new(one).taken_at(host) {
+                maps.add(its, one);
+            }
             *self = Self::Many(maps);
         }
         if let Self::Many(maps) = self {
@@ -151,7 +132,7 @@ impl Takers {
     /// Returns whether any rules are left.
     fn remove(&mut self, taken: Taken<'_>, rule: &Rule) -> bool {
         match self {
-            Self::One(_, one) => one.precedence(rule).is_ne(),
+            Self::One(one) => one.precedence(rule).is_ne(),
             Self::Many(maps) => {
                 maps.remove(taken, rule);
                 !maps.is_empty()
@@ -159,9 +140,26 @@ impl Takers {
         }
     }
 
-    fn lists<'w>(&'w self, candidate: &Candidate) -> impl Iterator<Item = &'w [Arc<Rule>]> {
+    fn view(&self) -> TakersOfHost<'_> {
+        match self {
+            Self::One(rule) => TakersOfHost::One(rule, Box::new(Candidate::new(rule))),
+            Self::Many(maps) => TakersOfHost::Many(maps),
+        }
+    }
+}
+
+impl<'w> TakersOfHost<'w> {
+    /// Those that take all that a candidate could match of the host, list by list.
+    fn lists(
+        &self,
+        host: &HostPattern,
+        candidate: &Candidate,
+    ) -> impl Iterator<Item = &'w [Arc<Rule>]> {
         let (one, maps) = match self {
-            Self::One(taken, rule) => (taken.covers(candidate).then_some(rule), None),
+            Self::One(rule, its) => {
+                let covers = its.taken_at(host).is_some_and(|it| it.covers(candidate));
+                (covers.then_some(*rule), None)
+            }
             Self::Many(maps) => (None, Some(maps.lists(candidate))),
         };
         one.map(slice::from_ref)

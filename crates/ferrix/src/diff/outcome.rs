@@ -139,7 +139,7 @@ fn answer(table: &Table, action: &Action) -> Answer {
             let share = |(destination, weight): (&Destination, u64)| Share {
                 service: service(table, &destination.service),
                 weight: weight / factor.max(1),
-                filters: filters(table, destination.filters.as_deref().unwrap_or_default()),
+                filters: filters(table, destination.filters.as_deref().map_or(&[], |it| it)),
             };
             Answer::Services(split.weights().map(share).collect())
         }

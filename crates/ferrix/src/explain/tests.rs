@@ -86,7 +86,7 @@ fn filtered() -> Rule {
     };
     let destination = Destination {
         service: Ok(0),
-        filters: Some([Filter::ResponseHeaders(set("X-Was"))].into()),
+        filters: Some(Arc::new([Filter::ResponseHeaders(set("X-Was"))].into())),
     };
     let action = Action::Forward(Split::new(&[(destination, 1)]).unwrap());
     Rule {

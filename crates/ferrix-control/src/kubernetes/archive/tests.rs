@@ -98,7 +98,7 @@ impl Shelf {
         } = task;
         match deed {
             Deed::Write(draft) => {
-                assert_eq!(draft.generation, Some(*generation));
+                assert_eq!(draft.generation(), Some(*generation));
                 self.kept.extend([revision(&key.name, uid, *generation)]);
                 format!("write {} {uid} {generation}", key.name)
             }

@@ -136,9 +136,9 @@ impl Desk {
                 ),
             ]
             .into(),
-            refused_hosts: Box::default(),
+            refused_hosts: Default::default(),
             verdict: None,
-            findings: Vec::new(),
+            findings: Default::default(),
         };
         self.entries.insert(name.to_owned(), entry);
         self.report();
