@@ -77,7 +77,11 @@ impl Decoder {
         let mut scratch = [0; 4096];
         while !self.ended {
             let mut room = WriteBuffer::new_initialized(&mut scratch);
-            self.ended = decoder.decode(&mut input, &mut room).unwrap();
+            let Ok(ended) = decoder.decode(&mut input, &mut room) else {
+                // That of gzip complains where it is given nothing and has nothing.
+                return assert!(input.unwritten().is_empty());
+            };
+            self.ended = ended;
             self.read.extend_from_slice(room.written());
             if input.unwritten().is_empty() && !room.has_no_spare_space() {
                 return;
