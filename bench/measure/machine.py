@@ -24,6 +24,10 @@ VERSIONS = {
 
 
 def describe(binary, built):
+    return {**hardware(), "versions": versions(binary, built)}
+
+
+def hardware():
     cpuinfo = Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s*: (.*)", cpuinfo)
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
@@ -35,7 +39,6 @@ def describe(binary, built):
         "memory_bytes": int(memory[1]) * 1024,
         "kernel": re.match(r"[\d.]+", platform.release())[0],
         "system": system[1] if system else platform.system(),
-        "versions": versions(binary, built),
     }
 
 

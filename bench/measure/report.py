@@ -15,7 +15,13 @@ def write(results, folder):
     for name, picture in pictures(results).items():
         (plots / f"{name}.svg").write_text(picture)
     (plots / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (folder / "benchmarks.md").write_text(text(results))
+    (folder / "benchmarks.md").write_text(text(results) + scale_text(plots / "scale.json"))
+
+
+def write_scale(results, folder):
+    """What was measured in a cluster, into the page of the last run of all else."""
+    (folder / "benchmarks" / "scale.json").write_text(json.dumps(results, indent=1) + "\n")
+    write(json.loads((folder / "benchmarks" / "results.json").read_text()), folder)
 
 
 def text(results):
@@ -49,12 +55,18 @@ it is fair and what to distrust: [bench/README.md](../bench/README.md). All figu
 Every cell is the median of interleaved rounds, with the least and the most in brackets, and then
 the ratio to nginx. A measurement in which one answer was lost or not good is no figure but "failed".
 
-* Machine: {machine["processor"]}{", virtual" if machine["virtual"] else ""}, {machine["cores"]} cores,
-  {machine["memory_bytes"] / 2**30:.0f} GiB of memory; Linux {machine["kernel"]}, {machine["system"]}.
+* Machine: {hardware(machine)}.
 * Each proxy has one worker on core 0; load and backend have core 1. {options["routes"]:,} routes unless
   said otherwise, each of one host and path. Rounds of {options["seconds"]:g} s, or of 1 s
   where that is enough.
 * Versions: {versions}."""
+
+
+def hardware(machine):
+    return (
+        f"{machine['processor']}{', virtual' if machine['virtual'] else ''}, {machine['cores']} cores,\n"
+        f"  {machine['memory_bytes'] / 2**30:.0f} GiB of memory; Linux {machine['kernel']}, {machine['system']}"
+    )
 
 
 def conduct(results):
@@ -445,3 +457,113 @@ def routes_series(data):
         points = [(int(count), median(map(cost, samples))) for count, samples in good.items()]
         series.append((name, TITLES[name], points))
     return series
+
+
+def scale_text(file):
+    """The section of what was measured in a cluster, where that was."""
+    if not file.exists():
+        return ""
+    results = json.loads(file.read_text())
+    words = (
+        f"Made by `bench/scale.py` on {results['date']}, by itself: what it does, and what to distrust, stands in "
+        "[bench/README.md](../bench/README.md#scale-and-isolation), all figures in "
+        "[scale.json](benchmarks/scale.json). "
+        "A real API server shares the machine with Ferrix, with who writes to it and with the clients, so that times "
+        f"are theirs as well. {hardware(results['machine'])}."
+    )
+    return "\n\n".join(["\n## In a cluster", words, scale_table(results["scenarios"])]) + "\n"
+
+
+def scale_table(scenarios):
+    rows = []
+    for name, scenario in scenarios.items():
+        data = scenario["data"]
+        found = [("failed", data["error"])] if "error" in data else SCALE_ROWS[name](data)
+        title = name.replace("_", " ")
+        rows += [[title if at == 0 else "", what, value] for at, (what, value) in enumerate(found)]
+        rows.append(["", "used by others before", f"{scenario['busy_before'] * 100:.0f} %"])
+    return table(["scenario", "what", "measured"], rows)
+
+
+def attached_rows(data):
+    rows = [("routes on one Gateway", f"{data['routes']:,}")]
+    for key, title, change in [("set_up", "set-up", "made"), ("tear_down", "tear-down", "deleted")]:
+        of = data[key]
+        seconds = f"{of['seconds']:.1f} s; all were {change} after {of['changes_seconds']:.1f} s"
+        rows.append((f"{title}: until `attachedRoutes` is right", seconds))
+        rows.append((f"{title}: status writes", writes(of["status_writes"])))
+    return [*rows, ("routes without a status", str(data["without_status"]))]
+
+
+def probe_rows(data):
+    return [
+        ("routes, one at a time", f"{data['routes']:,}"),
+        ("until it is served, p50 / p99 / most", f"{data['p50_ms']} / {data['p99_ms']} / {data['most_ms']} ms"),
+        ("p50 of the first tenth / the last", f"{data['first_tenth_ms']} / {data['last_tenth_ms']} ms"),
+        ("answers other than 404 and 200", errors(data)),
+    ]
+
+
+def route_change_rows(data):
+    return [
+        ("changes of backend and filter", str(data["changes"])),
+        ("requests", f"{data['requests']:,}, at least {data['least_of_a_version']:,} of each version"),
+        ("errors, and mixtures of two versions", errors(data)),
+    ]
+
+
+def churn_rows(data):
+    changed = data["changes"]
+    rate = lambda name: f"{changed[name] / data['seconds']:.0f} {name}"
+    busy = f"{data['cpu_in_churn'] * 100:.1f} % of a core"
+    memory = " / ".join(f"{data[f'memory_{when}']:.0f}" for when in ("empty", "at_rest", "after", "most"))
+    return [
+        ("routes, each with a Service of its own", f"{data['routes']:,}"),
+        ("until all are attached", f"{data['set_up_seconds']:.0f} s"),
+        ("CPU of Ferrix until then", f"{data['set_up_cpu_seconds']:.1f} s of a core"),
+        ("memory before / at rest / after churn / most", f"{memory} MB"),
+        ("CPU at rest", f"{data['cpu_at_rest'] * 100:.1f} % of a core"),
+        (f"CPU with {rate('endpoints')} and {rate('routes')} changed a second", busy),
+    ]
+
+
+def listener_sets_rows(data):
+    return [
+        ("listeners of ListenerSets, and routes", f"{data['listeners']:,} and {data['routes']:,}"),
+        ("until all are attached", f"{data['seconds']:.0f} s; all were made after {data['created_seconds']:.0f} s"),
+        ("CPU of Ferrix until then", f"{data['cpu_seconds']:.0f} s of a core"),
+        ("status writes", writes(data["status_writes"])),
+        ("errors of the last 100 sets over TLS", errors(data)),
+        ("until one more route is served, p50", f"{data['one_more_ms']} ms"),
+        ("memory at rest / most", f"{data['memory_at_rest']:.0f} / {data['memory_most']:.0f} MB"),
+        ("CPU at rest", f"{data['cpu_at_rest'] * 100:.1f} % of a core"),
+    ]
+
+
+def failover_rows(data):
+    rows = []
+    for key, title in [("killed", "killed, its address stays"), ("removed", "taken out, then ended")]:
+        of = data[key]
+        asked = f"{errors(of)} of {of['requests']:,} requests; the longest took {of['longest_ms']} ms"
+        rows.append((f"one of four endpoints {title}, {of['times']} times: errors", asked))
+    return [*rows, ("connections to the killed ones that were tried", str(data["killed"]["connect_failures"]))]
+
+
+def errors(data):
+    total = sum(data["errors"].values())
+    named = ", ".join(f"{count} × {what}" for what, count in data["errors"].items())
+    return f"{total} ({named})" if named else "0"
+
+
+def writes(counts):
+    return ", ".join(f"{count:,} of {name}" for name, count in counts.items() if count) or "none"
+
+
+SCALE_ROWS = {
+    "attached_routes": attached_rows,
+    "probe": probe_rows,
+    "route_change": route_change_rows,
+    "load_and_churn": churn_rows,
+    "backend_failover": failover_rows,
+    "listener_sets": listener_sets_rows,
+}
