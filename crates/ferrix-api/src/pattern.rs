@@ -37,9 +37,11 @@ pub const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 /// Media types (RFC 9110, section 8.3.1): one, all of a kind (`text/*`), or all with a suffix (`+json`).
 pub const MEDIA_RANGE: &str =
     r"^([A-Za-z0-9!#$&^_.+-]+/([A-Za-z0-9!#$&^_.+-]+|\*)|\+[A-Za-z0-9]+)$";
+/// A size as the settings have it: a number, with a unit or without.
+pub const SIZE: &str = r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtT]i?)?[bB]?$";
 
 /// What each of them stands for, in words.
-const MEANINGS: [(&str, &str); 9] = [
+const MEANINGS: [(&str, &str); 10] = [
     (HOST, "a host such as `example.com` or `*.example.com`"),
     (SERVER_NAME, "a host name"),
     (ENTRY_POINT, "letters, digits, `-` and `_`"),
@@ -58,6 +60,7 @@ const MEANINGS: [(&str, &str); 9] = [
         MEDIA_RANGE,
         "a media type such as `text/html`, `text/*` or `+json`",
     ),
+    (SIZE, "a size such as `10MB` or `512KiB`"),
 ];
 
 /// Whether a text has the form of one of these patterns. One that is none of them refuses nothing.

@@ -17,13 +17,18 @@ use crate::{
     report::{Finding, Reason},
 };
 
+mod body_size;
 mod compression;
+mod concurrency;
 mod cors;
 mod external_auth;
 mod header_changes;
+mod ip_filter;
+mod limit_key;
 mod mirror;
 mod path_change;
 pub(crate) mod policy;
+mod rate_limit;
 mod redirect;
 mod rewrite;
 mod service;
@@ -60,7 +65,6 @@ pub(crate) struct Place<'p> {
 impl Place<'_> {
     /// What identifies a filter with state: the one of this name that comes after so many others of its
     /// name, whatever else there is in the list.
-    #[expect(dead_code, reason = "no filter has state yet")]
     fn id(self, name: &str, earlier: usize) -> FilterId {
         FilterId {
             object: self.object.clone(),
@@ -151,6 +155,10 @@ impl List {
     }
 }
 
+/// Filters that may stand in a list several times: each copies to another service, or limits something
+/// else.
+const REPEATED: [&str; 3] = ["requestMirror", "rateLimit", "concurrency"];
+
 /// A filter as it is written, whichever kind of object it stands in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Written<'w> {
@@ -162,6 +170,10 @@ pub(crate) enum Written<'w> {
     Cors(&'w gateway::CorsFilter),
     ExternalAuth(&'w gateway::ExternalAuth),
     Compression(&'w filter::Compression),
+    IpFilter(&'w filter::IpFilter),
+    RateLimit(&'w filter::RateLimit),
+    Concurrency(&'w filter::Concurrency),
+    BodySize(&'w filter::BodySize),
 }
 
 /// Compiles the filters of an HTTPRoute or a GRPCRoute.
@@ -191,14 +203,22 @@ pub(crate) fn compile_written(
     faults: &mut Faults,
 ) -> Box<[Filter<DraftService>]> {
     refuse_combinations(filters, place, faults);
-    let compiled = filters.iter();
-    let compiled = compiled.map(|(at, written)| one(*written, *at, place, faults));
+    let compiled = filters.iter().enumerate();
+    let compiled = compiled.map(|(nth, (at, written))| {
+        let others = filters[..nth]
+            .iter()
+            .filter(|(_, other)| other.name() == written.name());
+        let id = || place.id(written.name(), others.clone().count());
+        one(*written, *at, &id, place, faults)
+    });
     compiled.collect()
 }
 
+/// `id`: what identifies the filter, where it has state.
 fn one(
     written: Written<'_>,
     at: usize,
+    id: &dyn Fn() -> FilterId,
     place: Place<'_>,
     faults: &mut Faults,
 ) -> Filter<DraftService> {
@@ -233,6 +253,14 @@ fn one(
         Written::Compression(compression) => {
             Filter::Compression(compression::compile(compression, &field, faults))
         }
+        Written::IpFilter(filter) => Filter::IpFilter(ip_filter::compile(filter, &field, faults)),
+        Written::RateLimit(limit) => {
+            Filter::RateLimit(Box::new(rate_limit::compile(limit, &field, id(), faults)))
+        }
+        Written::Concurrency(limit) => {
+            Filter::Concurrency(Box::new(concurrency::compile(limit, &field, id(), faults)))
+        }
+        Written::BodySize(limit) => Filter::BodySize(body_size::compile(limit, &field, faults)),
     }
 }
 
@@ -248,6 +276,10 @@ impl Written<'_> {
             Self::Cors(_) => "cors",
             Self::ExternalAuth(_) => "externalAuth",
             Self::Compression(_) => "compression",
+            Self::IpFilter(_) => "ipFilter",
+            Self::RateLimit(_) => "rateLimit",
+            Self::Concurrency(_) => "concurrency",
+            Self::BodySize(_) => "bodySize",
         }
     }
 }
@@ -313,14 +345,14 @@ fn written<'w>(
     written.map_err(missing).ok()
 }
 
-/// Only mirrors may be repeated, and what redirects forwards nothing that could be rewritten.
+/// Only mirrors and what counts may be repeated, and what redirects forwards nothing that could be rewritten.
 fn refuse_combinations(filters: &[(usize, Written<'_>)], place: Place<'_>, faults: &mut Faults) {
     for (nth, (at, filter)) in filters.iter().enumerate() {
         let name = filter.name();
         let earlier = filters[..nth].iter().map(|(_, filter)| filter.name());
         for earlier in earlier {
             let message = match (earlier, name) {
-                ("requestMirror", "requestMirror") => continue,
+                (one, other) if one == other && REPEATED.contains(&one) => continue,
                 (one, other) if one == other => format!("`{name}` may stand in a list once"),
                 ("requestRedirect", "urlRewrite") | ("urlRewrite", "requestRedirect") => {
                     format!("`{earlier}` and `{name}` exclude each other")

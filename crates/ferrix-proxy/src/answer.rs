@@ -1,10 +1,12 @@
 //! The one place where a failure becomes a response.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use ferrix_http1::{Fields, ResponseHead};
 use http::{HeaderValue, StatusCode};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Quota};
 
 /// The answer to a failure, in a form that the client reads.
 pub(crate) struct Answer {
@@ -42,6 +44,14 @@ impl Form {
 impl Answer {
     /// The server's name goes into `Server` unless it is empty.
     pub(crate) fn new(failure: &Failure, form: Form, server: &str) -> Self {
+        let mut answer = Self::in_form(failure, form, server);
+        if let Failure::RateLimited(quota) = failure {
+            tell_quota(quota, &mut answer.head.fields);
+        }
+        answer
+    }
+
+    fn in_form(failure: &Failure, form: Form, server: &str) -> Self {
         let status = failure.status();
         let (body, kind) = match form {
             Form::Grpc => return Self::grpc(failure, server),
@@ -104,6 +114,35 @@ impl Answer {
 fn name_server(fields: &mut Fields, server: &str) {
     if !server.is_empty() && HeaderValue::from_str(server).is_ok() {
         fields.set("Server", server.as_bytes());
+    }
+}
+
+/// Says when to come again (RFC 9110, section 10.2.3), and what the limit is
+/// (draft-ietf-httpapi-ratelimit-headers-10).
+fn tell_quota(quota: &Quota, fields: &mut Fields) {
+    let Quota {
+        by,
+        requests,
+        per,
+        retry_after,
+        whole_after,
+    } = quota;
+    let window = match per.subsec_nanos() {
+        0 => format!(";w={}", per.as_secs()),
+        // Only whole seconds can be told.
+        _ => String::new(),
+    };
+    let seconds = |time: &Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    let texts = [
+        ("Retry-After", seconds(retry_after).to_string()),
+        ("RateLimit-Policy", format!("\"{by}\";q={requests}{window}")),
+        (
+            "RateLimit",
+            format!("\"{by}\";r=0;t={}", seconds(whole_after)),
+        ),
+    ];
+    for (name, text) in &texts {
+        fields.set(name, text.as_bytes());
     }
 }
 
@@ -178,6 +217,30 @@ mod tests {
         );
         let answer = Answer::new(&Failure::NoRoute, Form::Html, "");
         assert!(!answer.head.fields.contains("server"));
+    }
+
+    #[test]
+    fn who_is_limited_is_told_until_when() {
+        let quota = |per: u64| Quota {
+            by: "client",
+            requests: 100,
+            per: Duration::from_millis(per),
+            retry_after: Duration::from_millis(600),
+            whole_after: Duration::from_millis(59_001),
+        };
+        for (per, policy) in [
+            (60_000, "\"client\";q=100;w=60"),
+            (1500, "\"client\";q=100"),
+        ] {
+            let failure = Failure::RateLimited(Box::new(quota(per)));
+            for form in [Form::Html, Form::Json, Form::Grpc] {
+                let answer = Answer::new(&failure, form, "");
+                let all = |name| -> Vec<_> { answer.head.fields.get_all(name).collect() };
+                assert_eq!(all("retry-after"), [b"1"]);
+                assert_eq!(all("ratelimit-policy"), [policy.as_bytes()]);
+                assert_eq!(all("ratelimit"), [b"\"client\";r=0;t=60"]);
+            }
+        }
     }
 
     #[test]

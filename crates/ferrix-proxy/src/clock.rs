@@ -3,7 +3,7 @@
 //! Each piece of progress moves a deadline, several times in a request, and to read the system's clock
 //! each time costs a hundredth of the request.
 
-use std::{cell::Cell, sync::LazyLock};
+use std::{cell::Cell, sync::LazyLock, time::Duration};
 
 use tokio::time::Instant;
 
@@ -36,9 +36,17 @@ pub(crate) fn recent() -> Instant {
 
 /// About now, in milliseconds since the process first asked.
 pub(crate) fn milliseconds() -> u64 {
+    u64::try_from(since_start().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// About now, in nanoseconds since the process first asked: enough for five centuries.
+pub(crate) fn nanoseconds() -> u64 {
+    u64::try_from(since_start().as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn since_start() -> Duration {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let since = recent().saturating_duration_since(*START);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    recent().saturating_duration_since(*START)
 }
 
 #[cfg(test)]

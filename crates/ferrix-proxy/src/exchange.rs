@@ -241,8 +241,13 @@ impl Exchange<'_, '_> {
         self.served.service = Some(Arc::clone(&service));
 
         let policy = applied.as_ref().and_then(|it| it.policy.as_deref());
-        let body_bytes = self.body_bytes(policy);
-        if body_bytes > 0 && matches!(body, Framing::Length(length) if *length > body_bytes) {
+        let body_bytes = self.body_bytes(applied.as_deref());
+        let known = match body {
+            Framing::Length(length) => *length,
+            // A filter may have read it.
+            _ => self.served.received.bytes,
+        };
+        if body_bytes > 0 && known > body_bytes {
             return Err(Failure::BodyTooLarge);
         }
         let upgrade =

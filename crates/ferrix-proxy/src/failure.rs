@@ -2,7 +2,7 @@
 //!
 //! [`crate::answer`] is the one place that turns a failure into bytes.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,15 @@ pub enum Failure {
     /// The client has as many requests in flight as it may.
     #[error("the client has too many requests at once")]
     TooManyRequests,
+    /// The client is in a network whose requests the rule refuses.
+    #[error("requests from the address of the client are refused")]
+    AddressRefused,
+    /// The request is one too many for a rate limit of the rule.
+    #[error("too many requests in {:?} for a limit by {}", .0.per, .0.by)]
+    RateLimited(Box<Quota>),
+    /// The route has as many requests under way as it may.
+    #[error("the route has too many requests at once")]
+    RouteBusy,
     /// No rule takes the request.
     #[error("no route")]
     NoRoute,
@@ -80,9 +89,24 @@ pub enum Failure {
     ClientGone,
 }
 
+/// What a rate limit allows, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// What is counted apart, in one word.
+    pub by: &'static str,
+    /// So many requests…
+    pub requests: u32,
+    /// …in this time.
+    pub per: Duration,
+    /// When the next may pass, from now on.
+    pub retry_after: Duration,
+    /// When as many as ever may pass, from now on.
+    pub whole_after: Duration,
+}
+
 impl Failure {
     /// Names for metrics, by [`Failure::index`].
-    pub const NAMES: [&'static str; 20] = [
+    pub const NAMES: [&'static str; 23] = [
         "bad_request",
         "method_not_allowed",
         "header_timeout",
@@ -103,6 +127,9 @@ impl Failure {
         "overloaded",
         "too_many_requests",
         "authorisation",
+        "address_refused",
+        "rate_limited",
+        "route_busy",
     ];
 
     /// Position in [`Failure::NAMES`].
@@ -128,6 +155,9 @@ impl Failure {
             Self::Overloaded => 17,
             Self::TooManyRequests => 18,
             Self::Unauthorised(_) => 19,
+            Self::AddressRefused => 20,
+            Self::RateLimited(_) => 21,
+            Self::RouteBusy => 22,
         }
     }
 
@@ -135,17 +165,22 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
+            Self::AddressRefused => 403,
             Self::MethodNotAllowed => 405,
             Self::HeaderTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
             Self::Misdirected => 421,
-            Self::TooManyRequests => 429,
+            Self::TooManyRequests | Self::RateLimited(_) => 429,
             Self::HeaderTooLarge => 431,
             Self::TransferCoding => 501,
             Self::NoRoute => 404,
             Self::Unresolved => 500,
-            Self::NoEndpoint | Self::NoConnection | Self::Overloaded | Self::Unauthorised(_) => 503,
+            Self::NoEndpoint
+            | Self::NoConnection
+            | Self::Overloaded
+            | Self::RouteBusy
+            | Self::Unauthorised(_) => 503,
             Self::Connect(_) | Self::Upstream(_) => 502,
             Self::UpstreamTimeout => 504,
             Self::ClientGone => 0,

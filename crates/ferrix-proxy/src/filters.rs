@@ -13,7 +13,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use ferrix_http1::{RequestHead, ResponseHead};
 use ferrix_table::{
-    filters::{Filter, compression::ContentEncoding},
+    filters::{Filter, compression::ContentEncoding, concurrency::UnderWay},
     host,
     path::PathOptions,
     policy::{Policy, Session},
@@ -27,12 +27,17 @@ use crate::{
     settings::Settings,
 };
 
+pub(crate) mod body_size;
 pub(crate) mod compression;
+pub(crate) mod concurrency;
 pub(crate) mod cors;
 pub(crate) mod external_auth;
 mod header_changes;
+pub(crate) mod ip_filter;
+pub(crate) mod limit_key;
 pub(crate) mod mirror;
 mod path_change;
+pub(crate) mod rate_limit;
 mod redirect;
 mod rewrite;
 
@@ -75,7 +80,13 @@ pub(crate) fn on_request(
         Filter::Redirect(redirect) => return redirect::answer(redirect, head, arrival).map(Some),
         Filter::Cors(cors) => return Ok(cors::preflight(cors, head)),
         Filter::Compression(_) => compression::on_request(head),
-        Filter::ResponseHeaders(_) | Filter::Mirror(_) | Filter::ExternalAuth(_) => {}
+        Filter::ResponseHeaders(_)
+        | Filter::Mirror(_)
+        | Filter::ExternalAuth(_)
+        | Filter::IpFilter(_)
+        | Filter::RateLimit(_)
+        | Filter::Concurrency(_)
+        | Filter::BodySize(_) => {}
     }
     Ok(None)
 }
@@ -95,6 +106,10 @@ pub(crate) struct Applied {
     /// The beginning of the body, or all of it, where a filter has read it.
     pub(crate) kept: Option<Kept>,
     pub(crate) copies: Vec<mirror::Copy>,
+    /// The request, where limits count those under way.
+    pub(crate) under_way: Vec<UnderWay>,
+    /// The longest body that the request may have; 0: any. `None`: as the settings say.
+    pub(crate) body_bytes: Option<u64>,
 }
 
 impl Applied {
@@ -142,7 +157,11 @@ impl Applied {
                 | Filter::Redirect(_)
                 | Filter::Rewrite(_)
                 | Filter::Mirror(_)
-                | Filter::ExternalAuth(_) => {}
+                | Filter::ExternalAuth(_)
+                | Filter::IpFilter(_)
+                | Filter::RateLimit(_)
+                | Filter::Concurrency(_)
+                | Filter::BodySize(_) => {}
             }
         }
         encoding

@@ -90,7 +90,8 @@ pub(crate) fn token(session: &Session, head: &RequestHead) -> Option<Token> {
     lasts.then_some(token)
 }
 
-fn cookie<'f>(fields: &'f Fields, name: &str) -> Option<&'f [u8]> {
+/// The value of a cookie.
+pub(crate) fn cookie<'f>(fields: &'f Fields, name: &str) -> Option<&'f [u8]> {
     let pairs = fields.get_all("cookie");
     let mut pairs = pairs.flat_map(|value| value.split(|byte| *byte == b';'));
     pairs.find_map(|pair| {

@@ -395,8 +395,8 @@ fn regexp(argument: &Argument, budget: &mut Budget) -> Result<Regexp, Problem> {
     })
 }
 
-/// An address or a network, by Go's rules: what is mapped from IPv4 is IPv4.
-fn network(text: &str) -> Option<IpNet> {
+/// Reads an address or a network as `ClientIP` does, by Go's rules: what is mapped from IPv4 is IPv4.
+pub fn network(text: &str) -> Option<IpNet> {
     let Some((address, length)) = text.split_once('/') else {
         return Some(IpNet::from(text.parse::<IpAddr>().ok()?.to_canonical()));
     };

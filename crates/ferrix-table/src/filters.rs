@@ -7,22 +7,32 @@ use std::{fmt, sync::Arc};
 
 use crate::ids::ServiceIndex;
 
+pub mod body_size;
 pub mod compression;
+pub mod concurrency;
 pub mod cors;
 pub mod external_auth;
 pub mod header_changes;
+pub mod ip_filter;
 pub mod lasting;
+pub mod limit_key;
 pub mod mirror;
 pub mod path_change;
+pub mod places;
+pub mod rate_limit;
 pub mod redirect;
 pub mod rewrite;
 
+use body_size::BodySize;
 use compression::Compression;
+use concurrency::Concurrency;
 use cors::Cors;
 use external_auth::ExternalAuth;
 use header_changes::HeaderChanges;
-use lasting::States;
+use ip_filter::IpFilter;
+use lasting::{FilterId, States};
 use mirror::Mirror;
+use rate_limit::RateLimit;
 use redirect::Redirect;
 use rewrite::Rewrite;
 
@@ -47,6 +57,25 @@ pub enum Filter<S = Reference> {
     ExternalAuth(ExternalAuth<S>),
     /// Compresses responses.
     Compression(Compression),
+    /// Refuses clients by their address.
+    IpFilter(IpFilter),
+    /// Refuses requests that are too many in a time.
+    RateLimit(Box<RateLimit>),
+    /// Refuses requests that are too many at once.
+    Concurrency(Box<Concurrency>),
+    /// Limits the bodies of requests.
+    BodySize(BodySize),
+}
+
+/// Requests that a limit has counted as too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusals<'f> {
+    /// Which limit.
+    pub id: &'f FilterId,
+    /// Those that it refused.
+    pub refused: u64,
+    /// Those that it would have refused, but for a dry run.
+    pub would_refuse: u64,
 }
 
 /// A service that is referred to, or why the reference leads nowhere: for logs and `explain`, never
@@ -64,7 +93,11 @@ impl<S> Filter<S> {
             | Filter::Redirect(_)
             | Filter::Rewrite(_)
             | Filter::Cors(_)
-            | Filter::Compression(_) => None,
+            | Filter::Compression(_)
+            | Filter::IpFilter(_)
+            | Filter::RateLimit(_)
+            | Filter::Concurrency(_)
+            | Filter::BodySize(_) => None,
         }
     }
 
@@ -79,12 +112,18 @@ impl<S> Filter<S> {
             Filter::Cors(cors) => Filter::Cors(cors.clone()),
             Filter::ExternalAuth(auth) => Filter::ExternalAuth(auth.with_service(service)),
             Filter::Compression(compression) => Filter::Compression(compression.clone()),
+            Filter::IpFilter(filter) => Filter::IpFilter(filter.clone()),
+            Filter::RateLimit(limit) => Filter::RateLimit(limit.clone()),
+            Filter::Concurrency(limit) => Filter::Concurrency(limit.clone()),
+            Filter::BodySize(limit) => Filter::BodySize(*limit),
         }
     }
 
     /// Connects what it remembers with what an earlier version of it has left.
-    pub(crate) fn connect(&self, _states: &mut States) {
+    pub(crate) fn connect(&self, states: &mut States) {
         match self {
+            Filter::RateLimit(limit) => states.connect(&limit.state),
+            Filter::Concurrency(limit) => states.connect(&limit.state),
             Filter::RequestHeaders(_)
             | Filter::ResponseHeaders(_)
             | Filter::Redirect(_)
@@ -92,7 +131,29 @@ impl<S> Filter<S> {
             | Filter::Mirror(_)
             | Filter::Cors(_)
             | Filter::ExternalAuth(_)
-            | Filter::Compression(_) => {}
+            | Filter::Compression(_)
+            | Filter::IpFilter(_)
+            | Filter::BodySize(_) => {}
+        }
+    }
+
+    /// Whom it has refused, where it limits.
+    pub fn refusals(&self) -> Option<Refusals<'_>> {
+        match self {
+            Filter::RateLimit(limit) => {
+                let state = limit.state.get();
+                Some(Refusals {
+                    id: limit.state.id(),
+                    refused: state.refused.get(),
+                    would_refuse: state.would_refuse.get(),
+                })
+            }
+            Filter::Concurrency(limit) => Some(Refusals {
+                id: limit.state.id(),
+                refused: limit.state.get().refused.get(),
+                would_refuse: 0,
+            }),
+            _ => None,
         }
     }
 
@@ -114,6 +175,10 @@ impl<S: fmt::Display> fmt::Display for Filter<S> {
             Filter::Cors(cors) => write!(f, "CORS: {cors}"),
             Filter::ExternalAuth(auth) => write!(f, "authorisation by {}", auth.service),
             Filter::Compression(compression) => write!(f, "compression: {compression}"),
+            Filter::IpFilter(filter) => write!(f, "addresses: {filter}"),
+            Filter::RateLimit(limit) => write!(f, "rate limit: {limit}"),
+            Filter::Concurrency(limit) => write!(f, "concurrency: {limit}"),
+            Filter::BodySize(limit) => write!(f, "body: {limit}"),
         }
     }
 }

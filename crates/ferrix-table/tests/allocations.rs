@@ -3,11 +3,17 @@
 #[expect(dead_code, reason = "the second opinion is for the oracle")]
 mod support;
 
-use std::hint::black_box;
+use std::{hint::black_box, net::IpAddr, sync::Arc, time::Duration};
 
 use allocation_counter::measure;
 use ferrix_table::{
     certificates::Certificates,
+    filters::{
+        concurrency::ConcurrencyState,
+        ip_filter::IpFilter,
+        limit_key::Counted,
+        rate_limit::{RateLimitState, gcra::Rate},
+    },
     host,
     path::{self, PathOptions},
     publish,
@@ -52,6 +58,27 @@ fn lookup() {
     });
     assert_eq!(count, 0);
     assert!(hits > 500, "{hits}");
+}
+
+#[test]
+fn limits_of_known_keys() {
+    let rate = Rate::new(1, Duration::from_secs(3600), 4);
+    let state = RateLimitState::default();
+    let under_way = Arc::new(ConcurrencyState::default());
+    let filter = IpFilter::new(["10.0.0.0/8".parse().unwrap()].into(), Box::default());
+    let client = |key: u32| IpAddr::from(key.to_be_bytes());
+    let mut passed = 0;
+    let mut round = || {
+        for key in 0..1000 {
+            let counted = Counted::client(client(key), 64);
+            passed += usize::from(state.take(rate, counted, 1).is_ok());
+            passed += usize::from(under_way.begin(1, counted).is_some());
+            passed += usize::from(filter.passes(client(key | 10 << 24)));
+        }
+    };
+    round();
+    assert_eq!(allocations(|| (0..5).for_each(|_| round())), 0);
+    assert_eq!(passed, 1000 * (4 + 6 + 6));
 }
 
 #[test]

@@ -23,7 +23,8 @@ use ferrix_control::{
 use ferrix_proxy::{counters::Counters, failure::Failure};
 use ferrix_table::{
     Reader, Table,
-    rules::Route,
+    filters::{Filter, Refusals},
+    rules::{Route, Rule},
     services::ServiceId,
     state::{DURATION_BUCKETS, RequestCounts},
 };
@@ -137,6 +138,7 @@ impl Collector for Sources {
         self.entry_points(&mut page)?;
         routes(&mut page, &table)?;
         services(&mut page, &table)?;
+        limits(&mut page, &table)?;
         self.configuration(&mut page, &table)?;
         if let Some(cluster) = &self.cluster {
             cluster.encode(&mut page)?;
@@ -367,6 +369,38 @@ fn routes(page: &mut Page<'_>, table: &Table) -> fmt::Result {
             ];
             (labels, &route.state.requests)
         }),
+    )
+}
+
+/// Limits that have found requests to be too many.
+fn limits(page: &mut Page<'_>, table: &Table) -> fmt::Result {
+    let mut seen = HashSet::new();
+    let all: Vec<Refusals<'_>> = (table.rules.iter())
+        .flat_map(Rule::filters)
+        .filter_map(Filter::refusals)
+        .filter(|it| it.refused + it.would_refuse > 0 && seen.insert(it.id))
+        .collect();
+    let of = |count: fn(&Refusals<'_>) -> u64| {
+        let counted = all.iter().filter(move |it| count(it) > 0);
+        counted.map(move |it| {
+            let labels = vec![
+                label("kind", it.id.object.kind.as_str()),
+                label("namespace", &it.id.object.namespace),
+                label("name", &it.id.object.name),
+                label("filter", &it.id.place),
+            ];
+            (labels, count(it) as f64)
+        })
+    };
+    page.counters(
+        "ferrix_limit_refused_requests",
+        "Requests that were too many for a filter",
+        of(|it| it.refused),
+    )?;
+    page.counters(
+        "ferrix_limit_dry_run_requests",
+        "Requests that would have been too many for a filter, but for its dry run",
+        of(|it| it.would_refuse),
     )
 }
 

@@ -7,9 +7,19 @@ use crate::gateway::{
     CorsFilter, ExternalAuth, HeaderChanges, RequestMirror, RequestRedirect, UrlRewrite,
 };
 
+mod body_size;
 mod compression;
+mod concurrency;
+mod ip_filter;
+mod limit_key;
+mod rate_limit;
 
+pub use body_size::BodySize;
 pub use compression::{Compression, ContentEncoding};
+pub use concurrency::Concurrency;
+pub use ip_filter::IpFilter;
+pub use limit_key::{ClientKey, LimitKey, RouteKey};
+pub use rate_limit::RateLimit;
 
 /// One thing that happens to requests or responses. Exactly one of these.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -47,4 +57,19 @@ pub struct RouteFilter {
     /// Compresses responses for clients that take it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    /// Lets clients pass, or refuses them, by their address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_filter: Option<IpFilter>,
+
+    /// Refuses requests that are too many in a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+
+    /// Refuses requests that are too many at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+
+    /// Refuses requests whose body is too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_size: Option<BodySize>,
 }

@@ -171,7 +171,7 @@ fn digest(text: &str) -> u32 {
 
 /// Reads a duration of the Gateway API (GEP-2257): up to four numbers of up to five digits, with `h`,
 /// `m`, `s` or `ms`.
-fn duration(text: &str, field: &str, faults: &mut Faults) -> Option<Duration> {
+pub(crate) fn duration(text: &str, field: &str, faults: &mut Faults) -> Option<Duration> {
     let parsed = parse_duration(text);
     if parsed.is_none() {
         let message =

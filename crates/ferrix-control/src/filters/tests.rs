@@ -1,5 +1,6 @@
 use std::sync::LazyLock;
 
+use ferrix_api::ingressroute::RouteFilter;
 use ferrix_table::object::Kind;
 use serde_json::{Value, json};
 
@@ -220,6 +221,133 @@ fn a_grpc_route_has_fewer_filters() {
         let compiled = compiled(json!([filter]), List::GrpcRule(0));
         assert_eq!(compiled.is_ok(), good, "{compiled:?}");
     }
+}
+
+fn limit(filter: &RouteFilter) -> Written<'_> {
+    let rate_limit = filter.rate_limit.as_ref().map(Written::RateLimit);
+    let concurrency = filter.concurrency.as_ref().map(Written::Concurrency);
+    let ip_filter = filter.ip_filter.as_ref().map(Written::IpFilter);
+    let body_size = filter.body_size.as_ref().map(Written::BodySize);
+    let any = rate_limit.or(concurrency).or(ip_filter).or(body_size);
+    any.unwrap()
+}
+
+/// As a list of an IngressRoute has them.
+fn limits(filters: &[Value]) -> Result<Box<[Filter<DraftService>]>, Vec<Finding>> {
+    let filters: Vec<RouteFilter> = serde_json::from_value(json!(filters)).unwrap();
+    let items: Vec<_> = filters.iter().map(limit).enumerate().collect();
+    let mut faults = Faults::default();
+    let compiled = compile_written(&items, place(List::RouteRule(2)), &mut faults);
+    faults.or(compiled)
+}
+
+#[test]
+fn what_is_wrong_with_limits_is_said() {
+    let cases = [
+        (
+            json!({"ipFilter": {}}),
+            "ipFilter: expected `allow`, `deny`",
+        ),
+        (
+            json!({"ipFilter": {"deny": ["10.0.0.0/8/8"]}}),
+            "ipFilter.deny[0]: `10.0.0.0/8/8` is no",
+        ),
+        (
+            json!({"ipFilter": {"allow": ["::ffff:10.0.0.0/104"], "deny": ["10.0.0.0/8"]}}),
+            "ipFilter.deny: 10.0.0.0/8 is in `allow`",
+        ),
+        (
+            json!({"rateLimit": {"requests": 0}}),
+            "rateLimit.requests: expected at least 1",
+        ),
+        (
+            json!({"rateLimit": {"requests": 1, "burst": 0}}),
+            "rateLimit.burst: expected at least 1",
+        ),
+        (
+            json!({"rateLimit": {"requests": 1, "per": "0s"}}),
+            "rateLimit.per: expected a millisecond",
+        ),
+        (
+            json!({"rateLimit": {"requests": 1, "per": "soon"}}),
+            "rateLimit.per: `soon` is no duration",
+        ),
+        (
+            json!({"rateLimit": {"requests": 1, "by": {}}}),
+            "rateLimit.by: expected exactly one of",
+        ),
+        (
+            json!({"rateLimit": {"requests": 1, "by": {"route": {}, "header": "X-A"}}}),
+            "rateLimit.by: expected exactly one of",
+        ),
+        (
+            json!({"rateLimit": {"requests": 1, "by": {"client": {"ipv6Prefix": 8}}}}),
+            "rateLimit.by.client.ipv6Prefix: 8 bits are no client",
+        ),
+        (
+            json!({"concurrency": {"requests": 1, "by": {"cookie": "a;b"}}}),
+            "concurrency.by.cookie: `a;b` is no name of a cookie",
+        ),
+        (
+            json!({"concurrency": {"requests": 0}}),
+            "concurrency.requests: expected at least 1",
+        ),
+        (
+            json!({"bodySize": {"max": "much"}}),
+            "bodySize.max: `much` is no size",
+        ),
+    ];
+    for (filter, expected) in &cases {
+        let faults = limits(std::slice::from_ref(filter)).expect_err("a fault");
+        let found: Vec<_> = faults
+            .iter()
+            .map(|it| format!("{}: {}", it.field, it.message))
+            .collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let expected = format!("spec.route.rules[2].filters[0].{expected}");
+        assert!(found[0].starts_with(&expected), "{found:?} {expected}");
+    }
+    assert_eq!(cases.len(), 13);
+}
+
+#[test]
+fn a_filter_with_state_is_known_by_its_object_and_its_place() {
+    let rate_limit = |requests: u32| json!({"rateLimit": {"requests": requests}});
+    let others = [
+        json!({"bodySize": {"max": "1MB"}}),
+        json!({"concurrency": {"requests": 1}}),
+    ];
+    let [body_size, concurrency] = &others;
+    let ids = |filters: &[Value]| -> Vec<String> {
+        let compiled = limits(filters).unwrap();
+        let ids = compiled.iter().filter_map(|filter| match filter {
+            Filter::RateLimit(limit) => Some(limit.state.id()),
+            Filter::Concurrency(limit) => Some(limit.state.id()),
+            _ => None,
+        });
+        ids.map(|id| id.to_string()).collect()
+    };
+    let id = |place: &str| format!("HTTPRoute default/r: rules[2].filters[{place}");
+    let first = ids(&[rate_limit(1), rate_limit(2)]);
+    assert_eq!(first, [id("0].rateLimit"), id("1].rateLimit")]);
+    // Others come, and the limits are changed.
+    let later = [
+        body_size.clone(),
+        rate_limit(3),
+        concurrency.clone(),
+        rate_limit(4),
+    ];
+    assert_eq!(
+        ids(&later),
+        [id("0].rateLimit"), id("0].concurrency"), id("1].rateLimit")]
+    );
+}
+
+#[test]
+fn limits_that_say_little() {
+    let compiled = limits(&[json!({"rateLimit": {"requests": 7}})]).unwrap();
+    let said = compiled[0].with_service(|_| "none").to_string();
+    assert_eq!(said, "rate limit: 7 in 1s by client, 7 at once");
 }
 
 #[test]

@@ -14,17 +14,24 @@ use ferrix_api::{
 };
 use ferrix_table::{
     filters::{
+        body_size::BodySize,
         compression::{Compression, ContentEncoding},
+        concurrency::Concurrency,
         cors::{Cors, Listed, OriginPattern},
         external_auth::{AuthProtocol, ExternalAuth},
         header_changes::{Field, HeaderChanges},
+        ip_filter::IpFilter,
+        limit_key::LimitKey,
         mirror::Mirror,
         path_change::PathChange,
+        rate_limit::RateLimit,
         redirect::{Redirect, RedirectScheme},
         rewrite::Rewrite,
     },
     policy::{Retry, Timeouts},
 };
+
+use ipnet::IpNet;
 
 use crate::draft::DraftService;
 
@@ -193,6 +200,66 @@ pub(crate) fn compression(compression: &Compression) -> filter::Compression {
         encodings: Some(encodings.iter().map(encoding).collect()),
         min_bytes: Some(*min_bytes),
         content_types: (!content_types.is_empty()).then(|| texts(content_types)),
+    }
+}
+
+pub(crate) fn ip_filter(filter: &IpFilter) -> filter::IpFilter {
+    let networks = |list: &[IpNet]| list.iter().map(IpNet::to_string).collect();
+    filter::IpFilter {
+        allow: networks(filter.allow()),
+        deny: networks(filter.deny()),
+    }
+}
+
+pub(crate) fn rate_limit(limit: &RateLimit) -> filter::RateLimit {
+    let RateLimit {
+        requests,
+        per,
+        burst,
+        rate: _,
+        by,
+        dry_run,
+        state: _,
+    } = limit;
+    filter::RateLimit {
+        requests: *requests,
+        per: Some(duration(*per)),
+        burst: Some(*burst),
+        by: Some(limit_key(by)),
+        dry_run: *dry_run,
+    }
+}
+
+pub(crate) fn concurrency(limit: &Concurrency) -> filter::Concurrency {
+    let Concurrency {
+        requests,
+        by,
+        state: _,
+    } = limit;
+    filter::Concurrency {
+        requests: *requests,
+        by: Some(limit_key(by)),
+    }
+}
+
+fn limit_key(key: &LimitKey) -> filter::LimitKey {
+    let mut written = filter::LimitKey::default();
+    match key {
+        LimitKey::Client { ipv6_prefix } => {
+            written.client = Some(filter::ClientKey {
+                ipv6_prefix: Some(*ipv6_prefix),
+            });
+        }
+        LimitKey::Route => written.route = Some(filter::RouteKey {}),
+        LimitKey::Header(name) => written.header = Some(name.to_string()),
+        LimitKey::Cookie(name) => written.cookie = Some(name.to_string()),
+    }
+    written
+}
+
+pub(crate) fn body_size(limit: &BodySize) -> filter::BodySize {
+    filter::BodySize {
+        max: format!("{}B", limit.max),
     }
 }
 

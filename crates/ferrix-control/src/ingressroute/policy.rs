@@ -86,6 +86,10 @@ fn only(filter: &RouteFilter) -> Option<Written<'_>> {
         cors,
         external_auth,
         compression,
+        ip_filter,
+        rate_limit,
+        concurrency,
+        body_size,
     } = filter;
     let all = [
         (request_header_modifier.as_ref()).map(Written::RequestHeaders),
@@ -96,6 +100,10 @@ fn only(filter: &RouteFilter) -> Option<Written<'_>> {
         cors.as_ref().map(Written::Cors),
         external_auth.as_ref().map(Written::ExternalAuth),
         compression.as_ref().map(Written::Compression),
+        ip_filter.as_ref().map(Written::IpFilter),
+        rate_limit.as_ref().map(Written::RateLimit),
+        concurrency.as_ref().map(Written::Concurrency),
+        body_size.as_ref().map(Written::BodySize),
     ];
     let mut named = all.into_iter().flatten();
     let only = named.next()?;
@@ -139,6 +147,10 @@ fn item(filter: &Filter<DraftService>, own_namespace: &str) -> RouteFilter {
         Filter::Compression(compression) => {
             item.compression = Some(written::compression(compression));
         }
+        Filter::IpFilter(filter) => item.ip_filter = Some(written::ip_filter(filter)),
+        Filter::RateLimit(limit) => item.rate_limit = Some(written::rate_limit(limit)),
+        Filter::Concurrency(limit) => item.concurrency = Some(written::concurrency(limit)),
+        Filter::BodySize(limit) => item.body_size = Some(written::body_size(limit)),
     }
     item
 }

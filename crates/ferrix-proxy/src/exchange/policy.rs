@@ -7,7 +7,11 @@ use bytes::Bytes;
 use ferrix_http1::{Framing, Piece, RequestHead};
 use ferrix_table::{
     Table,
-    filters::{Filter, external_auth::ExternalAuth},
+    filters::{
+        Filter,
+        external_auth::ExternalAuth,
+        limit_key::{Counted, IPV6_PREFIX, LimitKey},
+    },
     ids::EntryPointIndex,
     policy::{Policy, Retry},
     rules::{Destination, Split},
@@ -20,9 +24,11 @@ use crate::{
     encoder,
     failure::Failure,
     filters::{
-        self, Applied, Arrival,
+        self, Applied, Arrival, body_size, concurrency,
         external_auth::{self, Verdict},
+        ip_filter, limit_key,
         mirror::{Copies, Copy},
+        rate_limit,
     },
     io::HIGH_WATER,
     relay,
@@ -67,6 +73,7 @@ impl Exchange<'_, '_> {
         let mut applied = Box::new(Applied {
             policy: Some(Arc::clone(policy)),
             token: session.and_then(|session| session::token(session, head)),
+            body_bytes: policy.body_bytes,
             ..Applied::default()
         });
         let answer = self.filter(&policy.filters, table, arrival, head, body, &mut applied);
@@ -108,6 +115,23 @@ impl Exchange<'_, '_> {
                     applied.copies.extend(Copy::of(mirror, table, head));
                     continue;
                 }
+                Filter::IpFilter(filter) => {
+                    ip_filter::check(filter, self.served.client.ip())?;
+                    continue;
+                }
+                Filter::RateLimit(limit) => {
+                    rate_limit::check(limit, self.counted(&limit.by, head))?;
+                    continue;
+                }
+                Filter::Concurrency(limit) => {
+                    let counted = self.counted(&limit.by, head);
+                    applied.under_way.push(concurrency::begin(limit, counted)?);
+                    continue;
+                }
+                Filter::BodySize(limit) => {
+                    body_size::check(limit, body, applied)?;
+                    continue;
+                }
                 Filter::ExternalAuth(auth) => {
                     match self.authorise(auth, table, head, body, applied).await? {
                         Verdict::Passed => continue,
@@ -131,6 +155,16 @@ impl Exchange<'_, '_> {
             }
         }
         Ok(None)
+    }
+
+    /// Who or what a limit counts the request for.
+    fn counted<'r>(&'r self, by: &LimitKey, head: &'r RequestHead) -> Counted<'r> {
+        let client = self.served.client.ip();
+        match &self.served.route {
+            Some((route, _)) => limit_key::counted(by, head, client, &route.key),
+            // Filters are those of a rule, which has a route.
+            None => Counted::client(client, IPV6_PREFIX),
+        }
     }
 
     async fn authorise(
@@ -237,8 +271,8 @@ impl Exchange<'_, '_> {
     }
 
     /// The longest body that the request may have; 0: any.
-    pub(super) fn body_bytes(&self, policy: Option<&Policy>) -> u64 {
-        let limit = policy.and_then(|policy| policy.body_bytes);
+    pub(super) fn body_bytes(&self, applied: Option<&Applied>) -> u64 {
+        let limit = applied.and_then(|applied| applied.body_bytes);
         limit.unwrap_or_else(|| self.engine.settings.limits.body_bytes.as_u64())
     }
 

@@ -93,7 +93,6 @@ pub(crate) struct States(HashMap<FilterId, Weak<dyn Any + Send + Sync>>);
 impl States {
     /// Gives a filter that is about to be published what an earlier version of it has left. Where that was
     /// a filter of another type, nothing is left.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no filter has state yet"))]
     pub(crate) fn connect<T: Any + Default + Send + Sync>(&mut self, lasting: &Lasting<T>) {
         let known = self.0.get(&lasting.id).and_then(Weak::upgrade);
         let known = known.and_then(|state| state.downcast::<T>().ok());

@@ -4,7 +4,14 @@ use std::{
 };
 
 use ferrix_table::{
+    filters::{
+        Filter,
+        lasting::{FilterId, Lasting},
+        limit_key::LimitKey,
+        rate_limit::{RateLimit, gcra::Rate},
+    },
     object::{Key, Kind, ObjectName},
+    policy::Policy,
     publish,
     rule_set::RuleSet,
     rules::{Action, HostPattern, Rule},
@@ -44,6 +51,23 @@ fn sources() -> Sources {
         state: Arc::default(),
         ..(*route).clone()
     });
+    let limit = RateLimit {
+        requests: 1,
+        per: Duration::from_secs(1),
+        burst: 1,
+        rate: Rate::new(1, Duration::from_secs(1), 1),
+        by: LimitKey::Route,
+        dry_run: false,
+        state: Lasting::new(FilterId {
+            object: route.key.clone(),
+            place: "rules[0].filters[0].rateLimit".into(),
+        }),
+    };
+    limit.state.get().refused.add(5);
+    let limited = Arc::new(Policy {
+        filters: [Filter::RateLimit(Box::new(limit))].into(),
+        ..Policy::default()
+    });
     let rule = |route: &Arc<Route>, position| Rule {
         route: Arc::clone(route),
         position,
@@ -52,7 +76,7 @@ fn sources() -> Sources {
         weight: Weight::Priority(1),
         entry_points: [0].into(),
         action: Action::Unavailable,
-        policy: None,
+        policy: Some(Arc::clone(&limited)),
     };
     for (status, milliseconds) in [(200, 1), (200, 3), (503, 60_000), (0, 20)] {
         route.state.requests.count(&served(status, milliseconds, 0));
@@ -306,6 +330,8 @@ fn numbers_are_those_of_the_table() {
          scheme=\"http\"} 3.0",
         "ferrix_service_failing_endpoints{namespace=\"default\",name=\"api-service\",\
          port=\"8080\",scheme=\"http\"} 1.0",
+        "ferrix_limit_refused_requests_total{kind=\"IngressRoute\",namespace=\"default\",\
+         name=\"a\\\"b\\\\c\",filter=\"rules[0].filters[0].rateLimit\"} 5.0",
         "ferrix_configuration_generation 1.0",
         "ferrix_configuration_problems 0.0",
         "ferrix_status_leader 0.0",
