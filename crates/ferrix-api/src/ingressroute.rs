@@ -94,6 +94,12 @@ pub struct HostRules {
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::HOST))]
     pub host: Option<String>,
 
+    /// What happens to requests and responses of every rule, before the filters of the rule and in this
+    /// order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub filters: Option<Vec<RouteFilter>>,
+
     /// The rules. Of those that match a request, the one with the highest priority answers it.
     #[schemars(length(min = 1, max = 256))]
     pub rules: Vec<RouteRule>,
@@ -106,9 +112,9 @@ pub struct HostRules {
     .message("give `service` (one) or `services` (several, with weights), and not both"))]
 #[x_kube(validation = Rule::new(
     "has(self.service) || has(self.services) || (has(self.filters) \
-     && self.filters.exists(filter, has(filter.requestRedirect)))")
-    .message("give `service` (one) or `services` (several, with weights); only a rule that redirects \
-     has neither"))]
+     && self.filters.exists(filter, has(filter.requestRedirect) || has(filter.filter)))")
+    .message("give `service` (one) or `services` (several, with weights); only a rule that redirects, \
+     or names a Filter, has neither"))]
 pub struct RouteRule {
     /// A rule such as ``PathPrefix(`/api`) && Method(`GET`)``. Absent: every request of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -22,6 +22,12 @@ pub const LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// An object: a DNS subdomain (RFC 1123).
 pub const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
+/// An object of the own namespace, or of another: `NAME`, or `NAMESPACE/NAME`.
+pub const OBJECT_NAME: &str = concat!(
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?",
+    r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+);
+
 /// A port as a text: a number from 1 to 65535, or a DNS label that is not all digits.
 pub const PORT: &str = concat!(
     r"^(0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])",
@@ -37,11 +43,12 @@ pub const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 /// Media types (RFC 9110, section 8.3.1): one, all of a kind (`text/*`), or all with a suffix (`+json`).
 pub const MEDIA_RANGE: &str =
     r"^([A-Za-z0-9!#$&^_.+-]+/([A-Za-z0-9!#$&^_.+-]+|\*)|\+[A-Za-z0-9]+)$";
+
 /// A size as the settings have it: a number, with a unit or without.
 pub const SIZE: &str = r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtT]i?)?[bB]?$";
 
 /// What each of them stands for, in words.
-const MEANINGS: [(&str, &str); 10] = [
+const MEANINGS: [(&str, &str); 11] = [
     (HOST, "a host such as `example.com` or `*.example.com`"),
     (SERVER_NAME, "a host name"),
     (ENTRY_POINT, "letters, digits, `-` and `_`"),
@@ -53,6 +60,7 @@ const MEANINGS: [(&str, &str); 10] = [
         SUBDOMAIN,
         "a-z, 0-9, `-` and `.`, with a letter or digit at both ends",
     ),
+    (OBJECT_NAME, "`NAME` or `NAMESPACE/NAME`"),
     (PORT, "a port number from 1 to 65535, or a port name"),
     (TOKEN, "a name of letters, digits and `-`"),
     (DURATION, "a duration such as `10s`, `1m30s` or `250ms`"),

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use crate::{crd, pattern};
+use crate::{Filter, IngressRoute, crd, pattern};
 
 /// Where a value breaks the schema, and how.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,29 +32,39 @@ pub enum Mended {
     Removed,
 }
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(crd::ingressroute_schema);
+/// What the API server is told to check of a kind of ours.
+#[derive(Debug)]
+pub struct KindSchema(LazyLock<Value>);
 
-/// Checks an IngressRoute against the schema of its CRD: types, bounds, required fields, and
-/// unknown fields. `metadata` is not looked at. Violations come in the schema's order.
-pub fn check_ingressroute(object: &Value) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    let mut object = object.clone();
-    if let Some(fields) = object.as_object_mut() {
-        for checked_elsewhere in ["apiVersion", "kind", "metadata", "status"] {
-            fields.remove(checked_elsewhere);
+/// That of an IngressRoute.
+pub static INGRESSROUTE: KindSchema = KindSchema(LazyLock::new(crd::schema::<IngressRoute>));
+
+/// That of a Filter.
+pub static FILTER: KindSchema = KindSchema(LazyLock::new(crd::schema::<Filter>));
+
+impl KindSchema {
+    /// Checks an object: types, bounds, required fields, and unknown fields. `metadata` is not looked at.
+    /// Violations come in the schema's order.
+    pub fn check(&self, object: &Value) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        let mut object = object.clone();
+        if let Some(fields) = object.as_object_mut() {
+            for checked_elsewhere in ["apiVersion", "kind", "metadata", "status"] {
+                fields.remove(checked_elsewhere);
+            }
         }
+        check(&self.0, &object, "", &mut violations);
+        violations
     }
-    check(&SCHEMA, &object, "", &mut violations);
-    violations
-}
 
-/// Changes a field of an IngressRoute, by the path of a [`Violation`] or of what holds a missing field,
-/// so that its type and its bounds are those of the schema, and whatever else is wrong can be found.
-/// Lists that are too long stay as they are.
-pub fn mend_ingressroute(object: &mut Value, path: &str) -> Mended {
-    let steps = path.split(['.', '[', ']']);
-    let steps: Vec<_> = steps.filter(|step| !step.is_empty()).collect();
-    mend(&SCHEMA, object, &steps)
+    /// Changes a field of an object, by the path of a [`Violation`] or of what holds a missing field, so
+    /// that its type and its bounds are those of the schema, and whatever else is wrong can be found.
+    /// Lists that are too long stay as they are.
+    pub fn mend(&self, object: &mut Value, path: &str) -> Mended {
+        let steps = path.split(['.', '[', ']']);
+        let steps: Vec<_> = steps.filter(|step| !step.is_empty()).collect();
+        mend(&self.0, object, &steps)
+    }
 }
 
 fn mend(schema: &Value, value: &mut Value, steps: &[&str]) -> Mended {
@@ -341,7 +351,7 @@ mod tests {
             "apiVersion": "ferrix.com/v1", "kind": "IngressRoute",
             "metadata": { "name": "a" }, "spec": spec,
         });
-        let violations = check_ingressroute(&object);
+        let violations = INGRESSROUTE.check(&object);
         violations.iter().map(ToString::to_string).collect()
     }
 
@@ -470,30 +480,30 @@ mod tests {
             (good.clone(), None),
         ] {
             let mut mended = object.clone();
-            for violation in check_ingressroute(&object) {
+            for violation in INGRESSROUTE.check(&object) {
                 let path = &violation.path;
                 assert_eq!(
-                    Some(mend_ingressroute(&mut mended, path)),
+                    Some(INGRESSROUTE.mend(&mut mended, path)),
                     expected,
                     "{object}"
                 );
-                let left = check_ingressroute(&mended);
+                let left = INGRESSROUTE.check(&mended);
                 assert!(left.iter().all(|it| it.path != *path), "{left:?}");
             }
-            assert_eq!(check_ingressroute(&mended), [], "{object}");
+            assert_eq!(INGRESSROUTE.check(&mended), [], "{object}");
             assert_eq!(object == mended, expected.is_none(), "{object}");
             cases += 1;
         }
         assert_eq!(cases, 20);
         // By what holds a missing field, as those know it who read it.
         let mut holder = spec(json!({ "service": { "port": 80 } }));
-        let mended = mend_ingressroute(&mut holder, "spec.route.rules[0].service");
+        let mended = INGRESSROUTE.mend(&mut holder, "spec.route.rules[0].service");
         assert_eq!((mended, holder), (Mended::Completed, good));
         // Whoever has too many rules is told what is wrong with them.
         let mut many = json!({ "spec": { "route": { "rules": vec![json!({}); 257] } } });
         let before = many.clone();
         assert_eq!(
-            mend_ingressroute(&mut many, "spec.route.rules"),
+            INGRESSROUTE.mend(&mut many, "spec.route.rules"),
             Mended::Completed
         );
         assert_eq!(many, before);

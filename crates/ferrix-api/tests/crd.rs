@@ -11,18 +11,26 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn the_shipped_crd_is_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds/k8s/ingressroute.yaml");
-    let current = ferrix_api::crd_yaml();
-    if env::var_os("FERRIX_REFRESH").is_some() {
-        fs::write(&path, &current).expect("the CRD can be written");
+fn the_shipped_crds_are_current() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds/k8s");
+    let definitions = ferrix_api::crd::definitions();
+    for (name, definition) in &definitions {
+        let path = folder.join(format!("{name}.yaml"));
+        let current = ferrix_api::crd::yaml(definition);
+        if env::var_os("FERRIX_REFRESH").is_some() {
+            fs::write(&path, &current).expect("the CRD can be written");
+        }
+        let shipped = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            shipped == current,
+            "{} is not what the types give; FERRIX_REFRESH=1 cargo test -p ferrix-api writes it",
+            path.display()
+        );
     }
-    let shipped = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        shipped == current,
-        "{} is not what the types give; FERRIX_REFRESH=1 cargo test -p ferrix-api writes it",
-        path.display()
-    );
+    let shipped = fs::read_dir(&folder).expect("a folder");
+    assert_eq!(shipped.count(), definitions.len());
+    let all = ferrix_api::crd_yaml();
+    assert_eq!(all.matches("\n---\n").count() + 1, definitions.len());
 }
 
 /// Whoever upgrades keeps every object, field, column and name.
@@ -60,7 +68,13 @@ fn nothing_of_the_crd_before_is_lost() {
     assert!(former.len() > 30, "{former:?}");
     let lost: Vec<_> = former.difference(&current).collect();
     assert!(lost.is_empty(), "{lost:?}");
-    let policy = ["filters", "retry", "timeouts"].map(|it| format!(".spec.route.rules[].{it}"));
+    let policy = [
+        "rules[].filters",
+        "rules[].retry",
+        "rules[].timeouts",
+        "filters",
+    ]
+    .map(|it| format!(".spec.route.{it}"));
     let is_policy = |it: &&String| policy.iter().any(|field| it.starts_with(field));
     let (of_policies, new): (Vec<_>, Vec<_>) = current.difference(&former).partition(is_policy);
     assert!(of_policies.len() > 80, "{of_policies:?}");

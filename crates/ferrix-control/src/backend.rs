@@ -255,19 +255,23 @@ fn not_found(world: &World, from: &Key, reference: &BackendReference, refused: R
         ),
         Refused::Forbidden => (
             Reason::NotPermitted,
-            format!(
-                "Service {name} is in another namespace, and no ReferenceGrant there lets {}s of \
-                 namespace {} refer to it{}",
-                from.kind,
-                from.namespace,
-                match world.withheld(Kind::ReferenceGrant, &name.namespace) {
-                    Some(reason) => format!("; ReferenceGrants cannot be seen: {reason}"),
-                    None => String::new(),
-                }
-            ),
+            why_forbidden(world, from, Kind::Service, name),
         ),
     };
     Finding::problem(reason, reference.field.to_string(), message)
+}
+
+/// Why an object may not refer to that of this name in another namespace.
+pub(crate) fn why_forbidden(world: &World, from: &Key, kind: Kind, name: &ObjectName) -> String {
+    let unseen = match world.withheld(Kind::ReferenceGrant, &name.namespace) {
+        Some(reason) => format!("; ReferenceGrants cannot be seen: {reason}"),
+        None => String::new(),
+    };
+    format!(
+        "{kind} {name} is in another namespace, and no ReferenceGrant there lets {}s of namespace {} \
+         refer to it{unseen}",
+        from.kind, from.namespace,
+    )
 }
 
 /// Why there is no object of this name.

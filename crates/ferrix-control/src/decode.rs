@@ -8,7 +8,7 @@ use serde_json::Value;
 pub use crate::document::{DecodeError, Fault, Strictness};
 use crate::{
     document::{self, Read},
-    endpointslice,
+    endpointslice, filter,
     guard::{Bug, Step, guarded},
     ingress, ingressclass, ingressroute, namespace,
     objects::{self, Key, Kind, Object},
@@ -95,6 +95,7 @@ fn typed(kind: Kind, value: &Value, strictness: Strictness) -> Result<Decoded, V
         Kind::EndpointSlice => {
             endpointslice::decode(value, strictness).map(|it| object(it, Object::EndpointSlice))
         }
+        Kind::Filter => filter::decode(value, strictness).map(|it| object(it, Object::Filter)),
         Kind::GrpcRoute => known(value, strictness, Object::GrpcRoute),
         Kind::Gateway => known(value, strictness, Object::Gateway),
         Kind::GatewayClass => known(value, strictness, Object::GatewayClass),
@@ -176,7 +177,7 @@ fn kind(value: &Value) -> Result<Result<Kind, String>, DecodeError> {
         // Nothing else is in our group: this can only be a mistake.
         None if group == objects::group(Kind::IngressRoute) => Err(refuse(
             "kind",
-            &format!("`{kind}` is not a kind of {group}; expected `IngressRoute`"),
+            &format!("`{kind}` is not a kind of {group}; expected `IngressRoute` or `Filter`"),
         )),
         None if kind == Kind::IngressRoute.as_str() && group.is_empty() => Err(refuse(
             "apiVersion",

@@ -87,7 +87,7 @@ pub(crate) fn read<T: DeserializeOwned>(
     value: &Value,
     strictness: Strictness,
 ) -> Result<Read<T>, Vec<Fault>> {
-    let mut reading = Reading::new(value, take_out);
+    let mut reading = Reading::new(value, &take_out);
     match reading.rest(strictness) {
         Some((object, unknown_fields)) if reading.faults.is_empty() => Ok(Read {
             object: Arc::new(object),
@@ -102,7 +102,7 @@ pub(crate) fn read_known<T: DeserializeOwned>(
     value: &Value,
     strictness: Strictness,
 ) -> Result<Read<T>, Vec<Fault>> {
-    let mut reading = Reading::new(value, take_out);
+    let mut reading = Reading::new(value, &take_out);
     let object = reading.rest_of_known(strictness);
     reading.end(object)
 }
@@ -114,7 +114,7 @@ const MAX_READS: usize = 64;
 /// fault is about is repaired in a copy, and that is read on.
 pub(crate) struct Reading<'v> {
     left: Cow<'v, Value>,
-    repair: Repair,
+    repair: Repair<'v>,
     /// Fields whose values are not the author's any more. By their steps, as all of these.
     repaired: HashSet<String>,
     /// Fields that are taken out, and what holds them.
@@ -124,7 +124,7 @@ pub(crate) struct Reading<'v> {
 }
 
 /// Changes a document so that a field of it is not at fault any more.
-pub(crate) type Repair = fn(&mut Value, &str) -> Repaired;
+pub(crate) type Repair<'r> = &'r dyn Fn(&mut Value, &str) -> Repaired;
 
 /// What became of a field that was at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ pub(crate) enum Repaired {
 }
 
 impl<'v> Reading<'v> {
-    pub(crate) fn new(value: &'v Value, repair: Repair) -> Self {
+    pub(crate) fn new(value: &'v Value, repair: Repair<'v>) -> Self {
         Self {
             left: Cow::Borrowed(value),
             repair,

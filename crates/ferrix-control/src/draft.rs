@@ -96,7 +96,26 @@ pub(crate) struct DraftRule {
     /// Shares of its requests that no Service can have, whatever there is. Of kinds of the Gateway API.
     pub(crate) lost: Rare<LostShare>,
     /// What it asks for beyond forwarding.
-    pub(crate) policy: Option<Arc<Policy<DraftService>>>,
+    pub(crate) policy: Option<Arc<DraftPolicy>>,
+}
+
+/// What a rule asks for beyond forwarding, with the Filters that it names by their names.
+pub(crate) type DraftPolicy = Policy<DraftFilters>;
+
+/// Filters of a rule, and where they stand: in the field of the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DraftFilters {
+    /// Those that are written there.
+    Own(Field, Arc<[Filter<DraftService>]>),
+    /// All of a Filter that is named there.
+    Named(FilterReference),
+}
+
+/// A Filter that is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FilterReference {
+    pub(crate) field: Field,
+    pub(crate) filter: ObjectName,
 }
 
 /// What a reference means by itself: a Service, or why it can be none.
@@ -296,10 +315,48 @@ impl ClassReference {
     }
 }
 
+impl DraftFilters {
+    /// Where they stand.
+    pub(crate) fn field(&self) -> Field {
+        match self {
+            Self::Own(field, _) => *field,
+            Self::Named(reference) => reference.field,
+        }
+    }
+
+    /// The filters that are written there.
+    pub(crate) fn own(&self) -> Option<&Arc<[Filter<DraftService>]>> {
+        match self {
+            Self::Own(_, filters) => Some(filters),
+            Self::Named(_) => None,
+        }
+    }
+
+    /// The Filter that is named there.
+    pub(crate) fn named(&self) -> Option<&FilterReference> {
+        match self {
+            Self::Own(..) => None,
+            Self::Named(reference) => Some(reference),
+        }
+    }
+}
+
+/// The filters that are written in an object itself.
+pub(crate) fn own_filters(policy: &DraftPolicy) -> impl Iterator<Item = &Filter<DraftService>> {
+    let own = policy.lists.iter().filter_map(DraftFilters::own);
+    own.flat_map(|filters| filters.iter())
+}
+
 impl DraftRule {
+    /// The Filters that it names.
+    pub(crate) fn named_filters(&self) -> impl Iterator<Item = &FilterReference> {
+        let lists = self.policy.iter().flat_map(|policy| &policy.lists);
+        lists.filter_map(DraftFilters::named)
+    }
+
     /// The Services that share its requests, and those that its filters name.
     fn all_backends(&self) -> impl Iterator<Item = &BackendReference> {
-        let policies = self.policy.iter().flat_map(|policy| &policy.filters);
+        let policies = self.policy.iter().flat_map(|policy| own_filters(policy));
         let of_backends = self.backends.iter().flat_map(|it| it.filters.iter());
         let filters = policies.chain(of_backends.flat_map(|filters| filters.iter()));
         let named = filters.filter_map(|filter| filter.service()?.as_ref().ok());

@@ -13,8 +13,9 @@ pub(crate) enum Fallback {
     Nothing,
 }
 
-/// For each route that needs any, the bad objects among itself and the Secrets that it depends on (those
-/// that it names, or that of the default certificate), with what serves in place of each.
+/// For each route that needs any, the bad objects among itself and those that it depends on (Filters and
+/// Secrets that it names, or that of the default certificate), with what serves in place of each; the same
+/// for each Filter that is bad.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fallbacks(BTreeMap<Key, Box<[(Key, Fallback)]>>);
 

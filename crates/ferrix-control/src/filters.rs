@@ -13,7 +13,10 @@ use ferrix_table::{
 };
 
 use crate::{
+    draft::{DraftFilters, FilterReference},
     field::Field,
+    names::shared_name,
+    objects::ObjectName,
     report::{Finding, Reason},
 };
 
@@ -47,8 +50,12 @@ pub(crate) enum List {
     GrpcRule(usize),
     /// Of a backend of such a rule.
     GrpcBackend(usize, usize),
+    /// Of an IngressRoute, for all its rules.
+    Route,
     /// Of a rule of an IngressRoute.
     RouteRule(usize),
+    /// Of a Filter.
+    Filter,
 }
 
 /// What filters have to know of what they stand in.
@@ -71,6 +78,12 @@ impl Place<'_> {
             place: format!("{}.{name}", self.list.item(earlier).short()).into(),
         }
     }
+}
+
+/// The Filter that a text names in an object of a namespace: `NAME` or `NAMESPACE/NAME`.
+pub(crate) fn named(text: &str, own_namespace: &str) -> ObjectName {
+    let (namespace, name) = text.split_once('/').unwrap_or((own_namespace, text));
+    shared_name(namespace, name)
 }
 
 /// What is wrong with a list.
@@ -100,58 +113,51 @@ impl Faults {
     }
 }
 
+/// A field of a filter, by what follows the place of the filter in its list.
+macro_rules! field {
+    ($list:expr, $place:expr, $rest:literal) => {
+        match $list {
+            List::Filter => Field::new(concat!("spec.filters[]", $rest), [$place]),
+            List::Route => Field::new(concat!("spec.route.filters[]", $rest), [$place]),
+            List::RouteRule(rule) => {
+                let path = concat!("spec.route.rules[].filters[]", $rest);
+                Field::new(path, [rule, $place])
+            }
+            List::HttpRule(rule) | List::GrpcRule(rule) => {
+                Field::new(concat!("spec.rules[].filters[]", $rest), [rule, $place])
+            }
+            List::HttpBackend(rule, backend) | List::GrpcBackend(rule, backend) => {
+                let path = concat!("spec.rules[].backendRefs[].filters[]", $rest);
+                Field::new(path, [rule, backend, $place])
+            }
+        }
+    };
+}
+
 impl List {
     /// The field of a filter.
     pub(crate) fn item(self, place: usize) -> Field {
-        self.field(
-            place,
-            "spec.route.rules[].filters[]",
-            "spec.rules[].filters[]",
-            "spec.rules[].backendRefs[].filters[]",
-        )
+        field!(self, place, "")
     }
 
     /// The field of the service that a mirror names.
     fn mirror(self, place: usize) -> Field {
-        self.field(
-            place,
-            "spec.route.rules[].filters[].requestMirror.backendRef",
-            "spec.rules[].filters[].requestMirror.backendRef",
-            "spec.rules[].backendRefs[].filters[].requestMirror.backendRef",
-        )
+        field!(self, place, ".requestMirror.backendRef")
     }
 
     /// The field of the service that is asked for authorisation.
     fn external_auth(self, place: usize) -> Field {
-        self.field(
-            place,
-            "spec.route.rules[].filters[].externalAuth.backendRef",
-            "spec.rules[].filters[].externalAuth.backendRef",
-            "spec.rules[].backendRefs[].filters[].externalAuth.backendRef",
-        )
-    }
-
-    /// A field of a filter: in a rule of an IngressRoute, in a rule of the other kinds, or in a backend of
-    /// such a rule.
-    fn field(
-        self,
-        place: usize,
-        of_route: &'static str,
-        of_rule: &'static str,
-        of_backend: &'static str,
-    ) -> Field {
-        match self {
-            Self::RouteRule(rule) => Field::new(of_route, [rule, place]),
-            Self::HttpRule(rule) | Self::GrpcRule(rule) => Field::new(of_rule, [rule, place]),
-            Self::HttpBackend(rule, backend) | Self::GrpcBackend(rule, backend) => {
-                Field::new(of_backend, [rule, backend, place])
-            }
-        }
+        field!(self, place, ".externalAuth.backendRef")
     }
 
     /// Whether filters are those of GRPCRoutes, which have fewer.
     fn is_grpc(self) -> bool {
         matches!(self, Self::GrpcRule(_) | Self::GrpcBackend(..))
+    }
+
+    /// Whether they are for one backend of a rule.
+    fn is_of_backend(self) -> bool {
+        matches!(self, Self::HttpBackend(..) | Self::GrpcBackend(..))
     }
 }
 
@@ -176,6 +182,24 @@ pub(crate) enum Written<'w> {
     BodySize(&'w filter::BodySize),
 }
 
+/// An item of a list.
+#[derive(Clone, Debug)]
+pub(crate) enum Item<'w> {
+    /// A filter that is written there.
+    Own(Written<'w>),
+    /// A Filter that is named there.
+    Named(ObjectName),
+}
+
+impl<'w> Item<'w> {
+    fn own(&self) -> Option<Written<'w>> {
+        match self {
+            Self::Own(written) => Some(*written),
+            Self::Named(_) => None,
+        }
+    }
+}
+
 /// Compiles the filters of an HTTPRoute or a GRPCRoute.
 ///
 /// # Errors
@@ -183,35 +207,42 @@ pub(crate) enum Written<'w> {
 pub(crate) fn compile(
     filters: &[HttpRouteFilter],
     place: Place<'_>,
-) -> Result<Box<[Filter<DraftService>]>, Vec<Finding>> {
+) -> Result<Box<[DraftFilters]>, Vec<Finding>> {
     let mut faults = Faults::default();
     let items = filters.iter().enumerate();
-    let written: Vec<_> = items
-        .filter_map(|(at, filter)| {
-            let field = place.list.item(at);
-            Some((at, written(filter, field, place.list, &mut faults)?))
-        })
+    let items: Vec<_> = items
+        .filter_map(|(at, filter)| Some((at, item(filter, at, place, &mut faults)?)))
         .collect();
-    let compiled = compile_written(&written, place, &mut faults);
+    let compiled = compile_items(&items, place, &mut faults);
     faults.or(compiled)
 }
 
-/// Compiles filters, each with its place in the list.
-pub(crate) fn compile_written(
-    filters: &[(usize, Written<'_>)],
+/// Compiles the items of a list, each with its place in it. Filters that follow one another become one list.
+pub(crate) fn compile_items(
+    items: &[(usize, Item<'_>)],
     place: Place<'_>,
     faults: &mut Faults,
-) -> Box<[Filter<DraftService>]> {
-    refuse_combinations(filters, place, faults);
-    let compiled = filters.iter().enumerate();
-    let compiled = compiled.map(|(nth, (at, written))| {
-        let others = filters[..nth]
-            .iter()
-            .filter(|(_, other)| other.name() == written.name());
-        let id = || place.id(written.name(), others.clone().count());
-        one(*written, *at, &id, place, faults)
+) -> Box<[DraftFilters]> {
+    refuse_combinations(items, place, faults);
+    let lists = items.chunk_by(|(_, one), (_, next)| one.own().and(next.own()).is_some());
+    let lists = lists.map(|list| {
+        let at = list[0].0;
+        let field = place.list.item(at);
+        if let Item::Named(filter) = &list[0].1 {
+            let filter = filter.clone();
+            return DraftFilters::Named(FilterReference { field, filter });
+        }
+        let own = (list.iter()).filter_map(|(at, item)| Some((*at, item.own()?)));
+        let filters = own.map(|(at, written)| {
+            let earlier = items.iter().take_while(|(other, _)| *other < at);
+            let earlier = earlier.filter_map(|(_, item)| item.own());
+            let same = earlier.filter(|other| other.name() == written.name());
+            let id = || place.id(written.name(), same.clone().count());
+            one(written, at, &id, place, faults)
+        });
+        DraftFilters::Own(field, filters.collect())
     });
-    compiled.collect()
+    lists.collect()
 }
 
 /// `id`: what identifies the filter, where it has state.
@@ -284,6 +315,48 @@ impl Written<'_> {
     }
 }
 
+/// What an item of a route of the Gateway API is by its type.
+fn item<'w>(
+    filter: &'w HttpRouteFilter,
+    at: usize,
+    place: Place<'_>,
+    faults: &mut Faults,
+) -> Option<Item<'w>> {
+    let field = place.list.item(at);
+    match filter.kind.as_str() {
+        "ExtensionRef" => extension(filter, field, place, faults).map(Item::Named),
+        _ => written(filter, field, place.list, faults).map(Item::Own),
+    }
+}
+
+/// The Filter that an item refers to, of the route's namespace (`LocalObjectReference`).
+fn extension(
+    filter: &HttpRouteFilter,
+    field: Field,
+    place: Place<'_>,
+    faults: &mut Faults,
+) -> Option<ObjectName> {
+    let Some(reference) = &filter.extension_ref else {
+        let message = "a filter of type ExtensionRef needs `extensionRef`";
+        faults.add(Reason::InvalidSpec, field.to_string(), message);
+        return None;
+    };
+    let refused = match (reference.group.as_str(), reference.kind.as_str()) {
+        ("ferrix.com", "Filter") if !place.list.is_of_backend() => {
+            return Some(shared_name(&place.object.namespace, &reference.name));
+        }
+        ("ferrix.com", "Filter") => {
+            "a Filter can be named by a rule, and not by one of its backends".to_owned()
+        }
+        (group, kind) => {
+            format!("`{kind}` of group `{group}` is no filter; expected a Filter of `ferrix.com`")
+        }
+    };
+    let field = format!("{field}.extensionRef");
+    faults.add(Reason::UnsupportedValue, field, refused);
+    None
+}
+
 /// What a filter is by its type.
 fn written<'w>(
     filter: &'w HttpRouteFilter,
@@ -316,21 +389,14 @@ fn written<'w>(
         "ExternalAuth" if !grpc => (filter.external_auth.as_ref())
             .map(Written::ExternalAuth)
             .ok_or("externalAuth"),
-        "ExtensionRef" => {
-            let message = "there are no filters of this kind to refer to";
-            faults.add(
-                Reason::UnsupportedValue,
-                format!("{field}.extensionRef"),
-                message,
-            );
-            return None;
-        }
         other => {
             let known = match grpc {
-                true => "RequestHeaderModifier, ResponseHeaderModifier or RequestMirror",
+                true => {
+                    "RequestHeaderModifier, ResponseHeaderModifier, RequestMirror or ExtensionRef"
+                }
                 false => {
                     "RequestHeaderModifier, ResponseHeaderModifier, RequestMirror, RequestRedirect, \
-                     URLRewrite, CORS or ExternalAuth"
+                     URLRewrite, CORS, ExternalAuth or ExtensionRef"
                 }
             };
             let message = format!("`{other}` is no type of filter here; expected {known}");
@@ -346,7 +412,12 @@ fn written<'w>(
 }
 
 /// Only mirrors and what counts may be repeated, and what redirects forwards nothing that could be rewritten.
-fn refuse_combinations(filters: &[(usize, Written<'_>)], place: Place<'_>, faults: &mut Faults) {
+/// What a Filter does that is named comes besides.
+fn refuse_combinations(items: &[(usize, Item<'_>)], place: Place<'_>, faults: &mut Faults) {
+    let own = items
+        .iter()
+        .filter_map(|(at, item)| Some((*at, item.own()?)));
+    let filters: Vec<_> = own.collect();
     for (nth, (at, filter)) in filters.iter().enumerate() {
         let name = filter.name();
         let earlier = filters[..nth].iter().map(|(_, filter)| filter.name());

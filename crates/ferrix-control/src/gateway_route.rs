@@ -6,7 +6,6 @@ use ferrix_api::gateway::{self as api, ParentReference};
 use ferrix_rule::{Match, Rule};
 use ferrix_table::{
     filters::Filter,
-    policy::Policy,
     rules::{HostPattern, Route},
     services::Scheme,
     weight::{Specificity, Weight},
@@ -15,8 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     draft::{
-        self, BackendReference, ClassReference, Draft, DraftRule, DraftService, EntryPointNames,
-        Hosts, LostShare, Named,
+        self, BackendReference, ClassReference, Draft, DraftFilters, DraftPolicy, DraftRule,
+        DraftService, EntryPointNames, Hosts, LostShare, Named,
     },
     field::Field,
     filters::{
@@ -130,7 +129,12 @@ impl Drafting {
             _ => List::HttpBackend(rule, backend),
         };
         match filters::compile(filters, self.place(list, prefix)) {
-            Ok(filters) => Some(Arc::new(filters)),
+            // None of them is named.
+            Ok(lists) => {
+                let own = lists.iter().filter_map(DraftFilters::own);
+                let own = own.flat_map(|filters| filters.iter().cloned());
+                Some(Arc::new(own.collect()))
+            }
             Err(faults) => {
                 self.faults(faults);
                 None
@@ -144,7 +148,7 @@ impl Drafting {
         written: WrittenPolicy<'_>,
         rule: usize,
         prefix: Option<&str>,
-    ) -> Option<Arc<Policy<DraftService>>> {
+    ) -> Option<Arc<DraftPolicy>> {
         let list = match self.route.key.kind {
             Kind::GrpcRoute => List::GrpcRule(rule),
             _ => List::HttpRule(rule),

@@ -127,7 +127,7 @@ pub(crate) fn of(entry: &Entry) -> Status {
         conditions: conditions(&it.conditions),
     };
     match entry.verdict.as_deref() {
-        None => Status::default(),
+        None | Some(Verdict::Filter(_)) => Status::default(),
         Some(Verdict::GatewayClass(told)) => Status {
             conditions: conditions(told),
             features: FEATURES.iter().map(|it| (*it).to_owned()).collect(),

@@ -7,59 +7,33 @@ use serde_json::Value;
 
 use crate::{
     draft::Draft,
-    gateway_route, gateway_status, ingress, ingressroute,
+    filter, gateway_route, gateway_status, ingress, ingressroute,
     objects::Kind,
     outcome::Outcome,
-    report::{Condition, Entry},
+    report::Entry,
     status::{Form, Read, Signature, Write},
 };
 
-/// The conditions of an outcome.
-type Conditions = fn(&Outcome, &EntryPoints) -> Vec<Condition>;
-
-/// What the file of a kind that makes rules offers about what is told of it.
-pub(crate) struct RuleKind {
-    /// Those that the one that sums up is made from.
-    conditions: Conditions,
-    /// The spec of a good draft, as it may have been written; `None`: no version of the kind is kept,
-    /// because the API server admits hardly any that could not be used by itself.
-    pub(crate) write_spec: fn(&Draft) -> Option<Value>,
-}
-
-/// A kind that makes rules; `None` for one that does not.
-pub(crate) fn of(kind: Kind) -> Option<RuleKind> {
-    match kind {
-        Kind::IngressRoute => Some(RuleKind {
-            conditions: ingressroute::status::conditions,
-            // Texts, numbers and lists of them always have a form in JSON.
-            write_spec: |draft| serde_json::to_value(ingressroute::spec(draft)).ok(),
-        }),
-        Kind::Ingress => Some(RuleKind {
-            conditions: ingressroute::status::conditions,
-            write_spec: |_| None,
-        }),
-        Kind::BackendTlsPolicy
-        | Kind::ConfigMap
-        | Kind::EndpointSlice
-        | Kind::GrpcRoute
-        | Kind::Gateway
-        | Kind::GatewayClass
-        | Kind::HttpRoute
-        | Kind::IngressClass
-        | Kind::ListenerSet
-        | Kind::Namespace
-        | Kind::ReferenceGrant
-        | Kind::Secret
-        | Kind::Service
-        | Kind::TcpRoute
-        | Kind::TlsRoute
-        | Kind::UdpRoute => None,
-    }
-}
-
 /// Whether objects of a kind make rules, and are told in a status what became of them.
 pub(crate) fn makes_rules(kind: Kind) -> bool {
-    of(kind).is_some() || has_parents(kind)
+    matches!(kind, Kind::Ingress | Kind::IngressRoute) || has_parents(kind)
+}
+
+/// Whether versions of objects of a kind are drafts, so that the last good one serves on where a later one
+/// is bad.
+pub(crate) fn has_drafts(kind: Kind) -> bool {
+    makes_rules(kind) || kind == Kind::Filter
+}
+
+/// The spec of a good draft, as it may have been written; `None`: no version of its kind is kept, because
+/// the API server admits hardly any that could not be used by itself.
+pub(crate) fn written_spec(draft: &Draft) -> Option<Value> {
+    // Texts, numbers and lists of them always have a form in JSON.
+    match draft.key().kind {
+        Kind::Filter => serde_json::to_value(filter::spec(draft)).ok(),
+        Kind::IngressRoute => serde_json::to_value(ingressroute::spec(draft)).ok(),
+        _ => None,
+    }
 }
 
 /// Whether objects of a kind attach to Gateways.
@@ -75,6 +49,7 @@ pub(crate) fn form(kind: Kind) -> Option<Form> {
     use Signature::{Entries, Manager, Name};
 
     let (write, read, signature): (Write, Read, _) = match kind {
+        Kind::Filter => (filter::status::write, filter::status::read, Name),
         Kind::Ingress => (ingress::status::write, ingress::status::read, Manager),
         Kind::IngressRoute => (
             ingressroute::status::write,
@@ -129,13 +104,9 @@ pub(crate) fn has_status(kind: Kind) -> bool {
 /// What the report says of an object that makes rules.
 pub(crate) fn entry(outcome: &Outcome, entry_points: &EntryPoints) -> Entry {
     let kind = outcome.key.kind;
-    let conditions = match of(kind) {
-        _ if outcome.not_ours => None,
-        Some(kind) => Some(kind.conditions),
-        None => has_parents(kind).then_some(ingressroute::status::conditions as Conditions),
-    };
-    let conditions = conditions.map(|of_kind| {
-        let mut conditions = of_kind(outcome, entry_points);
+    let is_told = !outcome.not_ours && makes_rules(kind);
+    let conditions = is_told.then(|| {
+        let mut conditions = ingressroute::status::conditions(outcome, entry_points);
         conditions.insert(0, outcome.ready(&conditions, entry_points));
         conditions
     });

@@ -3,7 +3,7 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use ferrix_api::{
-    IngressRoute, ReferenceGrant,
+    Filter, IngressRoute, ReferenceGrant,
     gateway::{
         self, BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, TcpRoute,
         TlsRoute, UdpRoute,
@@ -31,6 +31,8 @@ pub enum Object {
     ConfigMap(Arc<ConfigMap>),
     /// Which endpoints a Service has.
     EndpointSlice(Arc<EndpointSlice>),
+    /// Filters under a name.
+    Filter(Arc<Filter>),
     /// Rules for calls of gRPC, of the Gateway API.
     GrpcRoute(Arc<GrpcRoute>),
     /// Listeners that routes of the Gateway API attach to.
@@ -88,7 +90,7 @@ pub fn group(kind: Kind) -> &'static str {
     match kind {
         Kind::EndpointSlice => "discovery.k8s.io",
         Kind::Ingress | Kind::IngressClass => "networking.k8s.io",
-        Kind::IngressRoute => "ferrix.com",
+        Kind::Filter | Kind::IngressRoute => "ferrix.com",
         Kind::BackendTlsPolicy
         | Kind::GrpcRoute
         | Kind::Gateway
@@ -135,6 +137,7 @@ impl Object {
             Self::BackendTlsPolicy(_) => Kind::BackendTlsPolicy,
             Self::ConfigMap(_) => Kind::ConfigMap,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Filter(_) => Kind::Filter,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
             Self::Gateway(_) => Kind::Gateway,
             Self::GatewayClass(_) => Kind::GatewayClass,
@@ -159,6 +162,7 @@ impl Object {
             Self::BackendTlsPolicy(object) => &object.metadata,
             Self::ConfigMap(object) => &object.metadata,
             Self::EndpointSlice(object) => &object.metadata,
+            Self::Filter(object) => &object.metadata,
             Self::GrpcRoute(object) => &object.metadata,
             Self::Gateway(object) => &object.metadata,
             Self::GatewayClass(object) => &object.metadata,

@@ -15,7 +15,7 @@ use crate::{
     document::DecodeError,
     draft::Draft,
     entry_points,
-    objects::{Key, Origin},
+    objects::{Key, ObjectName, Origin},
     rare::Rare,
     report::{Condition, ConditionType, Entry, Finding, Reason, Serving, Severity},
 };
@@ -52,6 +52,8 @@ pub(crate) struct Facts {
     pub(crate) without_endpoints: Vec<String>,
     /// Every entry point that some of them are served on.
     pub(crate) entry_points: Box<[EntryPointIndex]>,
+    /// The Filters that its rules name, whether they exist or not, each once.
+    pub(crate) filters: Rare<FilterUse>,
     /// The hosts that its namespace may not have: it is not served for them.
     pub(crate) refused_hosts: Rare<HostPattern>,
     /// What became of it at each of its parents that is ours; of kinds that have parents.
@@ -64,6 +66,14 @@ pub(crate) struct Facts {
     pub(crate) findings: Vec<Finding>,
     /// It is another installation's: nothing of it is served, and it gets no conditions.
     pub(crate) not_ours: bool,
+}
+
+/// A Filter that an object names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FilterUse {
+    pub(crate) filter: ObjectName,
+    /// Whether it may: otherwise nobody there is told of it.
+    pub(crate) permitted: bool,
 }
 
 /// What became of a route at one of its parents.
@@ -142,14 +152,13 @@ impl Outcome {
 
     /// The condition that sums up the others.
     pub(crate) fn ready(&self, conditions: &[Condition], entry_points: &EntryPoints) -> Condition {
-        let ready = |reason, message| Condition::new(ConditionType::Ready, reason, false, message);
         if let Some(wrong) = conditions.iter().find(|condition| !condition.status) {
-            let what = wrong.condition.as_str();
-            let why = wrong.message.lines().next().unwrap_or_default();
-            return ready(wrong.reason, format!("{what} is False: {why}"));
+            return wrong.summed_up();
         }
         if !self.without_endpoints.is_empty() {
-            return ready(Reason::NoEndpoints, self.without_endpoints.join("\n"));
+            let message = self.without_endpoints.join("\n");
+            let reason = Reason::NoEndpoints;
+            return Condition::new(ConditionType::Ready, reason, false, message);
         }
         let message = self.what_serves(entry_points);
         Condition::new(ConditionType::Ready, Reason::Ready, true, message)
@@ -214,6 +223,7 @@ impl Facts {
             without_certificate: None,
             without_endpoints: Vec::new(),
             entry_points: Box::default(),
+            filters: Rare::default(),
             refused_hosts: Rare::default(),
             parents: Box::default(),
             left_out: false,

@@ -50,14 +50,14 @@ pub struct Entry {
     /// The entry points that serve it, in the order of the settings.
     #[serde(serialize_with = "list")]
     pub entry_points: Arc<[String]>,
-    /// Those of [`ConditionType::ALL`], in this order, for an IngressRoute that is ours; empty for
-    /// anything else.
+    /// Those of [`ConditionType::ALL`], in this order, for an object that makes rules, or a Filter, that is
+    /// ours; empty for anything else.
     #[serde(serialize_with = "list")]
     pub conditions: Arc<[Condition]>,
     /// The hosts that it asks for and may not have, by the settings: it is not served for them.
     #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "texts")]
     pub refused_hosts: Rare<HostPattern>,
-    /// What the status says, of an object of the Gateway API that is ours.
+    /// What the status says, of a Filter or an object of the Gateway API that is ours.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "told")]
     pub verdict: Option<Arc<Verdict>>,
     /// All there is to say, the most important first.
@@ -213,6 +213,10 @@ reasons! {
     NotPermitted,
     /// A reference names a kind that cannot be used there.
     InvalidKind,
+    /// A Filter does not exist, or is another installation's.
+    FilterNotFound,
+    /// A Filter is bad, and no good version of it is known, or it does not do what a rule needs it for.
+    FilterNotUsable,
     /// A Secret does not exist.
     SecretNotFound,
     /// A Secret holds no certificate that can be presented.
@@ -289,9 +293,8 @@ impl Reason {
             | Conflicted
             | InternalError => Some(ConditionType::Accepted),
             ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable | NotPermitted
-            | InvalidKind | SecretNotFound | InvalidCertificate => {
-                Some(ConditionType::ResolvedRefs)
-            }
+            | InvalidKind | FilterNotFound | FilterNotUsable | SecretNotFound
+            | InvalidCertificate => Some(ConditionType::ResolvedRefs),
             Programmed | PartlyProgrammed | LastGoodServed | NotProgrammed | Pending => {
                 Some(ConditionType::Programmed)
             }
@@ -587,6 +590,14 @@ impl Condition {
             message: message.into(),
             observed_generation: None,
         }
+    }
+
+    /// `Ready`, where this condition is what keeps it from being true.
+    pub(crate) fn summed_up(&self) -> Self {
+        let what = self.condition.as_str();
+        let why = self.message.lines().next().unwrap_or_default();
+        let message = format!("{what} is False: {why}");
+        Self::new(ConditionType::Ready, self.reason, false, message)
     }
 }
 

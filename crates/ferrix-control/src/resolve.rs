@@ -9,6 +9,7 @@ use std::{
 };
 
 use ferrix_table::{
+    filter_list::FilterList,
     filters::{Filter, Reference},
     ids::EntryPointIndex,
     policy::Policy,
@@ -21,15 +22,15 @@ use crate::{
     attachment,
     backend::{self, Backend, Backends},
     draft::{
-        BackendReference, CertificateReference, ClassReference, Draft, DraftRule, DraftService,
-        Hosts, Versions,
+        BackendReference, CertificateReference, ClassReference, Draft, DraftFilters, DraftRule,
+        DraftService, Hosts, Versions,
     },
     entry_points::{self, EntryPoints},
     field::Field,
     guard::Bug,
     listeners::{self, Gateways},
     objects::{Key, Kind, ObjectName},
-    outcome::{self, Outcome},
+    outcome::{self, FilterUse, Outcome},
     ownership::Ownership,
     rare::Rare,
     referencegrant::Referrer,
@@ -39,6 +40,10 @@ use crate::{
     world::World,
 };
 
+mod filters;
+
+pub(crate) use filters::{NamedFilter, NamedFilters, TableLists};
+
 /// What drafts are resolved against.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'w> {
@@ -46,6 +51,8 @@ pub(crate) struct Context<'w> {
     pub(crate) settings: &'w Settings,
     /// Who has which host.
     pub(crate) ownership: &'w Ownership,
+    /// What rules name.
+    pub(crate) filters: &'w NamedFilters,
     /// What routes of the Gateway API attach to.
     pub(crate) gateways: &'w Gateways,
     /// All entry points that there are.
@@ -89,8 +96,11 @@ pub(crate) struct ResolvedRule {
     weight: Weight,
     entry_points: Box<[EntryPointIndex]>,
     target: Target,
-    policy: Option<Arc<Policy<Found>>>,
+    policy: Option<Arc<ResolvedPolicy>>,
 }
+
+/// What a rule asks for beyond forwarding, with all that it names.
+type ResolvedPolicy = Policy<FilterList<Found>>;
 
 /// Where a rule forwards to.
 #[derive(Clone, Debug)]
@@ -118,27 +128,8 @@ impl Resolved {
     /// Resolves the version of an object that serves, and gives its rules. Says why the newest does
     /// not, where it does not.
     pub(crate) fn new(context: &Context<'_>, versions: &Versions) -> (Self, Vec<ResolvedRule>) {
-        let (newest, draft) = (&versions.newest, versions.serving());
-        let rejected = context.world.rejection(newest.key());
-        let (origin, observed_generation, faults) = match rejected {
-            Some((origin, error)) => (
-                origin,
-                error.generation.or(newest.generation()),
-                outcome::rejections(origin, error),
-            ),
-            None => (&newest.origin, newest.generation(), newest.faults.clone()),
-        };
-        let serving = match Arc::ptr_eq(draft, newest) && rejected.is_none() {
-            true => Serving::Newest,
-            false => Serving::LastGood {
-                generation: draft.generation(),
-            },
-        };
-        let mut outcome = Outcome::nothing(draft);
-        outcome.origin = origin.clone();
-        outcome.observed_generation = observed_generation;
-        outcome.serving = serving;
-        outcome.faults = faults;
+        let draft = versions.serving();
+        let outcome = opened(context.world, versions);
         let mut resolved = Self {
             draft: Arc::clone(draft),
             outcome,
@@ -179,8 +170,7 @@ impl Resolved {
         let all = chosen.all();
         let mut rules = Vec::with_capacity(draft.rules.len());
         for rule in &draft.rules {
-            let target = target(context, draft, rule, &mut findings);
-            let policy = policy(context, draft.key(), rule, &mut findings);
+            let (target, policy) = target_and_policy(context, draft, rule, &mut findings);
             let hosts = rule.hosts.iter().filter(|host| !refused.contains(host));
             for host in hosts {
                 unresolved |= matches!(target, Target::Nowhere(_));
@@ -248,8 +238,7 @@ impl Resolved {
         let mut unresolved = false;
         let mut rules = Vec::with_capacity(draft.rules.len());
         for rule in &draft.rules {
-            let target = target(context, draft, rule, &mut findings);
-            let policy = policy(context, draft.key(), rule, &mut findings);
+            let (target, policy) = target_and_policy(context, draft, rule, &mut findings);
             unresolved |= match &target {
                 Target::Shares(shares) => shares.iter().any(|it| it.backend.is_err()),
                 Target::Answered => false,
@@ -308,6 +297,17 @@ impl Resolved {
             .cloned()
             .collect();
         self.outcome.rules = rules.len();
+        let named = draft.rules.iter().flat_map(DraftRule::named_filters);
+        let named: BTreeSet<_> = named.map(|it| &it.filter).collect();
+        let named = named.into_iter().map(|filter| {
+            let from = Referrer::Object(draft.key());
+            let found = context.world.filter(context.settings, from, filter);
+            FilterUse {
+                filter: filter.clone(),
+                permitted: found.is_ok(),
+            }
+        });
+        self.outcome.filters = named.collect();
         for finding in known {
             self.outcome.remark(finding);
         }
@@ -353,6 +353,11 @@ impl Resolved {
         self.draft.secrets().chain(&self.default_secret)
     }
 
+    /// The Filters that its rules name, whether they exist or not.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &FilterUse> {
+        self.outcome.filters.iter()
+    }
+
     /// Every reference to a backend.
     pub(crate) fn backends(&self) -> &[Arc<Backend>] {
         &self.backends
@@ -369,10 +374,16 @@ impl Resolved {
     }
 
     /// One of its rules in the table.
-    pub(crate) fn table_rule(&self, rule: ResolvedRule, backends: &Backends) -> Rule {
+    pub(crate) fn table_rule(
+        &self,
+        rule: ResolvedRule,
+        backends: &Backends,
+        lists: &mut TableLists,
+    ) -> Rule {
         let policy = rule.policy.map(|policy| {
-            let reference = |found: &Found| reference(found, backends);
-            Arc::new(policy.with_services(reference))
+            let of_policy = policy.lists.iter().cloned();
+            let of_policy = of_policy.map(|list| lists.list(list, backends));
+            Arc::new(policy.with_lists(of_policy))
         });
         Rule {
             route: Arc::clone(self.route()),
@@ -406,6 +417,33 @@ impl Resolved {
     }
 }
 
+/// What is to be said of an object before what it names is looked for: of the version that serves, and why
+/// the newest does not, where it does not.
+fn opened(world: &World, versions: &Versions) -> Outcome {
+    let (newest, draft) = (&versions.newest, versions.serving());
+    let rejected = world.rejection(newest.key());
+    let (origin, observed_generation, faults) = match rejected {
+        Some((origin, error)) => (
+            origin,
+            error.generation.or(newest.generation()),
+            outcome::rejections(origin, error),
+        ),
+        None => (&newest.origin, newest.generation(), newest.faults.clone()),
+    };
+    let serving = match Arc::ptr_eq(draft, newest) && rejected.is_none() {
+        true => Serving::Newest,
+        false => Serving::LastGood {
+            generation: draft.generation(),
+        },
+    };
+    let mut outcome = Outcome::nothing(draft);
+    outcome.origin = origin.clone();
+    outcome.observed_generation = observed_generation;
+    outcome.serving = serving;
+    outcome.faults = faults;
+    outcome
+}
+
 impl ResolvedRule {
     /// Every backend that it refers to, some perhaps more than once.
     fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
@@ -417,7 +455,7 @@ impl ResolvedRule {
             let filters = share.filters.iter().flat_map(|filters| filters.iter());
             std::iter::once(&share.backend).chain(filters.filter_map(Filter::service))
         });
-        let policy = self.policy.iter().flat_map(|policy| &policy.filters);
+        let policy = self.policy.iter().flat_map(|policy| policy.filters());
         let found = of_shares.chain(policy.filter_map(Filter::service));
         found.filter_map(|found| found.as_ref().ok())
     }
@@ -593,6 +631,13 @@ fn certificate(
 fn all_no_longer_seen(world: &World, draft: &Draft) -> Vec<Finding> {
     let own = &draft.key().namespace;
     let mut needed = BTreeSet::from([(draft.key().kind, own)]);
+    for reference in draft.rules.iter().flat_map(DraftRule::named_filters) {
+        let namespace = &reference.filter.namespace;
+        needed.insert((Kind::Filter, namespace));
+        if namespace != own {
+            needed.insert((Kind::ReferenceGrant, namespace));
+        }
+    }
     for service in draft.services() {
         let namespace = &service.namespace;
         needed.extend([(Kind::Service, namespace), (Kind::EndpointSlice, namespace)]);
@@ -614,19 +659,46 @@ fn no_longer_seen(world: &World, kind: Kind, namespace: &Arc<str>) -> Option<Fin
     Some(Finding::warning(Reason::NoLongerSeen, "", message))
 }
 
-/// Finds the services of a rule, or says why one cannot be found.
-fn target(
+/// Where a rule forwards to, and what it asks for beyond that. Without a Filter that it names it never
+/// serves.
+fn target_and_policy(
     context: &Context<'_>,
     draft: &Draft,
     rule: &DraftRule,
     findings: &mut Vec<Finding>,
+) -> (Target, Option<Arc<ResolvedPolicy>>) {
+    let mut of_policy = Vec::new();
+    let policy = policy(context, draft.key(), rule, &mut of_policy);
+    let answers = policy.as_ref().is_ok_and(|policy| {
+        let policy = policy.as_ref();
+        policy.is_some_and(|policy| policy.answers())
+    });
+    let target = target(context, draft, rule, answers, findings);
+    findings.append(&mut of_policy);
+    match policy {
+        Ok(policy) => (target, policy),
+        Err(reason) => (Target::Nowhere(reason), None),
+    }
+}
+
+/// Finds the services of a rule, or says why one cannot be found. `answers`: whether a filter of the rule
+/// answers every request.
+fn target(
+    context: &Context<'_>,
+    draft: &Draft,
+    rule: &DraftRule,
+    answers: bool,
+    findings: &mut Vec<Finding>,
 ) -> Target {
+    let Context {
+        world, settings, ..
+    } = *context;
     let from = draft.key();
     let mut shares = Vec::with_capacity(rule.backends.len() + rule.lost.len());
     let mut unresolved: Option<String> = None;
     for reference in &rule.backends {
         let weight = reference.weight.unwrap_or(1);
-        let backend = match found(context, from, reference, findings) {
+        let backend = match found(world, settings, from, reference, findings) {
             Ok(backend) => Ok(backend),
             Err(message) => {
                 // A service that gets no requests need not be there yet.
@@ -638,7 +710,7 @@ fn target(
         };
         let filters = reference.filters.as_ref().map(|filters| {
             let filters = filters.iter().map(|it| {
-                it.with_service(|service| found_by_filter(context, from, service, findings))
+                it.with_service(|it| found_by_filter(world, settings, from, it, findings))
             });
             Arc::new(filters.collect())
         });
@@ -656,7 +728,7 @@ fn target(
             filters: None,
         });
     }
-    if shares.is_empty() && rule.policy.as_ref().is_some_and(|it| it.answers()) {
+    if shares.is_empty() && answers {
         return Target::Answered;
     }
     if draft.class == ClassReference::Parents {
@@ -668,6 +740,14 @@ fn target(
     if let Some(reason) = unresolved {
         return Target::Nowhere(reason);
     }
+    // Only a rule that names a Filter may leave it to that.
+    if rule.backends.is_empty() && rule.named_filters().next().is_some() {
+        let message =
+            "the rule names no service, and no Filter that it names answers every request";
+        let field = rule.field.to_string();
+        findings.push(Finding::problem(Reason::FilterNotUsable, field, message));
+        return Target::Nowhere(message.to_owned());
+    }
     if shares.iter().all(|share| share.weight == 0) {
         let message = "no service has a weight: requests get 503";
         let field = rule.field.to_string();
@@ -678,26 +758,58 @@ fn target(
     Target::Shares(shares)
 }
 
-/// What a rule asks for beyond forwarding, with the services that it names.
+/// What a rule asks for beyond forwarding, with the services and the Filters that it names, or why one of
+/// these cannot be had.
 fn policy(
     context: &Context<'_>,
     from: &Key,
     rule: &DraftRule,
     findings: &mut Vec<Finding>,
-) -> Option<Arc<Policy<Found>>> {
-    let policy = rule.policy.as_ref()?;
-    let found = |service: &DraftService| found_by_filter(context, from, service, findings);
-    Some(Arc::new(policy.with_services(found)))
+) -> Result<Option<Arc<ResolvedPolicy>>, String> {
+    let Some(policy) = &rule.policy else {
+        return Ok(None);
+    };
+    let Context {
+        world,
+        settings,
+        filters,
+        ..
+    } = *context;
+    let mut lost = None;
+    let mut lists = Vec::with_capacity(policy.lists.len());
+    for list in &policy.lists {
+        match list {
+            DraftFilters::Own(_, own) => {
+                let mut found = |it: &_| found_by_filter(world, settings, from, it, findings);
+                let own = own.iter().map(|it| it.with_service(&mut found));
+                lists.push(FilterList::of_rule(own.collect::<Arc<[_]>>()));
+            }
+            DraftFilters::Named(reference) => {
+                match filters.list(world, settings, from, reference) {
+                    Ok(list) => lists.push(list),
+                    Err(finding) => {
+                        lost.get_or_insert_with(|| finding.message.clone());
+                        findings.push(finding);
+                    }
+                }
+            }
+        }
+    }
+    match lost {
+        Some(reason) => Err(reason),
+        None => Ok(Some(Arc::new(policy.with_lists(lists)))),
+    }
 }
 
 fn found_by_filter(
-    context: &Context<'_>,
+    world: &World,
+    settings: &Settings,
     from: &Key,
     service: &DraftService,
     findings: &mut Vec<Finding>,
 ) -> Found {
     match service {
-        Ok(reference) => found(context, from, reference, findings),
+        Ok(reference) => found(world, settings, from, reference, findings),
         Err(finding) => {
             findings.push(finding.clone());
             Err(finding.message.as_str().into())
@@ -707,19 +819,20 @@ fn found_by_filter(
 
 /// The backend of a reference, or why there is none.
 fn found(
-    context: &Context<'_>,
+    world: &World,
+    settings: &Settings,
     from: &Key,
     reference: &BackendReference,
     findings: &mut Vec<Finding>,
 ) -> Found {
-    match backend::resolve(context.world, context.settings, from, reference) {
+    match backend::resolve(world, settings, from, reference) {
         Ok(backend) => {
             if backend::ignores_server_name(reference, &backend) {
                 let message = "has no effect: only `https` asks for a name";
                 let field = format!("{}.serverName", reference.field);
                 findings.push(Finding::warning(Reason::NoEffect, field, message));
             }
-            let trouble = backend::external_name_finding(context.world, reference, &backend);
+            let trouble = backend::external_name_finding(world, reference, &backend);
             findings.extend(trouble);
             Ok(Arc::new(backend))
         }

@@ -3,7 +3,10 @@
 
 use std::net::IpAddr;
 
-use ferrix_api::gateway::{ParentReference, RouteKind};
+use ferrix_api::{
+    filter::UsedBy,
+    gateway::{ParentReference, RouteKind},
+};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -27,6 +30,8 @@ pub(crate) struct Status {
     pub(crate) parts: Vec<Part>,
     /// How many ListenerSets are attached; of a Gateway.
     pub(crate) attached_listener_sets: Option<u32>,
+    /// Who passes requests through it; of a Filter.
+    pub(crate) used_by: Option<UsedBy>,
     /// What the controller can do; of a GatewayClass.
     pub(crate) features: Vec<String>,
     /// Entries of other controllers, as they are: of kinds where each writes its own.

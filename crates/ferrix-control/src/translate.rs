@@ -7,7 +7,8 @@
 //! ```text
 //!  Effect ─► gateways   and their listeners, where anything changed that they name
 //!              └─► entry points
-//!         ─► routes    those that changed, or name what changed
+//!         ─► filters   under a name: those that changed, or name what changed
+//!         ─► routes    the same, and those that name a Filter that differs
 //!              ├─► ownership             and those that come to have a host, or lose it; all resolved anew
 //!              ├─► rules ─► conflicts        which of them lose against which
 //!              ├─► certificates              who has which name
@@ -47,14 +48,17 @@ use crate::{
     outcome::Facts,
     ownership::Ownership,
     report::{Condition, Report},
-    resolve::{Context, Presented, Resolved},
+    resolve::{Context, NamedFilters, Presented, Resolved, TableLists},
     settings::Settings,
     world::{Effect, World},
 };
 
 mod entries;
+mod filters;
 mod gateways;
 mod policies;
+
+use filters::FilterUsers;
 
 /// Makes the table and the report of a world.
 pub fn translate(world: &World, settings: &Settings) -> (Table, Report) {
@@ -75,6 +79,11 @@ pub(crate) struct Translation {
     /// The routes that name each Service, and depend on each Secret, whether it exists or not.
     users_of_service: Users,
     users_of_secret: Users,
+    filters: NamedFilters,
+    /// Those that name each Service, whether it exists or not.
+    filters_of_service: Users,
+    users_of_filter: FilterUsers,
+    table_lists: TableLists,
     gateways: Gateways,
     /// What each Gateway and ListenerSet presents.
     presented: HashMap<Key, (Arc<Route>, Box<[Presented]>)>,
@@ -138,6 +147,8 @@ struct Concerned {
     routes: BTreeSet<Key>,
     /// The same for Gateways and ListenerSets.
     parents: BTreeSet<Key>,
+    /// The same for Filters.
+    filters: BTreeSet<ObjectName>,
     /// The same for policies.
     policies: BTreeSet<ObjectName>,
     /// Services with other backends or other endpoints.
@@ -174,14 +185,17 @@ impl Translation {
         let mut routes = self.routes_to_resolve(world, settings, has_default_certificate, effect);
         routes.extend(self.users_of(&parents));
         let policies = self.follow_policies(world, effect, &mut routes);
+        let named = self.follow_filters(world, settings, &mut routes);
         // Nobody asks for them here before they are back.
         let mut ownership = std::mem::take(&mut self.ownership);
         let gateways = std::mem::take(&mut self.gateways);
+        let filters = std::mem::take(&mut self.filters);
         routes.extend(ownership.follow(world, settings, &gateways, &routes));
         let context = Context {
             world,
             settings,
             ownership: &ownership,
+            filters: &filters,
             gateways: &gateways,
             entry_points: &entry_points,
             has_default_certificate,
@@ -189,6 +203,7 @@ impl Translation {
         let mut concerned = Concerned {
             routes,
             parents: parents.into_iter().collect(),
+            filters: named,
             policies,
             services: effect.endpoints.iter().cloned().collect(),
             vacated: Vec::new(),
@@ -215,6 +230,7 @@ impl Translation {
             default.as_ref().err(),
         );
         self.ownership = ownership;
+        self.filters = filters;
         self.gateways = gateways;
 
         let differs = !Arc::ptr_eq(&entry_points, &current.entry_points)
@@ -235,7 +251,7 @@ impl Translation {
         }
     }
 
-    /// The routes that changed, or name what changed.
+    /// The routes and the Filters that changed, or name what changed.
     fn routes_to_resolve(
         &self,
         world: &World,
@@ -246,23 +262,31 @@ impl Translation {
         let mut routes = BTreeSet::new();
         if effect.sight || has_default_certificate != self.has_default_certificate {
             routes.extend(self.routes.keys().cloned());
+            routes.extend(self.filters.names().map(|name| name.key(Kind::Filter)));
         }
         for key in &effect.objects {
             let name = key.object.clone();
             match key.kind {
-                Kind::GrpcRoute
+                Kind::Filter
+                | Kind::GrpcRoute
                 | Kind::HttpRoute
                 | Kind::Ingress
                 | Kind::IngressRoute
                 | Kind::TcpRoute
                 | Kind::TlsRoute
                 | Kind::UdpRoute => routes.extend([key.clone()]),
-                Kind::Service => routes.extend(users(&self.users_of_service, &name).cloned()),
+                Kind::Service => {
+                    routes.extend(users(&self.users_of_service, &name).cloned());
+                    routes.extend(users(&self.filters_of_service, &name).cloned());
+                }
                 Kind::Secret => routes.extend(users(&self.users_of_secret, &name).cloned()),
-                // Only Services are named from another namespace.
+                // Only Services and Filters are named from another namespace.
                 Kind::ReferenceGrant => {
-                    let named = users_in(&self.users_of_service, &key.namespace);
-                    routes.extend(named.filter(|it| it.namespace != key.namespace).cloned());
+                    let filters = self.users_of_filter.all();
+                    for all in [&self.users_of_service, &self.filters_of_service, filters] {
+                        let named = users_in(all, &key.namespace);
+                        routes.extend(named.filter(|it| it.namespace != key.namespace).cloned());
+                    }
                 }
                 // Its Secrets can be seen now, or no longer; or it has other labels.
                 Kind::Namespace => {
@@ -327,7 +351,8 @@ impl Translation {
             let known = fresh.len();
             if let (Some(resolved), Some(rules)) = (&resolved, rules) {
                 let rules = rules.into_iter();
-                fresh.extend(rules.map(|rule| resolved.table_rule(rule, &self.backends)));
+                let lists = &mut self.table_lists;
+                fresh.extend(rules.map(|rule| resolved.table_rule(rule, &self.backends, lists)));
             }
             match resolved.map(Translated::without_rules) {
                 Some(mut route) if same_rules(&before, &fresh[known..]) => {
@@ -380,6 +405,11 @@ impl Translation {
                 concerned.vacated.push(index);
                 concerned.services.insert(backend.service().clone());
             }
+        }
+        if let Some(route) = after.or(before).map(|it| it.key().clone()) {
+            let [before, after] =
+                [before, after].map(|it| it.into_iter().flat_map(Resolved::filters));
+            self.name_filters(&route, before, after, concerned);
         }
         if let Some(before) = before {
             let user = |named: &ObjectName| (named.clone(), before.key().clone());

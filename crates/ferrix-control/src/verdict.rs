@@ -1,11 +1,15 @@
-//! What is told in the status of an object of the Gateway API, in the words of its specification.
+//! What is told in the status of an object beside its conditions: of one of the Gateway API, in the words
+//! of its specification.
 //!
 //! Times, and how far each replica has come, are the writer's to add; the generation that everything
 //! here is about is that of the report's entry.
 
 use std::borrow::Cow;
 
-use ferrix_api::gateway::{GatewayAddress, ParentReference};
+use ferrix_api::{
+    filter::UsedBy,
+    gateway::{GatewayAddress, ParentReference},
+};
 use serde::{Serialize, Serializer};
 
 use crate::objects::Kind;
@@ -14,6 +18,8 @@ use crate::objects::Kind;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
+    /// Of a Filter: who passes requests through it.
+    Filter(UsedBy),
     /// Of a GatewayClass.
     GatewayClass(Box<[Condition]>),
     /// Of a Gateway.

@@ -23,6 +23,7 @@ use crate::{
     endpointslice::{self, Slice},
     external_name::{Answer, DomainName, Resolution},
     fallback::Fallback,
+    filter,
     gateway::GatewayVersion,
     gateway_objects::{GatewayObject, GatewayObjects},
     gateway_route::{grpcroute, httproute, stream},
@@ -48,7 +49,9 @@ use crate::{
 pub struct World {
     /// Objects that make rules, of whatever kind.
     routes: BTreeMap<Key, Versions>,
-    /// Which of them are bad, and what others have kept of those.
+    /// Filters, which rules of any kind name.
+    filters: BTreeMap<Key, Versions>,
+    /// Which of both are bad, and what others have kept of those.
     last_good: LastGood,
     /// Boxed, like slices: a third of a large map is empty, and a half while it grows.
     services: HashMap<ObjectName, Box<Stored<ServiceSpec>>>,
@@ -121,6 +124,7 @@ impl Compiled {
             Object::TcpRoute(route) => Self::Draft(stream::tcp(route, origin.clone())),
             Object::TlsRoute(route) => Self::Draft(stream::tls(route, origin.clone())),
             Object::UdpRoute(route) => Self::Draft(stream::udp(route, origin.clone())),
+            Object::Filter(it) => Self::Draft(filter::draft(it, origin.clone())),
             Object::EndpointSlice(slice) => Self::EndpointSlice(endpointslice::compile(slice)),
             Object::Ingress(ingress) => Self::Draft(ingress::draft(ingress, origin.clone())),
             Object::IngressClass(class) => Self::IngressClass(ingressclass::compile(class)),
@@ -296,7 +300,7 @@ impl World {
         ];
         let gateway_api = gateway_api.map(|kind| self.gateway_api.keys(kind));
         Effect {
-            objects: (self.routes.keys().cloned())
+            objects: (self.routes.keys().chain(self.filters.keys()).cloned())
                 .chain(gateway_api.into_iter().flatten())
                 .chain(self.secrets.keys().map(|name| name.key(Kind::Secret)))
                 .chain(self.strays().map(|name| name.key(Kind::EndpointSlice)))
@@ -383,7 +387,8 @@ impl World {
         let told = self.rejected.remove(key).is_some() | self.notes.remove(key).is_some();
         let effect = Effect::on_if(told, key.clone());
         let gone = match key.kind {
-            Kind::GrpcRoute
+            Kind::Filter
+            | Kind::GrpcRoute
             | Kind::HttpRoute
             | Kind::Ingress
             | Kind::IngressRoute
@@ -391,7 +396,7 @@ impl World {
             | Kind::TlsRoute
             | Kind::UdpRoute => {
                 self.last_good.see(key, None);
-                self.routes.remove(key).is_some()
+                self.drafts_mut(key.kind).remove(key).is_some()
             }
             Kind::IngressClass => {
                 let gone = self.classes.remove(&key.name);
@@ -421,7 +426,7 @@ impl World {
         let rejection = (origin, error);
         let before = self.rejected.insert(key.clone(), rejection.clone());
         let mut changed = before != Some(rejection);
-        if kinds::makes_rules(key.kind) {
+        if kinds::has_drafts(key.kind) {
             self.last_good.see(&key, bad);
             changed |= self.restore(&key);
         }
@@ -492,7 +497,7 @@ impl World {
 
     /// Tells whether that changes anything.
     fn apply_draft(&mut self, key: Key, newest: Draft) -> bool {
-        match self.routes.entry(key) {
+        match self.drafts_mut(key.kind).entry(key) {
             btree_map::Entry::Occupied(mut known) => known.get_mut().update(newest),
             btree_map::Entry::Vacant(unknown) => {
                 unknown.insert(Versions::first(newest));
@@ -536,13 +541,13 @@ impl World {
     /// Where an object is bad, and no version of it is known that was good before, one may have been
     /// kept. Tells whether that changes anything.
     fn restore(&mut self, key: &Key) -> bool {
-        let Some(kept) = self.last_good.of(key) else {
+        let Some(kept) = self.last_good.of(key).cloned() else {
             return false;
         };
-        match self.routes.entry(key.clone()) {
-            btree_map::Entry::Occupied(mut known) => known.get_mut().restore(kept),
+        match self.drafts_mut(key.kind).entry(key.clone()) {
+            btree_map::Entry::Occupied(mut known) => known.get_mut().restore(&kept),
             btree_map::Entry::Vacant(unknown) => {
-                unknown.insert(Versions::first(Arc::clone(kept)));
+                unknown.insert(Versions::first(kept));
                 true
             }
         }
@@ -680,6 +685,36 @@ impl World {
         strays.map(|(name, _)| name)
     }
 
+    /// Every object of which versions are drafts, of the kinds that make rules or of Filters.
+    fn drafts(&self, kind: Kind) -> &BTreeMap<Key, Versions> {
+        match kind {
+            Kind::Filter => &self.filters,
+            _ => &self.routes,
+        }
+    }
+
+    fn drafts_mut(&mut self, kind: Kind) -> &mut BTreeMap<Key, Versions> {
+        match kind {
+            Kind::Filter => &mut self.filters,
+            _ => &mut self.routes,
+        }
+    }
+
+    /// The versions of a Filter that could be decoded at least once, for those who compile it.
+    pub(crate) fn filter_versions(&self, name: &ObjectName) -> Option<&Versions> {
+        self.filters.get(&name.key(Kind::Filter))
+    }
+
+    /// The permission to use a Filter of this name.
+    pub(crate) fn filter(
+        &self,
+        settings: &Settings,
+        from: Referrer<'_>,
+        name: &ObjectName,
+    ) -> Result<Permitted, Refused> {
+        self.grants.permit(settings, from, Kind::Filter, name)
+    }
+
     /// An object that makes rules and that could be decoded at least once.
     pub(crate) fn route(&self, key: &Key) -> Option<&Versions> {
         self.routes.get(key)
@@ -694,12 +729,23 @@ impl World {
         })
     }
 
-    /// Why an object is another installation's, where it is.
+    /// That an object is another installation's, where it is.
     pub(crate) fn finding_if_not_ours(
         &self,
         settings: &Settings,
         draft: &Draft,
     ) -> Option<Finding> {
+        let (field, why) = self.why_not_ours(settings, draft)?;
+        let message = format!("ignored: {why}");
+        Some(Finding::info(Reason::NotOurs, field, message))
+    }
+
+    /// Why an object is another installation's, where it is, and the field that says so.
+    pub(crate) fn why_not_ours(
+        &self,
+        settings: &Settings,
+        draft: &Draft,
+    ) -> Option<(&'static str, String)> {
         let namespace = &draft.key().namespace;
         let (field, why) = match &draft.class {
             _ if !settings.watches(namespace) => {
@@ -720,7 +766,7 @@ impl World {
                 ("spec.parentRefs", Some(why.to_owned()))
             }
         };
-        why.map(|why| Finding::info(Reason::NotOurs, field, format!("ignored: {why}")))
+        why.map(|why| (field, why))
     }
 
     /// The labels of a namespace; `None` where it is not known.
@@ -728,14 +774,14 @@ impl World {
         self.namespaces.get(namespace)
     }
 
-    /// Every object of ours that makes rules and whose newest version is bad, with its `metadata.uid`
+    /// Every object of ours that makes rules, or Filter, whose newest version is bad, with its `metadata.uid`
     /// and the last good version, where one is known. None of those that come from files.
     pub(crate) fn bad_routes(
         &self,
         settings: &Settings,
     ) -> impl Iterator<Item = (&Key, &str, Option<&Arc<Draft>>)> {
         self.last_good.bad().filter_map(|(key, uid)| {
-            let Some(versions) = self.routes.get(key) else {
+            let Some(versions) = self.drafts(key.kind).get(key) else {
                 return Some((key, uid, None));
             };
             let serving = Some(versions.serving()).filter(|it| it.is_good());
@@ -765,7 +811,7 @@ impl World {
                 (is_bad, serves.then_some(Fallback::LastGood(None)))
             }
             _ => {
-                let versions = self.routes.get(key);
+                let versions = self.drafts(key.kind).get(key);
                 let is_bad = versions.is_some_and(|it| !it.newest.is_good());
                 let good = versions.map(Versions::serving);
                 let good = good.filter(|it| it.is_good());
@@ -876,13 +922,17 @@ impl World {
     pub(crate) fn is_good(&self, key: &Key) -> bool {
         let secret = || self.secrets.get(&key.object);
         match key.kind {
-            Kind::GrpcRoute
+            Kind::Filter
+            | Kind::GrpcRoute
             | Kind::HttpRoute
             | Kind::Ingress
             | Kind::IngressRoute
             | Kind::TcpRoute
             | Kind::TlsRoute
-            | Kind::UdpRoute => self.route(key).is_none_or(|it| it.newest.is_good()),
+            | Kind::UdpRoute => {
+                let versions = self.drafts(key.kind).get(key);
+                versions.is_none_or(|it| it.newest.is_good())
+            }
             Kind::Secret => secret().is_none_or(|it| it.value.newest.is_ok()),
             Kind::BackendTlsPolicy
             | Kind::ConfigMap
@@ -899,7 +949,7 @@ impl World {
 
     /// Whether any version was seen of an object of a kind that has bad ones.
     pub(crate) fn knows(&self, key: &Key) -> bool {
-        self.routes.contains_key(key)
+        self.drafts(key.kind).contains_key(key)
             || self.rejected.contains_key(key)
             || key.kind == Kind::Secret && self.secrets.contains_key(&key.object)
     }
@@ -985,15 +1035,16 @@ impl World {
                 let classes = self.classes.names();
                 keys.extend(classes.map(|name| objects::key(kind, "", name)));
             }
-            Kind::GrpcRoute
+            Kind::Filter
+            | Kind::GrpcRoute
             | Kind::HttpRoute
             | Kind::Ingress
             | Kind::IngressRoute
             | Kind::TcpRoute
             | Kind::TlsRoute
             | Kind::UdpRoute => {
-                let routes = self.routes.keys().filter(|key| key.kind == kind);
-                keys.extend(routes.cloned());
+                let drafts = self.drafts(kind).keys();
+                keys.extend(drafts.filter(|key| key.kind == kind).cloned());
             }
             Kind::Namespace => {
                 let namespaces = self.namespaces.keys();
@@ -1043,13 +1094,17 @@ impl World {
             Kind::EndpointSlice => self.slices.get(&name).map(|stored| &stored.origin),
             Kind::Secret => self.secrets.get(&name).map(|stored| &stored.origin),
             Kind::Service => self.services.get(&name).map(|stored| &stored.origin),
-            Kind::GrpcRoute
+            Kind::Filter
+            | Kind::GrpcRoute
             | Kind::HttpRoute
             | Kind::Ingress
             | Kind::IngressRoute
             | Kind::TcpRoute
             | Kind::TlsRoute
-            | Kind::UdpRoute => self.routes.get(key).map(|versions| &versions.newest.origin),
+            | Kind::UdpRoute => {
+                let versions = self.drafts(key.kind).get(key);
+                versions.map(|versions| &versions.newest.origin)
+            }
             Kind::BackendTlsPolicy
             | Kind::ConfigMap
             | Kind::Gateway

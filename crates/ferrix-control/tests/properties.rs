@@ -55,7 +55,7 @@ enum Spec {
         name: u8,
         label: u8,
     },
-    /// Of the Gateway API: see [`gateway_text`].
+    /// Of the Gateway API, or about Filters: see [`gateway_text`].
     Gateway {
         what: u8,
         name: u8,
@@ -130,11 +130,11 @@ fn spec() -> impl Strategy<Value = Spec> {
     prop_oneof![6 => route(), 3 => service, 8 => slice, 2 => secret, 1 => grant, 1 => named]
 }
 
-/// Those, and objects of the Gateway API.
+/// Those, objects of the Gateway API, and Filters with routes that name them.
 fn any_spec() -> impl Strategy<Value = Spec> {
     let small = || 0..2_u8;
     let gateway = (
-        0..8_u8,
+        0..10_u8,
         small(),
         small(),
         0..4_u8,
@@ -147,10 +147,11 @@ fn any_spec() -> impl Strategy<Value = Spec> {
         variant,
         created,
     });
-    prop_oneof![4 => spec(), 1 => gateway]
+    prop_oneof![3 => spec(), 1 => gateway]
 }
 
-/// Objects of the Gateway API that name each other, in four versions each.
+/// Objects of the Gateway API that name each other, and Filters with IngressRoutes that name them, in four
+/// versions each.
 fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<u8>) -> String {
     let pick = |all: [&'static str; 4]| all[usize::from(variant)];
     let (kind, prefix, spec) = match what {
@@ -230,6 +231,33 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
                  {hostname: a.example, caCertificateRefs: [{group: '', kind: Odd, name: m0}]}",
             ]);
             ("BackendTLSPolicy", "p", rest.to_owned())
+        }
+        7 => {
+            let filters = pick([
+                "requestHeaderModifier: {remove: [a]}",
+                "requestMirror: {backendRef: {name: s0, port: 80}}",
+                "requestMirror: {backendRef: {kind: Odd, name: s0, port: 80}}",
+                "requestMirror: {backendRef: {name: s1, namespace: n1, port: 80}}",
+            ]);
+            return format!(
+                "apiVersion: ferrix.com/v1\nkind: Filter\nmetadata: {{name: f{name}, namespace: \
+                 n{namespace}, uid: u, generation: {}}}\nspec: {{filters: [{{{filters}}}]}}\n",
+                1 + variant
+            );
+        }
+        8 => {
+            let filters = pick([
+                "filter: f0",
+                "filter: n0/f1",
+                "responseHeaderModifier: {remove: [a]}}, {filter: f0}, {filter: f1",
+                "filter: none",
+            ]);
+            return format!(
+                "apiVersion: ferrix.com/v1\nkind: IngressRoute\nmetadata: {{name: q{name}, \
+                 namespace: n{namespace}, uid: u, generation: 1}}\n\
+                 spec: {{route: {{host: q.example, rules: [{{filters: [{{{filters}}}], \
+                 service: {{name: s1, port: 80}}}}]}}}}\n"
+            );
         }
         _ => {
             let authority = match variant {
@@ -401,7 +429,7 @@ impl Spec {
                     "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\n\
                      metadata: {{name: g, namespace: n{namespace}}}\nspec:\n  \
                      from: [{{group: ferrix.com, kind: IngressRoute, namespace: n{from}}}]\n  \
-                     to: [{{group: '', kind: Service{to}}}]\n"
+                     to: [{{group: '', kind: Service{to}}}, {{group: ferrix.com, kind: Filter}}]\n"
                 )
             }
             Self::Gateway {
@@ -665,6 +693,9 @@ fn told_by_an_api_server(step: &Step, time: usize) -> Option<Change> {
             let route = Arc::make_mut(route);
             route.metadata.creation_timestamp = None;
             route.metadata.generation = Some(generation);
+        }
+        if let Object::Filter(filter) = &mut object {
+            Arc::make_mut(filter).metadata.generation = Some(generation);
         }
         object
     };

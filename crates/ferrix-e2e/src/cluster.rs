@@ -295,7 +295,7 @@ impl Ferrix {
     /// Installs it as the README says, if nobody has yet, and waits for it.
     pub fn install() -> Self {
         let file = |path: &str| repository().join(path).display().to_string();
-        let definition = file("crds/k8s/ingressroute.yaml");
+        let definition = file("crds/k8s");
         kubectl(&["apply", "--server-side", "-f", &definition]);
         kubectl(&["apply", "-f", &file("deploy/ferrix.yaml")]);
         rolled_out("ferrix", "deployment/ferrix");

@@ -30,6 +30,8 @@ enum Scope {
 
 /// All that Ferrix asks of the API server: group, resource, verbs, where.
 const ASKED: &[(&str, &str, &[&str], Scope)] = &[
+    ("ferrix.com", "filters", READ, Scope::Watched),
+    ("ferrix.com", "filters/status", PATCH, Scope::Watched),
     ("ferrix.com", "ingressroutes", READ, Scope::Watched),
     ("ferrix.com", "ingressroutes/status", PATCH, Scope::Watched),
     ("networking.k8s.io", "ingresses", READ, Scope::Watched),

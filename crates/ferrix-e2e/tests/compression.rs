@@ -36,10 +36,7 @@ fn policy() -> Policy {
         min_bytes: 1000,
         content_types: Box::default(),
     };
-    Policy {
-        filters: [Filter::Compression(compression)].into(),
-        ..Policy::default()
-    }
+    Policy::of([Filter::Compression(compression)])
 }
 
 fn gateway(routes: Routes) -> Gateway {

@@ -62,11 +62,11 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "verbs: [patch]",
         "verbs: [patch, update]",
-        "ClusterRole ferrix: Ferrix does not need to update ingressroutes/status",
+        "ClusterRole ferrix: Ferrix does not need to update filters/status",
     ),
     (
-        "resources: [ingressroutes/status]",
-        "resources: [ingressroutes/status, ingressroutes]",
+        "resources: [filters/status, ingressroutes/status]",
+        "resources: [filters/status, ingressroutes/status, ingressroutes]",
         "ClusterRole ferrix: Ferrix does not need to patch ingressroutes",
     ),
     (
@@ -542,15 +542,26 @@ fn the_image_is_made_by_the_name_that_the_manifests_give_it() {
 }
 
 #[test]
-fn the_chart_has_the_definition_of_the_kind() {
-    let source = "../../crds/k8s/ingressroute.yaml";
-    let copy = format!("{CHART}/crds/ingressroute.yaml");
-    if std::env::var_os("FERRIX_REFRESH").is_some() {
-        fs::copy(source, &copy).unwrap();
+fn the_chart_has_the_definitions_of_the_kinds() {
+    let mut copied = 0;
+    for entry in fs::read_dir("../../crds/k8s").unwrap() {
+        let source = entry.unwrap().path();
+        let name = source.file_name().unwrap().to_str().unwrap();
+        let copy = format!("{CHART}/crds/{name}");
+        if std::env::var_os("FERRIX_REFRESH").is_some() {
+            fs::copy(&source, &copy).unwrap();
+        }
+        assert!(
+            fs::read(&source).unwrap() == fs::read(&copy).unwrap_or_default(),
+            "{copy} is not {}; refresh it with FERRIX_REFRESH=1",
+            source.display(),
+        );
+        copied += 1;
     }
-    assert!(
-        fs::read(source).unwrap() == fs::read(&copy).unwrap(),
-        "{copy} is not {source}; refresh it with FERRIX_REFRESH=1",
+    assert_eq!(copied, 2);
+    assert_eq!(
+        fs::read_dir(format!("{CHART}/crds")).unwrap().count(),
+        copied
     );
 }
 

@@ -231,11 +231,8 @@ async fn ask_times(times: usize, gateway: &Gateway, http2: bool, ask: Ask<'_>) -
 
 const PAIRS: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
 
-fn filters(filters: impl Into<Box<[Filter]>>) -> Policy {
-    Policy {
-        filters: filters.into(),
-        ..Policy::default()
-    }
+fn filters(filters: impl Into<Arc<[Filter]>>) -> Policy {
+    Policy::of(filters)
 }
 
 fn field(name: &str, value: &str) -> Field {

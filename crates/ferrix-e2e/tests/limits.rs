@@ -56,10 +56,7 @@ fn concurrency(requests: u32, by: LimitKey) -> Filter {
 }
 
 fn with(filter: Filter, backend: SocketAddr) -> Routes {
-    Routes::all_to(&[backend]).policy(Policy {
-        filters: [filter].into(),
-        ..Policy::default()
-    })
+    Routes::all_to(&[backend]).policy(Policy::of([filter]))
 }
 
 /// A client of either protocol on one connection.

@@ -418,3 +418,73 @@ async fn a_host_belongs_to_a_namespace() {
         .reported("`hosts.allowed` of the settings gives example.com to namespace shop")
         .await;
 }
+
+/// A Filter of the folder, which adds its mark to the field `X-Passed`.
+fn filter(name: &str, mark: &str) -> String {
+    format!(
+        "---\napiVersion: ferrix.com/v1\nkind: Filter\nmetadata: {{name: {name}, namespace: default}}\n\
+         spec:\n  filters:\n    - requestHeaderModifier: {{add: [{{name: X-Passed, value: {mark}}}]}}\n"
+    )
+}
+
+/// What a rule asks for, in the order in which a backend sees it; an edit and a bad edit of a Filter, and
+/// what becomes of the rules that name one which goes.
+#[tokio::test]
+async fn filters_under_a_name() {
+    let backend = Backend::hello("hi").await;
+    let route = "---
+apiVersion: ferrix.com/v1
+kind: IngressRoute
+metadata: {name: r, namespace: default}
+spec:
+  route:
+    host: example.com
+    filters:
+      - requestHeaderModifier: {add: [{name: X-Passed, value: route}]}
+      - filter: first
+    rules:
+      - matches: Path(`/both`)
+        service: {name: s, port: 80}
+        filters:
+          - filter: second
+          - requestHeaderModifier: {add: [{name: X-Passed, value: rule}]}
+      - service: {name: s, port: 80}
+";
+    let manifests = [&service("s", &[backend.address()]), route].concat();
+    let mut ferrix = Gateway::from_manifests(&manifests, "").await;
+    let mut client = ferrix.client().await;
+    assert_eq!(client.get("/both").await.status, 500);
+    assert_eq!(client.get("/").await.status, 500);
+    assert_eq!(backend.requests().len(), 0);
+
+    ferrix.apply("first.yaml", &filter("first", "first")).await;
+    assert_eq!(client.get("/both").await.status, 500);
+    let passed = || {
+        let fields = backend.last().head.fields;
+        let passed = fields
+            .into_iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("x-passed"));
+        passed.map(|(_, value)| value).collect::<Vec<_>>()
+    };
+    assert_eq!(client.get("/").await.text(), "hi");
+    assert_eq!(passed(), ["route", "first"]);
+    ferrix
+        .apply("second.yaml", &filter("second", "second"))
+        .await;
+    assert_eq!(client.get("/both").await.text(), "hi");
+    assert_eq!(passed(), ["route", "first", "second", "rule"]);
+
+    ferrix.apply("first.yaml", &filter("first", "edited")).await;
+    assert_eq!(client.get("/both").await.text(), "hi");
+    assert_eq!(passed(), ["route", "edited", "second", "rule"]);
+    ferrix.write("first.yaml", &filter("first", "\"\\n\""));
+    ferrix
+        .reported("spec.filters[0].requestHeaderModifier.add[0].value")
+        .await;
+    assert_eq!(client.get("/").await.text(), "hi");
+    assert_eq!(passed(), ["route", "edited"]);
+
+    ferrix.remove("second.yaml").await;
+    assert_eq!(client.get("/both").await.status, 500);
+    assert_eq!(client.get("/").await.text(), "hi");
+}

@@ -128,7 +128,7 @@ impl Applied {
     }
 
     fn filters(&self) -> impl Iterator<Item = &Filter> {
-        let of_rule = self.policy.iter().flat_map(|policy| &policy.filters);
+        let of_rule = self.policy.iter().flat_map(|policy| policy.filters());
         of_rule.chain(self.of_share.iter().flat_map(|filters| filters.iter()))
     }
 

@@ -16,6 +16,7 @@ pub mod certificates;
 pub mod dump;
 pub mod entry_points;
 pub mod explain;
+pub mod filter_list;
 pub mod filters;
 pub mod host;
 pub mod host_map;

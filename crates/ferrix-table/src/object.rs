@@ -14,6 +14,8 @@ pub enum Kind {
     ConfigMap,
     /// The addresses of a Service.
     EndpointSlice,
+    /// Filters under a name.
+    Filter,
     /// Rules for calls of gRPC, of the Gateway API.
     GrpcRoute,
     /// Listeners that routes of the Gateway API attach to.
@@ -72,10 +74,11 @@ pub struct NamespacedName {
 
 impl Kind {
     /// Every kind, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::BackendTlsPolicy,
         Self::ConfigMap,
         Self::EndpointSlice,
+        Self::Filter,
         Self::GrpcRoute,
         Self::Gateway,
         Self::GatewayClass,
@@ -107,6 +110,7 @@ impl Kind {
             Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ConfigMap => "ConfigMap",
             Self::EndpointSlice => "EndpointSlice",
+            Self::Filter => "Filter",
             Self::GrpcRoute => "GRPCRoute",
             Self::Gateway => "Gateway",
             Self::GatewayClass => "GatewayClass",

@@ -4,15 +4,15 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::filters::{Filter, Reference};
+use crate::{filter_list::FilterList, filters::Filter};
 
 /// What a rule asks for beyond forwarding. Whatever it leaves open is as the settings say.
 ///
-/// `S`: see [`Filter`].
+/// `L`: a list of filters; before the objects are looked for that a rule names, what is to become one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy<S = Reference> {
+pub struct Policy<L = FilterList> {
     /// What happens to requests and responses, in this order.
-    pub filters: Box<[Filter<S>]>,
+    pub lists: Box<[L]>,
     /// How long a request may take.
     pub timeouts: Timeouts,
     /// Which attempts are followed by another. `None`: those that cannot have reached a backend.
@@ -24,10 +24,10 @@ pub struct Policy<S = Reference> {
 }
 
 /// Nothing.
-impl<S> Default for Policy<S> {
+impl<L> Default for Policy<L> {
     fn default() -> Self {
         Policy {
-            filters: Box::default(),
+            lists: Box::default(),
             timeouts: Timeouts::default(),
             retry: None,
             session: None,
@@ -36,12 +36,11 @@ impl<S> Default for Policy<S> {
     }
 }
 
-impl<S> Policy<S> {
-    /// The same with other services in the place of those that filters refer to.
-    pub fn with_services<T>(&self, mut service: impl FnMut(&S) -> T) -> Policy<T> {
-        let filters = self.filters.iter();
+impl<L> Policy<L> {
+    /// The same with these lists of filters.
+    pub fn with_lists<M>(&self, lists: impl IntoIterator<Item = M>) -> Policy<M> {
         Policy {
-            filters: filters.map(|it| it.with_service(&mut service)).collect(),
+            lists: lists.into_iter().collect(),
             timeouts: self.timeouts,
             retry: self.retry.clone(),
             session: self.session.clone(),
@@ -51,16 +50,37 @@ impl<S> Policy<S> {
 
     /// Whether it asks for nothing, so that a rule need not have it.
     pub fn is_empty(&self) -> bool {
-        self.filters.is_empty()
+        self.lists.is_empty()
             && self.timeouts == Timeouts::default()
             && self.retry.is_none()
             && self.session.is_none()
             && self.body_bytes.is_none()
     }
+}
+
+impl<S> Policy<FilterList<S>> {
+    /// Filters of the rule itself, and nothing else.
+    pub fn of(filters: impl Into<Arc<[Filter<S>]>>) -> Self {
+        Self {
+            lists: [FilterList::of_rule(filters)].into(),
+            ..Self::default()
+        }
+    }
+
+    /// All filters, in their order.
+    pub fn filters(&self) -> impl Iterator<Item = &Filter<S>> {
+        self.lists.iter().flat_map(|list| list.filters.iter())
+    }
+
+    /// The same with other services in the place of those that filters refer to.
+    pub fn with_services<T>(&self, mut service: impl FnMut(&S) -> T) -> Policy<FilterList<T>> {
+        let lists = self.lists.iter();
+        self.with_lists(lists.map(|list| list.with_services(&mut service)))
+    }
 
     /// Whether a filter answers every request, so that none goes on.
     pub fn answers(&self) -> bool {
-        self.filters.iter().any(Filter::answers)
+        self.filters().any(Filter::answers)
     }
 }
 
@@ -112,10 +132,14 @@ pub enum SessionCarrier {
 }
 
 /// What it asks for, a line each; `S` names services.
-impl<S: fmt::Display> Policy<S> {
+impl<S: fmt::Display> Policy<FilterList<S>> {
     /// For a person, in the order in which it happens.
     pub fn lines(&self) -> Vec<String> {
-        let filters = self.filters.iter().map(Filter::to_string);
+        let filters = self.lists.iter().flat_map(|list| {
+            let note = list.source.note();
+            let filters = list.filters.iter();
+            filters.map(move |filter| format!("{filter}{note}"))
+        });
         let limit = |name: &str, limit: Option<Duration>| {
             let limit = limit?;
             Some(match limit.is_zero() {

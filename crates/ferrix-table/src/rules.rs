@@ -229,7 +229,7 @@ impl Rule {
 
     /// Every filter that requests pass here: those of the rule, then those of its destinations.
     pub fn filters(&self) -> impl Iterator<Item = &Filter> {
-        let of_rule = self.policy.iter().flat_map(|policy| &policy.filters);
+        let of_rule = self.policy.iter().flat_map(|policy| policy.filters());
         let split = match &self.action {
             Action::Forward(split) => Some(split),
             Action::Answered | Action::Unavailable | Action::Unresolved(_) => None,

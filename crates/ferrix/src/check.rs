@@ -9,7 +9,7 @@ use ferrix_control::{
     Report, Settings,
     files::{self, FolderError},
     kubernetes::Look,
-    objects::Key,
+    objects::{Key, Kind},
     report::{Finding, Located, Severity},
 };
 use ferrix_table::Table;
@@ -130,10 +130,9 @@ fn write_found(
             for located in report.findings() {
                 writeln!(out, "{}", coloured(&located))?;
             }
-            let routes = report
-                .entries()
-                .iter()
-                .filter(|it| !it.conditions.is_empty());
+            let routes = report.entries().iter();
+            let routes =
+                routes.filter(|it| !it.conditions.is_empty() && it.key.kind != Kind::Filter);
             writeln!(
                 out,
                 "{name}: {} with {}, {}",

@@ -1014,10 +1014,13 @@ fn a_log_filter_that_cannot_be() {
 fn crds_are_yaml() {
     let (code, out, _) = finished(&["crds"]);
     assert_eq!(code, 0);
-    let crd: serde_yaml_ng::Value =
-        serde_yaml_ng::from_str(out.split("\n---\n").next().unwrap()).unwrap();
-    assert_eq!(crd["kind"], "CustomResourceDefinition");
-    assert_eq!(crd["spec"]["names"]["kind"], "IngressRoute");
+    let documents = out.split("\n---\n");
+    let kinds = documents.map(|it| {
+        let crd: serde_yaml_ng::Value = serde_yaml_ng::from_str(it).unwrap();
+        assert_eq!(crd["kind"], "CustomResourceDefinition");
+        crd["spec"]["names"]["kind"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), ["Filter", "IngressRoute"]);
 }
 
 #[test]

@@ -3,8 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::gateway::{
-    CorsFilter, ExternalAuth, HeaderChanges, RequestMirror, RequestRedirect, UrlRewrite,
+use crate::{
+    gateway::{
+        CorsFilter, ExternalAuth, HeaderChanges, RequestMirror, RequestRedirect, UrlRewrite,
+    },
+    pattern,
 };
 
 mod body_size;
@@ -57,6 +60,7 @@ pub struct RouteFilter {
     /// Compresses responses for clients that take it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+
     /// Lets clients pass, or refuses them, by their address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_filter: Option<IpFilter>,
@@ -72,4 +76,10 @@ pub struct RouteFilter {
     /// Refuses requests whose body is too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_size: Option<BodySize>,
+
+    /// Does all that a `Filter` says, by its name: `NAME` in the namespace of the route, or
+    /// `NAMESPACE/NAME` in another one, with a ReferenceGrant there. Without it requests get 500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 317), regex(pattern = pattern::OBJECT_NAME))]
+    pub filter: Option<String>,
 }

@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 use ferrix_api::gateway::{self, HttpRouteFilter, SessionPersistence};
 use ferrix_table::policy::{Policy, Retry, Session, SessionCarrier, Timeouts};
 
-use super::{DraftService, Faults, List, Place, compile, is_token};
-use crate::report::{Finding, Reason};
+use super::{Faults, List, Place, compile, is_token};
+use crate::{
+    draft::DraftPolicy,
+    report::{Finding, Reason},
+};
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -27,18 +30,18 @@ pub(crate) struct WrittenPolicy<'w> {
 pub(crate) fn of_rule(
     written: WrittenPolicy<'_>,
     place: Place<'_>,
-) -> Result<Option<Arc<Policy<DraftService>>>, Vec<Finding>> {
+) -> Result<Option<Arc<DraftPolicy>>, Vec<Finding>> {
     let (List::HttpRule(rule) | List::GrpcRule(rule)) = place.list else {
         return Ok(None);
     };
     let field = format!("spec.rules[{rule}]");
     let mut faults = Faults::default();
-    let filters = compile(written.filters, place).unwrap_or_else(|found| {
+    let lists = compile(written.filters, place).unwrap_or_else(|found| {
         faults.0.extend(found);
         Box::default()
     });
     let policy = Policy {
-        filters,
+        lists,
         timeouts: (written.timeouts)
             .map(|it| timeouts(it, &format!("{field}.timeouts"), &mut faults))
             .unwrap_or_default(),

@@ -19,9 +19,16 @@ fn compiled(filters: Value, list: List) -> Result<Box<[Filter<DraftService>]>, V
     let filters: Vec<HttpRouteFilter> = serde_json::from_value(filters).unwrap();
     let texts = |findings: Vec<Finding>| {
         let text = |it: Finding| format!("{} {}: {}", it.reason.as_str(), it.field, it.message);
-        findings.into_iter().map(text).collect()
+        findings.into_iter().map(text).collect::<Vec<_>>()
     };
-    compile(&filters, place(list)).map_err(texts)
+    let lists = compile(&filters, place(list)).map_err(texts)?;
+    Ok(own(&lists))
+}
+
+/// The filters that are written in the lists themselves.
+fn own(lists: &[DraftFilters]) -> Box<[Filter<DraftService>]> {
+    let own = lists.iter().filter_map(DraftFilters::own);
+    own.flat_map(|filters| filters.iter().cloned()).collect()
 }
 
 fn headers(changes: Value) -> Value {
@@ -235,10 +242,11 @@ fn limit(filter: &RouteFilter) -> Written<'_> {
 /// As a list of an IngressRoute has them.
 fn limits(filters: &[Value]) -> Result<Box<[Filter<DraftService>]>, Vec<Finding>> {
     let filters: Vec<RouteFilter> = serde_json::from_value(json!(filters)).unwrap();
-    let items: Vec<_> = filters.iter().map(limit).enumerate().collect();
+    let items = filters.iter().map(|filter| Item::Own(limit(filter)));
+    let items: Vec<_> = items.enumerate().collect();
     let mut faults = Faults::default();
-    let compiled = compile_written(&items, place(List::RouteRule(2)), &mut faults);
-    faults.or(compiled)
+    let lists = compile_items(&items, place(List::RouteRule(2)), &mut faults);
+    faults.or(own(&lists))
 }
 
 #[test]
@@ -415,4 +423,39 @@ fn good_filters_in_the_form_of_the_table() {
     assert_eq!(*cors.allow_origins, expected);
     assert_eq!(cors.allow_methods, Listed::These("GET, PUT".into()));
     assert_eq!((&cors.allow_headers, cors.max_age), (&Listed::All, 5));
+}
+
+#[test]
+fn a_filter_that_is_named_parts_those_around_it() {
+    let named = |kind: &str| {
+        let reference = json!({"group": "ferrix.com", "kind": kind, "name": "common"});
+        json!({"type": "ExtensionRef", "extensionRef": reference})
+    };
+    let own = headers(json!({"set": [{"name": "A", "value": "x"}]}));
+    let mirror = mirror(json!({"backendRef": {"name": "a", "port": 80}}));
+    let filters = json!([own, mirror, named("Filter"), named("Filter"), mirror]);
+    let filters: Vec<HttpRouteFilter> = serde_json::from_value(filters).unwrap();
+    let lists = compile(&filters, place(List::GrpcRule(2))).unwrap();
+    let shown = |list: &DraftFilters| match list {
+        DraftFilters::Own(field, filters) => format!("{field}: {}", filters.len()),
+        DraftFilters::Named(FilterReference { field, filter }) => format!("{field}: {filter}"),
+    };
+    let lists: Vec<_> = lists.iter().map(shown).collect();
+    assert_eq!(
+        lists,
+        [
+            "spec.rules[2].filters[0]: 2",
+            "spec.rules[2].filters[2]: default/common",
+            "spec.rules[2].filters[3]: default/common",
+            "spec.rules[2].filters[4]: 1",
+        ]
+    );
+    for (filter, list) in [
+        (named("Filter"), List::HttpBackend(0, 0)),
+        (named("Other"), List::HttpRule(0)),
+    ] {
+        let faults = compiled(json!([filter]), list).unwrap_err();
+        let expected = "UnsupportedValue spec.rules[0]";
+        assert!(faults[0].starts_with(expected), "{faults:?}");
+    }
 }

@@ -60,6 +60,8 @@ fn resolved_refs(outcome: &Outcome) -> Condition {
     let reason = match first.reason {
         Reason::NotPermitted => "RefNotPermitted",
         Reason::InvalidKind => "InvalidKind",
+        // The specification has none for filters of other groups.
+        Reason::FilterNotFound | Reason::FilterNotUsable => first.reason.as_str(),
         _ => "BackendNotFound",
     };
     let message = joined(problems);

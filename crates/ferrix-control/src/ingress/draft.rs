@@ -14,10 +14,11 @@ use k8s_openapi::api::networking::v1::{
 
 use crate::{
     draft::{
-        self, BackendReference, CertificateReference, ClassReference, Draft, DraftRule,
-        EntryPointNames, Hosts,
+        self, BackendReference, CertificateReference, ClassReference, Draft, DraftFilters,
+        DraftPolicy, DraftRule, EntryPointNames, FilterReference, Hosts,
     },
     field::Field,
+    filters::named,
     names::shared,
     objects::{Kind, ObjectName, Origin},
     rare::Rare,
@@ -30,6 +31,9 @@ const CLASS: &str = "kubernetes.io/ingress.class";
 /// Names the entry points, with commas between them.
 const ENTRY_POINTS: &str = "ferrix.com/entrypoints";
 
+/// Names the Filters that all requests pass through, in this order, with commas between them.
+const FILTERS: &str = "ferrix.com/filters";
+
 /// Compiles one version by itself.
 pub(crate) fn draft(ingress: &Ingress, origin: Origin) -> Draft {
     let metadata = &ingress.metadata;
@@ -39,6 +43,7 @@ pub(crate) fn draft(ingress: &Ingress, origin: Origin) -> Draft {
     let spec = ingress.spec.as_ref().unwrap_or(&empty);
     let mut drafting = Drafting {
         namespace,
+        policy: annotation(FILTERS).and_then(|names| policy(names, namespace)),
         position: 0,
         hosts: Vec::new(),
         rules: Vec::new(),
@@ -67,13 +72,33 @@ pub(crate) fn draft(ingress: &Ingress, origin: Origin) -> Draft {
 
 fn entry_points(names: &str) -> EntryPointNames {
     let field = Field::new("metadata.annotations", []);
-    let names = names.split(',').map(str::trim).filter(|it| !it.is_empty());
-    EntryPointNames::Named(names.map(|name| (field, shared(name))).collect())
+    EntryPointNames::Named(listed(names).map(|name| (field, shared(name))).collect())
+}
+
+/// What all rules ask for beyond forwarding.
+fn policy(names: &str, namespace: &str) -> Option<Arc<DraftPolicy>> {
+    let field = Field::new("metadata.annotations", []);
+    let named = listed(names).map(|name| {
+        let filter = named(name, namespace);
+        DraftFilters::Named(FilterReference { field, filter })
+    });
+    let policy = DraftPolicy {
+        lists: named.collect(),
+        ..DraftPolicy::default()
+    };
+    (!policy.is_empty()).then(|| Arc::new(policy))
+}
+
+/// Names with commas between them.
+fn listed(names: &str) -> impl Iterator<Item = &str> {
+    names.split(',').map(str::trim).filter(|it| !it.is_empty())
 }
 
 /// What has been made of a version so far.
 struct Drafting<'i> {
     namespace: &'i str,
+    /// Of every rule.
+    policy: Option<Arc<DraftPolicy>>,
     /// Of the next rule, good or not.
     position: u32,
     /// Those of rules and of certificates.
@@ -227,7 +252,7 @@ impl Drafting<'_> {
             weight: Weight::Specificity(Specificity::from(&fields)),
             backends: [backend].into(),
             lost: Rare::default(),
-            policy: None,
+            policy: self.policy.clone(),
         });
     }
 

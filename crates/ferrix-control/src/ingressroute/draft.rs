@@ -5,7 +5,7 @@ use std::{cell::RefCell, sync::Arc};
 
 use ferrix_api::{
     IngressRoute,
-    ingressroute::{self, IngressRouteSpec, RouteRule, ServiceRef},
+    ingressroute::{self, IngressRouteSpec, RouteFilter, RouteRule, ServiceRef},
 };
 use ferrix_table::{rules::HostPattern, services::Scheme, weight::Weight};
 use rustls_pki_types::ServerName;
@@ -79,6 +79,15 @@ impl Found {
     fn fault(&mut self, reason: Reason, field: impl Into<String>, message: impl Into<String>) {
         self.faults.push(Finding::problem(reason, field, message));
     }
+
+    /// Takes faults of a rule in; what is wrong with the filters of all rules is that of each.
+    fn take(&mut self, faults: Vec<Finding>) {
+        for fault in faults {
+            if !self.faults.contains(&fault) {
+                self.faults.push(fault);
+            }
+        }
+    }
 }
 
 fn entry_points(spec: &IngressRouteSpec, found: &mut Found) -> EntryPointNames {
@@ -127,8 +136,9 @@ fn rules(
         found.fault(Reason::InvalidSpec, "spec.route.rules", message);
     }
     let mut rules = Vec::with_capacity(spec.route.rules.len());
+    let filters = spec.route.filters.as_deref().unwrap_or_default();
     for (position, written) in spec.route.rules.iter().enumerate() {
-        if let Some(rule) = rule(written, position, object, hosts, found) {
+        if let Some(rule) = rule(filters, written, position, object, hosts, found) {
             found.notes.extend(never_matches(&rule));
             found.notes.extend(note(written, &rule));
             rules.push(rule);
@@ -139,6 +149,7 @@ fn rules(
 
 /// A rule, if it is good. All that is wrong with it is found, so that none of it hides the rest.
 fn rule(
+    of_route: &[RouteFilter],
     rule: &RouteRule,
     position: usize,
     object: &Key,
@@ -148,17 +159,18 @@ fn rule(
     let field = Field::new("spec.route.rules[]", [position]);
     let faults_before = found.faults.len();
     let matches = matches(rule, field, found);
-    let policy = policy::compile(rule, position, object, matches.as_ref());
-    let policy = policy.unwrap_or_else(|faults| {
-        found.faults.extend(faults);
-        None
-    });
-    let answers = policy.as_ref().is_some_and(|it| it.answers());
-    let backends = backends(rule, position, &object.namespace, answers, found);
-    if found.faults.len() > faults_before {
-        found.unserved.extend(backends);
-        return None;
-    }
+    let policy = policy::compile(of_route, rule, position, object, matches.as_ref());
+    let policy = policy.map_err(|faults| found.take(faults));
+    let may_answer =
+        (policy.as_ref()).is_ok_and(|it| it.as_deref().is_some_and(policy::may_answer));
+    let backends = backends(rule, position, &object.namespace, may_answer, found);
+    let policy = match policy {
+        Ok(policy) if found.faults.len() == faults_before => policy,
+        Ok(_) | Err(()) => {
+            found.unserved.extend(backends);
+            return None;
+        }
+    };
     let priority = (rule.priority).unwrap_or_else(|| default_priority(matches.as_ref()));
     Some(DraftRule {
         field,

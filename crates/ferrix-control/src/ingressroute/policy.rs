@@ -1,5 +1,5 @@
 //! The policy of a rule of an IngressRoute: what its `filters`, `timeouts` and `retry` mean, and how they
-//! are written.
+//! are written. Lists of filters are the same in a Filter.
 
 use std::sync::Arc;
 
@@ -8,48 +8,38 @@ use ferrix_rule::PathConstraint;
 use ferrix_table::{filters::Filter, object::Key, policy::Policy};
 
 use crate::{
-    draft::DraftService,
-    filters::{Faults, List, Place, Written, compile_written, policy, written},
+    draft::{DraftFilters, DraftPolicy, DraftService, own_filters},
+    filters::{Faults, Item, List, Place, Written, compile_items, named, policy, written},
+    objects::ObjectName,
     report::{Finding, Reason},
 };
 
-/// Compiles what a rule asks for beyond forwarding.
+/// Compiles what a rule asks for beyond forwarding. `of_route`: the filters of all rules, which come first.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub(super) fn compile(
+    of_route: &[RouteFilter],
     rule: &RouteRule,
     position: usize,
     object: &Key,
     matches: Option<&ferrix_rule::Rule>,
-) -> Result<Option<Arc<Policy<DraftService>>>, Vec<Finding>> {
+) -> Result<Option<Arc<DraftPolicy>>, Vec<Finding>> {
     let field = format!("spec.route.rules[{position}]");
     let prefix = prefix(matches);
-    let place = Place {
-        list: List::RouteRule(position),
+    let place = |list| Place {
+        list,
         object,
         prefix: prefix.as_deref(),
     };
     let mut faults = Faults::default();
-    let mut filters = Vec::new();
-    for (at, filter) in rule.filters.iter().flatten().enumerate() {
-        match only(filter) {
-            Some(written) => filters.push((at, written)),
-            None => {
-                let message =
-                    "expected exactly one filter, such as `requestHeaderModifier`, in an item";
-                faults.add(
-                    Reason::InvalidSpec,
-                    place.list.item(at).to_string(),
-                    message,
-                );
-            }
-        }
-    }
+    let own = rule.filters.as_deref().unwrap_or_default();
+    let lists = [(of_route, List::Route), (own, List::RouteRule(position))];
+    let lists = lists.map(|(filters, list)| self::lists(filters, place(list), &mut faults));
     let timeouts = rule.timeouts.as_ref();
     let retry = rule.retry.as_ref();
     let policy = Policy {
-        filters: compile_written(&filters, place, &mut faults),
+        lists: lists.into_iter().flatten().collect(),
         timeouts: timeouts
             .map(|it| policy::timeouts(it, &format!("{field}.timeouts"), &mut faults))
             .unwrap_or_default(),
@@ -57,10 +47,42 @@ pub(super) fn compile(
         session: None,
         body_bytes: None,
     };
-    // A service that can be none is no more good here than any other fault.
-    let services = policy.filters.iter().filter_map(Filter::service);
-    faults.extend(services.filter_map(|it| it.as_ref().err().cloned()));
+    refuse_services(&policy, &mut faults);
     faults.or((!policy.is_empty()).then(|| Arc::new(policy)))
+}
+
+/// Compiles a list of filters.
+pub(crate) fn lists(
+    filters: &[RouteFilter],
+    place: Place<'_>,
+    faults: &mut Faults,
+) -> Box<[DraftFilters]> {
+    let mut items = Vec::with_capacity(filters.len());
+    for (at, filter) in filters.iter().enumerate() {
+        match only(filter, &place.object.namespace) {
+            Some(item) => items.push((at, item)),
+            None => {
+                let message =
+                    "expected exactly one filter, such as `requestHeaderModifier`, in an item";
+                let field = place.list.item(at).to_string();
+                faults.add(Reason::InvalidSpec, field, message);
+            }
+        }
+    }
+    compile_items(&items, place, faults)
+}
+
+/// Whether a filter may answer every request, so that none goes on: whether one does that is named, is found
+/// out when it is looked for.
+pub(super) fn may_answer(policy: &DraftPolicy) -> bool {
+    let is_named = |list: &DraftFilters| list.named().is_some();
+    policy.lists.iter().any(is_named) || own_filters(policy).any(Filter::answers)
+}
+
+/// A service that can be none is no more good here than any other fault.
+pub(crate) fn refuse_services(policy: &DraftPolicy, faults: &mut Faults) {
+    let services = own_filters(policy).filter_map(Filter::service);
+    faults.extend(services.filter_map(|it| it.as_ref().err().cloned()));
 }
 
 /// The prefix that all paths have which a rule matches, where it asks for one and no more.
@@ -75,7 +97,7 @@ fn prefix(matches: Option<&ferrix_rule::Rule>) -> Option<String> {
 }
 
 /// The one filter of an item.
-fn only(filter: &RouteFilter) -> Option<Written<'_>> {
+fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
     // A filter that is new belongs in here.
     let RouteFilter {
         request_header_modifier,
@@ -90,8 +112,9 @@ fn only(filter: &RouteFilter) -> Option<Written<'_>> {
         rate_limit,
         concurrency,
         body_size,
+        filter,
     } = filter;
-    let all = [
+    let own = [
         (request_header_modifier.as_ref()).map(Written::RequestHeaders),
         (response_header_modifier.as_ref()).map(Written::ResponseHeaders),
         request_mirror.as_ref().map(Written::Mirror),
@@ -105,25 +128,70 @@ fn only(filter: &RouteFilter) -> Option<Written<'_>> {
         concurrency.as_ref().map(Written::Concurrency),
         body_size.as_ref().map(Written::BodySize),
     ];
-    let mut named = all.into_iter().flatten();
-    let only = named.next()?;
-    named.next().is_none().then_some(only)
+    let own = own.into_iter().flatten().map(Item::Own);
+    let named = (filter.iter()).map(|name| Item::Named(named(name, namespace)));
+    let mut all = own.chain(named);
+    let only = all.next()?;
+    all.next().is_none().then_some(only)
 }
 
 /// Writes a policy back into a rule; it is one that [`compile`] has made.
-pub(super) fn write(policy: &Policy<DraftService>, own_namespace: &str, rule: &mut RouteRule) {
+pub(super) fn write(policy: &DraftPolicy, own_namespace: &str, rule: &mut RouteRule) {
     // A field that is new belongs in here, or has to be seen not to.
     let Policy {
-        filters,
+        lists,
         timeouts,
         retry,
         session: _,
         body_bytes: _,
     } = policy;
-    let items = filters.iter().map(|it| item(it, own_namespace));
-    rule.filters = (!filters.is_empty()).then(|| items.collect());
+    let lists = lists.iter().filter(|list| !is_of_route(list));
+    rule.filters = some(written_lists(lists, own_namespace));
     rule.timeouts = written::timeouts(timeouts);
     rule.retry = retry.as_ref().map(written::retry);
+}
+
+/// The filters of all rules, from the policy of any of them.
+pub(super) fn write_of_route(
+    policy: &DraftPolicy,
+    own_namespace: &str,
+) -> Option<Vec<RouteFilter>> {
+    let lists = policy.lists.iter().filter(|list| is_of_route(list));
+    some(written_lists(lists, own_namespace))
+}
+
+fn is_of_route(list: &DraftFilters) -> bool {
+    list.field().path() == List::Route.item(0).path()
+}
+
+fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
+    (!items.is_empty()).then_some(items)
+}
+
+/// Lists of filters as they are written.
+pub(crate) fn written_lists<'l>(
+    lists: impl IntoIterator<Item = &'l DraftFilters>,
+    own_namespace: &str,
+) -> Vec<RouteFilter> {
+    let items = lists.into_iter().flat_map(|list| match list {
+        DraftFilters::Own(_, filters) => {
+            let items = filters.iter().map(|it| item(it, own_namespace));
+            items.collect::<Vec<_>>()
+        }
+        DraftFilters::Named(reference) => vec![RouteFilter {
+            filter: Some(text(&reference.filter, own_namespace)),
+            ..RouteFilter::default()
+        }],
+    });
+    items.collect()
+}
+
+/// How an object of a namespace names a Filter: see [`named`].
+fn text(filter: &ObjectName, own_namespace: &str) -> String {
+    match *filter.namespace == *own_namespace {
+        true => filter.name.to_string(),
+        false => filter.to_string(),
+    }
 }
 
 fn item(filter: &Filter<DraftService>, own_namespace: &str) -> RouteFilter {

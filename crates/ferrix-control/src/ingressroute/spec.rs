@@ -29,7 +29,10 @@ pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
     } = draft;
     let (entrypoint, entrypoints) = names(entry_points);
     let tls = certificates.first().map(|it| it.secret.name.to_string());
-    let rules = rules.iter().map(|it| rule(it, &route.key.namespace));
+    let namespace = &route.key.namespace;
+    let policy = rules.first().and_then(|rule| rule.policy.as_deref());
+    let filters = policy.and_then(|policy| policy::write_of_route(policy, namespace));
+    let rules = rules.iter().map(|it| rule(it, namespace));
     IngressRouteSpec {
         ingress_class_name: match class {
             ClassReference::Name(class) => class.as_deref().map(str::to_owned),
@@ -39,6 +42,7 @@ pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
         entrypoints,
         route: HostRules {
             host: hosts.first().and_then(host),
+            filters,
             rules: rules.collect(),
         },
         tls,
@@ -218,6 +222,21 @@ mod tests {
                 {"service": api, "matches": "Path(`/a`)"}, {"services": [api]}, {"service": api},
             ]}}),
             rule(json!({"service": api, "matches": "PathPrefix(`/a`)", "filters": filters})),
+            rule(json!({"service": api, "filters": [
+                {"filter": "first"}, {"cors": {"allowOrigins": ["https://a.test"]}},
+                {"filter": "other/second"},
+            ]})),
+            rule(json!({"filters": [{"filter": "moved"}]})),
+            json!({"route": {
+                "filters": [
+                    {"filter": "first"}, {"requestMirror": {"backendRef": api}},
+                    {"urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}},
+                ],
+                "rules": [
+                    {"service": api, "matches": "PathPrefix(`/a`)", "filters": [{"filter": "second"}]},
+                    {"service": api, "matches": "PathPrefix(`/b`)"},
+                ],
+            }}),
             rule(json!({"filters": [{"requestRedirect": {"scheme": "https", "statusCode": 301}}]})),
             rule(json!({
                 "service": api, "timeouts": {"request": "1h1m1s1ms", "backendRequest": "0s"},
@@ -243,6 +262,6 @@ mod tests {
             assert!(drafted.same(&after), "{case} became {written}");
             ran += 1;
         }
-        assert_eq!(ran, 25);
+        assert_eq!(ran, 28);
     }
 }

@@ -15,13 +15,17 @@ use crate::{
 /// `Accepted`, `ResolvedRefs` and `Programmed`, in this order.
 pub(crate) fn conditions(outcome: &Outcome, entry_points: &EntryPoints) -> Vec<Condition> {
     vec![
-        accepted(outcome, entry_points),
+        accepted(outcome, || outcome.what_serves(entry_points)),
         resolved_refs(outcome),
         programmed(outcome, entry_points),
     ]
 }
 
-fn accepted(outcome: &Outcome, entry_points: &EntryPoints) -> Condition {
+/// Whether everything in the spec could be used. `what_serves`: in a sentence, where that is in question.
+pub(crate) fn accepted(
+    outcome: &Outcome,
+    what_serves: impl FnOnce() -> Cow<'static, str>,
+) -> Condition {
     let mut problems = outcome.problems(ConditionType::Accepted).peekable();
     let Some(first) = problems.peek() else {
         let warnings = outcome.findings.iter().filter(|finding| {
@@ -37,12 +41,13 @@ fn accepted(outcome: &Outcome, entry_points: &EntryPoints) -> Condition {
     let mut message = joined(problems);
     if !outcome.faults.is_empty() {
         message.push('\n');
-        message.push_str(&outcome.what_serves(entry_points));
+        message.push_str(&what_serves());
     }
     Condition::new(ConditionType::Accepted, reason, false, message)
 }
 
-fn resolved_refs(outcome: &Outcome) -> Condition {
+/// Whether every object that the spec names was found and may be used.
+pub(crate) fn resolved_refs(outcome: &Outcome) -> Condition {
     let condition = |reason, status, message: String| {
         Condition::new(ConditionType::ResolvedRefs, reason, status, message)
     };

@@ -68,7 +68,7 @@ fn route(field: usize, value: &Value) -> Value {
 fn definition(field: usize) -> Value {
     let (path, _) = FIELDS[field];
     let steps = path.split('/').skip(1);
-    steps.fold(crd::ingressroute_schema(), |schema, step| match step {
+    steps.fold(crd::schema::<IngressRoute>(), |schema, step| match step {
         "[]" => schema["items"].clone(),
         name => schema["properties"][name].clone(),
     })

@@ -38,6 +38,10 @@ pub(super) enum Exception {
     NoCertificate(ObjectName),
     /// The last good certificate of a Secret, which is not known here.
     Certificate(ObjectName),
+    /// Of a Filter that is bad no good version is known there.
+    NoFilter(ObjectName),
+    /// Another version of a Filter.
+    Filter(ObjectName),
     /// So many objects are bad there that this one may be left out.
     Unknown,
     /// It was started with other settings, without an entry point of this name, or with another of it.
@@ -121,7 +125,7 @@ impl Exceptions {
     }
 
     fn about(&self, key: &Key, here: Fallback) -> Option<Exception> {
-        let secret = || key.object.clone();
+        let name = || key.object.clone();
         let Some(there) = self.objects.get(key) else {
             let last = self.objects.keys().next_back();
             let left_out = self.more && last.is_some_and(|last| last < key);
@@ -129,8 +133,10 @@ impl Exceptions {
         };
         match (key.kind, there) {
             (_, there) if *there == here => None,
-            (Kind::Secret, Fallback::Nothing) => Some(Exception::NoCertificate(secret())),
-            (Kind::Secret, Fallback::LastGood(_)) => Some(Exception::Certificate(secret())),
+            (Kind::Filter, Fallback::Nothing) => Some(Exception::NoFilter(name())),
+            (Kind::Filter, Fallback::LastGood(_)) => Some(Exception::Filter(name())),
+            (Kind::Secret, Fallback::Nothing) => Some(Exception::NoCertificate(name())),
+            (Kind::Secret, Fallback::LastGood(_)) => Some(Exception::Certificate(name())),
             (_, Fallback::Nothing) => Some(Exception::NoLastGood),
             (_, Fallback::LastGood(generation)) => Some(Exception::LastGood(*generation)),
         }
@@ -182,6 +188,15 @@ impl fmt::Display for Exception {
                 f,
                 "the last good certificate of Secret {secret} is presented there"
             ),
+            Self::NoFilter(filter) => {
+                write!(f, "no good version of Filter {filter} is known there")
+            }
+            Self::Filter(filter) => {
+                write!(
+                    f,
+                    "requests pass through another version of Filter {filter} there"
+                )
+            }
             Self::Unknown => f.write_str("too many objects are bad there to tell of this one"),
             Self::OtherSettings(entry_point) => write!(
                 f,

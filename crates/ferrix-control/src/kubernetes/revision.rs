@@ -42,7 +42,7 @@ pub(super) fn name(identity: &Identity, uid: &str, generation: i64) -> String {
 /// elsewhere than the API server.
 pub(super) fn write(identity: &Identity, uid: &str, draft: &Draft) -> Option<ControllerRevision> {
     let key = draft.key();
-    let spec = (kinds::of(key.kind)?.write_spec)(draft)?;
+    let spec = kinds::written_spec(draft)?;
     let generation = draft.generation()?;
     let created = draft.route.created;
     let created = created.and_then(|it| Timestamp::from_second(it).ok());
@@ -77,7 +77,7 @@ pub(super) fn read(revision: &ControllerRevision) -> Option<Revision> {
             let key = object.key();
             let metadata = object.metadata();
             let (uid, generation) = (metadata.uid.as_deref()?.into(), metadata.generation?);
-            kinds::makes_rules(key.kind).then_some(Revision {
+            kinds::has_drafts(key.kind).then_some(Revision {
                 key,
                 uid,
                 generation,
@@ -86,7 +86,7 @@ pub(super) fn read(revision: &ControllerRevision) -> Option<Revision> {
         }
         Ok(Decoded::Ignored(_)) => None,
         Err(error) => Some(Revision {
-            key: error.key.filter(|key| kinds::makes_rules(key.kind))?,
+            key: error.key.filter(|key| kinds::has_drafts(key.kind))?,
             uid: error.uid?,
             generation: error.generation?,
             object: None,

@@ -195,6 +195,7 @@ pub(super) fn digest(status: &Status) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&status.entry_points, &status.addresses).hash(&mut hasher);
     (status.attached_listener_sets, &status.features).hash(&mut hasher);
+    status.used_by.hash(&mut hasher);
     let mut told: Vec<_> = (status.all_conditions())
         .filter(|(part, it)| part.is_some() || is_known(&it.type_))
         .map(|(part, it)| (place(part), said(it)))

@@ -231,7 +231,11 @@ fn own(folder: &Path) -> io::Result<()> {
 /// Whether a version by itself is of no use. Of some kinds none is that can be decoded.
 fn is_bad(item: &Item) -> bool {
     let decoded = !matches!(item.change, Change::Reject { .. });
-    if decoded && !matches!(item.key.kind, Kind::IngressRoute | Kind::Secret) {
+    let may_be_bad = matches!(
+        item.key.kind,
+        Kind::Filter | Kind::IngressRoute | Kind::Secret
+    );
+    if decoded && !may_be_bad {
         return false;
     }
     let mut alone = World::new();

@@ -467,7 +467,8 @@ impl Source {
             Refusal::NotInstalled => is_add_on(scope.kind),
             Refusal::Forbidden => match scope.kind {
                 Kind::ConfigMap | Kind::Secret => scope.namespace.is_some(),
-                Kind::Ingress | Kind::IngressClass => true,
+                // The role may be one of the release before.
+                Kind::Filter | Kind::Ingress | Kind::IngressClass => true,
                 kind => discovery::KINDS.contains(&kind),
             },
         };
@@ -705,9 +706,10 @@ impl Refusal {
     }
 }
 
-/// Whether a kind is one that not every cluster has.
+/// Whether a kind is one that not every cluster has: one of the Gateway API, or one of ours that the release
+/// before did not have, as the chart does not upgrade definitions.
 fn is_add_on(kind: Kind) -> bool {
-    objects::group(kind) == objects::group(Kind::Gateway)
+    objects::group(kind) == objects::group(Kind::Gateway) || kind == Kind::Filter
 }
 
 /// Several objects of a kind, as people say it.

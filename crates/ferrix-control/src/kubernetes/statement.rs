@@ -24,7 +24,7 @@ pub(super) fn status(
     seen: &Seen,
     installation: Option<&str>,
 ) -> Status {
-    if entry.verdict.is_some() {
+    if is_of_gateway_api(entry) {
         return verdict(entry, count, seen, installation);
     }
     let behind = count.filter(|count| !count.is_whole());
@@ -67,8 +67,17 @@ pub(super) fn status(
         entry_points: entry.entry_points.to_vec(),
         replicas: count.filter(|_| is_programmed(entry)).map(Count::to_string),
         conditions: conditions.collect(),
+        used_by: match entry.verdict.as_deref() {
+            Some(Verdict::Filter(used_by)) => Some(used_by.clone()),
+            _ => None,
+        },
         ..Status::default()
     }
+}
+
+/// Whether the status is told in the words of the Gateway API.
+fn is_of_gateway_api(entry: &Entry) -> bool {
+    !matches!(entry.verdict.as_deref(), None | Some(Verdict::Filter(_)))
 }
 
 /// The same of an object of the Gateway API.
@@ -146,7 +155,7 @@ pub(super) fn nothing(seen: &Seen) -> Status {
 /// Whether there is anything to tell of an object in its status.
 pub(super) fn tells(entry: &Entry) -> bool {
     match entry.verdict.as_deref() {
-        None => !entry.conditions.is_empty(),
+        None | Some(Verdict::Filter(_)) => !entry.conditions.is_empty(),
         Some(Verdict::Route(parents) | Verdict::Policy(parents)) => !parents.is_empty(),
         Some(Verdict::Gateway(_) | Verdict::GatewayClass(_) | Verdict::ListenerSet(_)) => true,
     }
@@ -173,7 +182,7 @@ pub(super) fn is_programmed(entry: &Entry) -> bool {
         conditions.any(|it| it.condition == condition && it.status)
     };
     match entry.verdict.as_deref() {
-        None => {}
+        None | Some(Verdict::Filter(_)) => {}
         Some(Verdict::Gateway(told)) => return is(&told.conditions, "Programmed"),
         Some(Verdict::ListenerSet(told)) => return is(&told.conditions, "Programmed"),
         Some(Verdict::Route(parents)) => {
@@ -194,7 +203,7 @@ pub(super) fn is_no_longer_seen(entry: &Entry) -> bool {
 
 /// Whether endpoints are all that is missing, as far as the status says that, which passes in a moment where pods are replaced.
 pub(super) fn lacks_endpoints(entry: &Entry) -> bool {
-    if entry.verdict.is_some() {
+    if is_of_gateway_api(entry) {
         return false;
     }
     let ready = entry.condition(ConditionType::Ready);
@@ -205,7 +214,7 @@ pub(super) fn lacks_endpoints(entry: &Entry) -> bool {
 /// all.
 pub(super) fn problems(entry: &Entry) -> (u64, Vec<(Reason, String)>) {
     let conditions = entry.conditions.iter();
-    let wrong = conditions.filter(|it| !it.status && entry.verdict.is_none());
+    let wrong = conditions.filter(|it| !it.status && !is_of_gateway_api(entry));
     // That a route is not programmed follows from what else is wrong, and what sums up or is about
     // another condition repeats it.
     let first = wrong.filter(|it| {

@@ -26,6 +26,7 @@ use crate::{
     report::Reason,
     settings::GatewaySettings,
     status::Status,
+    world::Change,
 };
 
 /// One request that is expected, and its answer: an array is what a watch tells, one after the other.
@@ -1038,52 +1039,155 @@ async fn bad_routes_are_told_after_the_first_table() {
     assert!(bad.borrow().as_ref().unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_last_good_version_is_written_as_it_is_read_and_removed_when_the_route_heals() {
-    let good = route(3, "Path(`/good`)");
-    let draft = match decode::decode(&good, decode::Strictness::Api) {
-        Ok(decode::Decoded::Object {
-            object: objects::Object::IngressRoute(good),
-            ..
-        }) => Arc::new(ingressroute::draft(&good, objects::Origin::Api)),
+/// A Filter that routes name.
+fn filter(generation: i64, header: &str) -> Value {
+    json!({
+        "apiVersion": "ferrix.com/v1", "kind": "Filter",
+        "metadata": {
+            "name": "f", "namespace": "default", "uid": "u", "generation": generation,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {"filters": [{"requestHeaderModifier": {"remove": [header]}}]},
+    })
+}
+
+/// As an API server tells of an object.
+fn object(document: &Value) -> objects::Object {
+    match decode::decode(document, decode::Strictness::Api) {
+        Ok(decode::Decoded::Object { object, .. }) => object,
         other => panic!("{other:?}"),
-    };
-    let key = objects::key(Kind::IngressRoute, "default", "r");
-    let bad = revision::BadRoute {
-        uid: "u".into(),
-        last_good: Some(draft),
-    };
-    // It is refused at first, and there already when it is tried again.
-    let script = Script::new([
-        scene(WRITE_REVISION, 503, failure(503)),
-        scene(WRITE_REVISION, 409, failure(409)),
-    ]);
-    let bad_routes = watch::Sender::new(Some(Arc::new([(key, bad)].into())));
-    let revisions = watch::Sender::new(Arc::new(revisions_of(&revision_list(&[]))));
+    }
+}
+
+#[tokio::test]
+async fn a_last_good_version_is_written_as_it_is_read_and_removed_when_its_object_heals() {
+    let mut ran = 0;
+    for good in [route(3, "Path(`/good`)"), filter(3, "X-Good")] {
+        let read = object(&good);
+        let (key, origin) = (read.key(), objects::Origin::Api);
+        let draft = match read {
+            objects::Object::IngressRoute(good) => ingressroute::draft(&good, origin),
+            objects::Object::Filter(good) => crate::filter::draft(&good, origin),
+            other => panic!("{other:?}"),
+        };
+        let bad = revision::BadRoute {
+            uid: "u".into(),
+            last_good: Some(Arc::new(draft)),
+        };
+        // It is refused at first, and there already when it is tried again.
+        let script = Script::new([
+            scene(WRITE_REVISION, 503, failure(503)),
+            scene(WRITE_REVISION, 409, failure(409)),
+        ]);
+        let bad_routes = watch::Sender::new(Some(Arc::new([(key, bad)].into())));
+        let revisions = watch::Sender::new(Arc::new(revisions_of(&revision_list(&[]))));
+        let leading = watch::Sender::new(true);
+        let task = tokio::spawn(keep::run(keep::Inputs {
+            client: script.client(),
+            identity: identity(),
+            bad: bad_routes.subscribe(),
+            revisions: revisions.subscribe(),
+            leading: leading.subscribe(),
+        }));
+        let bodies = script.bodies().await;
+        assert_eq!(bodies[0], bodies[1]);
+        assert_eq!(bodies[0]["metadata"]["name"], "ferrix-u-3");
+        assert_eq!(
+            bodies[0]["metadata"]["labels"],
+            json!({own::INSTALLATION: "ferrix"})
+        );
+        assert_eq!(bodies[0]["revision"], 3);
+        assert_eq!(bodies[0]["data"], good);
+
+        let written = json!({"items": [bodies[0].clone()]});
+        revisions.send_replace(Arc::new(revisions_of(&written)));
+        script.then(scene(REMOVE_REVISION, 404, failure(404)));
+        bad_routes.send_replace(Some(Arc::default()));
+        script.bodies().await;
+        task.abort();
+        ran += 1;
+    }
+    assert_eq!(ran, 2);
+}
+
+/// What is told of a Filter: who names it, and that what was kept of it serves in place of a bad edit that
+/// this process begins with.
+#[tokio::test]
+async fn a_filter_is_told_who_names_it_and_what_serves() {
+    const FILTER: &str = "PATCH /apis/ferrix.com/v1/namespaces/default/filters/f/status";
+    let entry_points = vec![ferrix_table::table::EntryPoint::http("web")];
+    let (publisher, _) = ferrix_table::publish::channel();
+    let mut compiler = Compiler::new(Settings::new(entry_points), publisher);
+    let mut named = route(1, "Path(`/`)");
+    named["spec"]["route"]["filters"] = json!([{"filter": "f"}]);
+    // No field has such a name, which only another release could have admitted.
+    let bad = filter(2, "X Bad");
+    let applied = [&named, &bad].map(|document| Change::Apply {
+        object: object(document),
+        origin: objects::Origin::Api,
+        notes: Vec::new(),
+    });
+    compiler.apply(applied);
+    compiler.apply([Change::Keep(object(&filter(1, "X-Good")))]);
+    compiler.loaded();
+
+    let script = Script::new([scene(FILTER, 200, Value::Null)]);
+    script.then(scene(EVENTS, 201, Value::Null));
+    let (sight, sightings) = tokio::sync::mpsc::unbounded_channel();
+    let (_leases, leases) = watch::channel(Arc::default());
     let leading = watch::Sender::new(true);
-    let task = tokio::spawn(keep::run(keep::Inputs {
+    let writer = tokio::spawn(status::run(status::Inputs {
         client: script.client(),
         identity: identity(),
-        bad: bad_routes.subscribe(),
-        revisions: revisions.subscribe(),
+        offer: census::Offer::default(),
+        sightings,
+        reports: compiler.reports(),
+        leases,
         leading: leading.subscribe(),
+        figures: Arc::default(),
     }));
+    let mut seen = bad.clone();
+    seen["metadata"]["resourceVersion"] = "7".into();
+    let seen = serde_json::from_value(seen).unwrap();
+    let seen = seen::Seen::new((Kind::Filter, "v1"), &seen, CONTROLLER).unwrap();
+    let key = objects::key(Kind::Filter, "default", "f");
+    sight
+        .send(vec![source::Sighting::Route(key, Some(Box::new(seen)))])
+        .unwrap();
+    leading.send_replace(true);
     let bodies = script.bodies().await;
-    assert_eq!(bodies[0], bodies[1]);
-    assert_eq!(bodies[0]["metadata"]["name"], "ferrix-u-3");
+    let status = &bodies[0]["status"];
     assert_eq!(
-        bodies[0]["metadata"]["labels"],
-        json!({own::INSTALLATION: "ferrix"})
+        status["usedBy"],
+        json!({"count": 1, "routes": ["IngressRoute default/r"]})
     );
-    assert_eq!(bodies[0]["revision"], 3);
-    assert_eq!(bodies[0]["data"], good);
-
-    let written = json!({"items": [bodies[0].clone()]});
-    revisions.send_replace(Arc::new(revisions_of(&written)));
-    script.then(scene(REMOVE_REVISION, 404, failure(404)));
-    bad_routes.send_replace(Some(Arc::default()));
-    script.bodies().await;
-    task.abort();
+    assert_eq!(status["installation"], "ferrix/ferrix");
+    let conditions = status["conditions"].as_array().unwrap().iter();
+    let told: Vec<_> = conditions
+        .map(|it| {
+            format!(
+                "{} {} {}",
+                it["type"], it["status"], it["observedGeneration"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#""Ready" "False" 2"#,
+            r#""Accepted" "False" 2"#,
+            r#""ResolvedRefs" "False" 2"#,
+            r#""Programmed" "False" 2"#,
+        ]
+    );
+    let accepted = status["conditions"][1]["message"].as_str().unwrap();
+    assert!(
+        accepted.contains("`X Bad` is no name")
+            && accepted.contains("pass through the last good version, generation 1"),
+        "{accepted}"
+    );
+    assert_eq!(bodies[1]["regarding"]["kind"], "Filter");
+    writer.abort();
 }
 
 /// An API server that answers lists of what was kept by these, one after the other, and then no more;
@@ -1196,6 +1300,8 @@ async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
 }
 
 const ROUTES: &str = "GET /apis/ferrix.com/v1/ingressroutes";
+const FILTERS: &str = "GET /apis/ferrix.com/v1/filters";
+const FILTERS_OF_A: &str = "GET /apis/ferrix.com/v1/namespaces/a/filters";
 const INGRESSES: &str = "GET /apis/networking.k8s.io/v1/ingresses";
 const INGRESSES_OF_A: &str = "GET /apis/networking.k8s.io/v1/namespaces/a/ingresses";
 const ROUTES_OF_A: &str = "GET /apis/ferrix.com/v1/namespaces/a/ingressroutes";
@@ -1252,6 +1358,7 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
             revision_list(&[("default", 3)])["items"][0].clone(),
         ),
         scene(GATEWAY_API, 404, failure(404)),
+        scene(FILTERS, 404, failure(404)),
         scene(INGRESSES, 200, written_by(20, &[])),
         scene(ROUTES, 200, written_by(20, &writers)),
         scene(STATUS, 409, failure(409)),
@@ -1272,7 +1379,7 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
     assert_eq!(mark["kept"], "yes");
     assert_eq!(bodies[3]["metadata"]["resourceVersion"], "5");
     assert_eq!(withdrawn.kept, Some(1));
-    for (place, version) in [(10, "20"), (12, "21")] {
+    for (place, version) in [(11, "20"), (13, "21")] {
         assert_eq!(bodies[place]["metadata"]["resourceVersion"], version);
         assert_eq!(bodies[place]["status"], json!({}));
     }
@@ -1284,6 +1391,7 @@ async fn statuses_of_an_installation_out_of_reach_are_taken_back_all_the_same() 
         scene(LIST_LEASES, 403, failure(403)),
         scene(REVISIONS, 403, failure(403)),
         scene(GATEWAY_API, 404, failure(404)),
+        scene(FILTERS_OF_A, 404, failure(404)),
         // It was never meant to serve these.
         scene(INGRESSES_OF_A, 403, failure(403)),
         scene(ROUTES_OF_A, 200, written_by(20, &[Some("other/ferrix")])),
@@ -1362,6 +1470,7 @@ async fn a_withdrawal_leaves_what_other_controllers_have_written() {
         scene(REVISIONS, 403, failure(403)),
         scene(GATEWAY_API, 200, served_versions(&["v1"])),
         scene(V1, 200, served_kinds(&["Gateway", "HTTPRoute"])),
+        scene(FILTERS, 403, failure(403)),
         scene(GATEWAYS, 200, list(gateways)),
         scene(GATEWAY, 200, Value::Null),
         scene(HTTP_ROUTES, 200, list(routes)),
@@ -1373,9 +1482,9 @@ async fn a_withdrawal_leaves_what_other_controllers_have_written() {
     let withdrawn = withdrawn.unwrap();
     assert_eq!((withdrawn.objects, withdrawn.left), (2, vec![]));
     let bodies = script.bodies().await;
-    assert_eq!(bodies[5]["status"], json!({}));
-    assert_eq!(bodies[7]["status"], json!({"parents": [foreign]}));
-    assert_eq!(bodies[7]["metadata"]["resourceVersion"], "20");
+    assert_eq!(bodies[6]["status"], json!({}));
+    assert_eq!(bodies[8]["status"], json!({"parents": [foreign]}));
+    assert_eq!(bodies[8]["metadata"]["resourceVersion"], "20");
 }
 
 #[tokio::test]
@@ -1542,6 +1651,7 @@ async fn statuses_in_namespaces_that_are_no_longer_watched_are_taken_back() {
     for scenes in [
         vec![
             scene(GATEWAY_API, 404, failure(404)),
+            scene(FILTERS_OF_A, 404, failure(404)),
             scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 200, ours()),
             scene(
@@ -1553,15 +1663,18 @@ async fn statuses_in_namespaces_that_are_no_longer_watched_are_taken_back() {
         // It has no right there any more.
         vec![
             scene(GATEWAY_API, 404, failure(404)),
+            scene(FILTERS_OF_A, 404, failure(404)),
             scene(INGRESSES_OF_A, 403, failure(403)),
             scene(ROUTES_OF_A, 403, failure(403)),
         ],
         // It is tried again.
         vec![
             scene(GATEWAY_API, 404, failure(404)),
+            scene(FILTERS_OF_A, 404, failure(404)),
             scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 500, failure(500)),
             scene(GATEWAY_API, 404, failure(404)),
+            scene(FILTERS_OF_A, 404, failure(404)),
             scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 200, written_by(20, &[])),
         ],

@@ -42,6 +42,13 @@ impl Translation {
             });
             news.push((key.clone(), entry));
         }
+        for name in &concerned.filters {
+            let key = name.key(Kind::Filter);
+            told |= self.fall_back(context.world, &key);
+            let entry = guarded(Step::Tell, &key, || self.filter_entry(context, name));
+            let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, &key)));
+            news.push((key, entry.map(Arc::new)));
+        }
         let mut tell_of = |key: &Key, entry: &dyn Fn() -> Option<Entry>| {
             let entry = guarded(Step::Tell, key, entry);
             let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, key)));
@@ -82,7 +89,8 @@ impl Translation {
             let name = key.object.clone();
             let findings = match key.kind {
                 // There is an entry for each already.
-                Kind::GrpcRoute
+                Kind::Filter
+                | Kind::GrpcRoute
                 | Kind::HttpRoute
                 | Kind::Ingress
                 | Kind::IngressRoute
@@ -125,13 +133,16 @@ impl Translation {
         told
     }
 
-    /// Takes note of what serves in place of a route, or of a Secret that it depends on. Tells whether that is
-    /// new.
+    /// Takes note of what serves in place of a route, or of a Secret or Filter that it depends on. Tells
+    /// whether that is new.
     fn fall_back(&mut self, world: &World, key: &Key) -> bool {
         let resolved = self.routes.get(key).map(|route| &route.resolved);
         let is_ours = resolved.is_none_or(|it| !it.outcome.not_ours);
         let secrets = resolved.into_iter().flat_map(Resolved::secrets);
-        let objects = std::iter::once(key.clone()).chain(secrets.map(|it| it.key(Kind::Secret)));
+        let filters = resolved.into_iter().flat_map(Resolved::filters);
+        let objects = std::iter::once(key.clone())
+            .chain(secrets.map(|it| it.key(Kind::Secret)))
+            .chain(filters.map(|it| it.filter.key(Kind::Filter)));
         let bad = objects.filter_map(|object| {
             let fallback = world.fallback(&object).filter(|_| is_ours)?;
             Some((object, fallback))
@@ -170,14 +181,8 @@ impl Translation {
         if !without_endpoints.is_empty() {
             resolved.to_mut().outcome.without_endpoints = without_endpoints;
         }
-        let mut entry = kinds::entry(&resolved.outcome, context.entry_points);
-        if let Some(notes) = context.world.notes_of(key) {
-            let notes = notes.iter().map(|note| note.clone().located(&entry.origin));
-            let mut findings: Vec<_> = notes.chain(entry.findings.iter().cloned()).collect();
-            findings.sort_by_key(|finding| finding.severity);
-            entry.findings = findings.into();
-        }
-        Some(entry)
+        let entry = kinds::entry(&resolved.outcome, context.entry_points);
+        Some(with_notes(context.world, entry))
     }
 
     /// What of a route's rules gets 503, as there is no endpoint: each a sentence.
@@ -265,6 +270,17 @@ fn secret_findings(
         findings.push(Finding::problem(Reason::InvalidCertificate, "", message));
     }
     findings
+}
+
+/// The entry of an object of which versions are drafts, with what decoding found though it succeeded.
+pub(super) fn with_notes(world: &World, mut entry: Entry) -> Entry {
+    if let Some(notes) = world.notes_of(&entry.key) {
+        let notes = notes.iter().map(|note| note.clone().located(&entry.origin));
+        let mut findings: Vec<_> = notes.chain(entry.findings.iter().cloned()).collect();
+        findings.sort_by_key(|finding| finding.severity);
+        entry.findings = findings.into();
+    }
+    entry
 }
 
 /// An entry with what decoding found about the object.

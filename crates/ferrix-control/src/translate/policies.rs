@@ -46,6 +46,7 @@ impl Translation {
         }
         for service in &services {
             routes.extend(users(&self.users_of_service, service).cloned());
+            routes.extend(users(&self.filters_of_service, service).cloned());
             let others = world.policies_of(service);
             concerned.extend(others.map(|it| it.key().object.clone()));
         }

@@ -76,11 +76,13 @@ impl Exchange<'_, '_> {
             body_bytes: policy.body_bytes,
             ..Applied::default()
         });
-        let answer = self.filter(&policy.filters, table, arrival, head, body, &mut applied);
-        Ok(match answer.await? {
-            Some(answer) => Step::Answer(answer),
-            None => Step::On(applied),
-        })
+        for list in &policy.lists {
+            let answer = self.filter(&list.filters, table, arrival, head, body, &mut applied);
+            if let Some(answer) = answer.await? {
+                return Ok(Step::Answer(answer));
+            }
+        }
+        Ok(Step::On(applied))
     }
 
     /// Takes a request through the filters of the share that it is one of.

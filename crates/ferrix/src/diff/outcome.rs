@@ -139,7 +139,7 @@ fn answer(table: &Table, action: &Action) -> Answer {
             let share = |(destination, weight): (&Destination, u64)| Share {
                 service: service(table, &destination.service),
                 weight: weight / factor.max(1),
-                filters: filters(table, destination.filters.as_deref().map_or(&[], |it| it)),
+                filters: filters(table, destination.filters.iter().flat_map(|it| it.iter())),
             };
             Answer::Services(split.weights().map(share).collect())
         }
@@ -159,21 +159,21 @@ fn service(table: &Table, reference: &Reference) -> Option<String> {
     Some(format!("{}://{id}", id.scheme.as_str()))
 }
 
-fn filters(table: &Table, filters: &[Filter]) -> Vec<String> {
-    let filters = filters.iter();
+fn filters<'f>(table: &Table, filters: impl IntoIterator<Item = &'f Filter>) -> Vec<String> {
+    let filters = filters.into_iter();
     let named = filters.map(|it| it.with_service(|reference| service(table, reference)));
     named.map(|it| format!("{it:?}")).collect()
 }
 
 fn policy(table: &Table, policy: &Policy) -> Vec<String> {
     let Policy {
-        filters: all,
+        lists: _,
         timeouts,
         retry,
         session,
         body_bytes,
     } = policy;
-    let mut parts = filters(table, all);
+    let mut parts = filters(table, policy.filters());
     if let Some(limit) = timeouts.request {
         parts.push(format!("a request may take {limit:?}"));
     }

@@ -68,21 +68,20 @@ fn filtered() -> Rule {
         .into(),
         ..HeaderChanges::default()
     };
+    let filters = [
+        Filter::RequestHeaders(set("X-Key")),
+        Filter::Mirror(Mirror {
+            service: Ok(1),
+            denominator: 100,
+            numerator: 5,
+        }),
+    ];
     let policy: Policy = Policy {
-        filters: [
-            Filter::RequestHeaders(set("X-Key")),
-            Filter::Mirror(Mirror {
-                service: Ok(1),
-                denominator: 100,
-                numerator: 5,
-            }),
-        ]
-        .into(),
         timeouts: Timeouts {
             request: Some(Duration::from_secs(10)),
             backend_request: None,
         },
-        ..Policy::default()
+        ..Policy::of(filters)
     };
     let destination = Destination {
         service: Ok(0),

@@ -64,10 +64,7 @@ fn sources() -> Sources {
         }),
     };
     limit.state.get().refused.add(5);
-    let limited = Arc::new(Policy {
-        filters: [Filter::RateLimit(Box::new(limit))].into(),
-        ..Policy::default()
-    });
+    let limited = Arc::new(Policy::of([Filter::RateLimit(Box::new(limit))]));
     let rule = |route: &Arc<Route>, position| Rule {
         route: Arc::clone(route),
         position,

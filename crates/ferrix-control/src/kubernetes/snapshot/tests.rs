@@ -306,7 +306,7 @@ async fn without_an_api_server_a_snapshot_serves_until_all_is_listed_again() {
     assert_eq!(first.rules(), [A, B]);
     assert_eq!(
         first.standing(),
-        (r#"{"Ingress/":0,"":8}"#.to_owned(), false)
+        (r#"{"Filter/":0,"Ingress/":0,"":8}"#.to_owned(), false)
     );
     assert!(!first.is_restored());
     first.end().await;
@@ -319,7 +319,7 @@ async fn without_an_api_server_a_snapshot_serves_until_all_is_listed_again() {
         assert_eq!(process.table(), served);
         assert_eq!(
             process.standing(),
-            (r#"{"Ingress/":0,"":8}"#.to_owned(), true)
+            (r#"{"Filter/":0,"Ingress/":0,"":8}"#.to_owned(), true)
         );
         let report = process.report();
         assert!(report.contains(r#""snapshot":"20"#), "{report}");
@@ -343,7 +343,7 @@ async fn without_an_api_server_a_snapshot_serves_until_all_is_listed_again() {
         .unwrap();
     assert_eq!(
         second.standing(),
-        (r#"{"Ingress/":0,"":9}"#.to_owned(), false)
+        (r#"{"Filter/":0,"Ingress/":0,"":9}"#.to_owned(), false)
     );
     let served = second.table();
     second.end().await;

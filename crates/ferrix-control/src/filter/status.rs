@@ -1,0 +1,89 @@
+//! What is told to the author of a Filter.
+
+use std::borrow::Cow;
+
+use ferrix_api::filter::FilterStatus;
+use serde_json::Value;
+
+use crate::{
+    ingressroute::status::{accepted, resolved_refs},
+    outcome::Outcome,
+    report::{Condition, ConditionType, Reason, Serving},
+    status::{Status, Writer},
+};
+
+/// Those of [`ConditionType::ALL`], in this order.
+pub(crate) fn conditions(outcome: &Outcome) -> Vec<Condition> {
+    let parts = [
+        accepted(outcome, || what_serves(outcome)),
+        resolved_refs(outcome),
+        programmed(outcome),
+    ];
+    let wrong = parts.iter().find(|condition| !condition.status);
+    let ready = match wrong {
+        Some(wrong) => wrong.summed_up(),
+        None => {
+            let message = what_serves(outcome);
+            Condition::new(ConditionType::Ready, Reason::Ready, true, message)
+        }
+    };
+    [ready].into_iter().chain(parts).collect()
+}
+
+fn programmed(outcome: &Outcome) -> Condition {
+    let reason = match outcome.serving {
+        _ if outcome.rules == 0 => Reason::NotProgrammed,
+        Serving::LastGood { .. } | Serving::Nothing => Reason::LastGoodServed,
+        Serving::Newest => Reason::Programmed,
+    };
+    let status = reason == Reason::Programmed;
+    let message = what_serves(outcome);
+    Condition::new(ConditionType::Programmed, reason, status, message)
+}
+
+/// What rules that name it do, for people.
+fn what_serves(outcome: &Outcome) -> Cow<'static, str> {
+    match outcome.serving {
+        _ if outcome.rules == 0 => "Rules that name it answer 500.".into(),
+        Serving::LastGood {
+            generation: Some(generation),
+        } => {
+            format!("Requests pass through the last good version, generation {generation}.").into()
+        }
+        Serving::LastGood { generation: None } | Serving::Nothing => {
+            "Requests pass through the last good version.".into()
+        }
+        Serving::Newest => "Requests of the rules that name it pass through it.".into(),
+    }
+}
+
+/// The form that a status has in the object.
+pub(crate) fn write(status: &Status, _: &Writer<'_>) -> Value {
+    let Status {
+        installation,
+        replicas,
+        conditions,
+        used_by,
+        ..
+    } = status.clone();
+    let status = FilterStatus {
+        used_by,
+        replicas,
+        conditions,
+        installation,
+    };
+    // Texts, numbers and lists of them always have a form in JSON.
+    serde_json::to_value(status).unwrap_or_default()
+}
+
+/// The status that an object has. One that does not fit counts as none.
+pub(crate) fn read(status: &Value, _: &Writer<'_>) -> Status {
+    let status: FilterStatus = serde_json::from_value(status.clone()).unwrap_or_default();
+    Status {
+        installation: status.installation,
+        replicas: status.replicas,
+        conditions: status.conditions,
+        used_by: status.used_by,
+        ..Status::default()
+    }
+}
