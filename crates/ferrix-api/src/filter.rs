@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ingressroute::RouteFilter;
+use crate::{ingressroute::RouteFilter, pattern};
 
 /// `spec` of a `Filter`: what happens to requests and responses.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -20,7 +20,7 @@ use crate::ingressroute::RouteFilter;
     status = "FilterStatus",
     derive = "PartialEq",
     shortname = "ff",
-    doc = "Filters under a name: what happens to requests and responses of the rules that name it.",
+    doc = "Filters under a name: what happens to requests and responses of the rules that name it, or that it attaches itself to.",
     printcolumn = r#"{"name": "Ready", "type": "string",
         "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status",
         "description": "Whether requests pass through it as the spec asks for"}"#,
@@ -47,6 +47,46 @@ pub struct FilterSpec {
     /// order.
     #[schemars(length(min = 1, max = 16))]
     pub filters: Vec<RouteFilter>,
+
+    /// What it attaches itself to: requests of all rules there pass through it, unasked. A Filter of the
+    /// namespace of Ferrix may attach to entry points, namespaces and Gateways anywhere, another one to
+    /// Gateways and routes of its own namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub target_refs: Vec<TargetReference>,
+
+    /// Whether rules of other namespaces may exempt themselves from what is attached, by `without`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+/// What a `Filter` attaches itself to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetReference {
+    /// `ferrix.com` for an EntryPoint or an IngressRoute; empty for a Namespace;
+    /// `gateway.networking.k8s.io` for a Gateway, a ListenerSet, an HTTPRoute or a GRPCRoute;
+    /// `networking.k8s.io` for an Ingress.
+    #[schemars(length(max = 253))]
+    pub group: String,
+
+    /// One of these.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+
+    /// The namespace of the object. Absent: that of the Filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = pattern::LABEL))]
+    pub namespace: Option<String>,
+
+    /// The name of the object, or of the entry point.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// A listener of the Gateway or the ListenerSet. Absent: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub section_name: Option<String>,
 }
 
 /// What became of a `Filter`. Ferrix writes it; nobody else should.

@@ -141,6 +141,15 @@ pub struct RouteRule {
     #[schemars(length(min = 1, max = 16))]
     pub filters: Option<Vec<RouteFilter>>,
 
+    /// Filters that are attached from above, and that requests of this rule do not pass through: `NAME`, or
+    /// `NAMESPACE/NAME`. Those of the own namespace, and others that are `optional`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(min = 1, max = 317), regex(pattern = pattern::OBJECT_NAME))
+    )]
+    pub without: Option<Vec<String>>,
+
     /// How long requests may take. Absent: as the settings say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,

@@ -80,6 +80,30 @@ pub(crate) enum EntryPointNames {
     Named(NamedEntryPoints),
     /// Those of listeners: of these Gateways and ListenerSets, or some of theirs.
     Parents(Box<[ParentReference]>),
+    /// Of a Filter: those of what it attaches itself to, if anything.
+    Targets(Box<Attachment>),
+}
+
+/// How a Filter attaches itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attachment {
+    /// To what, and where that is said.
+    pub(crate) targets: Box<[(Field, Target)]>,
+    /// Whether rules of other namespaces may exempt themselves.
+    pub(crate) optional: bool,
+}
+
+/// Something that Filters attach themselves to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Target {
+    /// An entry point of the settings.
+    EntryPoint(Arc<str>),
+    /// A Gateway or a ListenerSet, or one listener of it.
+    Parent(Key, Option<Arc<str>>),
+    /// All routes of a namespace.
+    Namespace(Arc<str>),
+    /// A route.
+    Route(Key),
 }
 
 /// A rule of a draft.
@@ -109,6 +133,8 @@ pub(crate) enum DraftFilters {
     Own(Field, Arc<[Filter<DraftService>]>),
     /// All of a Filter that is named there.
     Named(FilterReference),
+    /// None of a Filter that is attached, as far as that may be.
+    Without(FilterReference),
 }
 
 /// A Filter that is named.
@@ -320,7 +346,7 @@ impl DraftFilters {
     pub(crate) fn field(&self) -> Field {
         match self {
             Self::Own(field, _) => *field,
-            Self::Named(reference) => reference.field,
+            Self::Named(reference) | Self::Without(reference) => reference.field,
         }
     }
 
@@ -328,15 +354,15 @@ impl DraftFilters {
     pub(crate) fn own(&self) -> Option<&Arc<[Filter<DraftService>]>> {
         match self {
             Self::Own(_, filters) => Some(filters),
-            Self::Named(_) => None,
+            Self::Named(_) | Self::Without(_) => None,
         }
     }
 
     /// The Filter that is named there.
     pub(crate) fn named(&self) -> Option<&FilterReference> {
         match self {
-            Self::Own(..) => None,
             Self::Named(reference) => Some(reference),
+            Self::Own(..) | Self::Without(_) => None,
         }
     }
 }
@@ -348,6 +374,15 @@ pub(crate) fn own_filters(policy: &DraftPolicy) -> impl Iterator<Item = &Filter<
 }
 
 impl DraftRule {
+    /// The Filters that it would be without.
+    pub(crate) fn without(&self) -> impl Iterator<Item = &FilterReference> {
+        let lists = self.policy.iter().flat_map(|policy| &policy.lists);
+        lists.filter_map(|list| match list {
+            DraftFilters::Without(reference) => Some(reference),
+            DraftFilters::Own(..) | DraftFilters::Named(_) => None,
+        })
+    }
+
     /// The Filters that it names.
     pub(crate) fn named_filters(&self) -> impl Iterator<Item = &FilterReference> {
         let lists = self.policy.iter().flat_map(|policy| &policy.lists);

@@ -20,7 +20,10 @@ use crate::{
 /// The condition of a route that says how many replicas serve it, at one of its parents.
 pub(crate) const PROGRAMMED: &str = "ferrix.com/Programmed";
 
-/// What the message of that condition says after the number of replicas.
+/// The condition of a route that has lost a Filter which was attached above it.
+pub(crate) const FILTER_LOST: &str = "ferrix.com/FilterLost";
+
+/// What the message of [`PROGRAMMED`] says after the number of replicas.
 const SERVE: &str = " replicas serve this generation.";
 
 /// What the release can do, as the official suite of conformance tests names it, in the order of the
@@ -73,7 +76,7 @@ pub(crate) const FEATURES: &[&str] = &[
 ];
 
 /// The conditions that are written here. Others of an object are somebody else's.
-const CONDITIONS: [&str; 9] = [
+const CONDITIONS: [&str; 10] = [
     "Accepted",
     "Conflicted",
     "InsecureFrontendValidationMode",
@@ -83,6 +86,7 @@ const CONDITIONS: [&str; 9] = [
     "ResolvedRefs",
     "SupportedVersion",
     PROGRAMMED,
+    FILTER_LOST,
 ];
 
 /// The field of the entries of each controller, and of what an entry is about.

@@ -98,6 +98,13 @@ impl Gateways {
         self.parents.get(key)
     }
 
+    /// A Gateway with its ListenerSets, or a ListenerSet.
+    pub(crate) fn with<'g>(&'g self, key: &'g Key) -> impl Iterator<Item = Key> + 'g {
+        let is_part = move |parent: &&Arc<Parent>| parent.key() == key || parent.gateway == *key;
+        let parents = self.parents.values().filter(is_part);
+        parents.map(|parent| parent.key().clone())
+    }
+
     /// The entry points of all listeners that have one of their own, by name.
     pub(crate) fn entry_points(&self) -> impl Iterator<Item = &EntryPoint> {
         let listeners = self.parents.values().flat_map(|it| &it.listeners);

@@ -74,6 +74,8 @@ pub(crate) struct FilterUse {
     pub(crate) filter: ObjectName,
     /// Whether it may: otherwise nobody there is told of it.
     pub(crate) permitted: bool,
+    /// Whether it is attached above the rules of the object, and not only named by them.
+    pub(crate) attached: bool,
 }
 
 /// What became of a route at one of its parents.
@@ -141,8 +143,15 @@ impl Outcome {
             conditions: conditions.collect(),
             refused_hosts: self.refused_hosts.clone(),
             verdict: None,
+            attached: self.attached(),
             findings: findings.into(),
         }
+    }
+
+    /// The Filters that are attached above its rules.
+    fn attached(&self) -> Rare<ObjectName> {
+        let attached = self.filters.iter().filter(|it| it.attached);
+        attached.map(|it| it.filter.clone()).collect()
     }
 
     /// Whether the references of the newest version were looked for, at least of what is good of it.

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     fallback::Fallbacks,
-    objects::{Key, Origin},
+    objects::{Key, ObjectName, Origin},
     rare::Rare,
     status::Address,
     verdict::Verdict,
@@ -60,6 +60,9 @@ pub struct Entry {
     /// What the status says, of a Filter or an object of the Gateway API that is ours.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "told")]
     pub verdict: Option<Arc<Verdict>>,
+    /// The Filters that are attached above its rules.
+    #[serde(skip)]
+    pub(crate) attached: Rare<ObjectName>,
     /// All there is to say, the most important first.
     pub findings: Rare<Finding>,
 }
@@ -217,6 +220,8 @@ reasons! {
     FilterNotFound,
     /// A Filter is bad, and no good version of it is known, or it does not do what a rule needs it for.
     FilterNotUsable,
+    /// A Filter that was attached is gone: requests go on without it.
+    FilterLost,
     /// A Secret does not exist.
     SecretNotFound,
     /// A Secret holds no certificate that can be presented.
@@ -305,6 +310,7 @@ impl Reason {
             | EndpointNotUsed
             | LookupFailed
             | NotLookedUp
+            | FilterLost
             | NeverMatches
             | Overlaps
             | UnknownField
@@ -617,6 +623,7 @@ impl Entry {
             conditions: Arc::default(),
             refused_hosts: Rare::default(),
             verdict: None,
+            attached: Rare::default(),
         }
     }
 

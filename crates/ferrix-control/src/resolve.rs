@@ -40,8 +40,10 @@ use crate::{
     world::World,
 };
 
+mod above;
 mod filters;
 
+use above::{Above, Group};
 pub(crate) use filters::{NamedFilter, NamedFilters, TableLists};
 
 /// What drafts are resolved against.
@@ -167,6 +169,7 @@ impl Resolved {
             self.outcome.without_certificate = Some(sentence);
         }
         let mut unresolved = false;
+        let mut above = Above::new(context, draft, &[]);
         let all = chosen.all();
         let mut rules = Vec::with_capacity(draft.rules.len());
         for rule in &draft.rules {
@@ -175,17 +178,12 @@ impl Resolved {
             for host in hosts {
                 unresolved |= matches!(target, Target::Nowhere(_));
                 let mut add = |entry_points: &[EntryPointIndex], target: Target| {
-                    if !entry_points.is_empty() {
-                        rules.push(ResolvedRule {
-                            position: rule.position,
-                            host: host.clone(),
-                            matches: rule.matches.clone(),
-                            weight: rule.weight,
-                            entry_points: entry_points.into(),
-                            target,
-                            policy: policy.clone(),
-                        });
-                    }
+                    let groups = above.groups(rule, host, entry_points);
+                    unresolved |= groups.iter().any(|group| group.lists.is_err());
+                    let made = groups.into_iter();
+                    rules.extend(made.map(|group| {
+                        ResolvedRule::new(rule, host, group, target.clone(), policy.as_ref())
+                    }));
                 };
                 match missing.iter().find(|(hosts, _)| hosts.contains(host)) {
                     // The certificate is no concern of plain entry points.
@@ -198,12 +196,13 @@ impl Resolved {
             }
         }
         self.certificates = presented.into();
+        let above = above.finish();
         let outcome = &mut self.outcome;
         outcome.left_out = chosen.left_out || !refused.is_empty();
         outcome.refused_hosts = refused.into();
         outcome.entry_points = all;
         outcome.unresolved = unresolved;
-        self.conclude(context, draft, &rules, findings);
+        self.conclude(context, draft, &rules, above, findings);
         rules
     }
 
@@ -236,6 +235,7 @@ impl Resolved {
         let refused = refused(context, draft, &hosts, &mut findings);
         places.retain(|host, entry_points| !refused.contains(host) && !entry_points.is_empty());
         let mut unresolved = false;
+        let mut above = Above::new(context, draft, &attached);
         let mut rules = Vec::with_capacity(draft.rules.len());
         for rule in &draft.rules {
             let (target, policy) = target_and_policy(context, draft, rule, &mut findings);
@@ -245,17 +245,16 @@ impl Resolved {
                 Target::Nowhere(_) => true,
             };
             for (host, entry_points) in &places {
-                rules.push(ResolvedRule {
-                    position: rule.position,
-                    host: (*host).clone(),
-                    matches: rule.matches.clone(),
-                    weight: rule.weight,
-                    entry_points: entry_points.iter().copied().collect(),
-                    target: target.clone(),
-                    policy: policy.clone(),
-                });
+                let entry_points: Vec<_> = entry_points.iter().copied().collect();
+                let groups = above.groups(rule, host, &entry_points);
+                unresolved |= groups.iter().any(|group| group.lists.is_err());
+                let made = groups.into_iter();
+                rules.extend(made.map(|group| {
+                    ResolvedRule::new(rule, host, group, target.clone(), policy.as_ref())
+                }));
             }
         }
+        let above = above.finish();
         let all: BTreeSet<_> = places.values().flatten().copied().collect();
         let listeners = attached.into_iter().map(|it| (it.parent, it.listener));
         let listeners: BTreeSet<_> = listeners.collect();
@@ -266,7 +265,7 @@ impl Resolved {
         outcome.refused_hosts = refused.into();
         outcome.entry_points = all.into_iter().collect();
         outcome.unresolved = unresolved;
-        self.conclude(context, draft, &rules, findings);
+        self.conclude(context, draft, &rules, above, findings);
         rules
     }
 
@@ -276,8 +275,10 @@ impl Resolved {
         context: &Context<'_>,
         draft: &Draft,
         rules: &[ResolvedRule],
+        (above, of_above): (BTreeSet<ObjectName>, Vec<Finding>),
         mut findings: Vec<Finding>,
     ) {
+        findings.extend(of_above);
         for reference in &draft.unserved {
             let found = backend::resolve(context.world, context.settings, draft.key(), reference);
             findings.extend(found.err());
@@ -298,13 +299,14 @@ impl Resolved {
             .collect();
         self.outcome.rules = rules.len();
         let named = draft.rules.iter().flat_map(DraftRule::named_filters);
-        let named: BTreeSet<_> = named.map(|it| &it.filter).collect();
+        let named: BTreeSet<_> = named.map(|it| &it.filter).chain(&above).collect();
         let named = named.into_iter().map(|filter| {
             let from = Referrer::Object(draft.key());
-            let found = context.world.filter(context.settings, from, filter);
+            let permitted = || context.world.filter(context.settings, from, filter).is_ok();
             FilterUse {
                 filter: filter.clone(),
-                permitted: found.is_ok(),
+                permitted: above.contains(filter) || permitted(),
+                attached: above.contains(filter),
             }
         });
         self.outcome.filters = named.collect();
@@ -445,6 +447,34 @@ fn opened(world: &World, versions: &Versions) -> Outcome {
 }
 
 impl ResolvedRule {
+    /// A rule for a host, with what is above it there.
+    fn new(
+        rule: &DraftRule,
+        host: &HostPattern,
+        group: Group,
+        target: Target,
+        policy: Option<&Arc<ResolvedPolicy>>,
+    ) -> Self {
+        let (target, policy) = match group.lists {
+            Ok(lists) if lists.is_empty() => (target, policy.cloned()),
+            Ok(mut lists) => {
+                let own = policy.cloned().unwrap_or_default();
+                lists.extend(own.lists.iter().cloned());
+                (target, Some(Arc::new(own.with_lists(lists))))
+            }
+            Err(reason) => (Target::Nowhere(reason), None),
+        };
+        Self {
+            position: rule.position,
+            host: host.clone(),
+            matches: rule.matches.clone(),
+            weight: rule.weight,
+            entry_points: group.entry_points.into(),
+            target,
+            policy,
+        }
+    }
+
     /// Every backend that it refers to, some perhaps more than once.
     fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
         let shares = match &self.target {
@@ -784,6 +814,7 @@ fn policy(
                 let own = own.iter().map(|it| it.with_service(&mut found));
                 lists.push(FilterList::of_rule(own.collect::<Arc<[_]>>()));
             }
+            DraftFilters::Without(_) => {}
             DraftFilters::Named(reference) => {
                 match filters.list(world, settings, from, reference) {
                     Ok(list) => lists.push(list),
@@ -797,7 +828,10 @@ fn policy(
     }
     match lost {
         Some(reason) => Err(reason),
-        None => Ok(Some(Arc::new(policy.with_lists(lists)))),
+        None => {
+            let policy = policy.with_lists(lists);
+            Ok((!policy.is_empty()).then(|| Arc::new(policy)))
+        }
     }
 }
 

@@ -42,6 +42,54 @@ pub struct Settings {
     pub allow_loopback_endpoints: bool,
     /// How the Gateway API is served; `None`: it is not.
     pub gateway: Option<GatewaySettings>,
+    /// Filters from above.
+    pub filters: FilterSettings,
+}
+
+/// Filters that requests pass unasked, and who may add to them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterSettings {
+    /// The namespace whose Filters may attach themselves to anything; `None`: none may.
+    pub namespace: Option<String>,
+    /// Those of entry points, by the names of these.
+    pub entry_points: BTreeMap<String, Vec<ObjectName>>,
+    /// Those of namespaces, in this order.
+    pub namespaces: Vec<NamespaceFilters>,
+}
+
+/// Filters that all requests for some namespaces pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceFilters {
+    /// The names of these; `*` is every namespace.
+    pub namespaces: BTreeSet<String>,
+    /// The Filters.
+    pub filters: Vec<ObjectName>,
+}
+
+impl FilterSettings {
+    /// Whether any are named.
+    pub(crate) fn name_any(&self) -> bool {
+        !self.entry_points.is_empty() || !self.namespaces.is_empty()
+    }
+
+    /// Whether Filters of a namespace may attach themselves to anything.
+    pub(crate) fn trusts(&self, namespace: &str) -> bool {
+        self.namespace.as_deref() == Some(namespace)
+    }
+
+    /// Those of an entry point.
+    pub(crate) fn of_entry_point(&self, name: &str) -> impl Iterator<Item = &ObjectName> {
+        self.entry_points.get(name).into_iter().flatten()
+    }
+
+    /// Those of a namespace.
+    pub(crate) fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &ObjectName> {
+        let selects = move |it: &&NamespaceFilters| {
+            it.namespaces.contains(namespace) || it.namespaces.contains("*")
+        };
+        let selected = self.namespaces.iter().filter(selects);
+        selected.flat_map(|it| &it.filters)
+    }
 }
 
 /// The controller of GatewayClasses of ours, unless the settings name another.

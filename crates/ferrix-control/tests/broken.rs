@@ -186,7 +186,8 @@ fn good_objects() -> String {
             "---\napiVersion: ferrix.com/v1\nkind: IngressRoute\n\
              metadata: {{name: r{number}, namespace: good}}\n\
              spec:\n  route:\n    host: h{number}.good.example\n    rules:\n    \
-             - matches: PathPrefix(`/`)\n      service: {{name: s{}, port: http}}\n",
+             - matches: PathPrefix(`/`)\n      filters: [{{filter: common}}]\n      \
+             service: {{name: s{}, port: http}}\n",
             number % 30,
         );
     }
@@ -224,8 +225,13 @@ fn good_objects() -> String {
     text
 }
 
-/// Where they come in, with a route for connections, one for TLS, and one for datagrams.
+/// What some of them name and where they come in, with a route for connections, one for TLS, and one for datagrams.
 const GOOD_GATEWAY: &str = "\
+---
+apiVersion: ferrix.com/v1
+kind: Filter
+metadata: {name: common, namespace: good}
+spec: {filters: [{requestHeaderModifier: {remove: [X-Debug]}}]}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass

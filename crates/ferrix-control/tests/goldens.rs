@@ -4,6 +4,7 @@
 //! # What the case shows.
 //! # Settings: class=internal external-name loopback=no default=NAMESPACE/NAME namespaces=a,b entry-points=web
 //! # Settings: first-claim allowed=NAMESPACE,LABEL=VALUE:HOST,HOST
+//! # Settings: platform=NAMESPACE entry-point-filter=web:NAMESPACE/NAME namespace-filter=a:NAMESPACE/NAME
 //! # Settings: gateway pool=NETWORK,NETWORK exposed=ENTRY_POINT:PORT publish=ADDRESS,ADDRESS
 //! OBJECTS
 //! ---
@@ -31,8 +32,8 @@ use ferrix_control::{
     decode::{self, Decoded, Strictness},
     external_name::{Answer, DomainName, Failure},
     kubernetes::snapshot,
-    objects::{FileOrigin, Key, Kind, Origin},
-    settings::{DefaultCertificate, HostGrant, HostSet, Publish, Settings},
+    objects::{FileOrigin, Key, Kind, ObjectName, Origin},
+    settings::{DefaultCertificate, HostGrant, HostSet, NamespaceFilters, Publish, Settings},
     translate,
     world::{Change, World},
     yaml,
@@ -245,10 +246,29 @@ fn settings(input: &str) -> Settings {
                 let addresses = addresses.split(',').map(str::to_owned);
                 settings.publish = Publish::Addresses(addresses.collect());
             }
+            ("platform", namespace) => settings.filters.namespace = Some(namespace.to_owned()),
+            ("entry-point-filter", filter) => {
+                let (entry_point, filter) = parse_filter(filter);
+                let filters = &mut settings.filters.entry_points;
+                filters.entry(entry_point).or_default().push(filter);
+            }
+            ("namespace-filter", filter) => {
+                let (namespace, filter) = parse_filter(filter);
+                settings.filters.namespaces.push(NamespaceFilters {
+                    namespaces: [namespace].into(),
+                    filters: vec![filter],
+                });
+            }
             (other, _) => panic!("unknown setting {other}"),
         }
     }
     settings
+}
+
+fn parse_filter(text: &str) -> (String, ObjectName) {
+    let (place, filter) = text.split_once(':').expect("PLACE:NAMESPACE/NAME");
+    let (namespace, name) = filter.split_once('/').expect("NAMESPACE/NAME");
+    (place.to_owned(), ObjectName::new(namespace, name))
 }
 
 fn parse_withheld(scope: &str) -> Change {
@@ -403,6 +423,7 @@ fn every_reason_has_a_case() {
         "UnknownField",
         "OtherInstallation",
         "Pending",
+        "FilterLost",
         "InternalError",
     ];
     for reason in ferrix_control::report::Reason::ALL {

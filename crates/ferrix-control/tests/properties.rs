@@ -8,9 +8,12 @@ use ferrix_control::{
     decode::{self, DecodeError, Decoded, Strictness},
     external_name::{Answer, DomainName, Failure},
     kubernetes::snapshot,
-    objects::{Key, Object, Origin},
+    objects::{Key, Object, ObjectName, Origin},
     report::{ConditionType, Finding, Reason, Severity},
-    settings::{DefaultCertificate, GatewaySettings, HostGrant, HostPolicy, HostSet, Settings},
+    settings::{
+        DefaultCertificate, FilterSettings, GatewaySettings, HostGrant, HostPolicy, HostSet,
+        NamespaceFilters, Settings,
+    },
     translate,
     world::{Change, World},
     yaml,
@@ -239,9 +242,15 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
                 "requestMirror: {backendRef: {kind: Odd, name: s0, port: 80}}",
                 "requestMirror: {backendRef: {name: s1, namespace: n1, port: 80}}",
             ]);
+            let rest = [
+                "",
+                ", targetRefs: [{group: '', kind: Namespace, name: n1}, \
+                 {group: gateway.networking.k8s.io, kind: Gateway, name: g0}]",
+                ", optional: true, targetRefs: [{group: ferrix.com, kind: EntryPoint, name: web}]",
+            ][created.map_or(0, |it| 1 + usize::from(it))];
             return format!(
                 "apiVersion: ferrix.com/v1\nkind: Filter\nmetadata: {{name: f{name}, namespace: \
-                 n{namespace}, uid: u, generation: {}}}\nspec: {{filters: [{{{filters}}}]}}\n",
+                 n{namespace}, uid: u, generation: {}}}\nspec: {{filters: [{{{filters}}}]{rest}}}\n",
                 1 + variant
             );
         }
@@ -256,7 +265,7 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
                 "apiVersion: ferrix.com/v1\nkind: IngressRoute\nmetadata: {{name: q{name}, \
                  namespace: n{namespace}, uid: u, generation: 1}}\n\
                  spec: {{route: {{host: q.example, rules: [{{filters: [{{{filters}}}], \
-                 service: {{name: s1, port: 80}}}}]}}}}\n"
+                 without: [n0/f0], service: {{name: s1, port: 80}}}}]}}}}\n"
             );
         }
         _ => {
@@ -541,6 +550,21 @@ fn policies() -> [HostPolicy; 4] {
 fn settings_with(hosts: &HostPolicy) -> Settings {
     Settings {
         hosts: hosts.clone(),
+        // The same installations have Filters from above.
+        filters: match hosts.first_claim {
+            false => FilterSettings {
+                namespace: Some("n0".to_owned()),
+                ..FilterSettings::default()
+            },
+            true => FilterSettings {
+                namespace: Some("n1".to_owned()),
+                entry_points: [("internal".to_owned(), vec![ObjectName::new("n0", "f0")])].into(),
+                namespaces: vec![NamespaceFilters {
+                    namespaces: ["n1".to_owned()].into(),
+                    filters: vec![ObjectName::new("n0", "f1")],
+                }],
+            },
+        },
         // Some installations have a pool of addresses, and the others are reached by their ports.
         gateway: Some(GatewaySettings {
             addresses: match hosts.first_claim {

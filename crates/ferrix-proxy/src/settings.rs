@@ -35,6 +35,10 @@ pub struct EntryPoint {
     /// names the real client. Others may not send one.
     #[serde(default)]
     pub proxy_protocol: Vec<IpNet>,
+    /// The Filters that all requests pass first, each as `NAMESPACE/NAME`. The control plane makes them
+    /// part of the rules that are served here.
+    #[serde(default)]
+    pub filters: Vec<String>,
 }
 
 impl EntryPoint {

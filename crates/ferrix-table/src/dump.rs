@@ -188,7 +188,15 @@ impl<'t> EntryPointView<'t> {
 impl Serialize for RuleViews<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(table) = self;
-        serializer.collect_seq(table.rules.iter().map(|rule| RuleView::new(table, rule)))
+        let mut rules: Vec<&Rule> = table.rules.iter().collect();
+        // One rule that asks for different things at different entry points is several, which nothing else
+        // tells apart.
+        rules.sort_by(|one, other| {
+            let names = |rule| table.entry_point_names(rule);
+            one.precedence(other)
+                .then_with(|| names(one).cmp(names(other)))
+        });
+        serializer.collect_seq(rules.into_iter().map(|rule| RuleView::new(table, rule)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Filters, and where they are written: in a rule, or in an object that rules name.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::{
     filters::{Filter, Reference},
@@ -25,6 +25,23 @@ pub enum Source {
     Rule,
     /// In this Filter, which the rule names.
     Named(ObjectName),
+    /// In this Filter, which is attached to something that the rule is part of.
+    Attached(ObjectName, Level),
+}
+
+/// What filters are attached to. Requests pass those of the first first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The entry point that they come in by.
+    EntryPoint,
+    /// The Gateway.
+    Gateway,
+    /// A ListenerSet, or a listener of it or of the Gateway.
+    Listener,
+    /// The namespace of the route.
+    Namespace,
+    /// The route.
+    Route,
 }
 
 impl<S> FilterList<S> {
@@ -52,6 +69,27 @@ impl Source {
         match self {
             Source::Rule => String::new(),
             Source::Named(filter) => format!(" (Filter {filter})"),
+            Source::Attached(filter, level) => format!(" (Filter {filter}, of the {level})"),
         }
+    }
+
+    /// The Filter that they are written in.
+    pub fn filter(&self) -> Option<&ObjectName> {
+        match self {
+            Source::Rule => None,
+            Source::Named(filter) | Source::Attached(filter, _) => Some(filter),
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Level::EntryPoint => "entry point",
+            Level::Gateway => "Gateway",
+            Level::Listener => "listener",
+            Level::Namespace => "namespace",
+            Level::Route => "route",
+        })
     }
 }

@@ -10,6 +10,7 @@ use ferrix_control::{
     Failures, Lookups, Report,
     files::{Files, FolderError},
     kubernetes::{self, Kubernetes, KubernetesError},
+    objects::ObjectName,
     secret::{self, CertificateError},
     settings as control,
 };
@@ -430,6 +431,37 @@ fn publish_at(settings: &settings::Kubernetes) -> control::Publish {
     }
 }
 
+/// Filters from above.
+fn filter_settings(settings: &Settings) -> control::FilterSettings {
+    let filters = |names: &[String]| -> Vec<ObjectName> {
+        let parts = names.iter().filter_map(|name| name.split_once('/'));
+        parts
+            .map(|(namespace, name)| ObjectName::new(namespace, name))
+            .collect()
+    };
+    let of_pod = || {
+        std::env::var("POD_NAMESPACE")
+            .ok()
+            .filter(|it| !it.is_empty())
+    };
+    let namespace = settings.filters.namespace.clone().or_else(of_pod);
+    let entry_points = settings.entry_points.iter();
+    let entry_points = entry_points.filter(|it| !it.filters.is_empty());
+    let namespaces = settings.filters.namespaces.iter();
+    control::FilterSettings {
+        namespace: Some(namespace.unwrap_or_else(|| "ferrix".to_owned())),
+        entry_points: entry_points
+            .map(|it| (it.name.clone(), filters(&it.filters)))
+            .collect(),
+        namespaces: namespaces
+            .map(|it| control::NamespaceFilters {
+                namespaces: it.namespaces.clone(),
+                filters: filters(&it.filters),
+            })
+            .collect(),
+    }
+}
+
 /// What the control plane is told.
 pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings, StartError> {
     let entry_points = settings.entry_points.iter().map(Into::into).collect();
@@ -442,6 +474,7 @@ pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings,
         .clone_from(&settings.source.ingress_class);
     control.namespaces.clone_from(&settings.source.namespaces);
     control.hosts.clone_from(&settings.hosts);
+    control.filters = filter_settings(settings);
     let exposed = settings.entry_points.iter();
     control.gateway = Some(control::GatewaySettings {
         controller: settings.gateway.controller.clone(),

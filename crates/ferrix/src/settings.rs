@@ -39,6 +39,8 @@ pub struct Settings {
     pub source: Source,
     /// Which namespaces may have which hosts.
     pub hosts: HostPolicy,
+    /// Filters of namespaces, and whose Filters attach themselves to anything.
+    pub filters: Filters,
     /// How the Gateway API is served.
     pub gateway: Gateway,
     /// The page for operators and probes.
@@ -104,6 +106,26 @@ pub enum Secrets {
     Namespaces,
     /// Those of the whole cluster.
     Cluster,
+}
+
+/// Filters of namespaces, and whose Filters attach themselves to anything.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filters {
+    /// The namespace whose Filters may attach themselves to anything; absent: that of the pod, or `ferrix`.
+    pub namespace: Option<String>,
+    /// Those that all requests for a namespace pass.
+    pub namespaces: Vec<NamespaceFilters>,
+}
+
+/// Filters that all requests for some namespaces pass.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceFilters {
+    /// The names of these; `*` is every namespace.
+    pub namespaces: BTreeSet<String>,
+    /// The Filters, each as `NAMESPACE/NAME`.
+    pub filters: Vec<String>,
 }
 
 /// How the Gateway API is served.
@@ -243,6 +265,7 @@ impl Default for Settings {
             ],
             source: Source::default(),
             hosts: HostPolicy::default(),
+            filters: Filters::default(),
             gateway: Gateway::default(),
             admin: Admin::default(),
             log: Log::default(),
@@ -261,6 +284,7 @@ fn entry_point(name: &str, port: u16, secure: bool) -> EntryPoint {
         exposed_port: None,
         secure,
         proxy_protocol: Vec::new(),
+        filters: Vec::new(),
     }
 }
 

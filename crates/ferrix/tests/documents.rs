@@ -103,7 +103,8 @@ fn every_filter_in_the_documents_is_served() {
         .concat();
     fs::write(folder.path().join("services.yaml"), services).unwrap();
     let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
-    let settings = Settings::for_files(entry_points);
+    let mut settings = Settings::for_files(entry_points);
+    settings.filters.namespace = Some("ferrix".to_owned());
     let (table, report) = files::load(folder.path(), &settings).unwrap();
     let findings: Vec<_> = report.findings().map(|it| it.to_string()).collect();
     assert_eq!(findings, [""; 0]);

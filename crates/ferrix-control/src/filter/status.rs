@@ -44,7 +44,9 @@ fn programmed(outcome: &Outcome) -> Condition {
 /// What rules that name it do, for people.
 fn what_serves(outcome: &Outcome) -> Cow<'static, str> {
     match outcome.serving {
-        _ if outcome.rules == 0 => "Rules that name it answer 500.".into(),
+        _ if outcome.rules == 0 => {
+            "Rules that name it answer 500, and it is attached to nothing.".into()
+        }
         Serving::LastGood {
             generation: Some(generation),
         } => {
@@ -53,7 +55,9 @@ fn what_serves(outcome: &Outcome) -> Cow<'static, str> {
         Serving::LastGood { generation: None } | Serving::Nothing => {
             "Requests pass through the last good version.".into()
         }
-        Serving::Newest => "Requests of the rules that name it pass through it.".into(),
+        Serving::Newest => {
+            "Requests pass through it where rules name it and where it is attached.".into()
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use ferrix_rule::PathConstraint;
 use ferrix_table::{filters::Filter, object::Key, policy::Policy};
 
 use crate::{
-    draft::{DraftFilters, DraftPolicy, DraftService, own_filters},
+    draft::{DraftFilters, DraftPolicy, DraftService, FilterReference, own_filters},
+    field::Field,
     filters::{Faults, Item, List, Place, Written, compile_items, named, policy, written},
     objects::ObjectName,
     report::{Finding, Reason},
@@ -36,10 +37,11 @@ pub(super) fn compile(
     let own = rule.filters.as_deref().unwrap_or_default();
     let lists = [(of_route, List::Route), (own, List::RouteRule(position))];
     let lists = lists.map(|(filters, list)| self::lists(filters, place(list), &mut faults));
+    let without = without(rule, position, &object.namespace);
     let timeouts = rule.timeouts.as_ref();
     let retry = rule.retry.as_ref();
     let policy = Policy {
-        lists: lists.into_iter().flatten().collect(),
+        lists: lists.into_iter().flatten().chain(without).collect(),
         timeouts: timeouts
             .map(|it| policy::timeouts(it, &format!("{field}.timeouts"), &mut faults))
             .unwrap_or_default(),
@@ -49,6 +51,21 @@ pub(super) fn compile(
     };
     refuse_services(&policy, &mut faults);
     faults.or((!policy.is_empty()).then(|| Arc::new(policy)))
+}
+
+/// The Filters from above that requests of a rule do not pass.
+fn without<'r>(
+    rule: &'r RouteRule,
+    position: usize,
+    namespace: &'r str,
+) -> impl Iterator<Item = DraftFilters> + 'r {
+    let names = rule.without.iter().flatten().enumerate();
+    names.map(move |(place, name)| {
+        DraftFilters::Without(FilterReference {
+            field: Field::new("spec.route.rules[].without[]", [position, place]),
+            filter: named(name, namespace),
+        })
+    })
 }
 
 /// Compiles a list of filters.
@@ -146,7 +163,12 @@ pub(super) fn write(policy: &DraftPolicy, own_namespace: &str, rule: &mut RouteR
         body_bytes: _,
     } = policy;
     let lists = lists.iter().filter(|list| !is_of_route(list));
-    rule.filters = some(written_lists(lists, own_namespace));
+    rule.filters = some(written_lists(lists.clone(), own_namespace));
+    let without = lists.filter_map(|list| match list {
+        DraftFilters::Without(reference) => Some(text(&reference.filter, own_namespace)),
+        DraftFilters::Own(..) | DraftFilters::Named(_) => None,
+    });
+    rule.without = some(without.collect());
     rule.timeouts = written::timeouts(timeouts);
     rule.retry = retry.as_ref().map(written::retry);
 }
@@ -182,6 +204,7 @@ pub(crate) fn written_lists<'l>(
             filter: Some(text(&reference.filter, own_namespace)),
             ..RouteFilter::default()
         }],
+        DraftFilters::Without(_) => Vec::new(),
     });
     items.collect()
 }

@@ -52,9 +52,10 @@ pub(crate) fn spec(draft: &Draft) -> IngressRouteSpec {
 /// `entrypoint` and `entrypoints`.
 fn names(entry_points: &EntryPointNames) -> (Option<String>, Option<Vec<String>>) {
     match entry_points {
-        EntryPointNames::Fitting | EntryPointNames::All | EntryPointNames::Parents(_) => {
-            (None, None)
-        }
+        EntryPointNames::Fitting
+        | EntryPointNames::All
+        | EntryPointNames::Parents(_)
+        | EntryPointNames::Targets(_) => (None, None),
         EntryPointNames::Named(names) => match &**names {
             [(field, name)] if field.path() == ENTRY_POINT => (Some(name.to_string()), None),
             names => {
@@ -227,6 +228,7 @@ mod tests {
                 {"filter": "other/second"},
             ]})),
             rule(json!({"filters": [{"filter": "moved"}]})),
+            rule(json!({"service": api, "without": ["first", "other/second"]})),
             json!({"route": {
                 "filters": [
                     {"filter": "first"}, {"requestMirror": {"backendRef": api}},
@@ -262,6 +264,6 @@ mod tests {
             assert!(drafted.same(&after), "{case} became {written}");
             ran += 1;
         }
-        assert_eq!(ran, 28);
+        assert_eq!(ran, 29);
     }
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     kinds,
-    objects::{Key, Kind},
+    objects::{Key, Kind, ObjectName},
     report::{Entry, Reason, Report, Serving},
     status::{Address, Signature, Status},
 };
@@ -102,6 +102,8 @@ pub(super) struct Ledger {
     terminating: BTreeSet<Arc<str>>,
     /// Those of which the API server has said so itself, when something was to be made in them.
     refusing: BTreeSet<Arc<str>>,
+    /// The Filters that were attached above routes and are gone.
+    lost: HashMap<Key, Lost>,
     /// Routes of this class that other installations have written the status of.
     others: HashMap<Key, Box<str>>,
     /// Other installations that were told of.
@@ -121,6 +123,13 @@ struct Route {
     budget: Budget,
     /// How often its status was refused in a row.
     refusals: u32,
+}
+
+/// What a route has lost, while nobody has edited it since.
+#[derive(Debug, Default)]
+struct Lost {
+    generation: Option<i64>,
+    filters: BTreeSet<ObjectName>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +202,7 @@ impl Ledger {
     pub(super) fn report(&mut self, report: Arc<Report>, now: Instant) {
         let before = std::mem::replace(&mut self.report, report);
         self.reported = true;
+        self.take_in_losses(&before, now);
         if !self.leading {
             return;
         }
@@ -206,6 +216,34 @@ impl Ledger {
             .map(|entry| entry.key.clone())
             .collect();
         for key in changed {
+            self.look_at(key, now);
+        }
+    }
+
+    /// Takes note of Filters that are gone, and of those that are back. Every replica does: one of them may
+    /// be the next to write.
+    fn take_in_losses(&mut self, before: &Report, now: Instant) {
+        let is_there = |filter: &ObjectName| self.report.get(&filter.key(Kind::Filter)).is_some();
+        for entry in changed_entries(&self.report, before) {
+            let attached = entry.attached.iter();
+            let gone: BTreeSet<_> = attached.filter(|it| !is_there(it)).cloned().collect();
+            if let Some(after) = self.report.get(&entry.key).filter(|_| !gone.is_empty()) {
+                let lost = self.lost.entry(entry.key.clone()).or_default();
+                lost.generation = after.observed_generation;
+                lost.filters.extend(gone);
+            }
+        }
+        let mut over = Vec::new();
+        for (key, lost) in &mut self.lost {
+            lost.filters.retain(|filter| !is_there(filter));
+            let entry = self.report.get(key);
+            let is_edited = entry.is_none_or(|it| it.observed_generation != lost.generation);
+            if is_edited || lost.filters.is_empty() {
+                over.push(key.clone());
+            }
+        }
+        for key in over {
+            self.lost.remove(&key);
             self.look_at(key, now);
         }
     }
@@ -465,7 +503,9 @@ impl Ledger {
                 Serving::Nothing => Vec::new(),
                 Serving::Newest | Serving::LastGood { .. } => self.report.addresses.to_vec(),
             };
-            return route.write_addresses(&mut self.backoff, by, entry, addresses, now);
+            let lost = self.lost.get(key).map(|lost| &lost.filters);
+            let told = statement::problems(entry, lost);
+            return route.write_addresses(&mut self.backoff, by, told, addresses, now);
         }
         let bad = self.report.fallbacks.of(key);
         let count = self.census.count(entry, route.since, bad);
@@ -490,7 +530,11 @@ impl Ledger {
         let lacks_name = form.signature == Signature::Name && self.definition.lacks_name();
         let signs = !lacks_name && form.signature != Signature::Entries;
         let installation = signs.then_some(&*self.installation);
-        let status = statement::status(entry, Some(&count), &route.seen, installation);
+        let lost = self.lost.get(key).map(|lost| &lost.filters);
+        let mut status = statement::status(entry, Some(&count), &route.seen, installation);
+        if let Some(lost) = lost {
+            statement::add_loss(&mut status, lost, entry.observed_generation, &route.seen);
+        }
         let same = digest(&status) == route.seen.digest;
         if same && lacks_name && !is_ours {
             self.definition.went_without(key.clone());
@@ -499,19 +543,19 @@ impl Ledger {
             && (is_ours || lacks_name)
             && status.replicas.as_deref() == route.seen.count.as_deref()
         {
-            route.told = Some(statement::problems(entry).0);
+            route.told = Some(statement::problems(entry, lost).0);
             return Step::Nothing;
         }
-        if same || differs_by_count(&route.seen, entry, &status) {
+        if same || lost.is_none() && differs_by_count(&route.seen, entry, &status) {
             // Whoever wrote before has told what is wrong.
-            route.told = Some(statement::problems(entry).0);
+            route.told = Some(statement::problems(entry, lost).0);
             match self.census.settles() {
                 Some(settles) => return Step::Wait(settles),
                 None if !due.turn => return Step::Turn,
                 None => {}
             }
         }
-        let (hash, events) = statement::problems(entry);
+        let (hash, events) = statement::problems(entry, lost);
         let news = route.told != Some(hash);
         let events = if news { events } else { Vec::new() };
         let step = route.write(&mut self.backoff, by, status, events, now);
@@ -573,11 +617,10 @@ impl Route {
         &mut self,
         backoff: &mut Backoff,
         by: (&Key, &str),
-        entry: &Entry,
+        (hash, events): (u64, Vec<(Reason, String)>),
         addresses: Vec<Address>,
         now: Instant,
     ) -> Step {
-        let (hash, events) = statement::problems(entry);
         let status = Status {
             installation: (!addresses.is_empty()).then(|| by.1.to_owned()),
             addresses,

@@ -2,7 +2,10 @@
 //!
 //! Pure. Whether it is due, the ledger decides.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -12,6 +15,7 @@ use k8s_openapi::{
 use super::{census::Count, seen::Seen};
 use crate::{
     gateway_status,
+    objects::ObjectName,
     report::{ConditionType, Entry, Reason, Serving},
     status::{self, Part, PartOf, Status},
     verdict::{self, Verdict},
@@ -144,6 +148,38 @@ fn programmed(part: &Part, count: Option<&Count>, generation: Option<i64>) -> Op
     ))
 }
 
+/// Adds that Filters are gone which requests passed through: to a route, or to what is told of it at each of
+/// its parents.
+pub(super) fn add_loss(
+    status: &mut Status,
+    lost: &BTreeSet<ObjectName>,
+    generation: Option<i64>,
+    seen: &Seen,
+) {
+    let made = |part: Option<&PartOf>| {
+        let (condition, reason) = ((gateway_status::FILTER_LOST, true), Reason::FilterLost);
+        let mut made = status::timeless(condition, reason.as_str(), loss(lost), generation);
+        let since = seen.since(part, gateway_status::FILTER_LOST, "True");
+        made.last_transition_time = Time(since.unwrap_or_else(Timestamp::now));
+        made
+    };
+    for Part { of, conditions } in &mut status.parts {
+        conditions.push(made(Some(of)));
+    }
+    if !status.conditions.is_empty() {
+        status.conditions.push(made(None));
+    }
+}
+
+/// What is lost with Filters, for people.
+fn loss(lost: &BTreeSet<ObjectName>) -> String {
+    let names: Vec<_> = lost.iter().map(ObjectName::to_string).collect();
+    format!(
+        "Requests passed through what is gone, and go on without it: Filter {}.",
+        names.join(", Filter ")
+    )
+}
+
 /// The status that takes back what was written before.
 pub(super) fn nothing(seen: &Seen) -> Status {
     Status {
@@ -212,7 +248,10 @@ pub(super) fn lacks_endpoints(entry: &Entry) -> bool {
 
 /// What is wrong with a route, and a hash of it; nothing of an object of the Gateway API, whose status says
 /// all.
-pub(super) fn problems(entry: &Entry) -> (u64, Vec<(Reason, String)>) {
+pub(super) fn problems(
+    entry: &Entry,
+    lost: Option<&BTreeSet<ObjectName>>,
+) -> (u64, Vec<(Reason, String)>) {
     let conditions = entry.conditions.iter();
     let wrong = conditions.filter(|it| !it.status && !is_of_gateway_api(entry));
     // That a route is not programmed follows from what else is wrong, and what sums up or is about
@@ -222,6 +261,7 @@ pub(super) fn problems(entry: &Entry) -> (u64, Vec<(Reason, String)>) {
     });
     let problems: Vec<_> = first
         .map(|condition| (condition.reason, condition.message.to_string()))
+        .chain(lost.map(|lost| (Reason::FilterLost, loss(lost))))
         .collect();
     let mut hasher = DefaultHasher::new();
     problems.hash(&mut hasher);

@@ -2,24 +2,27 @@
 //! share.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use ferrix_table::{
-    filter_list::{FilterList, Source},
+    filter_list::{FilterList, Level, Source},
     filters::Filter,
 };
 
 use super::{Found, all_no_longer_seen, found_by_filter, opened, reference};
 use crate::{
     backend::{self, Backends},
-    draft::{Draft, FilterReference, Versions, own_filters},
+    draft::{Draft, FilterReference, Target, Versions, own_filters},
     fallback::Fallback,
+    field::Field,
+    filter,
     objects::{Key, Kind, ObjectName},
     outcome::Outcome,
     referencegrant::{Permitted, Referrer, Refused},
     report::{Finding, Reason},
+    seniority::Seniority,
     settings::Settings,
     world::World,
 };
@@ -29,7 +32,11 @@ type Filters = Arc<[Filter<Found>]>;
 
 /// Every Filter that there is, as far as it could be decoded.
 #[derive(Debug, Default)]
-pub(crate) struct NamedFilters(HashMap<ObjectName, NamedFilter>);
+pub(crate) struct NamedFilters {
+    known: HashMap<ObjectName, NamedFilter>,
+    /// Those that can be used and attach themselves, by what they attach to: the oldest first.
+    attached: BTreeMap<Target, BTreeMap<Seniority, ObjectName>>,
+}
 
 /// A Filter, as far as the world has what it names.
 #[derive(Debug)]
@@ -41,6 +48,10 @@ pub(crate) struct NamedFilter {
     fallback: Option<Fallback>,
     /// The Services that it names, whether they exist or not.
     services: BTreeSet<ObjectName>,
+    /// What it may attach to, and does.
+    targets: BTreeSet<Target>,
+    optional: bool,
+    seniority: Seniority,
 }
 
 /// The lists of Filters in the table, each with what it was made of.
@@ -55,6 +66,8 @@ impl NamedFilter {
         let mut outcome = opened(world, versions);
         let services = draft.services().cloned().collect();
         let fallback = world.fallback(key);
+        let seniority = Seniority::of(&draft.route);
+        let attachment = filter::attachment_of(draft);
         if let Some((field, why)) = world.why_not_ours(settings, draft) {
             outcome.not_ours = true;
             outcome.remark(Finding::info(
@@ -68,10 +81,22 @@ impl NamedFilter {
                 outcome,
                 fallback,
                 services,
+                targets: BTreeSet::new(),
+                optional: false,
+                seniority,
             };
         }
         let mut findings = Vec::new();
         let filters = filters(world, settings, draft, &mut findings);
+        let targets = attachment.into_iter().flat_map(|it| &it.targets);
+        let targets = targets.filter(|(field, target)| {
+            let permitted = may_attach(settings, key, target);
+            if !permitted {
+                findings.push(refused_target(settings, *field));
+            }
+            permitted
+        });
+        let targets = targets.map(|(_, target)| target.clone()).collect();
         findings.extend(all_no_longer_seen(world, draft));
         for finding in findings {
             outcome.remark(finding);
@@ -87,7 +112,21 @@ impl NamedFilter {
             outcome,
             fallback,
             services,
+            targets,
+            optional: attachment.is_some_and(|it| it.optional),
+            seniority,
         }
+    }
+
+    /// Whether rules of other namespaces may exempt themselves from it.
+    pub(super) fn is_optional(&self) -> bool {
+        self.optional
+    }
+
+    /// What it is attached to; nothing where it cannot be used.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
+        let targets = self.targets.iter();
+        targets.filter(|_| self.filters.is_ok())
     }
 
     pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectName> {
@@ -96,8 +135,34 @@ impl NamedFilter {
 
     /// Whether rules that name it are as they would be with another version.
     pub(crate) fn serves_as(&self, other: &Self) -> bool {
-        self.filters == other.filters && self.fallback == other.fallback
+        self.filters == other.filters
+            && self.fallback == other.fallback
+            && self.optional == other.optional
+            && self.seniority == other.seniority
+            && self.targets().eq(other.targets())
     }
+}
+
+/// Whether a Filter may attach itself to something: that of a namespace which the settings trust to anything,
+/// another one to what is in its own namespace.
+fn may_attach(settings: &Settings, filter: &Key, target: &Target) -> bool {
+    settings.filters.trusts(&filter.namespace)
+        || match target {
+            Target::EntryPoint(_) | Target::Namespace(_) => false,
+            Target::Parent(key, _) | Target::Route(key) => key.namespace == filter.namespace,
+        }
+}
+
+fn refused_target(settings: &Settings, field: Field) -> Finding {
+    let trusted = match &settings.filters.namespace {
+        Some(namespace) => format!("those of namespace {namespace}"),
+        None => "none, by the settings,".to_owned(),
+    };
+    let message = format!(
+        "not attached: Filters attach themselves to Gateways and routes of their own namespace, and {trusted} \
+         to anything"
+    );
+    Finding::problem(Reason::NotPermitted, field.to_string(), message)
 }
 
 /// All of its filters; `None`: it is not good.
@@ -115,11 +180,45 @@ fn filters(
 
 impl NamedFilters {
     pub(crate) fn get(&self, name: &ObjectName) -> Option<&NamedFilter> {
-        self.0.get(name)
+        self.known.get(name)
+    }
+
+    /// Whether any attaches itself.
+    pub(super) fn attach(&self) -> bool {
+        !self.attached.is_empty()
+    }
+
+    /// Those that are attached to something, the oldest first.
+    pub(super) fn attached_to(&self, target: &Target) -> impl Iterator<Item = &ObjectName> {
+        let attached = self.attached.get(target);
+        attached.into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// What a rule has of a Filter that is above it.
+    pub(super) fn from_above(
+        &self,
+        world: &World,
+        settings: &Settings,
+        name: &ObjectName,
+        level: Level,
+    ) -> Result<FilterList<Found>, (Reason, String)> {
+        let permitted = world.filter(settings, Referrer::Settings, name);
+        let found = permitted.and_then(|it| self.permitted(&it).ok_or(Refused::Missing));
+        match found.map(|filter| &filter.filters) {
+            Ok(Ok(filters)) => Ok(FilterList {
+                source: Source::Attached(name.clone(), level),
+                filters: Arc::clone(filters),
+            }),
+            Ok(Err(unusable)) => Err(unusable.clone()),
+            Err(_) => Err((
+                Reason::FilterNotFound,
+                backend::why_missing(world, Kind::Filter, name),
+            )),
+        }
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &ObjectName> {
-        self.0.keys()
+        self.known.keys()
     }
 
     /// Puts a Filter in the place of its version before, or takes it out. Returns that.
@@ -128,10 +227,23 @@ impl NamedFilters {
         name: &ObjectName,
         filter: Option<NamedFilter>,
     ) -> Option<NamedFilter> {
-        match filter {
-            Some(filter) => self.0.insert(name.clone(), filter),
-            None => self.0.remove(name),
+        let before = self.known.remove(name);
+        for target in before.iter().flat_map(NamedFilter::targets) {
+            if let Some(attached) = self.attached.get_mut(target) {
+                attached.retain(|_, it| it != name);
+                if attached.is_empty() {
+                    self.attached.remove(target);
+                }
+            }
         }
+        if let Some(filter) = filter {
+            for target in filter.targets() {
+                let attached = self.attached.entry(target.clone()).or_default();
+                attached.insert(filter.seniority.clone(), name.clone());
+            }
+            self.known.insert(name.clone(), filter);
+        }
+        before
     }
 
     /// What an object has of a Filter that it names.
@@ -160,7 +272,7 @@ impl NamedFilters {
     }
 
     fn permitted(&self, name: &Permitted) -> Option<&NamedFilter> {
-        self.0.get(name.name())
+        self.known.get(name.name())
     }
 }
 
@@ -184,7 +296,7 @@ fn why_refused(world: &World, from: &Key, name: &ObjectName, refused: Refused) -
 impl TableLists {
     /// A list in the table. That of a Filter is made once for all rules that name it.
     pub(super) fn list(&mut self, list: FilterList<Found>, backends: &Backends) -> FilterList {
-        let Source::Named(name) = &list.source else {
+        let Some(name) = list.source.filter() else {
             return list.with_services(|found| reference(found, backends));
         };
         if let Some((made_of, filters)) = self.0.get(name)

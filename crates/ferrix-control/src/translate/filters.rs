@@ -9,6 +9,7 @@ use ferrix_api::filter::UsedBy;
 
 use super::{Concerned, Translation, Users, entries::with_notes, users};
 use crate::{
+    draft::Target,
     filter,
     guard::{Step, guarded},
     objects::{Key, Kind, ObjectName},
@@ -108,9 +109,32 @@ impl Translation {
             };
             if !same {
                 objects.extend(users(self.users_of_filter.all(), name).cloned());
+                // Those that it attaches itself to from now on; before, they were among its users.
+                let after = self.filters.get(name);
+                for target in after.into_iter().flat_map(NamedFilter::targets) {
+                    objects.extend(self.routes_of(world, target));
+                }
             }
         }
         changed.into_iter().map(|key| key.object).collect()
+    }
+
+    /// The routes that may have rules below something that Filters attach themselves to.
+    fn routes_of(&self, world: &World, target: &Target) -> Vec<Key> {
+        match target {
+            Target::EntryPoint(_) => self.routes.keys().cloned().collect(),
+            Target::Namespace(namespace) => world.routes_in(namespace).cloned().collect(),
+            Target::Route(route) => world
+                .route(route)
+                .map(|_| route.clone())
+                .into_iter()
+                .collect(),
+            Target::Parent(parent, _) => {
+                // Routes name the ListenerSets of a Gateway as well.
+                let parents: Vec<_> = self.gateways.with(parent).collect();
+                self.users_of(&parents).into_iter().collect()
+            }
+        }
     }
 
     /// What is told of a Filter; `None`: it is gone.

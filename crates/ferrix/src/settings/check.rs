@@ -7,7 +7,7 @@ use ferrix_proxy::settings::Bound;
 use super::{
     Kubernetes, Settings,
     fault::{Fault, path},
-    keys::{GRANT, NAME, NAMESPACE},
+    keys::{FILTER, GRANT, NAME, NAMESPACE},
 };
 
 /// The bounded numbers beside those of the data plane. Memory for the queue of the access log is
@@ -103,6 +103,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
         check_publish(kubernetes)?;
     }
     check_hosts(settings)?;
+    check_filters(settings)?;
 
     let proxy = &settings.proxy;
     let bounds = BOUNDS.iter().try_for_each(|bound| bound.check(settings));
@@ -164,6 +165,42 @@ fn check_hosts(settings: &Settings) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+fn check_filters(settings: &Settings) -> Result<(), Fault> {
+    let fault = |key: String, message: String| Err((path(&key), message));
+
+    for (index, entry_point) in settings.entry_points.iter().enumerate() {
+        if let Some(name) = not_a_filter(&entry_point.filters) {
+            let key = format!("entry_points[{index}].filters");
+            return fault(key, format!("expected {FILTER}, found {name:?}"));
+        }
+    }
+    for (index, element) in settings.filters.namespaces.iter().enumerate() {
+        let key = |key: &str| format!("filters.namespaces[{index}].{key}");
+        if let Some(name) = element.namespaces.iter().find(|it| !may_be_namespace(it)) {
+            let message = format!("expected {NAMESPACE}, found {name:?}");
+            return fault(key("namespaces"), message);
+        }
+        if let Some(name) = not_a_filter(&element.filters) {
+            return fault(key("filters"), format!("expected {FILTER}, found {name:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The first text that names no Filter.
+fn not_a_filter(names: &[String]) -> Option<&String> {
+    let is_filter = |name: &str| {
+        let parts = name.split_once('/');
+        parts.is_some_and(|(namespace, name)| {
+            namespace != "*"
+                && may_be_namespace(namespace)
+                && !name.is_empty()
+                && !name.contains('/')
+        })
+    };
+    names.iter().find(|name| !is_filter(name))
 }
 
 /// Whether a namespace can have this name, or it stands for all.

@@ -36,6 +36,19 @@ pub const KEYS: &[(&str, &str)] = &[
         "source.kubernetes.publish_addresses[]",
         "an IP address or a name",
     ),
+    ("entry_points[].filters", "a list of Filters"),
+    ("entry_points[].filters[]", FILTER),
+    ("filters", MAPPING),
+    ("filters.namespace", "the name of a namespace"),
+    ("filters.namespaces", "a list of namespaces with Filters"),
+    (
+        "filters.namespaces[]",
+        "a mapping with namespaces and filters",
+    ),
+    ("filters.namespaces[].namespaces", "a list of namespaces"),
+    ("filters.namespaces[].namespaces[]", NAMESPACE),
+    ("filters.namespaces[].filters", "a list of Filters"),
+    ("filters.namespaces[].filters[]", FILTER),
     ("hosts", MAPPING),
     ("hosts.first_claim", BOOLEAN),
     (
@@ -209,6 +222,7 @@ pub const KEYS: &[(&str, &str)] = &[
 pub(super) const MAPPING: &str = "a mapping";
 pub(super) const NAME: &str = "a name of letters, digits, - and _, at most 63 long";
 pub(super) const NAMESPACE: &str = "the name of a namespace, or \"*\" (with quotes) for every one";
+pub(super) const FILTER: &str = "a Filter, as NAMESPACE/NAME";
 pub(super) const GRANT: &str = "a mapping with hosts, and with namespaces or labels";
 pub(super) const BOOLEAN: &str = "true or false";
 pub(super) const NETWORK: &str = "a network such as 10.0.0.0/8 or 2001:db8::/32";

@@ -9,7 +9,8 @@ use serde_path_to_error::Segment;
 use serde_yaml_ng::Value;
 
 use super::{
-    AccessLog, Admin, DefaultCertificate, EntryPoint, Error, Gateway, Log, Settings, Source,
+    AccessLog, Admin, DefaultCertificate, EntryPoint, Error, Filters, Gateway, Log, Settings,
+    Source,
     check::check,
     fault::{Fault, Step, path, pattern, render},
     keys::KEYS,
@@ -24,6 +25,7 @@ pub(super) struct Sections {
     entry_points: Option<Vec<EntryPoint>>,
     source: Source,
     hosts: HostPolicy,
+    filters: Filters,
     gateway: Gateway,
     admin: Admin,
     log: Log,
@@ -134,7 +136,7 @@ fn explain(value: &Value, error: &serde_path_to_error::Error<serde_yaml_ng::Erro
     {
         let of = match pattern(&path).as_str() {
             "entry_points[]" => "every entry point has one",
-            "hosts.allowed[]" => "every element has some",
+            "hosts.allowed[]" | "filters.namespaces[]" => "every element has some",
             _ => "it has no default",
         };
         return (path, format!("missing key {missing:?}; {of}"));
@@ -200,6 +202,7 @@ fn assemble(sections: Sections) -> Result<Settings, Fault> {
         entry_points: sections.entry_points.unwrap_or(defaults.entry_points),
         source: sections.source,
         hosts: sections.hosts,
+        filters: sections.filters,
         gateway: sections.gateway,
         admin: sections.admin,
         log: sections.log,

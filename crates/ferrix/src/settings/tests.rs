@@ -123,12 +123,16 @@ entry_points:
     exposed_port: 80
     secure: false
     proxy_protocol: [10.0.0.0/8]
+    filters: [platform/common]
 gateway: {controller: example.com/gateway-controller, addresses: [10.1.0.0/24]}
 source:
   files: {path: manifests}
   namespaces: [default]
   ingress_class: ferrix
   allow_external_name: true
+filters:
+  namespace: platform
+  namespaces: [{namespaces: [default], filters: [platform/common]}]
 hosts:
   first_claim: true
   allowed: [{namespaces: [default], labels: {team: a}, hosts: [example.com]}]
@@ -209,7 +213,7 @@ fn paths(value: &Value, path: String, all: &mut BTreeSet<String>) {
 #[test]
 fn keys_are_those_that_serde_knows() {
     /// Mappings that are elements of lists.
-    const LISTED: [&str; 2] = ["entry_points[]", "hosts.allowed[]"];
+    const LISTED: [&str; 3] = ["entry_points[]", "hosts.allowed[]", "filters.namespaces[]"];
     let mappings = [
         ("", "zzz: 1"),
         ("entry_points[]", "entry_points: [{zzz: 1}]"),
@@ -217,6 +221,8 @@ fn keys_are_those_that_serde_knows() {
         ("source.files", "source: {files: {zzz: 1}}"),
         ("source.kubernetes", "source: {kubernetes: {zzz: 1}}"),
         ("gateway", "gateway: {zzz: 1}"),
+        ("filters", "filters: {zzz: 1}"),
+        ("filters.namespaces[]", "filters: {namespaces: [{zzz: 1}]}"),
         ("hosts", "hosts: {zzz: 1}"),
         ("hosts.allowed[]", "hosts: {allowed: [{zzz: 1}]}"),
         ("admin", "admin: {zzz: 1}"),

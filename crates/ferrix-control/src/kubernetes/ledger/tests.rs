@@ -12,6 +12,7 @@ use crate::{
     fallback::{Fallback, Fallbacks},
     kinds,
     objects::{self, Kind, Origin},
+    rare::Rare,
     report::{self, ConditionType},
     status::Writer,
 };
@@ -138,6 +139,7 @@ impl Desk {
             .into(),
             refused_hosts: Default::default(),
             verdict: None,
+            attached: Rare::default(),
             findings: Default::default(),
         };
         self.entries.insert(name.to_owned(), entry);
@@ -1294,4 +1296,51 @@ fn a_replica_that_judges_otherwise_does_not_count() {
         message(&desk, 2),
         "1 of 2 replicas serve this generation. Not on b: this generation is taken for a bad one there."
     );
+}
+
+#[test]
+fn a_route_that_has_lost_a_filter_says_so_until_that_is_back_or_the_route_is_edited() {
+    let filter = ObjectName::new("platform", "f");
+    let mut desk = Desk::leading();
+    desk.replicas(&[("a", 1_000)]);
+    desk.route("r", 1);
+    desk.translated("r", 1, None);
+    let attach = |desk: &mut Desk, there: bool| {
+        let entry = Entry::remarks(filter.key(Kind::Filter), Origin::Api, Vec::new());
+        match there {
+            true => drop(desk.entries.insert("f".to_owned(), entry)),
+            false => drop(desk.entries.remove("f")),
+        }
+        let route = desk.entries.get_mut("r").unwrap();
+        route.attached = there.then(|| filter.clone()).into_iter().collect();
+        desk.report();
+        desk.ticks(30, SECOND);
+        let conditions = desk.objects["r"].data["status"]["conditions"].clone();
+        let conditions = conditions.as_array().unwrap().clone();
+        let mut lost = conditions.into_iter();
+        lost.find(|it| it["type"] == "ferrix.com/FilterLost")
+    };
+    assert_eq!(attach(&mut desk, true), None);
+    // To be attached to nothing any more is no loss.
+    desk.entries.get_mut("r").unwrap().attached = Rare::default();
+    desk.report();
+    assert_eq!(attach(&mut desk, true), None);
+    assert_eq!(desk.events, [""; 0]);
+
+    let lost = attach(&mut desk, false).expect("a condition");
+    let message = "Requests passed through what is gone, and go on without it: Filter platform/f.";
+    assert_eq!(lost["status"], "True");
+    assert_eq!(lost["message"], message);
+    assert_eq!(desk.events, [format!("FilterLost: {message}")]);
+    let writes = desk.writes;
+    desk.report();
+    desk.ticks(30, SECOND);
+    assert_eq!(desk.writes, writes, "nothing is new");
+
+    assert_eq!(attach(&mut desk, true), None);
+    assert!(attach(&mut desk, false).is_some());
+    desk.route("r", 2);
+    desk.translated("r", 2, None);
+    assert_eq!(attach(&mut desk, false), None);
+    assert_eq!(desk.events.len(), 2);
 }
