@@ -521,6 +521,14 @@ impl Ledger {
             }
             () if !count.is_whole() && (programmed || !bad.is_empty()) => PATIENCE,
             () if statement::lacks_endpoints(entry) => PATIENCE,
+            // Routes come and go in crowds, and each is counted by its Gateway: after the first, a write a
+            // second tells of all, and leaves something of the budget.
+            () if counts_routes(key.kind)
+                && route.seen.told == entry.observed_generation
+                && !route.budget.is_full(now) =>
+            {
+                PATIENCE
+            }
             () => Duration::ZERO,
         };
         let until = due.since + patience;
@@ -675,6 +683,11 @@ impl Route {
             events,
         }))
     }
+}
+
+/// Whether the status of a kind has the number of what is attached.
+fn counts_routes(kind: Kind) -> bool {
+    matches!(kind, Kind::Gateway | Kind::ListenerSet)
 }
 
 /// Whether a status differs from the one that the API server has by nothing but replicas that have

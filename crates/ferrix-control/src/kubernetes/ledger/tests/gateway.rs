@@ -368,6 +368,24 @@ fn a_gateway_tells_addresses_and_listeners() {
 }
 
 #[test]
+fn routes_that_come_in_a_crowd_are_counted_once_a_second() {
+    let mut desk = Desk::new(Kind::Gateway, "someone", json!({}));
+    desk.tell(Some(gateway(0)));
+    assert!(desk.write().is_some());
+    desk.rests();
+    let mut writes = 0;
+    for attached in 1..=1_000 {
+        desk.tell(Some(gateway(attached)));
+        writes += usize::from(desk.write_after(SECOND / 250).is_some());
+    }
+    let last = desk.write_after(PATIENCE).expect("the rest");
+    assert_eq!(last["listeners"][0]["attachedRoutes"], 1_000);
+    // At once, and in four seconds.
+    assert!((4..=5).contains(&writes), "{writes} writes");
+    desk.rests();
+}
+
+#[test]
 fn a_gateway_of_another_installation_is_left_alone() {
     for manager in ["ferrix:other/ferrix", "someone"] {
         let told = json!({"conditions": entry_of(FOREIGN, "g")["conditions"]});
