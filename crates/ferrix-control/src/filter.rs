@@ -25,7 +25,7 @@ use crate::{
         FilterReference, Hosts, Target,
     },
     field::Field,
-    filters::{Faults, List, Place},
+    filters::{Faults, List, Owner, Place},
     ingressroute::policy,
     names::{shared, shared_name},
     objects::{self, Key, Kind, Origin},
@@ -63,6 +63,7 @@ pub(crate) fn draft(filter: &Filter, origin: Origin) -> Draft {
         object: &route.key,
         // Rules of any path may name it.
         prefix: None,
+        purge: Owner::of(&route.key, metadata).purge,
     };
     let mut faults = Faults::default();
     if spec.filters.is_empty() {

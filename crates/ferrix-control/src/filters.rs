@@ -11,6 +11,7 @@ use ferrix_table::{
     filters::{Filter, lasting::FilterId},
     object::Key,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     draft::{DraftFilters, FilterReference},
@@ -21,6 +22,7 @@ use crate::{
 };
 
 mod body_size;
+mod cache;
 mod compression;
 mod concurrency;
 mod cors;
@@ -67,7 +69,30 @@ pub(crate) struct Place<'p> {
     /// The one prefix that the paths of the rule's requests have. `None`: they have several, or other
     /// forms.
     pub(crate) prefix: Option<&'p str>,
+    /// What the object says of caches: see [`PURGE`].
+    pub(crate) purge: Option<&'p str>,
 }
+
+/// The object that filters stand in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner<'o> {
+    pub(crate) key: &'o Key,
+    /// What it says of caches: see [`PURGE`].
+    pub(crate) purge: Option<&'o str>,
+}
+
+impl<'o> Owner<'o> {
+    pub(crate) fn of(key: &'o Key, metadata: &'o ObjectMeta) -> Self {
+        let purge = metadata.annotations.as_ref().and_then(|all| all.get(PURGE));
+        Self {
+            key,
+            purge: purge.map(String::as_str),
+        }
+    }
+}
+
+/// An annotation: where its value becomes another, the caches of the object forget all that they keep.
+const PURGE: &str = "ferrix.com/purge";
 
 impl Place<'_> {
     /// What identifies a filter with state: the one of this name that comes after so many others of its
@@ -180,6 +205,7 @@ pub(crate) enum Written<'w> {
     RateLimit(&'w filter::RateLimit),
     Concurrency(&'w filter::Concurrency),
     BodySize(&'w filter::BodySize),
+    Cache(&'w filter::Cache),
 }
 
 /// An item of a list.
@@ -292,6 +318,10 @@ fn one(
             Filter::Concurrency(Box::new(concurrency::compile(limit, &field, id(), faults)))
         }
         Written::BodySize(limit) => Filter::BodySize(body_size::compile(limit, &field, faults)),
+        Written::Cache(cache) => {
+            let compiled = cache::compile(cache, &field, id(), place.purge, faults);
+            Filter::Cache(Box::new(compiled))
+        }
     }
 }
 
@@ -311,6 +341,7 @@ impl Written<'_> {
             Self::RateLimit(_) => "rateLimit",
             Self::Concurrency(_) => "concurrency",
             Self::BodySize(_) => "bodySize",
+            Self::Cache(_) => "cache",
         }
     }
 }
@@ -427,6 +458,9 @@ fn refuse_combinations(items: &[(usize, Item<'_>)], place: Place<'_>, faults: &m
                 (one, other) if one == other => format!("`{name}` may stand in a list once"),
                 ("requestRedirect", "urlRewrite") | ("urlRewrite", "requestRedirect") => {
                     format!("`{earlier}` and `{name}` exclude each other")
+                }
+                ("cache", "externalAuth" | "ipFilter") => {
+                    format!("`{name}` stands behind `{earlier}`, which answers without asking it")
                 }
                 _ => continue,
             };

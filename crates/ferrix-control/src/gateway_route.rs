@@ -165,6 +165,8 @@ impl Drafting {
             list,
             object: &self.route.key,
             prefix,
+            // Only an object of our own has caches.
+            purge: None,
         }
     }
 

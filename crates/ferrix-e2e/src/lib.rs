@@ -12,6 +12,7 @@ pub mod audit;
 pub mod backend;
 pub mod certificates;
 pub mod client;
+pub mod clients;
 pub mod cluster;
 pub mod deploy;
 pub mod frames;

@@ -89,6 +89,16 @@ impl Answer {
         Self { head, body }
     }
 
+    /// What a cache answers: a response of a backend.
+    pub(crate) fn kept(head: ResponseHead, body: Bytes) -> Self {
+        let mut head = head;
+        if !matches!(head.status.as_u16(), 204 | 304) {
+            let length = body.len().to_string();
+            head.fields.set("Content-Length", length.as_bytes());
+        }
+        Self { head, body }
+    }
+
     fn start(status: u16, kind: &'static str, server: &str) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut head = ResponseHead::new(status);

@@ -17,6 +17,8 @@ pub struct Counters {
     pub buffered_bytes: Gauge,
     /// Copies of requests that are on their way to mirrors.
     pub mirrored_requests: Gauge,
+    /// Of all caches.
+    pub cache: CacheCounters,
     /// Tasks that panicked: each cost one connection or stream, and is a bug.
     pub panics: Counter,
 }
@@ -63,6 +65,19 @@ impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.0.open_connections.add(-1);
     }
+}
+
+/// What caches did with requests.
+#[derive(Debug, Default)]
+pub struct CacheCounters {
+    /// Answered by what is kept and fresh.
+    pub hits: Counter,
+    /// Sent on, for what there is not or is no longer good.
+    pub misses: Counter,
+    /// Answered by what is kept and stale, while it is fetched anew.
+    pub stale: Counter,
+    /// Sent on, for what caches have no part in.
+    pub bypasses: Counter,
 }
 
 /// Counts of one entry point.

@@ -47,6 +47,7 @@ use crate::{
     route,
 };
 
+mod cached;
 mod policy;
 
 /// A request as it was read from its connection, HTTP/1 or HTTP/2.
@@ -213,7 +214,8 @@ impl Exchange<'_, '_> {
         if let Some(policy) = &rule.policy {
             // Boxed, because it is large and rare.
             let arrival = self.arrival(&table, entry_point);
-            match Box::pin(self.begin(policy, &table, arrival, head, *body)).await? {
+            let begin = self.begin(rule, policy, &table, arrival, head, *body);
+            match Box::pin(begin).await? {
                 policy::Step::On(begun) => applied = Some(begun),
                 policy::Step::Answer(answer) => return Ok(Some(answer)),
             }
@@ -260,6 +262,10 @@ impl Exchange<'_, '_> {
             Some(applied) => self.begin_copies(applied, *body, upgrade),
             None => None,
         };
+        let (fetch, invalidation) = match &mut applied {
+            Some(applied) => (applied.fetch.take(), applied.invalidation.take()),
+            None => (None, None),
+        };
         let mut relay = Relay {
             engine: self.engine,
             service: &service,
@@ -269,6 +275,8 @@ impl Exchange<'_, '_> {
             response_timeout,
             body_bytes,
             applied: applied.as_deref(),
+            fetch,
+            invalidation,
             asked: false,
             repeated: &[],
             endpoint: None,
@@ -279,8 +287,14 @@ impl Exchange<'_, '_> {
             index,
             preferred,
         };
-        self.attempt(way, head, &mut relay, kept).await?;
-        Ok(None)
+        let Err(failure) = self.attempt(way, head, &mut relay, kept).await else {
+            return Ok(None);
+        };
+        match self.stands_in(&mut relay, &failure) {
+            // Boxed, because it is large and rare.
+            Some((head, body)) => Box::pin(relay.answer(head, body)).await.map(Some),
+            None => Err(failure),
+        }
     }
 
     /// Checks the request and makes its header section what will be sent, so that rules match
@@ -451,7 +465,7 @@ impl Exchange<'_, '_> {
         endpoint: &Endpoint,
         connection: Connection,
         head: &RequestHead,
-        relay: &Relay<'_>,
+        relay: &mut Relay<'_>,
         kept: &mut Option<Kept>,
     ) -> Result<(), Broken> {
         let _in_flight = relay::InFlight::new(endpoint);

@@ -11,6 +11,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
 use ferrix_http1::{RequestHead, ResponseHead};
 use ferrix_table::{
     filters::{Filter, compression::ContentEncoding, concurrency::UnderWay},
@@ -21,6 +22,8 @@ use ferrix_table::{
 };
 
 use crate::{
+    answer::Answer,
+    encoder,
     failure::Failure,
     retry::Kept,
     session::{self, Token},
@@ -28,6 +31,7 @@ use crate::{
 };
 
 pub(crate) mod body_size;
+pub(crate) mod cache;
 pub(crate) mod compression;
 pub(crate) mod concurrency;
 pub(crate) mod cors;
@@ -86,7 +90,8 @@ pub(crate) fn on_request(
         | Filter::IpFilter(_)
         | Filter::RateLimit(_)
         | Filter::Concurrency(_)
-        | Filter::BodySize(_) => {}
+        | Filter::BodySize(_)
+        | Filter::Cache(_) => {}
     }
     Ok(None)
 }
@@ -101,6 +106,12 @@ pub(crate) struct Applied {
     pub(crate) origin: Option<Box<[u8]>>,
     /// How the client takes responses, where a filter asks.
     pub(crate) compression: compression::Asked,
+    /// Why a cache had no part in the request.
+    pub(crate) bypass: Option<cache::Bypass>,
+    /// What is fetched for a cache.
+    pub(crate) fetch: Option<Box<cache::Fetch>>,
+    /// What the request may make out of date.
+    pub(crate) invalidation: Option<Box<cache::Invalidation>>,
     /// The token that the request came with.
     pub(crate) token: Option<Token>,
     /// The beginning of the body, or all of it, where a filter has read it.
@@ -148,6 +159,11 @@ impl Applied {
                 Filter::Cors(cors) => {
                     cors::on_response(cors, self.origin.as_deref(), &mut head.fields);
                 }
+                Filter::Cache(_) => {
+                    if let Some(bypass) = self.bypass {
+                        bypass.tell(head);
+                    }
+                }
                 Filter::Compression(it) => {
                     let chosen = compression::on_response(it, self.compression, head, length);
                     // What is compressed is not compressed by another filter.
@@ -165,6 +181,16 @@ impl Applied {
             }
         }
         encoding
+    }
+
+    /// The answer of a cache as the client gets it.
+    pub(crate) async fn answer(&self, head: ResponseHead, body: Bytes) -> Result<Answer, Failure> {
+        let (mut head, mut body) = (head, body);
+        if let Some(encoding) = self.on_response(&mut head, Some(body.len() as u64)) {
+            let encoded = encoder::whole(encoding, &body).await;
+            body = encoded.map_err(encoder::failure)?;
+        }
+        Ok(Answer::kept(head, body))
     }
 
     /// Lets the client stay with the endpoint that has answered.

@@ -18,19 +18,24 @@ use ferrix_table::{
     filters::compression::ContentEncoding,
     services::{Endpoint, Service},
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
     Engine,
+    answer::Answer,
     backend::{Backend, FromBackend},
     budget::Waiting,
     client::{Client, Gone},
     clock,
     deadline::Deadline,
-    encoder::{self, Encoder},
+    encoder::Encoder,
     failure::Failure,
-    filters::{Applied, mirror::Copies},
+    filters::{
+        Applied,
+        cache::{Fetch, Invalidation, Verdict},
+        mirror::Copies,
+    },
     headers,
     inlet::Inlet,
     io::HIGH_WATER,
@@ -40,6 +45,10 @@ use crate::{
     settings::OddResponses,
     tunnel::{self, End, HalfClose},
 };
+
+mod passage;
+
+use passage::Passage;
 
 /// A client that takes less than this many bytes in `timeouts.write` has stalled.
 const LEAST_TAKEN: u64 = 4096;
@@ -66,6 +75,10 @@ pub(crate) struct Relay<'r> {
     pub(crate) body_bytes: u64,
     /// What a policy has still to do.
     pub(crate) applied: Option<&'r Applied>,
+    /// Where a cache wants the response.
+    pub(crate) fetch: Option<Box<Fetch>>,
+    /// What the response may make out of date.
+    pub(crate) invalidation: Option<Box<Invalidation>>,
     /// Whether the rule asks for further attempts at a request that may have them.
     pub(crate) asked: bool,
     /// Statuses that are followed by another attempt, if this one is not the last.
@@ -74,6 +87,16 @@ pub(crate) struct Relay<'r> {
     pub(crate) endpoint: Option<SocketAddr>,
     /// Whether TLS ends at the entry point.
     pub(crate) secure: bool,
+}
+
+impl Relay<'_> {
+    /// The answer of a cache as the client gets it.
+    pub(crate) async fn answer(&self, head: ResponseHead, body: Bytes) -> Result<Answer, Failure> {
+        match self.applied {
+            Some(applied) => applied.answer(head, body).await,
+            None => Ok(Answer::kept(head, body)),
+        }
+    }
 }
 
 /// What has come of a request's body.
@@ -133,8 +156,8 @@ struct Progress<'r> {
     pace: Option<Pace>,
     /// What of both directions waits.
     waiting: Waiting<'r>,
-    /// Where the body of the response is compressed.
-    encoder: Option<Box<Encoder>>,
+    /// What happens to the body of the response.
+    passage: Passage,
 }
 
 /// What happens next in an exchange.
@@ -151,7 +174,7 @@ enum Event {
 /// Relays until the response is with the client. Returns whether the backend's connection is
 /// clean: the whole request went out and the whole response came in.
 pub(crate) async fn relay(
-    relay: &Relay<'_>,
+    relay: &mut Relay<'_>,
     client: &mut Client<'_>,
     backend: &mut Backend,
     deadline: &mut Deadline,
@@ -165,7 +188,7 @@ pub(crate) async fn relay(
         taken: None,
         pace: None,
         waiting: Waiting::new(&relay.engine.counters.buffered_bytes),
-        encoder: None,
+        passage: Passage::default(),
     };
     if progress.request_done {
         backend.out().drain_now();
@@ -188,21 +211,19 @@ pub(crate) async fn relay(
         progress.end_wait(waited_since);
         match event {
             Event::Response(part) => {
-                let encoder = &mut progress.encoder;
+                let passage = &mut progress.passage;
                 if part.is_err() {
                     // What came is delivered all the same.
-                    flush_encoder(client, encoder)?;
+                    passage.flush(client)?;
                 }
-                let ended = on_response(relay, client, backend, encoder, part?).await?;
+                let ended = on_response(relay, client, backend, passage, part?).await?;
                 progress.response_done = ended || backend.is_done();
                 if progress.response_done && !ended {
-                    finish(client, encoder, None)?;
+                    passage.finish(client, None)?;
                 }
-                if let Some(encoder) = encoder {
-                    encoder.take_turns().await;
-                }
+                passage.take_turns().await;
             }
-            Event::BackendPauses => flush_encoder(client, &mut progress.encoder)?,
+            Event::BackendPauses => progress.passage.flush(client)?,
             Event::Request(part) => {
                 let own = client.inlet().gives_own_memory();
                 on_request(relay, backend, part?, own, &mut progress, received)?;
@@ -253,10 +274,10 @@ async fn tunnel(
 /// Passes a part of the response on. Returns whether it was the end, and so finished the response
 /// towards the client.
 async fn on_response(
-    relay: &Relay<'_>,
+    relay: &mut Relay<'_>,
     client: &mut Client<'_>,
     backend: &mut Backend,
-    encoder: &mut Option<Box<Encoder>>,
+    passage: &mut Passage,
     part: FromBackend,
 ) -> Result<bool, Broken> {
     match part {
@@ -274,6 +295,7 @@ async fn on_response(
                 return Err(Broken::Refused(head.status.as_u16()));
             }
             check_oddities(relay, &head)?;
+            let delimited = end || relay.fetch.is_none() || is_delimited(&head, backend);
             headers::prepare_response(&mut head, upgraded);
             // Where the body is broken from its first byte on, this is still a 502.
             let first = match end || upgraded {
@@ -281,8 +303,21 @@ async fn on_response(
                 false => there_already(backend).await.transpose()?,
             };
             backend.forget();
+            if let Some(invalidation) = &relay.invalidation {
+                invalidation.on_response(head.status);
+            }
+            if let Some(fetch) = relay.fetch.take() {
+                match fetch.on_response(&mut head, delimited) {
+                    Verdict::Pass => {}
+                    Verdict::Keep(copy) => passage.copy = Some(copy),
+                    Verdict::Instead(head, body) => {
+                        // Boxed, because it is large and rare.
+                        return Box::pin(answer_instead(relay, client, head, body)).await;
+                    }
+                }
+            }
             if let Some(applied) = relay.applied {
-                *encoder = apply(relay, applied, &mut head, end);
+                passage.encoder = apply(relay, applied, &mut head, end);
             }
             // A gRPC client takes an error without a message only from a header section that ends
             // the stream.
@@ -290,10 +325,10 @@ async fn on_response(
             if upgraded {
                 client.upgrade();
             }
-            return first.map_or(Ok(false), |first| on_body(client, encoder, first));
+            return first.map_or(Ok(false), |first| on_body(client, passage, first));
         }
         part @ (FromBackend::Data(_) | FromBackend::End(_)) => {
-            return on_body(client, encoder, part);
+            return on_body(client, passage, part);
         }
     }
     Ok(false)
@@ -322,13 +357,13 @@ fn apply(
 /// Passes a part of a response's body on. Returns whether it was the end.
 fn on_body(
     client: &mut Client<'_>,
-    encoder: &mut Option<Box<Encoder>>,
+    passage: &mut Passage,
     part: FromBackend,
 ) -> Result<bool, Broken> {
     match part {
-        FromBackend::Data(data) => client.data(encoded(encoder, data)?)?,
+        FromBackend::Data(data) => passage.data(client, data)?,
         FromBackend::End(trailers) => {
-            finish(client, encoder, trailers)?;
+            passage.finish(client, trailers)?;
             return Ok(true);
         }
         FromBackend::Interim(_) | FromBackend::Header(..) => {
@@ -339,35 +374,25 @@ fn on_body(
     Ok(false)
 }
 
-/// A piece of a body as the client gets it.
-fn encoded(encoder: &mut Option<Box<Encoder>>, data: Bytes) -> Result<Bytes, Failure> {
-    match encoder {
-        None => Ok(data),
-        Some(encoder) => encoder.encode(&data).map_err(encoder::failure),
-    }
+/// Whether the end of a response can be told from a connection that broke.
+fn is_delimited(head: &ResponseHead, backend: &mut Backend) -> bool {
+    let framed = ["content-length", "transfer-encoding"];
+    backend.io().is_none() || framed.iter().any(|name| head.fields.contains(name))
 }
 
-/// Sends what of the body has come so far.
-fn flush_encoder(
+/// Answers with what a cache has, and not with what the backend says.
+async fn answer_instead(
+    relay: &Relay<'_>,
     client: &mut Client<'_>,
-    encoder: &mut Option<Box<Encoder>>,
-) -> Result<(), Failure> {
-    match encoder {
-        Some(encoder) if encoder.holds() => client.data(encoder.flush().map_err(encoder::failure)?),
-        _ => Ok(()),
-    }
-}
-
-/// Ends a response, after what of its body has not been sent.
-fn finish(
-    client: &mut Client<'_>,
-    encoder: &mut Option<Box<Encoder>>,
-    trailers: Option<HeaderMap>,
-) -> Result<(), Failure> {
-    if let Some(mut encoder) = encoder.take() {
-        client.data(encoder.finish().map_err(encoder::failure)?)?;
-    }
-    client.finish(trailers)
+    head: ResponseHead,
+    body: Bytes,
+) -> Result<bool, Broken> {
+    let answer = relay.answer(head, body).await?;
+    let bodiless = answer.body.is_empty();
+    client.header(answer.head, &relay.method, bodiless)?;
+    client.data(answer.body)?;
+    client.finish(None)?;
+    Ok(true)
 }
 
 /// What the backend sends next, if it is there already.
@@ -485,17 +510,13 @@ impl Progress<'_> {
         backend: &mut Backend,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
-        let encoder = self.encoder.as_deref();
-        let most = encoder.map_or(usize::MAX, |_| encoder::PIECE);
-        let room = room(backend.inlet(), client.out()).min(most);
+        let room = room(backend.inlet(), client.out()).min(self.passage.most());
         if room == 0 {
             return Poll::Pending;
         }
         match backend.poll_read(cx, room) {
             Poll::Ready(part) => Poll::Ready(Event::Response(part)),
-            Poll::Pending if encoder.is_some_and(Encoder::holds) => {
-                Poll::Ready(Event::BackendPauses)
-            }
+            Poll::Pending if self.passage.holds() => Poll::Ready(Event::BackendPauses),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -616,18 +637,24 @@ pub(crate) async fn cut(client: &mut Client<'_>, deadline: &mut Deadline, limit:
     client.abort();
 }
 
-/// Waits until the client has taken everything.
+/// Waits until the client has taken everything. It may stall for as long as `limit`.
 pub(crate) async fn flush(
     client: &mut Client<'_>,
     deadline: &mut Deadline,
     limit: Duration,
 ) -> Result<(), Gone> {
     deadline.set(limit);
+    let mut waited = client.out().pending();
     while !client.out().is_drained() {
         tokio::select! {
             biased;
             drained = poll_fn(|cx| client.out().poll_drain(cx)) => drained.map_err(|_| Gone)?,
             () = deadline.passed() => return Err(Gone),
+        }
+        let waits = client.out().pending();
+        if waits as u64 + LEAST_TAKEN <= waited as u64 {
+            waited = waits;
+            deadline.set(limit);
         }
     }
     Ok(())

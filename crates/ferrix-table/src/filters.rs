@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc};
 use crate::ids::ServiceIndex;
 
 pub mod body_size;
+pub mod cache;
 pub mod compression;
 pub mod concurrency;
 pub mod cors;
@@ -24,6 +25,7 @@ pub mod redirect;
 pub mod rewrite;
 
 use body_size::BodySize;
+use cache::Cache;
 use compression::Compression;
 use concurrency::Concurrency;
 use cors::Cors;
@@ -65,6 +67,8 @@ pub enum Filter<S = Reference> {
     Concurrency(Box<Concurrency>),
     /// Limits the bodies of requests.
     BodySize(BodySize),
+    /// Keeps responses, and answers requests with them.
+    Cache(Box<Cache>),
 }
 
 /// Requests that a limit has counted as too many.
@@ -97,7 +101,8 @@ impl<S> Filter<S> {
             | Filter::IpFilter(_)
             | Filter::RateLimit(_)
             | Filter::Concurrency(_)
-            | Filter::BodySize(_) => None,
+            | Filter::BodySize(_)
+            | Filter::Cache(_) => None,
         }
     }
 
@@ -116,6 +121,7 @@ impl<S> Filter<S> {
             Filter::RateLimit(limit) => Filter::RateLimit(limit.clone()),
             Filter::Concurrency(limit) => Filter::Concurrency(limit.clone()),
             Filter::BodySize(limit) => Filter::BodySize(*limit),
+            Filter::Cache(cache) => Filter::Cache(cache.clone()),
         }
     }
 
@@ -124,6 +130,7 @@ impl<S> Filter<S> {
         match self {
             Filter::RateLimit(limit) => states.connect(&limit.state),
             Filter::Concurrency(limit) => states.connect(&limit.state),
+            Filter::Cache(cache) => cache.connect(states),
             Filter::RequestHeaders(_)
             | Filter::ResponseHeaders(_)
             | Filter::Redirect(_)
@@ -179,6 +186,7 @@ impl<S: fmt::Display> fmt::Display for Filter<S> {
             Filter::RateLimit(limit) => write!(f, "rate limit: {limit}"),
             Filter::Concurrency(limit) => write!(f, "concurrency: {limit}"),
             Filter::BodySize(limit) => write!(f, "body: {limit}"),
+            Filter::Cache(cache) => write!(f, "cache: {cache}"),
         }
     }
 }

@@ -295,6 +295,19 @@ impl Sources {
                 self.buffered_limit as f64,
             )?;
         }
+        let caches = &self.counters.cache;
+        let results = [
+            ("hit", caches.hits.get()),
+            ("miss", caches.misses.get()),
+            ("stale", caches.stale.get()),
+            ("bypass", caches.bypasses.get()),
+        ];
+        page.counters(
+            "ferrix_cache_requests",
+            "Requests that came to a cache, by what it did with them",
+            (results.into_iter())
+                .map(|(result, count)| (vec![label("result", result)], count as f64)),
+        )?;
         page.counter(
             "ferrix_panics",
             "Bugs that cost one connection or stream each",

@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod body_size;
+mod cache;
 mod compression;
 mod concurrency;
 mod ip_filter;
@@ -18,6 +19,7 @@ mod limit_key;
 mod rate_limit;
 
 pub use body_size::BodySize;
+pub use cache::Cache;
 pub use compression::{Compression, ContentEncoding};
 pub use concurrency::Concurrency;
 pub use ip_filter::IpFilter;
@@ -82,4 +84,7 @@ pub struct RouteFilter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 317), regex(pattern = pattern::OBJECT_NAME))]
     pub filter: Option<String>,
+    /// Keeps responses, and answers requests with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
 }

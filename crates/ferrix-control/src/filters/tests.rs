@@ -12,6 +12,7 @@ fn place(list: List) -> Place<'static> {
         list,
         object: &OBJECT,
         prefix: Some("/app"),
+        purge: None,
     }
 }
 
@@ -438,7 +439,8 @@ fn a_filter_that_is_named_parts_those_around_it() {
     let lists = compile(&filters, place(List::GrpcRule(2))).unwrap();
     let shown = |list: &DraftFilters| match list {
         DraftFilters::Own(field, filters) => format!("{field}: {}", filters.len()),
-        DraftFilters::Named(FilterReference { field, filter }) => format!("{field}: {filter}"),
+        DraftFilters::Named(FilterReference { field, filter })
+        | DraftFilters::Without(FilterReference { field, filter }) => format!("{field}: {filter}"),
     };
     let lists: Vec<_> = lists.iter().map(shown).collect();
     assert_eq!(

@@ -15,6 +15,7 @@ use ferrix_api::{
 use ferrix_table::{
     filters::{
         body_size::BodySize,
+        cache::{Cache, CacheTerms},
         compression::{Compression, ContentEncoding},
         concurrency::Concurrency,
         cors::{Cors, Listed, OriginPattern},
@@ -260,6 +261,32 @@ fn limit_key(key: &LimitKey) -> filter::LimitKey {
 pub(crate) fn body_size(limit: &BodySize) -> filter::BodySize {
     filter::BodySize {
         max: format!("{}B", limit.max),
+    }
+}
+
+/// When it was purged is for the object to say, and not for the filter.
+pub(crate) fn cache(cache: &Cache) -> filter::Cache {
+    let Cache {
+        max_bytes,
+        terms,
+        key_headers,
+        purge: _,
+        state: _,
+    } = cache;
+    let CacheTerms {
+        max_object_bytes,
+        default_ttl,
+        stale_while_revalidate,
+        stale_if_error,
+    } = *terms;
+    let limit = |limit: Duration| (!limit.is_zero()).then(|| duration(limit));
+    filter::Cache {
+        max_bytes: Some(format!("{max_bytes}B")),
+        max_object_bytes: Some(format!("{max_object_bytes}B")),
+        default_ttl: limit(default_ttl),
+        stale_while_revalidate: limit(stale_while_revalidate),
+        stale_if_error: limit(stale_if_error),
+        key_headers: (!key_headers.is_empty()).then(|| texts(key_headers)),
     }
 }
 

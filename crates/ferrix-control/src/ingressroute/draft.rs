@@ -17,9 +17,10 @@ use crate::{
         EntryPointNames, Hosts, NamedEntryPoints,
     },
     field::Field,
+    filters::Owner,
     names::{Known, shared, shared_list, shared_name, shared_rule},
     never,
-    objects::{Key, Kind, Origin},
+    objects::{Kind, Origin},
     rare::Rare,
     report::{Finding, Reason},
 };
@@ -42,7 +43,7 @@ pub(crate) fn draft(written: &IngressRoute, origin: Origin) -> Draft {
     let mut found = Found::default();
     let entry_points = entry_points(spec, &mut found);
     let hosts = hosts(spec, &mut found);
-    let rules = rules(spec, &route.key, &hosts, &mut found);
+    let rules = rules(spec, Owner::of(&route.key, metadata), &hosts, &mut found);
     let tls = spec.tls.iter().map(|secret| CertificateReference {
         field: Field::new("spec.tls", []),
         secret: shared_name(namespace, secret),
@@ -127,7 +128,7 @@ fn hosts(spec: &IngressRouteSpec, found: &mut Found) -> Hosts {
 
 fn rules(
     spec: &IngressRouteSpec,
-    object: &Key,
+    owner: Owner<'_>,
     hosts: &Hosts,
     found: &mut Found,
 ) -> Box<[DraftRule]> {
@@ -138,7 +139,7 @@ fn rules(
     let mut rules = Vec::with_capacity(spec.route.rules.len());
     let filters = spec.route.filters.as_deref().unwrap_or_default();
     for (position, written) in spec.route.rules.iter().enumerate() {
-        if let Some(rule) = rule(filters, written, position, object, hosts, found) {
+        if let Some(rule) = rule(filters, written, position, owner, hosts, found) {
             found.notes.extend(never_matches(&rule));
             found.notes.extend(note(written, &rule));
             rules.push(rule);
@@ -152,18 +153,18 @@ fn rule(
     of_route: &[RouteFilter],
     rule: &RouteRule,
     position: usize,
-    object: &Key,
+    owner: Owner<'_>,
     hosts: &Hosts,
     found: &mut Found,
 ) -> Option<DraftRule> {
     let field = Field::new("spec.route.rules[]", [position]);
     let faults_before = found.faults.len();
     let matches = matches(rule, field, found);
-    let policy = policy::compile(of_route, rule, position, object, matches.as_ref());
+    let policy = policy::compile(of_route, rule, position, owner, matches.as_ref());
     let policy = policy.map_err(|faults| found.take(faults));
     let may_answer =
         (policy.as_ref()).is_ok_and(|it| it.as_deref().is_some_and(policy::may_answer));
-    let backends = backends(rule, position, &object.namespace, may_answer, found);
+    let backends = backends(rule, position, &owner.key.namespace, may_answer, found);
     let policy = match policy {
         Ok(policy) if found.faults.len() == faults_before => policy,
         Ok(_) | Err(()) => {

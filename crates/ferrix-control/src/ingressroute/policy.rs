@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use ferrix_api::ingressroute::{RouteFilter, RouteRule};
 use ferrix_rule::PathConstraint;
-use ferrix_table::{filters::Filter, object::Key, policy::Policy};
+use ferrix_table::{filters::Filter, policy::Policy};
 
 use crate::{
     draft::{DraftFilters, DraftPolicy, DraftService, FilterReference, own_filters},
     field::Field,
-    filters::{Faults, Item, List, Place, Written, compile_items, named, policy, written},
+    filters::{Faults, Item, List, Owner, Place, Written, compile_items, named, policy, written},
     objects::ObjectName,
     report::{Finding, Reason},
 };
@@ -23,21 +23,22 @@ pub(super) fn compile(
     of_route: &[RouteFilter],
     rule: &RouteRule,
     position: usize,
-    object: &Key,
+    owner: Owner<'_>,
     matches: Option<&ferrix_rule::Rule>,
 ) -> Result<Option<Arc<DraftPolicy>>, Vec<Finding>> {
     let field = format!("spec.route.rules[{position}]");
     let prefix = prefix(matches);
     let place = |list| Place {
         list,
-        object,
+        object: owner.key,
         prefix: prefix.as_deref(),
+        purge: owner.purge,
     };
     let mut faults = Faults::default();
     let own = rule.filters.as_deref().unwrap_or_default();
     let lists = [(of_route, List::Route), (own, List::RouteRule(position))];
     let lists = lists.map(|(filters, list)| self::lists(filters, place(list), &mut faults));
-    let without = without(rule, position, &object.namespace);
+    let without = without(rule, position, &owner.key.namespace);
     let timeouts = rule.timeouts.as_ref();
     let retry = rule.retry.as_ref();
     let policy = Policy {
@@ -130,6 +131,7 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         concurrency,
         body_size,
         filter,
+        cache,
     } = filter;
     let own = [
         (request_header_modifier.as_ref()).map(Written::RequestHeaders),
@@ -144,6 +146,7 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         rate_limit.as_ref().map(Written::RateLimit),
         concurrency.as_ref().map(Written::Concurrency),
         body_size.as_ref().map(Written::BodySize),
+        cache.as_ref().map(Written::Cache),
     ];
     let own = own.into_iter().flatten().map(Item::Own);
     let named = (filter.iter()).map(|name| Item::Named(named(name, namespace)));
@@ -242,6 +245,7 @@ fn item(filter: &Filter<DraftService>, own_namespace: &str) -> RouteFilter {
         Filter::RateLimit(limit) => item.rate_limit = Some(written::rate_limit(limit)),
         Filter::Concurrency(limit) => item.concurrency = Some(written::concurrency(limit)),
         Filter::BodySize(limit) => item.body_size = Some(written::body_size(limit)),
+        Filter::Cache(cache) => item.cache = Some(written::cache(cache)),
     }
     item
 }

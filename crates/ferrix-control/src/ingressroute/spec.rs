@@ -197,6 +197,7 @@ mod tests {
             {"concurrency": {"requests": 10, "by": {"cookie": "session"}}},
             {"concurrency": {"requests": 10}},
             {"bodySize": {"max": "10MB"}},
+            {"cache": {"maxBytes": "10MB", "defaultTtl": "1m30s", "keyHeaders": ["X-A"]}},
         ]);
         let host = |host: &str| json!({"route": {"host": host, "rules": [{"service": api}]}});
         let rule = |rule: Value| json!({"route": {"rules": [rule]}});

@@ -14,11 +14,11 @@ use ferrix_table::{
     },
     ids::EntryPointIndex,
     policy::{Policy, Retry},
-    rules::{Destination, Split},
+    rules::{Destination, Rule, Split},
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Exchange;
+use super::{Exchange, cached};
 use crate::{
     answer::Answer,
     encoder,
@@ -59,6 +59,7 @@ impl Exchange<'_, '_> {
     /// Begins what the policy of a rule asks for, and takes the request through its filters.
     pub(super) async fn begin(
         &mut self,
+        rule: &Rule,
         policy: &Arc<Policy>,
         table: &Table,
         arrival: Arrival,
@@ -77,7 +78,8 @@ impl Exchange<'_, '_> {
             ..Applied::default()
         });
         for list in &policy.lists {
-            let answer = self.filter(&list.filters, table, arrival, head, body, &mut applied);
+            let (filters, rule) = (&list.filters, Some(rule));
+            let answer = self.filter(filters, rule, table, arrival, head, body, &mut applied);
             if let Some(answer) = answer.await? {
                 return Ok(Step::Answer(answer));
             }
@@ -96,13 +98,19 @@ impl Exchange<'_, '_> {
         applied: &mut Applied,
     ) -> Result<Option<Answer>, Failure> {
         applied.of_share = Some(Arc::clone(filters));
-        self.filter(filters, table, arrival, head, body, applied)
+        self.filter(filters, None, table, arrival, head, body, applied)
             .await
     }
 
+    /// `rule`: where these are its filters, and not those of a share of its requests.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are all that is known of a request"
+    )]
     async fn filter(
         &mut self,
         filters: &[Filter],
+        rule: Option<&Rule>,
         table: &Table,
         arrival: Arrival,
         head: &mut RequestHead,
@@ -133,6 +141,22 @@ impl Exchange<'_, '_> {
                 Filter::BodySize(limit) => {
                     body_size::check(limit, body, applied)?;
                     continue;
+                }
+                Filter::Cache(cache) => {
+                    // Among those of a share of the requests, it would give the answers of that to all.
+                    let Some(rule) = rule else {
+                        continue;
+                    };
+                    let place = cached::Place {
+                        rule,
+                        filter,
+                        table,
+                        arrival: &arrival,
+                    };
+                    match self.consult(cache, place, head, body, applied).await {
+                        None => continue,
+                        Some((head, body)) => return applied.answer(head, body).await.map(Some),
+                    }
                 }
                 Filter::ExternalAuth(auth) => {
                     match self.authorise(auth, table, head, body, applied).await? {

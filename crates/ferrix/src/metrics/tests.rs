@@ -338,6 +338,7 @@ fn numbers_are_those_of_the_table() {
         "ferrix_snapshot_bytes 0.0",
         "ferrix_configuration_snapshot 0.0",
         "ferrix_access_log_dropped_records_total 0.0",
+        "ferrix_cache_requests_total{result=\"hit\"} 0.0",
         "ferrix_panics_total 0.0",
     ] {
         assert!(
