@@ -27,8 +27,7 @@ pub(crate) const FILTER_LOST: &str = "ferrix.com/FilterLost";
 const SERVE: &str = " replicas serve this generation.";
 
 /// What the release can do, as the official suite of conformance tests names it, in the order of the
-/// alphabet: what passes (`conformance/gateway`). `HTTPRouteRetry` does, but its tests need the
-/// experimental channel, and an API server may have the other.
+/// alphabet: what passes (`conformance/gateway`).
 pub(crate) const FEATURES: &[&str] = &[
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
@@ -73,6 +72,13 @@ pub(crate) const FEATURES: &[&str] = &[
     "TLSRouteModeMixed",
     "TLSRouteModeTerminate",
     "UDPRoute",
+];
+
+/// The same of retries, where the API server keeps them: those of the standard channel do not.
+pub(crate) const OF_RETRIES: [&str; 3] = [
+    "HTTPRouteRetry",
+    "HTTPRouteRetryBackendTimeout",
+    "HTTPRouteRetryConnectionError",
 ];
 
 /// The conditions that are written here. Others of an object are somebody else's.
@@ -133,8 +139,8 @@ pub(crate) fn of(entry: &Entry) -> Status {
     match entry.verdict.as_deref() {
         None | Some(Verdict::Filter(_)) => Status::default(),
         Some(Verdict::GatewayClass(told)) => Status {
-            conditions: conditions(told),
-            features: FEATURES.iter().map(|it| (*it).to_owned()).collect(),
+            conditions: conditions(&told.conditions),
+            features: features(told.retries),
             ..Status::default()
         },
         Some(Verdict::Gateway(told)) => Status {
@@ -154,6 +160,15 @@ pub(crate) fn of(entry: &Entry) -> Status {
             ..Status::default()
         },
     }
+}
+
+/// What is supported, in the order of the alphabet.
+fn features(retries: bool) -> Vec<String> {
+    let of_retries = OF_RETRIES.iter().filter(|_| retries);
+    let features = FEATURES.iter().chain(of_retries);
+    let mut features: Vec<_> = features.map(|it| (*it).to_owned()).collect();
+    features.sort_unstable();
+    features
 }
 
 fn condition(told: &verdict::Condition, generation: Option<i64>) -> Condition {

@@ -5,6 +5,7 @@
 //!  pulse      how long a watch may be silent, and when it was heard last
 //!  health     how long a watch pauses after failures, and what it says of them
 //!  discovery  which kinds of the Gateway API the API server serves
+//!  fields     which fields of routes it keeps
 //!  source     all watches into one compiler; which namespaces' Secrets and ConfigMaps are needed
 //!  snapshot   what they have told, for the next process in the pod
 //!  own        objects of this installation in its own namespace, as all replicas see them
@@ -63,6 +64,7 @@ mod definition;
 mod discovery;
 mod election;
 mod exceptions;
+mod fields;
 mod figures;
 mod health;
 mod keep;

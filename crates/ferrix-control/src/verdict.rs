@@ -21,7 +21,7 @@ pub enum Verdict {
     /// Of a Filter: who passes requests through it.
     Filter(UsedBy),
     /// Of a GatewayClass.
-    GatewayClass(Box<[Condition]>),
+    GatewayClass(ClassVerdict),
     /// Of a Gateway.
     Gateway(GatewayVerdict),
     /// Of a ListenerSet.
@@ -30,6 +30,15 @@ pub enum Verdict {
     Route(Box<[ParentVerdict]>),
     /// Of a policy: of each Gateway for which it matters.
     Policy(Box<[ParentVerdict]>),
+}
+
+/// What is told of a GatewayClass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClassVerdict {
+    /// `Accepted`.
+    pub conditions: Box<[Condition]>,
+    /// Whether retries of HTTPRoutes are among what is supported: where the API server keeps them.
+    pub retries: bool,
 }
 
 /// What is told of a Gateway.

@@ -69,6 +69,8 @@ pub struct World {
     gateway_api: GatewayObjects,
     /// Where no replica can listen.
     refused: Refusals,
+    /// Whether the API server keeps `retry` of HTTPRoutes.
+    keeps_retries: bool,
     /// Kinds that cannot be seen, in a namespace or (`None`) in all, and why.
     withheld: BTreeMap<(Kind, Option<Arc<str>>), String>,
     /// Objects whose newest version could not be decoded.
@@ -191,6 +193,8 @@ pub enum Change {
     },
     /// Where the system does not let any replica listen. Replaces what was said before.
     Refused(Refusals),
+    /// Whether the API server keeps `retry` of HTTPRoutes, which not every definition of them has.
+    KeepsRetries(bool),
     /// Objects of a kind cannot be seen, for this reason; or they can again. Those that were seen
     /// stay.
     Withhold {
@@ -336,6 +340,14 @@ impl World {
                 refused: std::mem::replace(&mut self.refused, refused) != self.refused,
                 ..Effect::default()
             },
+            Change::KeepsRetries(keeps) => {
+                let differs = std::mem::replace(&mut self.keeps_retries, keeps) != keeps;
+                let classes = self.gateway_api.keys(Kind::GatewayClass).into_iter();
+                Effect {
+                    objects: classes.filter(|_| differs).collect(),
+                    ..Effect::default()
+                }
+            }
             Change::Withhold {
                 kind,
                 namespace,
@@ -467,6 +479,11 @@ impl World {
         let here = self.withheld.get(&(kind, Some(Arc::clone(namespace))));
         let reason = here.or_else(|| self.withheld.get(&(kind, None)));
         reason.map(String::as_str)
+    }
+
+    /// Whether the API server keeps `retry` of HTTPRoutes.
+    pub(crate) fn keeps_retries(&self) -> bool {
+        self.keeps_retries
     }
 
     /// Where no replica can listen, and what the system says.

@@ -130,7 +130,10 @@ pub(super) async fn served(client: &Client) -> Result<Served, kube::Error> {
 }
 
 /// What there is at a path; `None`: nothing.
-async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<Option<T>, kube::Error> {
+pub(super) async fn get<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+) -> Result<Option<T>, kube::Error> {
     let request = Request::get(path).body(Vec::new());
     let request = request.map_err(kube::Error::HttpError)?;
     match client.request(request).await {

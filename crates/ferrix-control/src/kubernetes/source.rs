@@ -24,6 +24,7 @@ use super::{
     Secrets,
     archive::BadRoutes,
     discovery::{self, Served},
+    fields,
     health::Outages,
     namespaces,
     progress::{Progress, Standing},
@@ -97,6 +98,8 @@ pub(super) struct Source {
     snapshot: Option<Snapshot>,
     /// What is kept of last good versions, and what should be.
     kept: revisions::Reader,
+    /// Whether the API server keeps `retry` of HTTPRoutes.
+    keeps_retries: watch::Receiver<bool>,
     /// Where no replica can listen.
     refused_by_all: watch::Receiver<Refusals>,
     bad: watch::Sender<BadRoutes>,
@@ -140,6 +143,7 @@ impl Source {
             standing,
             snapshot: None,
             kept: revisions::Reader::default(),
+            keeps_retries: watch::channel(false).1,
             refused_by_all: watch::channel(Refusals::new()).1,
             bad: watch::Sender::default(),
             routes,
@@ -204,6 +208,10 @@ impl Source {
                 () = tokio::time::sleep_until((self.started + snapshot::PATIENCE).into()),
                     if self.may_restore() => self.survive(Self::restore),
                 () = self.kept.changed() => self.survive(Self::take_kept),
+                Ok(()) = self.keeps_retries.changed() => self.survive(|source| {
+                    let keeps = *source.keeps_retries.borrow_and_update();
+                    source.apply(vec![Change::KeepsRetries(keeps)]);
+                }),
                 Ok(()) = self.refused_by_all.changed() => self.survive(|source| {
                     let refused = source.refused_by_all.borrow_and_update().clone();
                     source.apply(vec![Change::Refused(refused)]);
@@ -278,6 +286,10 @@ impl Source {
             Some(_) => {
                 let served = discovery::run(self.client.clone(), self.sink.clone());
                 self.tasks.spawn(served);
+                let (keeps_retries, receiver) = watch::channel(false);
+                self.tasks
+                    .spawn(fields::run(self.client.clone(), keeps_retries));
+                self.keeps_retries = receiver;
             }
             None => self.discovered = true,
         }

@@ -12,7 +12,9 @@ use crate::{
     report::{Entry, Finding, Reason, Serving},
     resolve::{Context, Presented},
     settings::{Publish, Settings},
-    verdict::{Condition, GatewayVerdict, ListenerSetVerdict, ListenerVerdict, Verdict},
+    verdict::{
+        ClassVerdict, Condition, GatewayVerdict, ListenerSetVerdict, ListenerVerdict, Verdict,
+    },
     world::{Effect, World},
 };
 
@@ -144,7 +146,10 @@ impl Translation {
         let finding = (!accepted.status).then(|| problem("spec.parametersRef", &accepted));
         let entry = Entry {
             observed_generation: class.generation,
-            verdict: Some(Arc::new(Verdict::GatewayClass([accepted].into()))),
+            verdict: Some(Arc::new(Verdict::GatewayClass(ClassVerdict {
+                conditions: [accepted].into(),
+                retries: world.keeps_retries(),
+            }))),
             ..Entry::remarks(
                 key.clone(),
                 class.origin.clone(),

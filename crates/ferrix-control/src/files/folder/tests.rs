@@ -46,6 +46,7 @@ fn scan_touched(folder: &mut Folder, touched: &[PathBuf]) -> Vec<String> {
             | Change::LookedUp { .. }
             | Change::Forget(_)
             | Change::Keep(_)
+            | Change::KeepsRetries(_)
             | Change::Refused(_)
             | Change::Discard { .. }) => {
                 panic!("a folder says no such thing: {other:?}")

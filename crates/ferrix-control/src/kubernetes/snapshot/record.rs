@@ -135,7 +135,10 @@ impl Record {
             Change::Remove(key) => Some(Self::gone(subject(key))),
             Change::LookedUp { name, .. } => Self::of_name(name, world.resolution(name)?),
             Change::Forget(name) => Some(Self::gone(subject_of_name(name))),
-            Change::Refused(_) | Change::Remark { .. } | Change::Withhold { .. } => None,
+            Change::KeepsRetries(_)
+            | Change::Refused(_)
+            | Change::Remark { .. }
+            | Change::Withhold { .. } => None,
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     gateway_status,
-    verdict::{self, GatewayVerdict, ListenerVerdict, ParentVerdict, Verdict},
+    verdict::{self, ClassVerdict, GatewayVerdict, ListenerVerdict, ParentVerdict, Verdict},
 };
 
 const FOREIGN: &str = "example.com/controller";
@@ -402,16 +402,27 @@ fn a_gateway_of_another_installation_is_left_alone() {
 }
 
 #[test]
-fn a_class_tells_what_the_release_can_do() {
-    let mut desk = Desk::new(Kind::GatewayClass, "someone", Value::Null);
-    desk.replicas(&[("a", 0), ("b", 0)]);
-    let accepted = verdict::Condition::new("Accepted", true, "Accepted", "ok");
-    desk.tell(Some(Verdict::GatewayClass([accepted].into())));
-    let written = desk.write().expect("a status, whatever replicas say");
-    assert_eq!(names_and_states(&written), ["Accepted True Accepted"]);
-    let features = written["supportedFeatures"].as_array().unwrap().iter();
-    let features: Vec<_> = features.map(|it| it["name"].as_str().unwrap()).collect();
-    assert_eq!(features, gateway_status::FEATURES);
-    assert!(features.is_sorted() && features.contains(&"HTTPRoute"));
-    desk.rests();
+fn a_class_tells_what_the_release_can_do_there() {
+    for retries in [false, true] {
+        let mut desk = Desk::new(Kind::GatewayClass, "someone", Value::Null);
+        desk.replicas(&[("a", 0), ("b", 0)]);
+        let accepted = verdict::Condition::new("Accepted", true, "Accepted", "ok");
+        desk.tell(Some(Verdict::GatewayClass(ClassVerdict {
+            conditions: [accepted].into(),
+            retries,
+        })));
+        let written = desk.write().expect("a status, whatever replicas say");
+        assert_eq!(names_and_states(&written), ["Accepted True Accepted"]);
+        let features = written["supportedFeatures"].as_array().unwrap().iter();
+        let features: Vec<_> = features.map(|it| it["name"].as_str().unwrap()).collect();
+        let more = gateway_status::OF_RETRIES.iter().filter(|_| retries);
+        let all: BTreeSet<_> = gateway_status::FEATURES
+            .iter()
+            .chain(more)
+            .copied()
+            .collect();
+        assert!(features.iter().copied().eq(all), "{features:?}");
+        assert!(features.contains(&"HTTPRoute"));
+        desk.rests();
+    }
 }
