@@ -10,7 +10,7 @@ use std::{
 use ferrix_table::{
     ids::ServiceIndex,
     services::{Endpoint, Protocol, Scheme, Service, ServiceId, Services},
-    verification::Verification,
+    verification::{Authorities, ClientCertificate, Prepared, Verification},
 };
 
 use crate::{
@@ -38,7 +38,7 @@ pub(crate) struct Backend {
     port: u16,
     scheme: Scheme,
     server_name: Option<Box<str>>,
-    /// What a policy says of its certificates.
+    /// What a policy says of its certificates, and what is presented to it.
     verification: Option<Arc<Verification>>,
     addresses: AddressSource,
 }
@@ -63,6 +63,20 @@ impl Backend {
     /// The permission to use that Service.
     pub(crate) fn permitted(&self) -> &Permitted {
         &self.service
+    }
+
+    /// The same where it is presented a certificate.
+    fn presented(mut self, client: &ClientCertificate) -> Self {
+        let policy = self.verification.as_deref();
+        let verification = Verification {
+            server_name: policy.map_or_else(|| server_name(&self), |it| it.server_name.clone()),
+            authorities: policy.map_or(Authorities::OfSettings, |it| it.authorities.clone()),
+            names: policy.map_or_else(Box::default, |it| it.names.clone()),
+            client: Some(client.clone()),
+            prepared: Prepared::default(),
+        };
+        self.verification = Some(Arc::new(verification));
+        self
     }
 
     /// The name that has to be looked up for it.
@@ -176,12 +190,14 @@ impl Backends {
     }
 }
 
-/// Follows a reference of an object to a port of a Service.
+/// Follows a reference of an object to a port of a Service, which is presented the certificate of a `client`
+/// where TLS is spoken.
 pub(crate) fn resolve(
     world: &World,
     settings: &Settings,
     from: &Key,
     reference: &BackendReference,
+    client: Option<&ClientCertificate>,
 ) -> Result<Backend, Finding> {
     let (name, field) = (&reference.service, reference.field);
     let found = world.service(settings, Referrer::Object(from), name);
@@ -202,7 +218,7 @@ pub(crate) fn resolve(
         Some(_) => Scheme::Https,
         None => scheme,
     };
-    Ok(Backend {
+    let backend = Backend {
         service,
         port: port.number,
         scheme,
@@ -211,6 +227,10 @@ pub(crate) fn resolve(
         addresses: external.unwrap_or_else(|| AddressSource::Slices {
             port_name: Arc::clone(&port.name),
         }),
+    };
+    Ok(match client {
+        Some(client) if scheme == Scheme::Https => backend.presented(client),
+        _ => backend,
     })
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ferrix_api::gateway::{BackendTlsPolicySpec, LocalReference};
-use ferrix_table::verification::{Prepared, SubjectName, Verification};
+use ferrix_table::verification::{Authorities, Prepared, SubjectName, Verification};
 use rustls_pki_types::ServerName;
 
 use crate::{
@@ -98,7 +98,7 @@ pub(crate) fn check(world: &World, settings: &Settings, policy: &Policy) -> Chec
     }
     let mut unresolved = None;
     let authorities = match validation.well_known_ca_certificates.as_deref() {
-        Some("System") => None,
+        Some("System") => Authorities::OfSystem,
         Some(other) => {
             return invalid(format!("`{other}` are no authorities; expected `System`."));
         }
@@ -120,7 +120,7 @@ pub(crate) fn check(world: &World, settings: &Settings, policy: &Policy) -> Chec
                     unresolved,
                 };
             }
-            Some(found.into())
+            Authorities::These(found.into())
         }
     };
     Checked {
@@ -128,6 +128,7 @@ pub(crate) fn check(world: &World, settings: &Settings, policy: &Policy) -> Chec
             server_name: validation.hostname.as_str().into(),
             authorities,
             names: names.into(),
+            client: None,
             prepared: Prepared::default(),
         })),
         unresolved,

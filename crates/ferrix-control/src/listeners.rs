@@ -15,7 +15,7 @@ use std::{
 };
 
 use ferrix_api::gateway::ParentReference;
-use ferrix_table::{entry_points::EntryPoint, rules::Route};
+use ferrix_table::{entry_points::EntryPoint, rules::Route, verification::ClientCertificate};
 
 use crate::{
     draft::{Draft, EntryPointNames},
@@ -61,6 +61,8 @@ pub(crate) struct Parent {
     pub(crate) generation: Option<i64>,
     pub(crate) listeners: Box<[Listener]>,
     pub(crate) conditions: Box<[Condition]>,
+    /// What its Gateway presents to backends.
+    pub(crate) client_certificate: Option<ClientCertificate>,
     /// Of a Gateway: where it is reached.
     pub(crate) addresses: Box<[ferrix_api::gateway::GatewayAddress]>,
     /// Of a Gateway: how many ListenerSets are accepted.
@@ -138,6 +140,7 @@ impl Parent {
             && self.origin == other.origin
             && self.generation == other.generation
             && self.conditions == other.conditions
+            && self.client_certificate == other.client_certificate
             && self.addresses == other.addresses
             && self.listener_sets == other.listener_sets
             && self.listeners.len() == other.listeners.len()

@@ -15,11 +15,12 @@ use ferrix_table::{
     policy::Policy,
     rules::{Action, Destination, HostPattern, Route, Rule, Split},
     table,
+    verification::ClientCertificate,
     weight::Weight,
 };
 
 use crate::{
-    attachment,
+    attachment::{self, Attached},
     backend::{self, Backend, Backends},
     draft::{
         BackendReference, CertificateReference, ClassReference, Draft, DraftFilters, DraftRule,
@@ -61,6 +62,8 @@ pub(crate) struct Context<'w> {
     pub(crate) entry_points: &'w table::EntryPoints,
     /// Whether secure entry points have something to present without any route.
     pub(crate) has_default_certificate: bool,
+    /// What is presented to backends over TLS.
+    pub(crate) client_certificate: Option<&'w ClientCertificate>,
 }
 
 /// An object that makes rules, as far as the world has what it names. Its rules themselves are not
@@ -224,27 +227,33 @@ impl Resolved {
                 findings.push(Finding::problem(*reason, field, message.as_str()));
             }
         }
-        let mut places: BTreeMap<&HostPattern, BTreeSet<EntryPointIndex>> = BTreeMap::new();
-        for listener in &attached {
-            for host in &listener.hosts {
-                let entry_points = places.entry(host).or_default();
-                entry_points.extend(&listener.entry_points);
-            }
-        }
-        let hosts: Vec<_> = places.keys().map(|host| (*host).clone()).collect();
+        let mut fronts = fronts(context, &attached);
+        let hosts = fronts.iter().flat_map(|front| front.places.keys().copied());
+        let hosts: Vec<HostPattern> = BTreeSet::from_iter(hosts).into_iter().cloned().collect();
         let refused = refused(context, draft, &hosts, &mut findings);
-        places.retain(|host, entry_points| !refused.contains(host) && !entry_points.is_empty());
+        for front in &mut fronts {
+            let is_served = |host: &HostPattern, entry_points: &BTreeSet<_>| {
+                !refused.contains(host) && !entry_points.is_empty()
+            };
+            (front.places).retain(|host, entry_points| is_served(host, entry_points));
+        }
         let mut unresolved = false;
         let mut above = Above::new(context, draft, &attached);
         let mut rules = Vec::with_capacity(draft.rules.len());
-        for rule in &draft.rules {
+        for (rule, front) in
+            (draft.rules.iter()).flat_map(|it| fronts.iter().map(move |front| (it, front)))
+        {
+            let context = &Context {
+                client_certificate: front.client_certificate,
+                ..*context
+            };
             let (target, policy) = target_and_policy(context, draft, rule, &mut findings);
             unresolved |= match &target {
                 Target::Shares(shares) => shares.iter().any(|it| it.backend.is_err()),
                 Target::Answered => false,
                 Target::Nowhere(_) => true,
             };
-            for (host, entry_points) in &places {
+            for (host, entry_points) in &front.places {
                 let entry_points: Vec<_> = entry_points.iter().copied().collect();
                 let groups = above.groups(rule, host, &entry_points);
                 unresolved |= groups.iter().any(|group| group.lists.is_err());
@@ -255,7 +264,8 @@ impl Resolved {
             }
         }
         let above = above.finish();
-        let all: BTreeSet<_> = places.values().flatten().copied().collect();
+        let places = fronts.iter().flat_map(|front| front.places.values());
+        let all: BTreeSet<_> = places.flatten().copied().collect();
         let listeners = attached.into_iter().map(|it| (it.parent, it.listener));
         let listeners: BTreeSet<_> = listeners.collect();
         self.attached = listeners.into_iter().collect();
@@ -280,7 +290,8 @@ impl Resolved {
     ) {
         findings.extend(of_above);
         for reference in &draft.unserved {
-            let found = backend::resolve(context.world, context.settings, draft.key(), reference);
+            let (world, settings) = (context.world, context.settings);
+            let found = backend::resolve(world, settings, draft.key(), reference, None);
             findings.extend(found.err());
         }
         findings.extend(draft.notes.iter().cloned());
@@ -522,6 +533,43 @@ fn reference(found: &Found, backends: &Backends) -> Reference {
         .ok_or_else(|| "the backend is not known".into())
 }
 
+/// Where a route is served whose Gateways present the same to backends.
+struct Front<'w> {
+    client_certificate: Option<&'w ClientCertificate>,
+    places: BTreeMap<&'w HostPattern, BTreeSet<EntryPointIndex>>,
+}
+
+impl<'w> Front<'w> {
+    fn new(client_certificate: Option<&'w ClientCertificate>) -> Self {
+        Self {
+            client_certificate,
+            places: BTreeMap::new(),
+        }
+    }
+}
+
+/// The places of a route. At least one front, as its backends are looked for in any case.
+fn fronts<'w>(context: &Context<'w>, attached: &'w [Attached]) -> Vec<Front<'w>> {
+    let mut fronts: Vec<Front<'w>> = Vec::new();
+    for listener in attached {
+        let parent = context.gateways.get(&listener.parent);
+        let client_certificate = parent.and_then(|it| it.client_certificate.as_ref());
+        let known = (fronts.iter()).position(|it| it.client_certificate == client_certificate);
+        let place = known.unwrap_or_else(|| {
+            fronts.push(Front::new(client_certificate));
+            fronts.len() - 1
+        });
+        for host in &listener.hosts {
+            let entry_points = fronts[place].places.entry(host).or_default();
+            entry_points.extend(&listener.entry_points);
+        }
+    }
+    if fronts.is_empty() {
+        fronts.push(Front::new(None));
+    }
+    fronts
+}
+
 /// The hosts of a draft that its namespace may not have.
 fn refused_hosts(
     context: &Context<'_>,
@@ -720,15 +768,12 @@ fn target(
     answers: bool,
     findings: &mut Vec<Finding>,
 ) -> Target {
-    let Context {
-        world, settings, ..
-    } = *context;
-    let from = draft.key();
+    let seeker = Seeker::new(context, draft.key());
     let mut shares = Vec::with_capacity(rule.backends.len() + rule.lost.len());
     let mut unresolved: Option<String> = None;
     for reference in &rule.backends {
         let weight = reference.weight.unwrap_or(1);
-        let backend = match found(world, settings, from, reference, findings) {
+        let backend = match found(seeker, reference, findings) {
             Ok(backend) => Ok(backend),
             Err(message) => {
                 // A service that gets no requests need not be there yet.
@@ -739,9 +784,9 @@ fn target(
             }
         };
         let filters = reference.filters.as_ref().map(|filters| {
-            let filters = filters.iter().map(|it| {
-                it.with_service(|it| found_by_filter(world, settings, from, it, findings))
-            });
+            let filters = filters
+                .iter()
+                .map(|it| it.with_service(|it| found_by_filter(seeker, it, findings)));
             Arc::new(filters.collect())
         });
         shares.push(Share {
@@ -805,12 +850,13 @@ fn policy(
         filters,
         ..
     } = *context;
+    let seeker = Seeker::new(context, from);
     let mut lost = None;
     let mut lists = Vec::with_capacity(policy.lists.len());
     for list in &policy.lists {
         match list {
             DraftFilters::Own(_, own) => {
-                let mut found = |it: &_| found_by_filter(world, settings, from, it, findings);
+                let mut found = |it: &_| found_by_filter(seeker, it, findings);
                 let own = own.iter().map(|it| it.with_service(&mut found));
                 lists.push(FilterList::of_rule(own.collect::<Arc<[_]>>()));
             }
@@ -835,15 +881,34 @@ fn policy(
     }
 }
 
+/// Who looks for services, and in what.
+#[derive(Clone, Copy)]
+struct Seeker<'w> {
+    world: &'w World,
+    settings: &'w Settings,
+    from: &'w Key,
+    /// What is presented to them over TLS.
+    client_certificate: Option<&'w ClientCertificate>,
+}
+
+impl<'w> Seeker<'w> {
+    fn new(context: &Context<'w>, from: &'w Key) -> Self {
+        Self {
+            world: context.world,
+            settings: context.settings,
+            from,
+            client_certificate: context.client_certificate,
+        }
+    }
+}
+
 fn found_by_filter(
-    world: &World,
-    settings: &Settings,
-    from: &Key,
+    seeker: Seeker<'_>,
     service: &DraftService,
     findings: &mut Vec<Finding>,
 ) -> Found {
     match service {
-        Ok(reference) => found(world, settings, from, reference, findings),
+        Ok(reference) => found(seeker, reference, findings),
         Err(finding) => {
             findings.push(finding.clone());
             Err(finding.message.as_str().into())
@@ -852,14 +917,14 @@ fn found_by_filter(
 }
 
 /// The backend of a reference, or why there is none.
-fn found(
-    world: &World,
-    settings: &Settings,
-    from: &Key,
-    reference: &BackendReference,
-    findings: &mut Vec<Finding>,
-) -> Found {
-    match backend::resolve(world, settings, from, reference) {
+fn found(seeker: Seeker<'_>, reference: &BackendReference, findings: &mut Vec<Finding>) -> Found {
+    let Seeker {
+        world,
+        settings,
+        from,
+        client_certificate,
+    } = seeker;
+    match backend::resolve(world, settings, from, reference, client_certificate) {
         Ok(backend) => {
             if backend::ignores_server_name(reference, &backend) {
                 let message = "has no effect: only `https` asks for a name";

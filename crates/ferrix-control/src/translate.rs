@@ -199,6 +199,7 @@ impl Translation {
             gateways: &gateways,
             entry_points: &entry_points,
             has_default_certificate,
+            client_certificate: None,
         };
         let mut concerned = Concerned {
             routes,

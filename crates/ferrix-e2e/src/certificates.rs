@@ -10,6 +10,7 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::WebPkiClientVerifier,
     sign::CertifiedKey,
 };
 use tempfile::NamedTempFile;
@@ -75,6 +76,11 @@ impl Authority {
         self.issuer.as_ref().der().clone()
     }
 
+    /// The same in PEM.
+    pub fn certificate_pem(&self) -> String {
+        self.issuer.as_ref().pem()
+    }
+
     /// The same with these versions of TLS.
     pub fn client_of(
         &self,
@@ -96,8 +102,7 @@ impl Authority {
     /// Its certificate as a file, for settings.
     pub fn file(&self) -> NamedTempFile {
         let mut file = NamedTempFile::new().unwrap();
-        file.write_all(self.issuer.as_ref().pem().as_bytes())
-            .unwrap();
+        file.write_all(self.certificate_pem().as_bytes()).unwrap();
         file
     }
 }
@@ -171,13 +176,27 @@ impl Certified {
 
     /// A server that presents it, for backends.
     pub fn server(&self, alpn: &[&str]) -> Arc<ServerConfig> {
-        let mut config =
-            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![self.der.clone()], self.private_key())
-                .unwrap();
+        self.server_for(alpn, None)
+    }
+
+    /// The same, for clients with a certificate of this authority alone.
+    pub fn server_for(&self, alpn: &[&str], clients: Option<&Authority>) -> Arc<ServerConfig> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(authority.certificate()).unwrap();
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let chain = vec![self.der.clone()];
+        let mut config = builder.with_single_cert(chain, self.private_key()).unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
     }

@@ -16,7 +16,7 @@ use ferrix_e2e::{
 };
 use ferrix_table::{
     services::Protocol,
-    verification::{Prepared, SubjectName, Verification},
+    verification::{Authorities, Prepared, SubjectName, Verification},
 };
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
@@ -593,8 +593,9 @@ async fn a_service_is_known_as_an_object_says() {
     for (authority, server_name, names, status) in &cases {
         let tls = Protocol::Verified(Arc::new(Verification {
             server_name: (*server_name).into(),
-            authorities: Some([authority.certificate().as_ref().into()].into()),
+            authorities: Authorities::These([authority.certificate().as_ref().into()].into()),
             names: names.clone().into(),
+            client: None,
             prepared: Prepared::default(),
         }));
         let routes = Routes::all_by(tls, &[backend.address()]);

@@ -98,9 +98,9 @@ impl Configs {
         }
     }
 
-    /// As an object says. Made once for each version of it.
-    fn of(verification: &Verification) -> Result<Self, ConnectError> {
-        let made = || trust::verified(verification).map(|config| Self::new(&config));
+    /// As an object says, where these are those of the settings. Made once for each version of it.
+    fn verified(&self, verification: &Verification) -> Result<Self, ConnectError> {
+        let made = || trust::verified(verification, &self.any).map(|config| Self::new(&config));
         let made = verification.prepared.get_or_make(made);
         match made.as_deref() {
             Some(Ok(configs)) => Ok(configs.clone()),
@@ -140,7 +140,7 @@ impl Connector {
         let (server_name, configs) = match protocol {
             Protocol::Tls { server_name } => (server_name, self.tls.clone()),
             Protocol::Verified(verification) => {
-                (&verification.server_name, Configs::of(verification)?)
+                (&verification.server_name, self.tls.verified(verification)?)
             }
             Protocol::Http1 | Protocol::Http2 | Protocol::Tcp | Protocol::Udp => {
                 return Ok(stream);

@@ -2,17 +2,18 @@
 
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use ferrix_table::verification::{SubjectName, Verification};
+use ferrix_table::verification::{Authorities, ClientCertificate, SubjectName, Verification};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
+    sign::SingleCertAndKey,
 };
 use x509_cert::{
     Version,
@@ -48,20 +49,38 @@ pub(crate) fn client_config(settings: &UpstreamTls) -> Result<ClientConfig, Trus
         .with_no_client_auth())
 }
 
-/// How the backends of one service are verified, where an object says so.
-pub(crate) fn verified(verification: &Verification) -> Result<ClientConfig, TrustError> {
+/// How the backends of one service are verified, and what they are presented, where an object says so.
+pub(crate) fn verified(
+    verification: &Verification,
+    of_settings: &ClientConfig,
+) -> Result<ClientConfig, TrustError> {
+    let mut config = match &verification.authorities {
+        Authorities::OfSettings => of_settings.clone(),
+        Authorities::OfSystem => {
+            named(verification, rustls_native_certs::load_native_certs().certs)?
+        }
+        Authorities::These(all) => named(
+            verification,
+            all.iter().map(|it| CertificateDer::from(it.to_vec())),
+        )?,
+    };
+    if let Some(ClientCertificate(client)) = &verification.client {
+        let client = SingleCertAndKey::from(Arc::clone(&client.key));
+        config.client_auth_cert_resolver = Arc::new(client);
+        // A session that one certificate has begun is for no other.
+        config.resumption = Resumption::default();
+    }
+    Ok(config)
+}
+
+/// Certificates of these authorities, with the names that an object says.
+fn named<'c>(
+    verification: &Verification,
+    authorities: impl IntoIterator<Item = CertificateDer<'c>>,
+) -> Result<ClientConfig, TrustError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
-    match &verification.authorities {
-        Some(authorities) => {
-            let authorities = authorities.iter();
-            roots
-                .add_parsable_certificates(authorities.map(|it| CertificateDer::from(it.to_vec())));
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
+    roots.add_parsable_certificates(authorities);
     let believed = Believed::As(Named {
         roots,
         names: verification.names.clone(),

@@ -1,4 +1,4 @@
-//! How the endpoints of a service are known over TLS, where an object says so.
+//! How the endpoints of a service are known over TLS, and know Ferrix, where an object says so.
 
 use std::{
     any::Any,
@@ -8,17 +8,69 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use crate::certificates::Certificate;
+
 /// What endpoints have to show (Gateway API, `BackendTLSPolicyValidation`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Verification {
     /// The name that is asked for; the certificate has to have it where `names` is empty.
     pub server_name: Box<str>,
-    /// Authorities that certificates have to come from, in DER. `None`: those of the system.
-    pub authorities: Option<Box<[Box<[u8]>]>>,
+    /// Those that certificates have to come from.
+    pub authorities: Authorities,
     /// Names of which the certificate has to have one.
     pub names: Box<[SubjectName]>,
+    /// What is presented to endpoints that ask for a certificate.
+    pub client: Option<ClientCertificate>,
     /// What is made of this once.
     pub prepared: Prepared,
+}
+
+/// Whose certificates are believed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Authorities {
+    /// As the settings say.
+    OfSettings,
+    /// The system's.
+    OfSystem,
+    /// These, in DER.
+    These(Box<[Box<[u8]>]>),
+}
+
+/// A certificate that Ferrix presents to backends. Two are the same where their bytes are: whose connection
+/// was authenticated by one is for no request that comes with another.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate(pub Arc<Certificate>);
+
+impl ClientCertificate {
+    fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.key.cert.iter().map(AsRef::as_ref)
+    }
+}
+
+impl PartialEq for ClientCertificate {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.bytes().eq(other.bytes())
+    }
+}
+
+impl Eq for ClientCertificate {}
+
+impl PartialOrd for ClientCertificate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ClientCertificate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bytes().cmp(other.bytes())
+    }
+}
+
+impl Hash for ClientCertificate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes().for_each(|bytes| bytes.hash(state));
+    }
 }
 
 /// A name of a certificate (RFC 5280, section 4.2.1.6).

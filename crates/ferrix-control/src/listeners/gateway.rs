@@ -6,6 +6,7 @@ use ferrix_api::gateway::{self as api, GatewayAddress, ListenerSetSpec};
 use ferrix_table::{
     entry_points::{EntryPoint, Protocol},
     rules::HostPattern,
+    verification::ClientCertificate,
 };
 
 use super::{
@@ -18,6 +19,7 @@ use crate::{
     gateway::GatewayVersion,
     gateway_addresses::{self, Addresses, IP_ADDRESS},
     objects::Key,
+    secret::Parsed,
     settings::Settings,
     status::Address,
     verdict::Condition,
@@ -90,6 +92,7 @@ impl<'w> Evaluation<'w> {
             generation: self.version.generation,
             conditions: self.conditions(&listeners),
             listeners,
+            client_certificate: self.presented(),
             addresses: self.told_addresses(),
             listener_sets: 0,
         }
@@ -127,6 +130,7 @@ impl<'w> Evaluation<'w> {
             generation: set.generation,
             listeners,
             conditions,
+            client_certificate: self.presented(),
             addresses: Box::default(),
             listener_sets: 0,
         };
@@ -334,8 +338,14 @@ impl<'w> Evaluation<'w> {
         }
     }
 
-    /// What it presents to backends.
-    fn client_certificate(&self) -> Result<Option<Arc<crate::secret::Parsed>>, Fault> {
+    /// What it presents to backends; nothing where that cannot be had, which is for them to judge.
+    fn presented(&self) -> Option<ClientCertificate> {
+        let parsed = self.client_certificate().ok().flatten()?;
+        Some(ClientCertificate(Arc::clone(&parsed.certificate)))
+    }
+
+    /// What it is to present to backends.
+    fn client_certificate(&self) -> Result<Option<Arc<Parsed>>, Fault> {
         let backend = self
             .gateway
             .tls

@@ -11,7 +11,7 @@ use ferrix_table::{
     filters::Filter,
 };
 
-use super::{Found, all_no_longer_seen, found_by_filter, opened, reference};
+use super::{Found, Seeker, all_no_longer_seen, found_by_filter, opened, reference};
 use crate::{
     backend::{self, Backends},
     draft::{Draft, FilterReference, Target, Versions, own_filters},
@@ -173,7 +173,14 @@ fn filters(
     findings: &mut Vec<Finding>,
 ) -> Option<Filters> {
     let policy = draft.rules.first()?.policy.as_ref()?;
-    let mut found = |service: &_| found_by_filter(world, settings, draft.key(), service, findings);
+    let seeker = Seeker {
+        world,
+        settings,
+        from: draft.key(),
+        // It is of no Gateway.
+        client_certificate: None,
+    };
+    let mut found = |service: &_| found_by_filter(seeker, service, findings);
     let filters = own_filters(policy).map(|filter| filter.with_service(&mut found));
     Some(filters.collect())
 }

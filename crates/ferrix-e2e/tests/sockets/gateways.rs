@@ -5,7 +5,13 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener},
 };
 
-use ferrix_e2e::{Backend, Client, Gateway, Manifests, manifests::service, within};
+use ferrix_e2e::{
+    Backend, Client, Gateway, Manifests,
+    backend::{Connection, ok},
+    certificates::{Authority, Certified},
+    manifests::{secret, service},
+    within,
+};
 
 use crate::{free_port, get};
 
@@ -110,3 +116,100 @@ async fn a_port_that_another_has_is_told_until_it_is_free() {
     assert_eq!(client.exchange(get("a.test", "/")).await.text(), "hi");
     assert_eq!(other.exchange(get("a.test", "/")).await.text(), "hi");
 }
+
+/// What a Gateway presents to backends is for its own requests: whatever idles was made by somebody.
+#[tokio::test]
+async fn backends_see_the_certificate_of_the_gateway_and_no_other() {
+    let [known, unknown, backends] = [Authority::new(), Authority::new(), Authority::new()];
+    let certified = backends.certify("backend", &["backend.test"]);
+    let config = certified.server_for(&["http/1.1"], Some(&known));
+    let backend = Backend::start_tls(config, async |mut connection: Connection| {
+        while connection.request().await.is_some() {
+            connection.send(ok("hi")).await;
+        }
+    })
+    .await;
+    let [good, foreign] = [&known, &unknown].map(|it| it.certify("client", &["client.test"]));
+    let port = free_port();
+    let gateways = [
+        (
+            "good",
+            "127.76.0.4",
+            "{backend: {clientCertificateRef: {name: good}}}",
+        ),
+        (
+            "foreign",
+            "127.76.0.5",
+            "{backend: {clientCertificateRef: {name: foreign}}}",
+        ),
+        ("none", "127.76.0.6", "{}"),
+    ];
+    let manifests = |good: &Certified| {
+        let mut text = format!(
+            "{CLASS}{}{}{}{}",
+            service("api", &[backend.address()]),
+            secret("good", &good.certificate_pem, &good.key_pem),
+            secret("foreign", &foreign.certificate_pem, &foreign.key_pem),
+            policy(&backends),
+        );
+        for (name, address, tls) in gateways {
+            let _ = write!(
+                text,
+                "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\n\
+                 metadata: {{name: {name}, namespace: default}}\nspec:\n  \
+                 gatewayClassName: ferrix\n  addresses: [{{value: {address}}}]\n  tls: {tls}\n  \
+                 listeners: [{{name: http, port: {port}, protocol: HTTP}}]\n",
+            );
+        }
+        text
+    };
+    let settings = "gateway: {addresses: ['127.76.0.4/30']}";
+    let mut ferrix = Gateway::from_manifests(&manifests(&good), settings).await;
+    let mut asked = 0;
+    // Of the very Service and endpoint.
+    for round in [[200, 502, 502], [200, 502, 502], [502, 502, 502]] {
+        if round[0] == 502 {
+            // What was presented before is presented no more.
+            ferrix.apply("all.yaml", &manifests(&foreign)).await;
+        }
+        for ((name, address, _), status) in gateways.into_iter().zip(round) {
+            let address = SocketAddr::new(address.parse().unwrap(), port);
+            let mut client = Client::connect(address).await;
+            for _ in 0..2 {
+                let response = client.exchange(get("a.test", "/")).await;
+                assert_eq!(response.status, status, "{name}");
+                asked += 1;
+            }
+        }
+    }
+    assert_eq!(asked, 18);
+}
+
+/// How the Service is known over TLS, and a route to it at every Gateway of the test.
+fn policy(authority: &Authority) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: ca, namespace: default}}\ndata:\n  \
+         ca.crt: |\n    {}\n{ROUTE}",
+        authority
+            .certificate_pem()
+            .trim_end()
+            .replace('\n', "\n    ")
+    )
+}
+
+const ROUTE: &str = "\
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: api, namespace: default}
+spec:
+  targetRefs: [{group: '', kind: Service, name: api}]
+  validation: {hostname: backend.test, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: all, namespace: default}
+spec:
+  parentRefs: [{name: good}, {name: foreign}, {name: none}]
+  rules: [{backendRefs: [{name: api, port: 80}]}]
+";
