@@ -32,6 +32,7 @@ use crate::{
 mod frontend;
 mod gateway;
 mod listener;
+mod overlap;
 mod placement;
 
 use gateway::Evaluation;

@@ -72,7 +72,8 @@ pub struct ListenerVerdict {
     pub supported_kinds: Box<[Kind]>,
     /// How many routes are attached.
     pub attached_routes: u32,
-    /// `Accepted`, `Programmed`, `ResolvedRefs` and `Conflicted`.
+    /// `Accepted`, `Programmed`, `ResolvedRefs`, `Conflicted` and, where that is so,
+    /// `OverlappingTLSConfig`.
     pub conditions: Box<[Condition]>,
 }
 

@@ -173,7 +173,7 @@ impl HostPattern {
     }
 
     /// The patterns that cover it and are others, the more exact first.
-    pub(crate) fn wider(&self) -> impl Iterator<Item = HostPattern> {
+    pub fn wider(&self) -> impl Iterator<Item = HostPattern> {
         let wildcard = match self {
             HostPattern::Exact(name) => parent_domain(name),
             HostPattern::Wildcard(_) | HostPattern::Below(_) | HostPattern::Any => None,

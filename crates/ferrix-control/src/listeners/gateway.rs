@@ -13,6 +13,7 @@ use super::{
     Fault, Parent,
     frontend::{self, Frontend},
     listener::{self, Checked, Listener, NamespaceSet},
+    overlap,
     placement::{Earlier, Place, Places, Wanted},
 };
 use crate::{
@@ -81,6 +82,7 @@ impl<'w> Evaluation<'w> {
             parents[0].listener_sets += u32::from(is_accepted);
             parents.push(parent);
         }
+        overlap::tell(&mut parents);
         parents
     }
 
