@@ -5,6 +5,7 @@ use std::{future::poll_fn, sync::Arc, task::Poll};
 use bytes::{Bytes, BytesMut};
 use ferrix_http1::{Framing, RequestHead, ResponseHead};
 use ferrix_table::{ids::ServiceIndex, services::Service};
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::{
@@ -30,11 +31,16 @@ pub(crate) struct Subrequest<'s> {
     pub(crate) wanted: usize,
 }
 
+/// What came of a request.
+pub(crate) struct Reply {
+    pub(crate) head: ResponseHead,
+    /// As much of it as was wanted.
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
 /// Sends it to one endpoint of the service and reads the answer. Sent again is only what idled away.
-pub(crate) async fn exchange(
-    engine: &Engine,
-    request: &Subrequest<'_>,
-) -> Result<(ResponseHead, Bytes), Failure> {
+pub(crate) async fn exchange(engine: &Engine, request: &Subrequest<'_>) -> Result<Reply, Failure> {
     let attempts = engine.settings.upstream.attempts;
     let mut race = Race::new(engine, request.service, request.index, false, attempts);
     let mut broke = None;
@@ -50,14 +56,13 @@ pub(crate) async fn exchange(
         let reused = connection.is_reused();
         let _in_flight = InFlight::new(&endpoint);
         match attempt(request, connection).await {
-            Ok((answer, backend)) => {
+            Ok((mut reply, backend)) => {
                 if let Some(wire) = backend.into_reusable() {
                     let protocol = &request.service.protocol;
                     engine.upstream.release(&endpoint, protocol, wire);
                 }
-                let (mut head, body) = answer;
-                headers::prepare_response(&mut head, false);
-                return Ok((head, body));
+                headers::prepare_response(&mut reply.head, false);
+                return Ok(reply);
             }
             Err(Broken::Unanswered(_) | Broken::Untouched(_)) if reused && race.may_go_on() => {
                 broke = Some(Instant::now());
@@ -67,12 +72,10 @@ pub(crate) async fn exchange(
     }
 }
 
-type Answer = (ResponseHead, Bytes);
-
 async fn attempt(
     request: &Subrequest<'_>,
     connection: Connection,
-) -> Result<(Answer, Backend), Broken> {
+) -> Result<(Reply, Backend), Broken> {
     let framing = match request.body.len() {
         0 => Framing::Empty,
         length => Framing::Length(length as u64),
@@ -86,6 +89,7 @@ async fn attempt(
     }
     let mut head = None;
     let mut body = BytesMut::new();
+    let mut trailers = None;
     loop {
         match next(&mut backend).await? {
             FromBackend::Interim(_) => {}
@@ -99,14 +103,23 @@ async fn attempt(
                 let wanted = request.wanted.saturating_sub(body.len());
                 body.extend_from_slice(&data[..data.len().min(wanted)]);
             }
-            FromBackend::End(_) => break,
+            FromBackend::End(fields) => {
+                trailers = fields;
+                break;
+            }
         }
         if head.is_some() && backend.is_done() {
             break;
         }
     }
     let head = head.ok_or_else(|| Broken::Answer("it sent no header section".into()))?;
-    Ok(((head, body.freeze()), backend))
+    let body = body.freeze();
+    let reply = Reply {
+        head,
+        body,
+        trailers,
+    };
+    Ok((reply, backend))
 }
 
 /// Writes what waits, and reads what comes.

@@ -189,13 +189,12 @@ pub struct CorsFilter {
 #[serde(rename_all = "camelCase")]
 pub struct ExternalAuth {
     /// `HTTP` or `GRPC` (Envoy's `ext_authz`).
-    #[schemars(extend("enum" = ["HTTP"]))]
+    #[schemars(extend("enum" = ["HTTP", "GRPC"]))]
     pub protocol: String,
     /// Who is asked.
     pub backend_ref: MirrorReference,
     /// Of `GRPC`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
     pub grpc: Option<GrpcAuth>,
     /// Of `HTTP`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

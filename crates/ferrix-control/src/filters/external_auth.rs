@@ -1,10 +1,13 @@
 //! External authorisation, as it is written.
 
 use ferrix_api::gateway;
-use ferrix_table::filters::external_auth::{AuthProtocol, ExternalAuth};
+use ferrix_table::{
+    filters::external_auth::{AuthProtocol, ExternalAuth},
+    services::Scheme,
+};
 
 use super::{DraftService, Faults, is_token, path_change};
-use crate::report::Reason;
+use crate::{draft::BackendReference, report::Reason};
 
 pub(super) fn compile(
     written: &gateway::ExternalAuth,
@@ -14,11 +17,9 @@ pub(super) fn compile(
 ) -> ExternalAuth<DraftService> {
     let protocol = match written.protocol.as_str() {
         "HTTP" => http(written.http.as_ref(), &format!("{field}.http"), faults),
+        "GRPC" => grpc(written.grpc.as_ref(), &format!("{field}.grpc"), faults),
         other => {
-            let message = match other {
-                "GRPC" => "gRPC is not served; expected HTTP".to_owned(),
-                other => format!("`{other}` is unknown; expected HTTP"),
-            };
+            let message = format!("`{other}` is unknown; expected HTTP or GRPC");
             faults.add(
                 Reason::UnsupportedValue,
                 format!("{field}.protocol"),
@@ -38,10 +39,25 @@ pub(super) fn compile(
         );
         0
     });
+    let service = match protocol {
+        AuthProtocol::Http { .. } => service,
+        // Which needs HTTP/2, whatever the port says or not.
+        AuthProtocol::Grpc { .. } => service.map(|service| BackendReference {
+            default_scheme: Some(Scheme::H2c),
+            ..service
+        }),
+    };
     ExternalAuth {
         service,
         protocol,
         body_bytes,
+    }
+}
+
+fn grpc(written: Option<&gateway::GrpcAuth>, field: &str, faults: &mut Faults) -> AuthProtocol {
+    let allowed = written.map_or(&[][..], |written| &written.allowed_headers);
+    AuthProtocol::Grpc {
+        request_headers: names(allowed, &format!("{field}.allowedHeaders"), faults),
     }
 }
 
@@ -54,19 +70,9 @@ fn http(written: Option<&gateway::HttpAuth>, field: &str, faults: &mut Faults) -
         };
     };
     let prefix = written.path.as_deref().unwrap_or_default();
-    let mut names = |names: &[String], name: &str| -> Box<[Box<str>]> {
-        for (at, it) in names.iter().enumerate().filter(|(_, it)| !is_token(it)) {
-            let message = format!("`{it}` is no name of a header");
-            faults.add(
-                Reason::InvalidSpec,
-                format!("{field}.{name}[{at}]"),
-                message,
-            );
-        }
-        names.iter().map(|it| it.as_str().into()).collect()
-    };
-    let request_headers = names(&written.allowed_headers, "allowedHeaders");
-    let response_headers = names(&written.allowed_response_headers, "allowedResponseHeaders");
+    let (allowed, taken) = (&written.allowed_headers, &written.allowed_response_headers);
+    let request_headers = names(allowed, &format!("{field}.allowedHeaders"), faults);
+    let response_headers = names(taken, &format!("{field}.allowedResponseHeaders"), faults);
     AuthProtocol::Http {
         path_prefix: match prefix.trim_end_matches('/') {
             "" => Box::default(),
@@ -77,4 +83,13 @@ fn http(written: Option<&gateway::HttpAuth>, field: &str, faults: &mut Faults) -
         request_headers,
         response_headers,
     }
+}
+
+/// Names of header fields.
+fn names(names: &[String], field: &str, faults: &mut Faults) -> Box<[Box<str>]> {
+    for (at, name) in names.iter().enumerate().filter(|(_, it)| !is_token(it)) {
+        let message = format!("`{name}` is no name of a header");
+        faults.add(Reason::InvalidSpec, format!("{field}[{at}]"), message);
+    }
+    names.iter().map(|it| it.as_str().into()).collect()
 }

@@ -166,8 +166,14 @@ fn what_is_wrong_is_said_with_its_field() {
             "InvalidSpec .requestMirror: give `percent` or `fraction`",
         ),
         (
-            auth(json!({"protocol": "GRPC", "backendRef": service})),
-            "UnsupportedValue .externalAuth.protocol: gRPC is not served",
+            auth(json!({"protocol": "FTP", "backendRef": service})),
+            "UnsupportedValue .externalAuth.protocol: `FTP` is unknown",
+        ),
+        (
+            auth(json!({
+                "protocol": "GRPC", "backendRef": service, "grpc": {"allowedHeaders": ["a b"]},
+            })),
+            "InvalidSpec .externalAuth.grpc.allowedHeaders[0]: `a b` is no name",
         ),
         (
             auth(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ferrix_api::{
     gateway::{
-        self, CorsFilter, ForwardBody, Fraction, HttpAuth, HttpHeader, MirrorReference,
+        self, CorsFilter, ForwardBody, Fraction, GrpcAuth, HttpAuth, HttpHeader, MirrorReference,
         PathModifier, RequestMirror, RequestRedirect, UrlRewrite,
     },
     ingressroute::{Port, filter},
@@ -162,24 +162,29 @@ pub(crate) fn external_auth(
         protocol,
         body_bytes,
     } = auth;
-    let http = match protocol {
+    let (name, http, grpc) = match protocol {
         AuthProtocol::Http {
             path_prefix,
             request_headers,
             response_headers,
-        } => HttpAuth {
-            path: (!path_prefix.is_empty()).then(|| path_prefix.to_string()),
-            allowed_headers: texts(request_headers),
-            allowed_response_headers: texts(response_headers),
-        },
-        // There is none of these yet.
-        AuthProtocol::Grpc { .. } => HttpAuth::default(),
+        } => {
+            let http = HttpAuth {
+                path: (!path_prefix.is_empty()).then(|| path_prefix.to_string()),
+                allowed_headers: texts(request_headers),
+                allowed_response_headers: texts(response_headers),
+            };
+            ("HTTP", Some(http), None)
+        }
+        AuthProtocol::Grpc { request_headers } => {
+            let allowed_headers = texts(request_headers);
+            ("GRPC", None, Some(GrpcAuth { allowed_headers }))
+        }
     };
     gateway::ExternalAuth {
-        protocol: "HTTP".to_owned(),
+        protocol: name.to_owned(),
         backend_ref: reference(service, own_namespace),
-        grpc: None,
-        http: Some(http),
+        grpc,
+        http,
         forward_body: Some(ForwardBody {
             max_size: Some((*body_bytes).into()),
         }),

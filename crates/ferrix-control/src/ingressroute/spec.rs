@@ -199,6 +199,11 @@ mod tests {
             {"bodySize": {"max": "10MB"}},
             {"cache": {"maxBytes": "10MB", "defaultTtl": "1m30s", "keyHeaders": ["X-A"]}},
         ]);
+        let by_grpc = json!([
+            {"externalAuth": {
+                "protocol": "GRPC", "backendRef": api, "grpc": {"allowedHeaders": ["Cookie"]},
+            }},
+        ]);
         let host = |host: &str| json!({"route": {"host": host, "rules": [{"service": api}]}});
         let rule = |rule: Value| json!({"route": {"rules": [rule]}});
         let cases = [
@@ -240,6 +245,7 @@ mod tests {
                     {"service": api, "matches": "PathPrefix(`/b`)"},
                 ],
             }}),
+            rule(json!({"service": api, "filters": by_grpc})),
             rule(json!({"filters": [{"requestRedirect": {"scheme": "https", "statusCode": 301}}]})),
             rule(json!({
                 "service": api, "timeouts": {"request": "1h1m1s1ms", "backendRequest": "0s"},

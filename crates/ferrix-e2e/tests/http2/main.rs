@@ -5,6 +5,7 @@
 //!  grpc          trailers, messages both ways, cancellation, errors
 //!  messages      what arrives on the other side, and what is malformed
 //!  early_end     one side ends before the other is done
+//!  external_auth a service that is asked by gRPC
 //!  timeouts      what takes too long
 //!  limits        what is too much
 //!  floods        frames by the thousand
@@ -15,6 +16,7 @@ use http::{HeaderMap, Request};
 
 mod conformance;
 mod early_end;
+mod external_auth;
 mod floods;
 mod grpc;
 mod limits;

@@ -25,7 +25,7 @@ use crate::{
     failure::Failure,
     filters::{
         self, Applied, Arrival, body_size, concurrency,
-        external_auth::{self, Verdict},
+        external_auth::{self, Asker, Verdict},
         ip_filter, limit_key,
         mirror::{Copies, Copy},
         rate_limit,
@@ -209,7 +209,11 @@ impl Exchange<'_, '_> {
                 body
             }
         };
-        let asking = external_auth::ask(auth, self.engine, table, head, body);
+        let asker = Asker {
+            client: self.served.client,
+            secure: self.connection.secure,
+        };
+        let asking = external_auth::ask(auth, self.engine, table, asker, head, body);
         match self.deadline.ceiling() {
             None => asking.await,
             Some(until) => {

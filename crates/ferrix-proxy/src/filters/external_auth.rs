@@ -1,5 +1,5 @@
-//! External authorisation by HTTP (Gateway API, `HTTPExternalAuthFilter`): 200 lets a request pass, and
-//! whatever else happens does not.
+//! External authorisation (Gateway API, `HTTPExternalAuthFilter`): what the service says lets a request pass,
+//! and whatever else happens does not.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,23 +11,32 @@ use ferrix_table::{
     ids::ServiceIndex,
     services::Service,
 };
-use http::{StatusCode, Version};
 
 use crate::{
     Engine,
+    address::Address,
     failure::Failure,
-    headers,
     subrequest::{self, Subrequest},
 };
 
-/// As much of the body of a refusal is passed on.
-const REFUSAL: usize = 64 * 1024;
+mod check;
+mod grpc;
+mod http;
+
+/// As much of the body of an answer is read: a refusal's is passed on, and one by gRPC is refused if it is
+/// longer.
+const ANSWER: usize = 64 * 1024;
 
 /// An authorisation may take this long.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What an authorisation service gets of every request, beside method and path.
-const ALWAYS: [&str; 2] = ["Host", "Authorization"];
+/// Whose request it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) client: Address,
+    /// Whether it came over TLS.
+    pub(crate) secure: bool,
+}
 
 /// What an authorisation service says.
 pub(crate) enum Verdict {
@@ -46,39 +55,43 @@ pub(crate) async fn ask(
     auth: &ExternalAuth,
     engine: &Engine,
     table: &Table,
+    asker: Asker,
     head: &mut RequestHead,
     body: Bytes,
 ) -> Result<Verdict, Failure> {
     let (index, service) = service(auth, table)?;
-    let AuthProtocol::Http {
-        path_prefix,
-        request_headers,
-        response_headers,
-    } = &auth.protocol
-    else {
-        let reason = "it is to be asked by gRPC, which is not served yet";
-        return Err(Failure::Unauthorised(reason.into()));
+    let (question, body) = match &auth.protocol {
+        AuthProtocol::Http {
+            path_prefix,
+            request_headers,
+            ..
+        } => {
+            let question = http::question(head, path_prefix, request_headers, body.len());
+            (question, body)
+        }
+        AuthProtocol::Grpc { request_headers } => {
+            let message = grpc::question(head, asker, request_headers, &body);
+            (grpc::call(&service.id, message.len()), message)
+        }
     };
-    let question = question(head, path_prefix, request_headers, body.len());
     let request = Subrequest {
         service: &service,
         index,
         head: &question,
         body,
-        wanted: REFUSAL,
+        wanted: ANSWER,
     };
     let exchange = subrequest::exchange(engine, &request);
     let answered = match tokio::time::timeout(LIMIT, exchange).await {
         Ok(answered) => answered.map_err(|failure| failure.to_string()),
         Err(_) => Err("it took too long".to_owned()),
     };
-    let (answer, body) = answered.map_err(Failure::Unauthorised)?;
-    match answer.status {
-        StatusCode::OK => {
-            take_over(response_headers, &answer, head);
-            Ok(Verdict::Passed)
-        }
-        _ => Ok(refusal(answer, body)),
+    let reply = answered.map_err(Failure::Unauthorised)?;
+    match &auth.protocol {
+        AuthProtocol::Http {
+            response_headers, ..
+        } => Ok(http::verdict(reply, response_headers, head)),
+        AuthProtocol::Grpc { .. } => grpc::verdict(&reply, head).map_err(Failure::Unauthorised),
     }
 }
 
@@ -88,175 +101,4 @@ fn service(auth: &ExternalAuth, table: &Table) -> Result<(ServiceIndex, Arc<Serv
     let service = table.service(index);
     let service = service.ok_or_else(|| Failure::Unauthorised("it is gone".to_owned()))?;
     Ok((index, Arc::clone(service)))
-}
-
-/// What the service is asked: the request, with no more than what it is to know.
-fn question(
-    head: &RequestHead,
-    path_prefix: &str,
-    allowed: &[Box<str>],
-    length: usize,
-) -> RequestHead {
-    let path = match head.target() {
-        b"*" => b"/",
-        target => target,
-    };
-    let target = [path_prefix.as_bytes(), path].concat();
-    let mut question = RequestHead::new(head.method.clone(), &target, Version::HTTP_11);
-    let allowed = allowed.iter().map(|name| &**name);
-    let allowed = allowed.filter(|name| !ALWAYS.iter().any(|it| it.eq_ignore_ascii_case(name)));
-    for name in ALWAYS.into_iter().chain(allowed) {
-        if headers::is_of_message(name) && name != "Host" {
-            continue;
-        }
-        for value in head.fields.get_all(name) {
-            question.fields.append(name, value);
-        }
-    }
-    question
-        .fields
-        .append("Content-Length", length.to_string().as_bytes());
-    question
-}
-
-/// Gives the request what the answer has for it: these fields, or all.
-fn take_over(allowed: &[Box<str>], answer: &ResponseHead, head: &mut RequestHead) {
-    let taken = |name: &str| match allowed {
-        [] => !is_about_answer(name),
-        allowed => allowed.iter().any(|it| it.eq_ignore_ascii_case(name)),
-    };
-    let fields = answer.fields.iter();
-    let fields = fields.filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)));
-    let fields: Vec<_> = fields
-        .filter(|(name, _)| taken(name) && !headers::is_of_message(name))
-        .collect();
-    // What the client has said of the same name gives way, and several lines of the answer stay.
-    for (name, _) in &fields {
-        head.fields.remove(name);
-    }
-    for (name, value) in fields {
-        head.fields.append(name, value);
-    }
-}
-
-/// Fields that are about the answer itself, and would be wrong about the request.
-fn is_about_answer(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.starts_with("content-") || matches!(&*name, "date" | "server" | "vary" | "set-cookie")
-}
-
-/// A refusal as the service has worded it. One that makes no sense as a refusal is 403.
-fn refusal(answer: ResponseHead, body: Bytes) -> Verdict {
-    let status = match answer.status {
-        status if status.is_redirection() || status.is_client_error() => status,
-        _ => StatusCode::FORBIDDEN,
-    };
-    let mut refusal = ResponseHead::new(status);
-    if status == answer.status {
-        for (name, value) in answer.fields.iter() {
-            if let Ok(name) = std::str::from_utf8(name)
-                && !headers::is_of_message(name)
-            {
-                refusal.fields.append(name, value);
-            }
-        }
-        return Verdict::Refused(refusal, body);
-    }
-    Verdict::Refused(refusal, Bytes::new())
-}
-
-#[cfg(test)]
-mod tests {
-    use http::Method;
-
-    use super::*;
-
-    fn request() -> RequestHead {
-        let mut head = RequestHead::new(Method::POST, b"/a?b", Version::HTTP_11);
-        for (name, value) in [
-            ("Host", "a.test"),
-            ("Authorization", "Basic x"),
-            ("Cookie", "c=d"),
-            ("X-User", "forged"),
-            ("Content-Length", "7"),
-        ] {
-            head.fields.append(name, value.as_bytes());
-        }
-        head
-    }
-
-    fn lines(head: &ferrix_http1::Fields) -> Vec<String> {
-        let line = |(name, value): (&[u8], &[u8])| {
-            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-            format!("{}: {}", text(name), text(value))
-        };
-        head.iter().map(line).collect()
-    }
-
-    #[test]
-    fn a_question_tells_no_more_than_it_may() {
-        let strict = question(&request(), "", &[], 0);
-        assert_eq!(strict.target(), b"/a?b");
-        let expected = [
-            "Host: a.test",
-            "Authorization: Basic x",
-            "Content-Length: 0",
-        ];
-        assert_eq!(lines(&strict.fields), expected);
-        let allowed = ["cookie".into(), "content-length".into(), "host".into()];
-        let open = question(&request(), "/check", &allowed, 3);
-        assert_eq!(open.target(), b"/check/a?b");
-        let expected = [
-            "Host: a.test",
-            "Authorization: Basic x",
-            "cookie: c=d",
-            "Content-Length: 3",
-        ];
-        assert_eq!(lines(&open.fields), expected);
-    }
-
-    #[test]
-    fn what_the_service_says_takes_the_place_of_what_the_client_says() {
-        let mut answer = ResponseHead::new(StatusCode::OK);
-        for (name, value) in [
-            ("X-User", "alice"),
-            ("Host", "evil.test"),
-            ("Content-Length", "2"),
-            ("Content-Type", "text/plain"),
-            ("X-Other", "y"),
-        ] {
-            answer.fields.append(name, value.as_bytes());
-        }
-        let mut all = request();
-        take_over(&[], &answer, &mut all);
-        assert_eq!(all.fields.get_all("x-user").collect::<Vec<_>>(), [b"alice"]);
-        assert_eq!(all.fields.get("host"), Some(&b"a.test"[..]));
-        assert_eq!(all.fields.get("content-length"), Some(&b"7"[..]));
-        assert!(all.fields.contains("x-other"));
-        let mut some = request();
-        take_over(&["x-other".into(), "host".into()], &answer, &mut some);
-        assert_eq!(some.fields.get("x-user"), Some(&b"forged"[..]));
-        assert_eq!(some.fields.get("host"), Some(&b"a.test"[..]));
-        assert!(some.fields.contains("x-other"));
-    }
-
-    #[test]
-    fn only_refusals_are_passed_on_as_they_are() {
-        let cases = [
-            (401, 401),
-            (302, 302),
-            (404, 404),
-            (204, 403),
-            (500, 403),
-            (503, 403),
-        ];
-        for (said, told) in cases {
-            let answer = ResponseHead::new(StatusCode::from_u16(said).unwrap());
-            let Verdict::Refused(head, _) = refusal(answer, Bytes::new()) else {
-                panic!("{said}")
-            };
-            assert_eq!(head.status, told, "{said}");
-        }
-        assert_eq!(cases.len(), 6);
-    }
 }
