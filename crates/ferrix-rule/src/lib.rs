@@ -9,6 +9,7 @@
 //!                                  ├─► never          what no request meets
 //!                                  ├─► sample         requests that it takes
 //!                                  └─► print          canonical text, or words
+//! pattern, template ─► substitution ─► regexp     another text in place of what matches
 //! ```
 //!
 //! Grammar and meaning of the text are those of Traefik v3, so that its users' rules keep their
@@ -32,6 +33,7 @@ mod regexp;
 mod request;
 mod request_match;
 mod sample;
+mod substitution;
 mod token;
 
 use std::{
@@ -50,6 +52,7 @@ pub use never::Literal;
 pub use request::{Headers, Request};
 pub use request_match::{Match, MatchError, PathMatch, ValueMatch};
 pub use sample::Sample;
+pub use substitution::{Substitution, SubstitutionError, TooLong};
 
 /// The longest text that is parsed, in bytes.
 ///

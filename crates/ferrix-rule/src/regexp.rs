@@ -13,9 +13,10 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use regex::{Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder};
 
 use example::{Repeated, example};
+use translate::{Kept, translate};
 
 /// Classes of size for compiled expressions, in bytes: the engine does not tell the size, only
 /// whether an expression fits. The largest class is the limit of one expression.
@@ -145,8 +146,23 @@ impl Default for Budget {
 
 impl Regexp {
     pub(crate) fn new(source: &str, extent: Extent, budget: &mut Budget) -> Result<Regexp, Error> {
+        Regexp::build(source, extent, Kept::Nothing, budget)
+    }
+
+    /// One that tells where it matches, and what its groups do.
+    pub(crate) fn with_positions(source: &str) -> Result<Regexp, Error> {
+        let mut budget = Budget::default();
+        Regexp::build(source, Extent::Part, Kept::Positions, &mut budget)
+    }
+
+    fn build(
+        source: &str,
+        extent: Extent,
+        kept: Kept,
+        budget: &mut Budget,
+    ) -> Result<Regexp, Error> {
         let failed = |kind| Error { at: 0, kind };
-        let translated = translate::translate(source)?;
+        let translated = translate(source, kept)?;
         let properties = translated.properties * PROPERTY_SIZE;
         // Translated first, so that no parenthesis of the source closes the group.
         let pattern = match extent {
@@ -190,6 +206,22 @@ impl Regexp {
         texts.dedup();
         texts.retain(|text| self.is_match(text));
         texts
+    }
+
+    /// What it matches, from left to right; see [`Regexp::with_positions`].
+    pub(crate) fn matches<'r, 't>(
+        &'r self,
+        text: &'t str,
+    ) -> impl Iterator<Item = Captures<'t>> + use<'r, 't> {
+        self.regex.captures_iter(text)
+    }
+
+    /// The number of a group, by that or by its name; 0 is the whole match.
+    pub(crate) fn group(&self, name: &str) -> Option<usize> {
+        match name.parse::<usize>() {
+            Ok(number) => (number < self.regex.captures_len()).then_some(number),
+            Err(_) => self.regex.capture_names().position(|it| it == Some(name)),
+        }
     }
 
     pub(crate) fn is_match(&self, text: &str) -> bool {

@@ -10,7 +10,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ferrix_rule::{Request, Rule};
+use ferrix_rule::{Request, Rule, Substitution};
 use http::{HeaderMap, Method};
 
 /// Expressions that Go takes and a rule refuses.
@@ -123,6 +123,49 @@ fn rules_mean_what_they_mean_in_go() {
         }
     }
     assert_eq!((rules, more_liberal), (415, 5));
+}
+
+#[test]
+fn substitutions_are_those_of_go() {
+    let mut inputs = Vec::new();
+    let mut cases = 0;
+    for (kind, row) in rows(include_str!("go_substitutions.tsv")) {
+        let mut columns = row.split('\t');
+        if kind == "input" {
+            inputs.push(unquoted(row));
+            continue;
+        }
+        let mut column = || unquoted(columns.next().unwrap());
+        let (pattern, template) = (column(), column());
+        let substitution = Substitution::new(&pattern, &template).unwrap();
+        for (input, expected) in inputs.iter().zip(columns.by_ref()) {
+            let expected = (expected != "-").then(|| unquoted(expected));
+            let replaced = substitution.apply(input, 10_000).unwrap();
+            assert_eq!(replaced, expected, "{pattern} {template} on {input:?}");
+            cases += 1;
+        }
+        assert_eq!(columns.next(), None);
+    }
+    assert_eq!(cases, 2106);
+}
+
+/// The text of a Go string literal, as far as these have escapes.
+fn unquoted(literal: &str) -> String {
+    let text = literal.strip_prefix('"').unwrap();
+    let text = text.strip_suffix('"').unwrap();
+    let mut unquoted = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        unquoted.push(match character {
+            '\\' => match characters.next() {
+                Some('n') => '\n',
+                Some(other) => other,
+                None => panic!("{literal}"),
+            },
+            other => other,
+        });
+    }
+    unquoted
 }
 
 /// The lines of a table, without its comments, each split in two.

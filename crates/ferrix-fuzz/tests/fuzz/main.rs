@@ -31,3 +31,4 @@ mod request;
 mod response;
 mod rule;
 mod settings;
+mod substitution;

@@ -2,7 +2,8 @@
 //!
 //! Every atom is written so that it stands for itself, whatever is around it: literals escaped,
 //! flags applied (`(?i:a)`), classes spelt out. What only a search for positions can see, that is
-//! names, captures and laziness, is dropped: a rule asks whether there is a match, not where.
+//! names, captures and laziness, is kept for substitutions alone: a rule asks whether there is a match,
+//! not where.
 //!
 //! The traps between the two, each with a case in the tests: `\d \w \s \b` are ASCII in Go;
 //! `&&`, `--`, `~~` and `[` in a class are literals; `{` is a literal unless it begins a whole
@@ -24,9 +25,18 @@ pub(super) struct Translated {
     pub(super) properties: usize,
 }
 
-pub(super) fn translate(pattern: &str) -> Result<Translated, Error> {
+/// What is kept of an expression beside which texts it matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Nothing,
+    /// Where it matches: groups, their names, and which of several matches is taken.
+    Positions,
+}
+
+pub(super) fn translate(pattern: &str, kept: Kept) -> Result<Translated, Error> {
     let mut translator = Translator {
         pattern,
+        positions: kept == Kept::Positions,
         at: 0,
         out: String::with_capacity(2 * pattern.len()),
         flags: Flags::default(),
@@ -50,12 +60,14 @@ pub(super) fn translate(pattern: &str) -> Result<Translated, Error> {
     }
 }
 
-/// The flags in force. `U` swaps lazy and eager, which here is no difference.
+/// The flags in force.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Flags {
     pub(super) fold_case: bool,
     multi_line: bool,
     dot_all: bool,
+    /// Repetitions are lazy, and those with a `?` behind them are not.
+    swap_greed: bool,
 }
 
 /// A group that is open: where it opens in the pattern and in the output, and the flags outside.
@@ -78,6 +90,8 @@ struct Atom {
 
 pub(super) struct Translator<'p> {
     pattern: &'p str,
+    /// See [`Kept::Positions`].
+    positions: bool,
     at: usize,
     out: String,
     flags: Flags,
@@ -93,7 +107,8 @@ impl Translator<'_> {
         };
         match next {
             '(' if self.eat("?") => self.special_group(at)?,
-            '(' => self.open_group(at, self.flags)?,
+            '(' if self.positions => self.open_group(at, "(", self.flags)?,
+            '(' => self.open_group(at, "(?:", self.flags)?,
             ')' => self.close_group(at)?,
             '|' => {
                 self.out.push('|');
@@ -148,7 +163,7 @@ impl Translator<'_> {
         }
     }
 
-    fn open_group(&mut self, at: usize, inner: Flags) -> Result<(), Error> {
+    fn open_group(&mut self, at: usize, opening: &str, inner: Flags) -> Result<(), Error> {
         if self.groups.len() == MAX_DEPTH {
             return Err(error(at, ErrorKind::TooDeep));
         }
@@ -157,7 +172,7 @@ impl Translator<'_> {
             start: self.out.len(),
             flags: self.flags,
         });
-        self.out.push_str("(?:");
+        self.out.push_str(opening);
         self.flags = inner;
         self.last = None;
         Ok(())
@@ -188,8 +203,12 @@ impl Translator<'_> {
             if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
                 return Err(error(name_at, ErrorKind::GroupName));
             }
+            let opening = match self.positions {
+                true => format!("(?P<{name}>"),
+                false => "(?:".to_owned(),
+            };
             self.at += name.len() + ">".len();
-            return self.open_group(at, self.flags);
+            return self.open_group(at, &opening, self.flags);
         }
 
         let mut flags = self.flags;
@@ -202,9 +221,9 @@ impl Translator<'_> {
                 Some('i') => flags.fold_case = on,
                 Some('m') => flags.multi_line = on,
                 Some('s') => flags.dot_all = on,
-                Some('U') => {}
+                Some('U') => flags.swap_greed = on,
                 Some('-') if on => on = false,
-                Some(':') if complete => return self.open_group(at, flags),
+                Some(':') if complete => return self.open_group(at, "(?:", flags),
                 Some(')') if complete => {
                     self.flags = flags;
                     self.between_atoms();
@@ -225,8 +244,7 @@ impl Translator<'_> {
     }
 
     fn repeat(&mut self, at: usize, operator: &str) -> Result<(), Error> {
-        // Lazy or eager, there is a match or there is none.
-        self.eat("?");
+        let lazy = self.eat("?") != self.flags.swap_greed;
         let atom = match &mut self.last {
             None => return Err(error(at, ErrorKind::NothingToRepeat)),
             Some(atom) if atom.closed => return Err(error(at, ErrorKind::NestedRepeat)),
@@ -239,6 +257,10 @@ impl Translator<'_> {
         atom.repeated = true;
         atom.closed = true;
         self.out.push_str(operator);
+        // Lazy or eager, there is a match or there is none.
+        if lazy && self.positions {
+            self.out.push('?');
+        }
         Ok(())
     }
 
