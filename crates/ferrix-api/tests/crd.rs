@@ -72,6 +72,7 @@ fn nothing_of_the_crd_before_is_lost() {
         "rules[].filters",
         "rules[].retry",
         "rules[].timeouts",
+        "rules[].without",
         "filters",
     ]
     .map(|it| format!(".spec.route.{it}"));

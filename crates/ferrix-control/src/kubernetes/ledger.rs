@@ -225,9 +225,13 @@ impl Ledger {
     fn take_in_losses(&mut self, before: &Report, now: Instant) {
         let is_there = |filter: &ObjectName| self.report.get(&filter.key(Kind::Filter)).is_some();
         for entry in changed_entries(&self.report, before) {
-            let attached = entry.attached.iter();
-            let gone: BTreeSet<_> = attached.filter(|it| !is_there(it)).cloned().collect();
-            if let Some(after) = self.report.get(&entry.key).filter(|_| !gone.is_empty()) {
+            let Some(after) = self.report.get(&entry.key) else {
+                continue;
+            };
+            // Without what the settings name nothing goes on.
+            let is_lost = |it: &&ObjectName| !is_there(it) && !after.attached.contains(it);
+            let gone: BTreeSet<_> = entry.attached.iter().filter(is_lost).cloned().collect();
+            if !gone.is_empty() {
                 let lost = self.lost.entry(entry.key.clone()).or_default();
                 lost.generation = after.observed_generation;
                 lost.filters.extend(gone);

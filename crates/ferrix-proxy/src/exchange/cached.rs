@@ -191,8 +191,8 @@ impl Renewal {
             wanted: fetch.wanted(),
         };
         let answered = timeout(LIMIT, subrequest::exchange(&engine, &request)).await;
-        if let Ok(Ok((head, body))) = answered {
-            cache::keep_whole(*fetch, head, &body);
+        if let Ok(Ok(reply)) = answered {
+            cache::keep_whole(*fetch, reply.head, &reply.body);
         }
     }
 }

@@ -1338,6 +1338,12 @@ fn a_route_that_has_lost_a_filter_says_so_until_that_is_back_or_the_route_is_edi
     assert_eq!(desk.writes, writes, "nothing is new");
 
     assert_eq!(attach(&mut desk, true), None);
+    // What the settings name stands above the route all the same, which is not served.
+    desk.entries.remove("f");
+    desk.report();
+    desk.ticks(30, SECOND);
+    assert_eq!(desk.events.len(), 1);
+    assert_eq!(attach(&mut desk, true), None);
     assert!(attach(&mut desk, false).is_some());
     desk.route("r", 2);
     desk.translated("r", 2, None);
