@@ -23,6 +23,7 @@ use ferrix_table::{
         cache::{Cache, CacheTerms},
         compression::{Compression, ContentEncoding},
         header_changes::{Field, HeaderChanges},
+        ip_filter::IpFilter,
         lasting::{FilterId, Lasting},
     },
     object::{Key, Kind},
@@ -398,6 +399,34 @@ async fn changes_and_purges_forget() {
     assert_eq!(clients.ask(true, "GET", "/", &[]).await.text(), "3");
     assert_eq!(clients.ask(true, "GET", "/", &[]).await.text(), "3");
     assert_eq!(backend.requests().len(), 4);
+}
+
+/// Who may have an answer is asked of each request, wherever in the list that stands.
+#[tokio::test]
+async fn a_cache_does_not_answer_for_a_guard_behind_it() {
+    let backend = backend(|_, number| ok(MINUTE, &number.to_string())).await;
+    let guard = Filter::IpFilter(IpFilter::new(
+        ["127.0.0.0/8".parse().unwrap()].into(),
+        Box::default(),
+    ));
+    let kept = || Filter::Cache(cache(None));
+    let mut ran = 0;
+    for (filters, hits) in [
+        ([guard.clone(), kept()], true),
+        ([kept(), guard.clone()], false),
+    ] {
+        let routes = Routes::all_to(&[backend.address()]).policy(policy(filters));
+        let gateway = Gateway::start(routes);
+        let mut clients = Clients::new(&gateway).await;
+        let before = clients.ask(false, "GET", "/", &[]).await;
+        let after = clients.ask(true, "GET", "/", &[]).await;
+        assert_eq!(before.body == after.body, hits);
+        if !hits {
+            assert_eq!(after.one("cache-status"), Some("ferrix; fwd=bypass"));
+        }
+        ran += 1;
+    }
+    assert_eq!(ran, 2);
 }
 
 /// Filters of responses work on what is kept, for each client anew.

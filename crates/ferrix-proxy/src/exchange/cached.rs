@@ -48,6 +48,13 @@ impl<'p> Place<'p> {
         all.skip_while(move |it| !std::ptr::eq(*it, self.filter))
             .skip(1)
     }
+
+    /// Whether a filter behind the cache says who may have an answer, and so has to see each request.
+    fn is_guarded(self) -> bool {
+        let all = self.rule.filters();
+        let mut behind = all.skip_while(move |it| !std::ptr::eq(*it, self.filter));
+        behind.any(|it| matches!(it, Filter::ExternalAuth(_) | Filter::IpFilter(_)))
+    }
 }
 
 impl Exchange<'_, '_> {
@@ -65,6 +72,11 @@ impl Exchange<'_, '_> {
             return None;
         }
         let counters = &self.engine.counters.cache;
+        if place.is_guarded() {
+            counters.bypasses.add(1);
+            applied.bypass = Some(Bypass::Bypass);
+            return None;
+        }
         let question = match Question::of(cache, head, body, place.arrival, place.rule) {
             Ok(question) => question,
             Err(bypass) => {
