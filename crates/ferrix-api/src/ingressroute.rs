@@ -112,9 +112,10 @@ pub struct HostRules {
     .message("give `service` (one) or `services` (several, with weights), and not both"))]
 #[x_kube(validation = Rule::new(
     "has(self.service) || has(self.services) || (has(self.filters) \
-     && self.filters.exists(filter, has(filter.requestRedirect) || has(filter.filter)))")
+     && self.filters.exists(filter, has(filter.requestRedirect) || has(filter.respond) \
+     || has(filter.filter)))")
     .message("give `service` (one) or `services` (several, with weights); only a rule that redirects, \
-     or names a Filter, has neither"))]
+     responds, or names a Filter, has neither"))]
 pub struct RouteRule {
     /// A rule such as ``PathPrefix(`/api`) && Method(`GET`)``. Absent: every request of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,7 +137,7 @@ pub struct RouteRule {
     pub services: Option<Vec<ServiceRef>>,
 
     /// What happens to requests before they are forwarded, and to responses on their way back, in this
-    /// order. A rule whose filters answer every request, by a redirect, needs no service.
+    /// order. A rule whose filters answer every request, such as by a redirect, needs no service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     pub filters: Option<Vec<RouteFilter>>,

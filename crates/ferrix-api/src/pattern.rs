@@ -47,8 +47,11 @@ pub const MEDIA_RANGE: &str =
 /// A size as the settings have it: a number, with a unit or without.
 pub const SIZE: &str = r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtT]i?)?[bB]?$";
 
+/// A status of a failure, or a range of them.
+pub const STATUS_RANGE: &str = "^[45][0-9]{2}(-[45][0-9]{2})?$";
+
 /// What each of them stands for, in words.
-const MEANINGS: [(&str, &str); 11] = [
+const MEANINGS: [(&str, &str); 12] = [
     (HOST, "a host such as `example.com` or `*.example.com`"),
     (SERVER_NAME, "a host name"),
     (ENTRY_POINT, "letters, digits, `-` and `_`"),
@@ -69,6 +72,10 @@ const MEANINGS: [(&str, &str); 11] = [
         "a media type such as `text/html`, `text/*` or `+json`",
     ),
     (SIZE, "a size such as `10MB` or `512KiB`"),
+    (
+        STATUS_RANGE,
+        "a status from 400 to 599, or a range such as `500-599`",
+    ),
 ];
 
 /// Whether a text has the form of one of these patterns. One that is none of them refuses nothing.

@@ -3,6 +3,8 @@
 //! One file for each filter. All that is wrong with a list is found, each fault with its field, and a list
 //! with a fault is none: a rule never serves without a filter that it names.
 
+use std::sync::Arc;
+
 use ferrix_api::{
     gateway::{self, HttpRouteFilter},
     ingressroute::filter,
@@ -21,12 +23,15 @@ use crate::{
     report::{Finding, Reason},
 };
 
+mod access_log;
 mod body_size;
 mod cache;
 mod compression;
 mod concurrency;
 mod cors;
+mod error_pages;
 mod external_auth;
+mod faults;
 mod header_changes;
 mod ip_filter;
 mod limit_key;
@@ -35,6 +40,8 @@ mod path_change;
 pub(crate) mod policy;
 mod rate_limit;
 mod redirect;
+mod request_buffering;
+mod respond;
 mod rewrite;
 mod service;
 pub(crate) mod written;
@@ -175,6 +182,11 @@ impl List {
         field!(self, place, ".externalAuth.backendRef")
     }
 
+    /// The field of the service that has error pages.
+    fn error_pages(self, place: usize) -> Field {
+        field!(self, place, ".errorPages.backendRef")
+    }
+
     /// Whether filters are those of GRPCRoutes, which have fewer.
     fn is_grpc(self) -> bool {
         matches!(self, Self::GrpcRule(_) | Self::GrpcBackend(..))
@@ -186,17 +198,17 @@ impl List {
     }
 }
 
-/// Filters that may stand in a list several times: each copies to another service, or limits something
-/// else.
-const REPEATED: [&str; 3] = ["requestMirror", "rateLimit", "concurrency"];
+/// Filters that may stand in a list several times: each copies to another service, limits
+/// something else, or is for other failures.
+const REPEATED: [&str; 4] = ["requestMirror", "rateLimit", "concurrency", "errorPages"];
 
 /// A filter as it is written, whichever kind of object it stands in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Written<'w> {
     RequestHeaders(&'w gateway::HeaderChanges),
     ResponseHeaders(&'w gateway::HeaderChanges),
-    Redirect(&'w gateway::RequestRedirect),
-    Rewrite(&'w gateway::UrlRewrite),
+    Redirect(redirect::Written<'w>),
+    Rewrite(rewrite::Written<'w>),
     Mirror(&'w gateway::RequestMirror),
     Cors(&'w gateway::CorsFilter),
     ExternalAuth(&'w gateway::ExternalAuth),
@@ -206,6 +218,11 @@ pub(crate) enum Written<'w> {
     Concurrency(&'w filter::Concurrency),
     BodySize(&'w filter::BodySize),
     Cache(&'w filter::Cache),
+    Respond(&'w filter::Respond),
+    ErrorPages(&'w filter::ErrorPages),
+    Faults(&'w filter::Faults),
+    AccessLog(&'w filter::AccessLog),
+    RequestBuffering(&'w filter::RequestBuffering),
 }
 
 /// An item of a list.
@@ -322,6 +339,21 @@ fn one(
             let compiled = cache::compile(cache, &field, id(), place.purge, faults);
             Filter::Cache(Box::new(compiled))
         }
+        Written::Respond(respond) => Filter::Respond(respond::compile(respond, &field, faults)),
+        Written::ErrorPages(pages) => {
+            let named = place.list.error_pages(at);
+            let reference = pages.backend_ref.as_ref();
+            let service = reference.map(|it| service::of(it, named, &place.object.namespace));
+            let pages = error_pages::compile(pages, &field, service, faults);
+            Filter::ErrorPages(Arc::new(pages))
+        }
+        Written::Faults(written) => Filter::Faults(faults::compile(written, &field, faults)),
+        Written::AccessLog(log) => {
+            Filter::AccessLog(Arc::new(access_log::compile(log, &field, faults)))
+        }
+        Written::RequestBuffering(buffering) => {
+            Filter::RequestBuffering(request_buffering::compile(buffering, &field, faults))
+        }
     }
 }
 
@@ -342,6 +374,11 @@ impl Written<'_> {
             Self::Concurrency(_) => "concurrency",
             Self::BodySize(_) => "bodySize",
             Self::Cache(_) => "cache",
+            Self::Respond(_) => "respond",
+            Self::ErrorPages(_) => "errorPages",
+            Self::Faults(_) => "faults",
+            Self::AccessLog(_) => "accessLog",
+            Self::RequestBuffering(_) => "requestBuffering",
         }
     }
 }
@@ -411,10 +448,10 @@ fn written<'w>(
             .map(Written::Mirror)
             .ok_or("requestMirror"),
         "RequestRedirect" if !grpc => (filter.request_redirect.as_ref())
-            .map(Written::Redirect)
+            .map(|it| Written::Redirect(it.into()))
             .ok_or("requestRedirect"),
         "URLRewrite" if !grpc => (filter.url_rewrite.as_ref())
-            .map(Written::Rewrite)
+            .map(|it| Written::Rewrite(it.into()))
             .ok_or("urlRewrite"),
         "CORS" if !grpc => filter.cors.as_ref().map(Written::Cors).ok_or("cors"),
         "ExternalAuth" if !grpc => (filter.external_auth.as_ref())
@@ -442,8 +479,8 @@ fn written<'w>(
     written.map_err(missing).ok()
 }
 
-/// Only mirrors and what counts may be repeated, and what redirects forwards nothing that could be rewritten.
-/// What a Filter does that is named comes besides.
+/// Only some may be repeated, and what redirects every request forwards nothing that could be rewritten. What
+/// a Filter does that is named comes besides.
 fn refuse_combinations(items: &[(usize, Item<'_>)], place: Place<'_>, faults: &mut Faults) {
     let own = items
         .iter()
@@ -451,16 +488,18 @@ fn refuse_combinations(items: &[(usize, Item<'_>)], place: Place<'_>, faults: &m
     let filters: Vec<_> = own.collect();
     for (nth, (at, filter)) in filters.iter().enumerate() {
         let name = filter.name();
-        let earlier = filters[..nth].iter().map(|(_, filter)| filter.name());
-        for earlier in earlier {
-            let message = match (earlier, name) {
-                (one, other) if one == other && REPEATED.contains(&one) => continue,
-                (one, other) if one == other => format!("`{name}` may stand in a list once"),
-                ("requestRedirect", "urlRewrite") | ("urlRewrite", "requestRedirect") => {
-                    format!("`{earlier}` and `{name}` exclude each other")
+        for (_, earlier) in &filters[..nth] {
+            let message = match (earlier, filter) {
+                _ if earlier.name() == name && REPEATED.contains(&name) => continue,
+                _ if earlier.name() == name => format!("`{name}` may stand in a list once"),
+                (Written::Redirect(redirect), Written::Rewrite(_))
+                | (Written::Rewrite(_), Written::Redirect(redirect))
+                    if !redirect.is_conditional() =>
+                {
+                    format!("`{}` and `{name}` exclude each other", earlier.name())
                 }
-                ("cache", "externalAuth" | "ipFilter") => {
-                    format!("`{name}` stands behind `{earlier}`, which answers without asking it")
+                (Written::Cache(_), Written::ExternalAuth(_) | Written::IpFilter(_)) => {
+                    format!("`{name}` stands behind `cache`, which answers without asking it")
                 }
                 _ => continue,
             };

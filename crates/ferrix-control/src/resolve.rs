@@ -803,7 +803,7 @@ fn target(
             filters: None,
         });
     }
-    if shares.is_empty() && answers {
+    if answers {
         return Target::Answered;
     }
     if draft.class == ClassReference::Parents {

@@ -55,6 +55,17 @@ pub struct Record {
     pub cut: bool,
     /// Why Ferrix answered itself, or cut the response short.
     pub error: Option<String>,
+    /// What the rule asks for beside all this.
+    pub more: Option<Box<MoreFields>>,
+}
+
+/// Header fields that a rule adds to the record, those that there were: names in lower case, and values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MoreFields {
+    /// Of the request.
+    pub request: Vec<(Box<str>, String)>,
+    /// Of the response.
+    pub response: Vec<(Box<str>, String)>,
 }
 
 /// The data plane's end.

@@ -44,17 +44,17 @@ impl Form {
 impl Answer {
     /// The server's name goes into `Server` unless it is empty.
     pub(crate) fn new(failure: &Failure, form: Form, server: &str) -> Self {
-        let mut answer = Self::in_form(failure, form, server);
+        let mut answer = Self::of(failure.status(), form, server);
         if let Failure::RateLimited(quota) = failure {
             tell_quota(quota, &mut answer.head.fields);
         }
         answer
     }
 
-    fn in_form(failure: &Failure, form: Form, server: &str) -> Self {
-        let status = failure.status();
+    /// What a failure with this status is answered.
+    pub(crate) fn of(status: u16, form: Form, server: &str) -> Self {
         let (body, kind) = match form {
-            Form::Grpc => return Self::grpc(failure, server),
+            Form::Grpc => return Self::grpc(status, server),
             Form::Html => (html(status), "text/html; charset=utf-8"),
             Form::Json => (json(status), "application/json"),
         };
@@ -69,12 +69,11 @@ impl Answer {
     }
 
     /// Trailers-only (gRPC over HTTP/2, "Responses").
-    fn grpc(failure: &Failure, server: &str) -> Self {
+    fn grpc(status: u16, server: &str) -> Self {
         let mut answer = Self::start(200, "application/grpc", server);
-        let status = grpc_status(failure.status()).to_string();
         let fields = &mut answer.head.fields;
-        fields.append("grpc-status", status.as_bytes());
-        fields.append("grpc-message", reason(failure.status()).as_bytes());
+        fields.append("grpc-status", grpc_status(status).to_string().as_bytes());
+        fields.append("grpc-message", reason(status).as_bytes());
         answer
     }
 
@@ -82,7 +81,11 @@ impl Answer {
     pub(crate) fn filtered(head: ResponseHead, body: Bytes, server: &str) -> Self {
         let mut head = head;
         name_server(&mut head.fields, server);
-        if head.status != StatusCode::NO_CONTENT {
+        // Of which these two have none (RFC 9110, section 8.6).
+        if !matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        ) {
             let length = body.len().to_string();
             head.fields.set("Content-Length", length.as_bytes());
         }

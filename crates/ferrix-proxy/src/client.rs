@@ -14,6 +14,7 @@ use pingora_core::server::ShutdownWatch;
 
 use crate::{
     address::Address,
+    buffered::Buffered,
     clients::Account,
     counters::EntryPointCounters,
     drain,
@@ -53,6 +54,8 @@ pub(crate) struct Gone;
 /// One request's client.
 pub(crate) struct Client<'c> {
     side: Side<'c>,
+    /// The whole body, where it has been read: it is given out from here.
+    buffered: Option<Box<Buffered>>,
     /// Status of the final response, once its header is on its way.
     pub(crate) status: Option<u16>,
     /// Body bytes handed to the connection.
@@ -122,6 +125,7 @@ impl<'c> Client<'c> {
     fn new(side: Side<'c>) -> Self {
         Self {
             side,
+            buffered: None,
             status: None,
             sent: 0,
         }
@@ -260,6 +264,10 @@ impl<'c> Client<'c> {
         cx: &mut Context<'_>,
         room: usize,
     ) -> Poll<Result<Piece, Failure>> {
+        if let Some(buffered) = &mut self.buffered {
+            let piece = buffered.poll_piece(cx);
+            return piece.map_err(|error| Failure::Storage(error.to_string()));
+        }
         match &mut self.side {
             Side::Http1(http1) => {
                 let piece = ready!(http1.wire.poll_piece(cx, room)).map_err(unreadable_body)?;
@@ -272,6 +280,11 @@ impl<'c> Client<'c> {
                 piece.map_err(|_| Failure::ClientGone)
             }
         }
+    }
+
+    /// Takes back the body that was read of it, and is now whole.
+    pub(crate) fn give_back(&mut self, body: Buffered) {
+        self.buffered = Some(Box::new(body));
     }
 
     /// Whether the client waits to be told to send its body.

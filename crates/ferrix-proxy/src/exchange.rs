@@ -36,7 +36,7 @@ use crate::{
     clock,
     deadline::Deadline,
     failure::Failure,
-    filters::Applied,
+    filters::{Applied, access_log::Logged},
     headers::{self, RequestId},
     pool::Connection,
     race::Race,
@@ -113,8 +113,8 @@ pub(crate) async fn refuse(
         deadline,
         served,
     };
-    exchange.answer(&failure, &mut head).await;
-    exchange.account(Some(failure));
+    exchange.answer(&failure, &mut head, None).await;
+    exchange.account(Some(failure), None);
 }
 
 /// How the exchange ended, for the connection that carried it.
@@ -146,20 +146,25 @@ pub(crate) async fn serve(
         deadline,
         served,
     };
-    let result = exchange.run(incoming).await;
+    let mut applied: Option<Box<Applied>> = None;
+    let result = exchange.run(incoming, &mut applied).await;
     exchange.deadline.set_ceiling(None);
     let (ending, failure) = match result {
         Ok(None) => (Ending::Complete, None),
-        Ok(Some(answer)) => (
-            exchange.reply(answer, &mut incoming.head, false).await,
-            None,
-        ),
+        Ok(Some(answer)) => {
+            if let Some(applied) = &applied {
+                applied.log(&answer.head);
+            }
+            let ending = exchange.reply(answer, &mut incoming.head, false).await;
+            (ending, None)
+        }
         Err(failure) => {
-            let ending = exchange.answer(&failure, &mut incoming.head).await;
+            let head = &mut incoming.head;
+            let ending = exchange.answer(&failure, head, applied.as_deref()).await;
             (ending, Some(failure))
         }
     };
-    exchange.account(failure);
+    exchange.account(failure, applied.and_then(|it| it.logged));
     ending
 }
 
@@ -202,7 +207,12 @@ impl LoggedTarget {
 
 impl Exchange<'_, '_> {
     /// Serves the request, or gives the answer that a filter has for it.
-    async fn run(&mut self, incoming: &mut Incoming) -> Result<Option<Answer>, Failure> {
+    /// `applied`: what the policy of its rule has begun, also where the request fails.
+    async fn run(
+        &mut self,
+        incoming: &mut Incoming,
+        applied: &mut Option<Box<Applied>>,
+    ) -> Result<Option<Answer>, Failure> {
         if self.engine.is_overloaded() {
             return Err(Failure::Overloaded);
         }
@@ -210,14 +220,13 @@ impl Exchange<'_, '_> {
         let of_connection = self.prepare(incoming)?;
         let Incoming { head, body, .. } = incoming;
         let (entry_point, rule) = self.find_rule(&table, head)?;
-        let mut applied: Option<Box<Applied>> = None;
         if let Some(policy) = &rule.policy {
             // Boxed, because it is large and rare.
+            let applied = applied.get_or_insert_default();
             let arrival = self.arrival(&table, entry_point);
-            let begin = self.begin(rule, policy, &table, arrival, head, *body);
-            match Box::pin(begin).await? {
-                policy::Step::On(begun) => applied = Some(begun),
-                policy::Step::Answer(answer) => return Ok(Some(answer)),
+            let beginning = self.begin(rule, policy, &table, arrival, head, body, applied);
+            if let Some(answer) = Box::pin(beginning).await? {
+                return Ok(Some(answer));
             }
         }
         let split = route::split(rule)?;
@@ -232,7 +241,7 @@ impl Exchange<'_, '_> {
         if let Some(filters) = &destination.filters {
             let applied = applied.get_or_insert_default();
             let arrival = self.arrival(&table, entry_point);
-            let sharing = self.share(filters, &table, arrival, head, *body, applied);
+            let sharing = self.share(filters, &table, arrival, head, body, applied);
             if let Some(answer) = Box::pin(sharing).await? {
                 return Ok(Some(answer));
             }
@@ -258,11 +267,11 @@ impl Exchange<'_, '_> {
             headers::settle_connection(&mut head.fields, upgrade);
         }
         let response_timeout = self.response_timeout(policy);
-        let kept = match &mut applied {
+        let kept = match applied {
             Some(applied) => self.begin_copies(applied, *body, upgrade),
             None => None,
         };
-        let (fetch, invalidation) = match &mut applied {
+        let (fetch, invalidation) = match applied {
             Some(applied) => (applied.fetch.take(), applied.invalidation.take()),
             None => (None, None),
         };
@@ -477,7 +486,15 @@ impl Exchange<'_, '_> {
         let (body, holds) = (relay.body, relay.asked);
         let mut backend = Backend::send(connection, head, body, secure, kept, holds).await?;
         let received = &mut self.served.received;
-        match relay::relay(relay, self.client, &mut backend, self.deadline, received).await {
+        let relayed = relay::relay(
+            relay,
+            head,
+            self.client,
+            &mut backend,
+            self.deadline,
+            received,
+        );
+        match relayed.await {
             Ok(complete) => {
                 if complete && let Some(wire) = backend.into_reusable() {
                     let upstream = &relay.engine.upstream;
@@ -494,7 +511,12 @@ impl Exchange<'_, '_> {
     }
 
     /// Tells the client what failed, where it can still be told.
-    async fn answer(&mut self, failure: &Failure, head: &mut RequestHead) -> Ending {
+    async fn answer(
+        &mut self,
+        failure: &Failure,
+        head: &mut RequestHead,
+        applied: Option<&Applied>,
+    ) -> Ending {
         let client = &mut *self.client;
         let settings = &self.engine.settings;
         if *failure == Failure::ClientGone {
@@ -510,7 +532,16 @@ impl Exchange<'_, '_> {
                 false => Ending::Cut,
             };
         }
-        let answer = Answer::new(failure, Form::of(&head.fields), &settings.server.name);
+        let server = &settings.server.name;
+        let mut answer = Answer::new(failure, Form::of(&head.fields), server);
+        if let Some(applied) = applied
+            && let Some((page, body)) = applied.error_page(self.engine, head, &answer.head).await
+        {
+            answer = Answer::filtered(page, body, server);
+        }
+        if let Some(applied) = applied {
+            applied.log(&answer.head);
+        }
         self.reply(answer, head, failure.closes_connection()).await
     }
 
@@ -543,7 +574,7 @@ impl Exchange<'_, '_> {
         }
     }
 
-    fn account(self, failure: Option<Failure>) {
+    fn account(self, failure: Option<Failure>, logged: Option<Box<Logged>>) {
         let Self {
             engine,
             connection,
@@ -584,7 +615,8 @@ impl Exchange<'_, '_> {
         if let Some(sender) = &engine.access_log
             && let Some(record) = served.into_record(connection, status, sent, duration, failure)
         {
-            sender.send(record);
+            let more = logged.map(|it| Box::new(it.into_fields()));
+            sender.send(Record { more, ..record });
         }
     }
 }
@@ -646,6 +678,7 @@ impl Served {
             user_agent: log.user_agent,
             cut: self.cut,
             error: failure.map(|failure| failure.to_string()),
+            more: None,
         })
     }
 }

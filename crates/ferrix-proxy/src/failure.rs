@@ -84,6 +84,9 @@ pub enum Failure {
     /// The service that says whether the request may pass has said nothing of use.
     #[error("the authorisation service failed: {0}")]
     Unauthorised(String),
+    /// A body could not be stored until it was whole.
+    #[error("the request body cannot be stored: {0}")]
+    Storage(String),
     /// The client left; nobody is answered.
     #[error("the client left")]
     ClientGone,
@@ -106,7 +109,7 @@ pub struct Quota {
 
 impl Failure {
     /// Names for metrics, by [`Failure::index`].
-    pub const NAMES: [&'static str; 23] = [
+    pub const NAMES: [&'static str; 24] = [
         "bad_request",
         "method_not_allowed",
         "header_timeout",
@@ -130,6 +133,7 @@ impl Failure {
         "address_refused",
         "rate_limited",
         "route_busy",
+        "storage",
     ];
 
     /// Position in [`Failure::NAMES`].
@@ -158,6 +162,7 @@ impl Failure {
             Self::AddressRefused => 20,
             Self::RateLimited(_) => 21,
             Self::RouteBusy => 22,
+            Self::Storage(_) => 23,
         }
     }
 
@@ -175,7 +180,7 @@ impl Failure {
             Self::HeaderTooLarge => 431,
             Self::TransferCoding => 501,
             Self::NoRoute => 404,
-            Self::Unresolved => 500,
+            Self::Unresolved | Self::Storage(_) => 500,
             Self::NoEndpoint
             | Self::NoConnection
             | Self::Overloaded

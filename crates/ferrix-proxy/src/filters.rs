@@ -22,6 +22,7 @@ use ferrix_table::{
 };
 
 use crate::{
+    Engine,
     answer::Answer,
     encoder,
     failure::Failure,
@@ -30,12 +31,15 @@ use crate::{
     settings::Settings,
 };
 
+pub(crate) mod access_log;
 pub(crate) mod body_size;
 pub(crate) mod cache;
 pub(crate) mod compression;
 pub(crate) mod concurrency;
 pub(crate) mod cors;
+pub(crate) mod error_pages;
 pub(crate) mod external_auth;
+pub(crate) mod faults;
 mod header_changes;
 pub(crate) mod ip_filter;
 pub(crate) mod limit_key;
@@ -43,6 +47,7 @@ pub(crate) mod mirror;
 mod path_change;
 pub(crate) mod rate_limit;
 mod redirect;
+pub(crate) mod respond;
 mod rewrite;
 
 /// Where a request came in, as far as filters ask.
@@ -81,7 +86,7 @@ pub(crate) fn on_request(
     match filter {
         Filter::RequestHeaders(changes) => header_changes::apply(changes, &mut head.fields),
         Filter::Rewrite(rewrite) => rewrite::apply(rewrite, head, arrival)?,
-        Filter::Redirect(redirect) => return redirect::answer(redirect, head, arrival).map(Some),
+        Filter::Redirect(redirect) => return redirect::answer(redirect, head, arrival),
         Filter::Cors(cors) => return Ok(cors::preflight(cors, head)),
         Filter::Compression(_) => compression::on_request(head),
         Filter::ResponseHeaders(_)
@@ -91,7 +96,12 @@ pub(crate) fn on_request(
         | Filter::RateLimit(_)
         | Filter::Concurrency(_)
         | Filter::BodySize(_)
-        | Filter::Cache(_) => {}
+        | Filter::Cache(_)
+        | Filter::Respond(_)
+        | Filter::ErrorPages(_)
+        | Filter::Faults(_)
+        | Filter::AccessLog(_)
+        | Filter::RequestBuffering(_) => {}
     }
     Ok(None)
 }
@@ -121,6 +131,10 @@ pub(crate) struct Applied {
     pub(crate) under_way: Vec<UnderWay>,
     /// The longest body that the request may have; 0: any. `None`: as the settings say.
     pub(crate) body_bytes: Option<u64>,
+    /// Error pages that the request has come past, in the order of their list.
+    pub(crate) error_pages: Vec<error_pages::Passed>,
+    /// What is added to the line of the request in the access log.
+    pub(crate) logged: Option<Box<access_log::Logged>>,
 }
 
 impl Applied {
@@ -177,7 +191,12 @@ impl Applied {
                 | Filter::IpFilter(_)
                 | Filter::RateLimit(_)
                 | Filter::Concurrency(_)
-                | Filter::BodySize(_) => {}
+                | Filter::BodySize(_)
+                | Filter::Respond(_)
+                | Filter::ErrorPages(_)
+                | Filter::Faults(_)
+                | Filter::AccessLog(_)
+                | Filter::RequestBuffering(_) => {}
             }
         }
         encoding
@@ -191,6 +210,26 @@ impl Applied {
             body = encoded.map_err(encoder::failure)?;
         }
         Ok(Answer::kept(head, body))
+    }
+
+    /// Takes note of what the access log is to have of a response, as the client gets it.
+    pub(crate) fn log(&self, head: &ResponseHead) {
+        if let Some(logged) = &self.logged {
+            logged.respond(head);
+        }
+    }
+
+    /// The page that takes the place of an answer's body, where it is a failure that the rule has one for.
+    pub(crate) async fn error_page(
+        &self,
+        engine: &Engine,
+        request: &RequestHead,
+        answer: &ResponseHead,
+    ) -> Option<(ResponseHead, Bytes)> {
+        let mut pages = self.error_pages.iter();
+        let pages = pages.find(|it| it.are_for(answer.status))?;
+        // Boxed, because it is large and rare.
+        Box::pin(pages.replace(engine, request, answer)).await
     }
 
     /// Lets the client stay with the endpoint that has answered.

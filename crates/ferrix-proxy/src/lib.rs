@@ -16,6 +16,7 @@ mod address;
 mod answer;
 mod backend;
 mod budget;
+mod buffered;
 mod client;
 mod client_certificates;
 mod clients;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ferrix_http1::{Framing, Piece, ResponseHead, content_length};
+use ferrix_http1::{Framing, Piece, RequestHead, ResponseHead, content_length};
 use ferrix_table::{
     filters::compression::ContentEncoding,
     services::{Endpoint, Service},
@@ -58,6 +58,12 @@ const LOGGED_ODDITIES: usize = 8;
 
 /// A deadline that has passed already: none would be set by zero.
 const SOON: Duration = Duration::from_millis(1);
+
+/// As much of a body that nobody gets is read, so that its connection can be used again…
+const DISCARDED: usize = 64 * 1024;
+
+/// …and it is waited for so long.
+const DISCARD: Duration = Duration::from_millis(100);
 
 /// So often an HTTP/2 connection may run before one of its streams is reset.
 const TURNS: usize = 4;
@@ -175,6 +181,7 @@ enum Event {
 /// clean: the whole request went out and the whole response came in.
 pub(crate) async fn relay(
     relay: &mut Relay<'_>,
+    request: &RequestHead,
     client: &mut Client<'_>,
     backend: &mut Backend,
     deadline: &mut Deadline,
@@ -216,7 +223,13 @@ pub(crate) async fn relay(
                     // What came is delivered all the same.
                     passage.flush(client)?;
                 }
-                let ended = on_response(relay, client, backend, passage, part?).await?;
+                let passed = on_response(relay, request, client, backend, passage, part?).await?;
+                if passed == Passed::Page {
+                    flush(client, deadline, timeouts.write).await?;
+                    let clean = discard(backend, deadline).await && backend.out().is_drained();
+                    return Ok(clean && progress.request_done && !progress.deaf);
+                }
+                let ended = passed == Passed::End;
                 progress.response_done = ended || backend.is_done();
                 if progress.response_done && !ended {
                     passage.finish(client, None)?;
@@ -271,15 +284,35 @@ async fn tunnel(
     }
 }
 
-/// Passes a part of the response on. Returns whether it was the end, and so finished the response
-/// towards the client.
+/// What has become of a part of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    /// It was passed on.
+    On,
+    /// And was the end, so that the response to the client is finished.
+    End,
+    /// The client has got a page instead, and all of it: nobody gets what follows.
+    Page,
+}
+
+impl Passed {
+    fn part(end: bool) -> Self {
+        match end {
+            true => Self::End,
+            false => Self::On,
+        }
+    }
+}
+
+/// Passes a part of the response on.
 async fn on_response(
     relay: &mut Relay<'_>,
+    request: &RequestHead,
     client: &mut Client<'_>,
     backend: &mut Backend,
     passage: &mut Passage,
     part: FromBackend,
-) -> Result<bool, Broken> {
+) -> Result<Passed, Broken> {
     match part {
         FromBackend::Interim(mut head) => {
             check_oddities(relay, &head)?;
@@ -312,11 +345,25 @@ async fn on_response(
                     Verdict::Keep(copy) => passage.copy = Some(copy),
                     Verdict::Instead(head, body) => {
                         // Boxed, because it is large and rare.
-                        return Box::pin(answer_instead(relay, client, head, body)).await;
+                        let answered = Box::pin(answer_instead(relay, client, head, body));
+                        return answered.await.map(Passed::part);
                     }
                 }
             }
             if let Some(applied) = relay.applied {
+                let page = applied.error_page(relay.engine, request, &head).await;
+                if let Some((mut head, body)) = page {
+                    let end = body.is_empty() || relay.method == Method::HEAD;
+                    // A page is nothing to keep.
+                    passage.copy = None;
+                    passage.encoder = apply(relay, applied, &mut head, end);
+                    client.header(head, &relay.method, end)?;
+                    if !end {
+                        passage.data(client, body)?;
+                    }
+                    passage.finish(client, None)?;
+                    return Ok(Passed::Page);
+                }
                 passage.encoder = apply(relay, applied, &mut head, end);
             }
             // A gRPC client takes an error without a message only from a header section that ends
@@ -325,13 +372,40 @@ async fn on_response(
             if upgraded {
                 client.upgrade();
             }
-            return first.map_or(Ok(false), |first| on_body(client, passage, first));
+            return match first {
+                None => Ok(Passed::On),
+                Some(first) => on_body(client, passage, first).map(Passed::part),
+            };
         }
         part @ (FromBackend::Data(_) | FromBackend::End(_)) => {
-            return on_body(client, passage, part);
+            return on_body(client, passage, part).map(Passed::part);
         }
     }
-    Ok(false)
+    Ok(Passed::On)
+}
+
+/// Reads what is left of a response that nobody gets, as far as that is little and soon there. Returns
+/// whether it was all.
+async fn discard(backend: &mut Backend, deadline: &mut Deadline) -> bool {
+    deadline.set(DISCARD);
+    let mut left = DISCARDED;
+    while !backend.is_done() {
+        let part = poll_fn(|cx| {
+            backend.inlet().release(0, None);
+            backend.poll_read(cx, HIGH_WATER)
+        });
+        let part = tokio::select! {
+            biased;
+            part = part => part,
+            () = deadline.passed() => return false,
+        };
+        match part {
+            Ok(FromBackend::Data(data)) if data.len() <= left => left -= data.len(),
+            Ok(FromBackend::End(_)) => return true,
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Does to a response what the policy of its rule asks for. Returns what compresses its body. `end`: it
@@ -350,6 +424,7 @@ fn apply(
     if let Some(endpoint) = relay.endpoint {
         applied.keep_session(&relay.service.id, endpoint, relay.secure, head);
     }
+    applied.log(head);
     let encoder = |encoding: ContentEncoding| Box::new(Encoder::new(encoding, length));
     encoding.filter(|_| !end).map(encoder)
 }

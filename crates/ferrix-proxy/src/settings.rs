@@ -107,6 +107,9 @@ pub struct Server {
     /// After the delay: how long requests in flight may take to end.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
+    /// Where bodies of requests are stored that do not stay in memory. Absent: the folder that the system
+    /// has for temporary files.
+    pub temporary_folder: Option<std::path::PathBuf>,
 }
 
 impl Default for Server {
@@ -116,6 +119,7 @@ impl Default for Server {
             name: "ferrix".into(),
             drain_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(20),
+            temporary_folder: None,
         }
     }
 }

@@ -7,12 +7,15 @@ use std::{fmt, sync::Arc};
 
 use crate::ids::ServiceIndex;
 
+pub mod access_log;
 pub mod body_size;
 pub mod cache;
 pub mod compression;
 pub mod concurrency;
 pub mod cors;
+pub mod error_pages;
 pub mod external_auth;
+pub mod faults;
 pub mod header_changes;
 pub mod ip_filter;
 pub mod lasting;
@@ -22,20 +25,27 @@ pub mod path_change;
 pub mod places;
 pub mod rate_limit;
 pub mod redirect;
+pub mod request_buffering;
+pub mod respond;
 pub mod rewrite;
 
+use access_log::AccessLog;
 use body_size::BodySize;
 use cache::Cache;
 use compression::Compression;
 use concurrency::Concurrency;
 use cors::Cors;
+use error_pages::ErrorPages;
 use external_auth::ExternalAuth;
+use faults::Faults;
 use header_changes::HeaderChanges;
 use ip_filter::IpFilter;
 use lasting::{FilterId, States};
 use mirror::Mirror;
 use rate_limit::RateLimit;
 use redirect::Redirect;
+use request_buffering::RequestBuffering;
+use respond::Respond;
 use rewrite::Rewrite;
 
 /// A step that requests take on their way to a backend, or responses on their way back.
@@ -69,6 +79,16 @@ pub enum Filter<S = Reference> {
     BodySize(BodySize),
     /// Keeps responses, and answers requests with them.
     Cache(Box<Cache>),
+    /// Answers by itself.
+    Respond(Respond),
+    /// Puts pages in the place of failures.
+    ErrorPages(Arc<ErrorPages<S>>),
+    /// Gives requests faults on purpose.
+    Faults(Faults),
+    /// Says what the access log has of requests.
+    AccessLog(Arc<AccessLog>),
+    /// Reads whole bodies before it goes on.
+    RequestBuffering(RequestBuffering),
 }
 
 /// Requests that a limit has counted as too many.
@@ -92,6 +112,7 @@ impl<S> Filter<S> {
         match self {
             Filter::Mirror(mirror) => Some(&mirror.service),
             Filter::ExternalAuth(auth) => Some(&auth.service),
+            Filter::ErrorPages(pages) => pages.service(),
             Filter::RequestHeaders(_)
             | Filter::ResponseHeaders(_)
             | Filter::Redirect(_)
@@ -102,7 +123,11 @@ impl<S> Filter<S> {
             | Filter::RateLimit(_)
             | Filter::Concurrency(_)
             | Filter::BodySize(_)
-            | Filter::Cache(_) => None,
+            | Filter::Cache(_)
+            | Filter::Respond(_)
+            | Filter::Faults(_)
+            | Filter::AccessLog(_)
+            | Filter::RequestBuffering(_) => None,
         }
     }
 
@@ -122,6 +147,11 @@ impl<S> Filter<S> {
             Filter::Concurrency(limit) => Filter::Concurrency(limit.clone()),
             Filter::BodySize(limit) => Filter::BodySize(*limit),
             Filter::Cache(cache) => Filter::Cache(cache.clone()),
+            Filter::Respond(respond) => Filter::Respond(respond.clone()),
+            Filter::ErrorPages(pages) => Filter::ErrorPages(Arc::new(pages.with_service(service))),
+            Filter::Faults(faults) => Filter::Faults(*faults),
+            Filter::AccessLog(log) => Filter::AccessLog(Arc::clone(log)),
+            Filter::RequestBuffering(buffering) => Filter::RequestBuffering(*buffering),
         }
     }
 
@@ -140,7 +170,12 @@ impl<S> Filter<S> {
             | Filter::ExternalAuth(_)
             | Filter::Compression(_)
             | Filter::IpFilter(_)
-            | Filter::BodySize(_) => {}
+            | Filter::BodySize(_)
+            | Filter::Respond(_)
+            | Filter::ErrorPages(_)
+            | Filter::Faults(_)
+            | Filter::AccessLog(_)
+            | Filter::RequestBuffering(_) => {}
         }
     }
 
@@ -166,7 +201,11 @@ impl<S> Filter<S> {
 
     /// Whether it answers every request, so that none goes on.
     pub fn answers(&self) -> bool {
-        matches!(self, Filter::Redirect(_))
+        match self {
+            Filter::Redirect(redirect) => !redirect.is_conditional(),
+            Filter::Respond(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -187,6 +226,11 @@ impl<S: fmt::Display> fmt::Display for Filter<S> {
             Filter::Concurrency(limit) => write!(f, "concurrency: {limit}"),
             Filter::BodySize(limit) => write!(f, "body: {limit}"),
             Filter::Cache(cache) => write!(f, "cache: {cache}"),
+            Filter::Respond(respond) => write!(f, "answer: {respond}"),
+            Filter::ErrorPages(pages) => write!(f, "error pages: {pages}"),
+            Filter::Faults(faults) => write!(f, "faults: {faults}"),
+            Filter::AccessLog(log) => write!(f, "access log: {log}"),
+            Filter::RequestBuffering(buffering) => write!(f, "buffered body: {buffering}"),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! are dropped and counted, and requests go on.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs::{File, OpenOptions},
     io,
@@ -18,7 +19,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use ferrix_proxy::access_log::{Record, Sender};
+use ferrix_proxy::access_log::{MoreFields, Record, Sender};
 use ferrix_table::{object::Key, services::ServiceId, state::Counter};
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc::Receiver, oneshot};
@@ -308,7 +309,8 @@ fn moved(path: &Path, _file: &File) -> bool {
 }
 
 /// The combined format of nginx and Apache, with more fields behind it: host, route, service,
-/// endpoint, attempts, seconds, request id, error.
+/// endpoint, attempts, seconds, request id, error. Then what a rule adds: `>name="value"` of the request,
+/// `<name="value"` of the response.
 fn text_line(line: &mut Vec<u8>, record: &Record) {
     let mut text = String::with_capacity(256);
     let time = Time::from(record.time);
@@ -350,6 +352,15 @@ fn text_line(line: &mut Vec<u8>, record: &Record) {
             false => optional(&record.error),
         },
     );
+    if let Some(MoreFields { request, response }) = record.more.as_deref() {
+        text.pop();
+        for (sign, fields) in [('>', request), ('<', response)] {
+            for (name, value) in fields {
+                let _ = write!(text, " {sign}{name}=\"{}\"", escaped(value));
+            }
+        }
+        text.push('\n');
+    }
     line.extend_from_slice(text.as_bytes());
 }
 
@@ -376,6 +387,7 @@ fn escaped(value: &str) -> String {
 fn json_line(line: &mut Vec<u8>, record: &Record) {
     let key = record.route.as_ref().map(|route| &route.key);
     let service = record.service.as_ref();
+    let more = record.more.as_deref();
     let json = Line {
         time: Time::from(record.time).rfc3339(),
         entry_point: &record.entry_point,
@@ -403,6 +415,8 @@ fn json_line(line: &mut Vec<u8>, record: &Record) {
         user_agent: record.user_agent.as_deref(),
         cut: record.cut,
         error: record.error.as_deref(),
+        request_headers: more.map(|more| by_name(&more.request)),
+        response_headers: more.map(|more| by_name(&more.response)),
     };
     let start = line.len();
     match serde_json::to_writer(&mut *line, &json) {
@@ -441,6 +455,17 @@ struct Line<'a> {
     user_agent: Option<&'a str>,
     cut: bool,
     error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_headers: Option<BTreeMap<&'a str, &'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_headers: Option<BTreeMap<&'a str, &'a str>>,
+}
+
+fn by_name(fields: &[(Box<str>, String)]) -> BTreeMap<&str, &str> {
+    let fields = fields.iter();
+    fields
+        .map(|(name, value)| (&**name, value.as_str()))
+        .collect()
 }
 
 /// IPv4 looks like IPv4 on a dual-stack socket too.

@@ -101,54 +101,46 @@ pub struct Fraction {
 }
 
 /// An answer that sends the client elsewhere. What is absent stays as in the request.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestRedirect {
     /// `http` or `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ["http", "https"]))]
     pub scheme: Option<String>,
     /// The host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
     pub hostname: Option<String>,
     /// The path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathModifier>,
     /// The port. Absent: that of the scheme, or of the listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: Option<u16>,
     /// 301, 302, 303, 307 or 308. Absent: 302.
     #[serde(default = "found")]
-    #[schemars(range(min = 301, max = 308), extend("format" = "int32"))]
     pub status_code: u16,
 }
 
 /// Another path.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PathModifier {
     /// `ReplaceFullPath` or `ReplacePrefixMatch`.
     #[serde(rename = "type")]
-    #[schemars(extend("enum" = ["ReplaceFullPath", "ReplacePrefixMatch"]))]
     pub kind: String,
     /// Of `ReplaceFullPath`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
     pub replace_full_path: Option<String>,
     /// Of `ReplacePrefixMatch`: in place of what a `PathPrefix` matched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
     pub replace_prefix_match: Option<String>,
 }
 
 /// Another host or path towards the backend.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct UrlRewrite {
     /// The host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
     pub hostname: Option<String>,
     /// The path.
     #[serde(default, skip_serializing_if = "Option::is_none")]

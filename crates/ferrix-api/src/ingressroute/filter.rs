@@ -3,28 +3,43 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    access_log::AccessLog,
+    body_size::BodySize,
+    cache::Cache,
+    compression::{Compression, ContentEncoding},
+    concurrency::Concurrency,
+    error_pages::{ErrorPages, StatusRange},
+    faults::{FaultAbort, FaultDelay, Faults},
+    ip_filter::IpFilter,
+    limit_key::{ClientKey, LimitKey, RouteKey},
+    path_change::{PathChange, RegexMatch},
+    rate_limit::RateLimit,
+    redirect::{Redirect, Www},
+    request_buffering::RequestBuffering,
+    respond::Respond,
+    rewrite::Rewrite,
+};
 use crate::{
-    gateway::{
-        CorsFilter, ExternalAuth, HeaderChanges, RequestMirror, RequestRedirect, UrlRewrite,
-    },
+    gateway::{CorsFilter, ExternalAuth, HeaderChanges, RequestMirror},
     pattern,
 };
 
+mod access_log;
 mod body_size;
 mod cache;
 mod compression;
 mod concurrency;
+mod error_pages;
+mod faults;
 mod ip_filter;
 mod limit_key;
+mod path_change;
 mod rate_limit;
-
-pub use body_size::BodySize;
-pub use cache::Cache;
-pub use compression::{Compression, ContentEncoding};
-pub use concurrency::Concurrency;
-pub use ip_filter::IpFilter;
-pub use limit_key::{ClientKey, LimitKey, RouteKey};
-pub use rate_limit::RateLimit;
+mod redirect;
+mod request_buffering;
+mod respond;
+mod rewrite;
 
 /// One thing that happens to requests or responses. Exactly one of these.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -43,13 +58,13 @@ pub struct RouteFilter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_mirror: Option<RequestMirror>,
 
-    /// Answers every request with another place to go to.
+    /// Answers requests with another place to go to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_redirect: Option<RequestRedirect>,
+    pub request_redirect: Option<Redirect>,
 
     /// Changes host and path of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url_rewrite: Option<UrlRewrite>,
+    pub url_rewrite: Option<Rewrite>,
 
     /// Tells browsers which origins may read responses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +93,26 @@ pub struct RouteFilter {
     /// Refuses requests whose body is too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_size: Option<BodySize>,
+
+    /// Answers every request itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub respond: Option<Respond>,
+
+    /// Puts a page in the place of the bodies of failures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_pages: Option<ErrorPages>,
+
+    /// Gives requests faults on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<Faults>,
+
+    /// Says what the access log has of requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLog>,
+
+    /// Reads whole bodies of requests before their service is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_buffering: Option<RequestBuffering>,
 
     /// Does all that a `Filter` says, by its name: `NAME` in the namespace of the route, or
     /// `NAMESPACE/NAME` in another one, with a ReferenceGrant there. Without it requests get 500.

@@ -44,7 +44,8 @@ pub(super) fn compile(
     }
 }
 
-fn fields(
+/// Fields of names that are not among these yet.
+pub(super) fn fields(
     written: &[HttpHeader],
     field: &str,
     names: &mut Vec<String>,
@@ -80,7 +81,7 @@ fn check(name: &str, field: &str, names: &mut Vec<String>, faults: &mut Faults) 
         () if PROTECTED.contains(&&*lower) => {
             format!("`{name}` frames messages or is about one connection: it cannot be changed")
         }
-        () if names.contains(&lower) => format!("`{name}` is changed more than once"),
+        () if names.contains(&lower) => format!("`{name}` is named more than once"),
         () => {
             names.push(lower);
             return;

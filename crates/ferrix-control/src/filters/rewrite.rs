@@ -1,22 +1,45 @@
 //! Rewrites, as they are written.
 
-use ferrix_api::gateway::UrlRewrite;
+use ferrix_api::{gateway::UrlRewrite, ingressroute::filter};
 use ferrix_table::{filters::rewrite::Rewrite, host};
 
 use super::{Faults, path_change};
 use crate::report::Reason;
 
+/// A rewrite, of either form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written<'w> {
+    hostname: Option<&'w str>,
+    path: Option<path_change::Written<'w>>,
+}
+
+impl<'w> From<&'w UrlRewrite> for Written<'w> {
+    fn from(written: &'w UrlRewrite) -> Self {
+        Self {
+            hostname: written.hostname.as_deref(),
+            path: (written.path.as_ref()).map(path_change::Written::OfGateway),
+        }
+    }
+}
+
+impl<'w> From<&'w filter::Rewrite> for Written<'w> {
+    fn from(written: &'w filter::Rewrite) -> Self {
+        Self {
+            hostname: written.hostname.as_deref(),
+            path: (written.path.as_ref()).map(path_change::Written::OfRoute),
+        }
+    }
+}
+
 pub(super) fn compile(
-    written: &UrlRewrite,
+    written: Written<'_>,
     field: &str,
     prefix: Option<&str>,
     faults: &mut Faults,
 ) -> Rewrite {
-    let path = written.path.as_ref();
-    let name = written.hostname.as_deref();
     Rewrite {
-        host: name.and_then(|name| host(name, &format!("{field}.hostname"), faults)),
-        path: path
+        host: (written.hostname).and_then(|name| host(name, &format!("{field}.hostname"), faults)),
+        path: (written.path)
             .and_then(|path| path_change::compile(path, &format!("{field}.path"), prefix, faults)),
     }
 }

@@ -95,7 +95,7 @@ fn what_is_wrong_is_said_with_its_field() {
         ),
         (
             headers(json!({"set": [{"name": "A", "value": "x"}], "remove": ["a"]})),
-            "InvalidSpec .requestHeaderModifier.remove[0]: `a` is changed more than once",
+            "InvalidSpec .requestHeaderModifier.remove[0]: `a` is named more than once",
         ),
         (
             headers(json!({"remove": ["Connection"]})),

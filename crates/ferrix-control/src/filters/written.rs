@@ -3,30 +3,38 @@
 //!
 //! What can be written in several ways is written in one. Compiled again, it is the same.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use ferrix_api::{
     gateway::{
         self, CorsFilter, ForwardBody, Fraction, GrpcAuth, HttpAuth, HttpHeader, MirrorReference,
-        PathModifier, RequestMirror, RequestRedirect, UrlRewrite,
+        RequestMirror,
     },
-    ingressroute::{Port, filter},
+    ingressroute::{
+        Port,
+        filter::{self, FaultAbort, FaultDelay, RegexMatch, StatusRange, Www},
+    },
 };
 use ferrix_table::{
     filters::{
+        access_log::AccessLog,
         body_size::BodySize,
         cache::{Cache, CacheTerms},
         compression::{Compression, ContentEncoding},
         concurrency::Concurrency,
         cors::{Cors, Listed, OriginPattern},
+        error_pages::{ErrorPages, Page},
         external_auth::{AuthProtocol, ExternalAuth},
+        faults::{Faults, Percent},
         header_changes::{Field, HeaderChanges},
         ip_filter::IpFilter,
         limit_key::LimitKey,
         mirror::Mirror,
         path_change::PathChange,
         rate_limit::RateLimit,
-        redirect::{Redirect, RedirectScheme},
+        redirect::{Redirect, RedirectHost, RedirectScheme},
+        request_buffering::RequestBuffering,
+        respond::Respond,
         rewrite::Rewrite,
     },
     policy::{Retry, Timeouts},
@@ -34,14 +42,11 @@ use ferrix_table::{
 
 use ipnet::IpNet;
 
+use super::{error_pages, respond::CONTENT_TYPE};
 use crate::draft::DraftService;
 
 pub(crate) fn header_changes(changes: &HeaderChanges) -> gateway::HeaderChanges {
     let HeaderChanges { set, add, remove } = changes;
-    let header = |field: &Field| HttpHeader {
-        name: field.name.to_string(),
-        value: field.value.to_string(),
-    };
     gateway::HeaderChanges {
         set: set.iter().map(header).collect(),
         add: add.iter().map(header).collect(),
@@ -49,7 +54,33 @@ pub(crate) fn header_changes(changes: &HeaderChanges) -> gateway::HeaderChanges 
     }
 }
 
-pub(crate) fn redirect(redirect: &Redirect) -> RequestRedirect {
+fn header(field: &Field) -> HttpHeader {
+    HttpHeader {
+        name: field.name.to_string(),
+        value: field.value.to_string(),
+    }
+}
+
+pub(crate) fn respond(respond: &Respond) -> filter::Respond {
+    let Respond {
+        status,
+        body,
+        fields,
+    } = respond;
+    // Where there is a body, the first field says what it is.
+    let (kind, more) = match (body.is_empty(), &**fields) {
+        (false, [kind, more @ ..]) if *kind.name == *CONTENT_TYPE => (Some(kind), more),
+        (_, more) => (None, more),
+    };
+    filter::Respond {
+        status: *status,
+        body: (!body.is_empty()).then(|| String::from_utf8_lossy(body).into_owned()),
+        content_type: kind.map(|kind| kind.value.to_string()),
+        headers: more.iter().map(header).collect(),
+    }
+}
+
+pub(crate) fn redirect(redirect: &Redirect) -> filter::Redirect {
     let Redirect {
         scheme,
         host,
@@ -61,20 +92,27 @@ pub(crate) fn redirect(redirect: &Redirect) -> RequestRedirect {
         RedirectScheme::Http => "http".to_owned(),
         RedirectScheme::Https => "https".to_owned(),
     });
-    RequestRedirect {
+    let (to, www) = match host {
+        None => (None, None),
+        Some(RedirectHost::To(host)) => (Some(hostname(host)), None),
+        Some(RedirectHost::WithWww) => (None, Some(Www::Add)),
+        Some(RedirectHost::WithoutWww) => (None, Some(Www::Strip)),
+    };
+    filter::Redirect {
         scheme,
-        hostname: host.as_deref().map(hostname),
-        path: path.as_ref().map(path_modifier),
+        hostname: to,
+        www,
+        path: path.as_ref().map(path_change),
         port: *port,
         status_code: *status,
     }
 }
 
-pub(crate) fn rewrite(rewrite: &Rewrite) -> UrlRewrite {
+pub(crate) fn rewrite(rewrite: &Rewrite) -> filter::Rewrite {
     let Rewrite { host, path } = rewrite;
-    UrlRewrite {
+    filter::Rewrite {
         hostname: host.as_deref().map(hostname),
-        path: path.as_ref().map(path_modifier),
+        path: path.as_ref().map(path_change),
     }
 }
 
@@ -86,23 +124,39 @@ fn hostname(host: &str) -> String {
     }
 }
 
-fn path_modifier(change: &PathChange) -> PathModifier {
-    match change {
-        PathChange::Full(path) => PathModifier {
-            kind: "ReplaceFullPath".to_owned(),
-            replace_full_path: Some(path.to_string()),
-            replace_prefix_match: None,
-        },
+fn path_change(change: &PathChange) -> filter::PathChange {
+    let mut written = filter::PathChange::default();
+    let kind = match change {
+        PathChange::Full(path) => {
+            written.replace_full_path = Some(path.to_string());
+            "ReplaceFullPath"
+        }
         // What is matched is said by the rule.
-        PathChange::Prefix { replacement, .. } => PathModifier {
-            kind: "ReplacePrefixMatch".to_owned(),
-            replace_full_path: None,
-            replace_prefix_match: Some(match &**replacement {
+        PathChange::Prefix { replacement, .. } => {
+            written.replace_prefix_match = Some(match &**replacement {
                 "" => "/".to_owned(),
                 replacement => replacement.to_owned(),
-            }),
-        },
-    }
+            });
+            "ReplacePrefixMatch"
+        }
+        PathChange::Strip(prefixes) => {
+            written.strip_prefix = Some(texts(prefixes));
+            "StripPrefix"
+        }
+        PathChange::Add(prefix) => {
+            written.add_prefix = Some(prefix.to_string());
+            "AddPrefix"
+        }
+        PathChange::Regex(regex) => {
+            written.replace_regex_match = Some(RegexMatch {
+                pattern: regex.pattern().to_owned(),
+                substitution: regex.template().to_owned(),
+            });
+            "ReplaceRegexMatch"
+        }
+    };
+    written.kind = kind.to_owned();
+    written
 }
 
 pub(crate) fn mirror(mirror: &Mirror<DraftService>, own_namespace: &str) -> RequestMirror {
@@ -150,6 +204,76 @@ fn names(listed: &Listed) -> Vec<String> {
         Listed::All => vec!["*".to_owned()],
         Listed::These(names) if names.is_empty() => Vec::new(),
         Listed::These(names) => names.split(", ").map(str::to_owned).collect(),
+    }
+}
+
+pub(crate) fn error_pages(
+    pages: &ErrorPages<DraftService>,
+    own_namespace: &str,
+) -> filter::ErrorPages {
+    let ErrorPages {
+        statuses,
+        status,
+        page,
+    } = pages;
+    let range = |range: &RangeInclusive<u16>| StatusRange {
+        first: *range.start(),
+        last: *range.end(),
+    };
+    let mut written = filter::ErrorPages {
+        statuses: statuses.iter().map(range).collect(),
+        status: *status,
+        ..filter::ErrorPages::default()
+    };
+    match page {
+        Page::Here { body, content_type } => {
+            written.body = Some(String::from_utf8_lossy(body).into_owned());
+            written.content_type = Some(content_type.value.to_string());
+        }
+        Page::Service { service, path } => {
+            written.backend_ref = Some(reference(service, own_namespace));
+            written.path = Some(path.join(error_pages::STATUS));
+        }
+    }
+    written
+}
+
+pub(crate) fn faults(faults: &Faults) -> filter::Faults {
+    let Faults { delay, abort } = *faults;
+    filter::Faults {
+        delay: delay.map(|(delay, Percent(percent))| FaultDelay {
+            duration: duration(delay),
+            percent: percent.into(),
+        }),
+        abort: abort.map(|(status, Percent(percent))| FaultAbort {
+            status,
+            percent: percent.into(),
+        }),
+    }
+}
+
+pub(crate) fn access_log(log: &AccessLog) -> filter::AccessLog {
+    match log {
+        AccessLog::Off => filter::AccessLog {
+            enabled: false,
+            ..filter::AccessLog::default()
+        },
+        AccessLog::With { request, response } => filter::AccessLog {
+            enabled: true,
+            request_headers: texts(request),
+            response_headers: texts(response),
+        },
+    }
+}
+
+pub(crate) fn request_buffering(buffering: &RequestBuffering) -> filter::RequestBuffering {
+    let RequestBuffering {
+        max_bytes,
+        memory_bytes,
+    } = buffering;
+    filter::RequestBuffering {
+        max_bytes: Some(format!("{max_bytes}B")),
+        memory_bytes: Some(format!("{memory_bytes}B")),
     }
 }
 

@@ -130,6 +130,11 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         rate_limit,
         concurrency,
         body_size,
+        respond,
+        error_pages,
+        faults,
+        access_log,
+        request_buffering,
         filter,
         cache,
     } = filter;
@@ -137,8 +142,8 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         (request_header_modifier.as_ref()).map(Written::RequestHeaders),
         (response_header_modifier.as_ref()).map(Written::ResponseHeaders),
         request_mirror.as_ref().map(Written::Mirror),
-        request_redirect.as_ref().map(Written::Redirect),
-        url_rewrite.as_ref().map(Written::Rewrite),
+        (request_redirect.as_ref()).map(|it| Written::Redirect(it.into())),
+        (url_rewrite.as_ref()).map(|it| Written::Rewrite(it.into())),
         cors.as_ref().map(Written::Cors),
         external_auth.as_ref().map(Written::ExternalAuth),
         compression.as_ref().map(Written::Compression),
@@ -147,6 +152,11 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         concurrency.as_ref().map(Written::Concurrency),
         body_size.as_ref().map(Written::BodySize),
         cache.as_ref().map(Written::Cache),
+        respond.as_ref().map(Written::Respond),
+        error_pages.as_ref().map(Written::ErrorPages),
+        faults.as_ref().map(Written::Faults),
+        access_log.as_ref().map(Written::AccessLog),
+        (request_buffering.as_ref()).map(Written::RequestBuffering),
     ];
     let own = own.into_iter().flatten().map(Item::Own);
     let named = (filter.iter()).map(|name| Item::Named(named(name, namespace)));
@@ -246,6 +256,15 @@ fn item(filter: &Filter<DraftService>, own_namespace: &str) -> RouteFilter {
         Filter::Concurrency(limit) => item.concurrency = Some(written::concurrency(limit)),
         Filter::BodySize(limit) => item.body_size = Some(written::body_size(limit)),
         Filter::Cache(cache) => item.cache = Some(written::cache(cache)),
+        Filter::Respond(respond) => item.respond = Some(written::respond(respond)),
+        Filter::ErrorPages(pages) => {
+            item.error_pages = Some(written::error_pages(pages, own_namespace));
+        }
+        Filter::Faults(faults) => item.faults = Some(written::faults(faults)),
+        Filter::AccessLog(log) => item.access_log = Some(written::access_log(log)),
+        Filter::RequestBuffering(buffering) => {
+            item.request_buffering = Some(written::request_buffering(buffering));
+        }
     }
     item
 }

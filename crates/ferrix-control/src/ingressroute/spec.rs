@@ -247,6 +247,42 @@ mod tests {
             }}),
             rule(json!({"service": api, "filters": by_grpc})),
             rule(json!({"filters": [{"requestRedirect": {"scheme": "https", "statusCode": 301}}]})),
+            rule(json!({"filters": [
+                {"respond": {"status": 503, "body": "closed", "headers": [{"name": "A", "value": "b"}]}},
+            ]})),
+            rule(json!({"service": api, "filters": [
+                {"respond": {"body": "{}", "contentType": "application/json"}},
+            ]})),
+            rule(json!({"filters": [
+                {"respond": {"headers": [{"name": "Content-Type", "value": "text/css"}]}},
+            ]})),
+            rule(json!({"service": api, "filters": [
+                {"requestRedirect": {
+                    "www": "Strip",
+                    "path": {"type": "StripPrefix", "stripPrefix": ["/a/", "/ä/b"]},
+                }},
+                {"urlRewrite": {"path": {
+                    "type": "ReplaceRegexMatch",
+                    "replaceRegexMatch": {"pattern": "^/(?P<x>a+?)/", "substitution": "/${x}$$/"},
+                }}},
+            ]})),
+            rule(json!({"service": api, "filters": [
+                {"errorPages": {"statuses": [404, "500-599"], "body": "sorry", "status": 200}},
+                {"errorPages": {
+                    "statuses": ["403-403"], "backendRef": {"name": "b", "namespace": "other", "port": 1},
+                    "path": "/{status}/{status}.html",
+                }},
+                {"faults": {"delay": {"duration": "1m500ms"}, "abort": {"status": 500, "percent": 3}}},
+                {"accessLog": {"requestHeaders": ["X-A"], "responseHeaders": ["X-B", "x-c"]}},
+            ]})),
+            rule(json!({"service": api, "filters": [
+                {"faults": {"abort": {"status": 599, "percent": 0}}}, {"accessLog": {"enabled": false}},
+                {"requestBuffering": {"maxBytes": "1.5MB"}},
+            ]})),
+            rule(json!({"service": api, "filters": [
+                {"requestRedirect": {"www": "Add", "port": 8443}},
+                {"urlRewrite": {"path": {"type": "AddPrefix", "addPrefix": "/a/"}}},
+            ]})),
             rule(json!({
                 "service": api, "timeouts": {"request": "1h1m1s1ms", "backendRequest": "0s"},
                 "retry": {"codes": [500, 503], "attempts": 3, "backoff": "25ms"},
@@ -271,6 +307,6 @@ mod tests {
             assert!(drafted.same(&after), "{case} became {written}");
             ran += 1;
         }
-        assert_eq!(ran, 29);
+        assert_eq!(ran, 36);
     }
 }

@@ -1,7 +1,7 @@
 //! The policy of a rule at work: what becomes of a request before it goes to a backend, and what limits it
 //! from then on.
 
-use std::{future::poll_fn, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use ferrix_http1::{Framing, Piece, RequestHead};
@@ -9,8 +9,10 @@ use ferrix_table::{
     Table,
     filters::{
         Filter,
+        access_log::AccessLog,
         external_auth::ExternalAuth,
         limit_key::{Counted, IPV6_PREFIX, LimitKey},
+        request_buffering::RequestBuffering,
     },
     ids::EntryPointIndex,
     policy::{Policy, Retry},
@@ -20,17 +22,22 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Exchange, cached};
 use crate::{
-    answer::Answer,
+    answer::{Answer, Form},
+    buffered::{Buffered, Filling},
     encoder,
     failure::Failure,
     filters::{
-        self, Applied, Arrival, body_size, concurrency,
+        self, Applied, Arrival,
+        access_log::Logged,
+        body_size, concurrency,
+        error_pages::Passed,
         external_auth::{self, Asker, Verdict},
-        ip_filter, limit_key,
+        faults, ip_filter, limit_key,
         mirror::{Copies, Copy},
-        rate_limit,
+        rate_limit, respond,
     },
     io::HIGH_WATER,
+    pace::Pace,
     relay,
     retry::Kept,
     session,
@@ -38,14 +45,6 @@ use crate::{
 
 /// Pauses between attempts double this many times, and grow no more.
 const DOUBLINGS: u32 = 5;
-
-/// Where a request has come to.
-pub(super) enum Step {
-    /// It goes on.
-    On(Box<Applied>),
-    /// It ends here.
-    Answer(Answer),
-}
 
 impl Exchange<'_, '_> {
     /// Where the request came in.
@@ -56,7 +55,8 @@ impl Exchange<'_, '_> {
         Arrival::new(self.connection.secure, port, &self.engine.settings)
     }
 
-    /// Begins what the policy of a rule asks for, and takes the request through its filters.
+    /// Begins what the policy of a rule asks for, and takes the request through its filters. Returns the
+    /// answer, if one of them gives it.
     pub(super) async fn begin(
         &mut self,
         rule: &Rule,
@@ -64,27 +64,25 @@ impl Exchange<'_, '_> {
         table: &Table,
         arrival: Arrival,
         head: &mut RequestHead,
-        body: Framing,
-    ) -> Result<Step, Failure> {
+        body: &mut Framing,
+        applied: &mut Applied,
+    ) -> Result<Option<Answer>, Failure> {
         if let Some(limit) = policy.timeouts.request.filter(|limit| !limit.is_zero()) {
             let until = self.served.started + limit;
             self.deadline.set_ceiling(Some(until));
         }
         let session = policy.session.as_ref();
-        let mut applied = Box::new(Applied {
-            policy: Some(Arc::clone(policy)),
-            token: session.and_then(|session| session::token(session, head)),
-            body_bytes: policy.body_bytes,
-            ..Applied::default()
-        });
+        applied.policy = Some(Arc::clone(policy));
+        applied.body_bytes = policy.body_bytes;
+        applied.token = session.and_then(|session| session::token(session, head));
         for list in &policy.lists {
             let (filters, rule) = (&list.filters, Some(rule));
-            let answer = self.filter(filters, rule, table, arrival, head, body, &mut applied);
+            let answer = self.filter(filters, rule, table, arrival, head, body, applied);
             if let Some(answer) = answer.await? {
-                return Ok(Step::Answer(answer));
+                return Ok(Some(answer));
             }
         }
-        Ok(Step::On(applied))
+        Ok(None)
     }
 
     /// Takes a request through the filters of the share that it is one of.
@@ -94,7 +92,7 @@ impl Exchange<'_, '_> {
         table: &Table,
         arrival: Arrival,
         head: &mut RequestHead,
-        body: Framing,
+        body: &mut Framing,
         applied: &mut Applied,
     ) -> Result<Option<Answer>, Failure> {
         applied.of_share = Some(Arc::clone(filters));
@@ -114,7 +112,7 @@ impl Exchange<'_, '_> {
         table: &Table,
         arrival: Arrival,
         head: &mut RequestHead,
-        body: Framing,
+        body: &mut Framing,
         applied: &mut Applied,
     ) -> Result<Option<Answer>, Failure> {
         let server = &self.engine.settings.server.name;
@@ -139,7 +137,7 @@ impl Exchange<'_, '_> {
                     continue;
                 }
                 Filter::BodySize(limit) => {
-                    body_size::check(limit, body, applied)?;
+                    body_size::check(limit, *body, applied)?;
                     continue;
                 }
                 Filter::Cache(cache) => {
@@ -153,16 +151,49 @@ impl Exchange<'_, '_> {
                         table,
                         arrival: &arrival,
                     };
-                    match self.consult(cache, place, head, body, applied).await {
+                    match self.consult(cache, place, head, *body, applied).await {
                         None => continue,
                         Some((head, body)) => return applied.answer(head, body).await.map(Some),
                     }
                 }
                 Filter::ExternalAuth(auth) => {
-                    match self.authorise(auth, table, head, body, applied).await? {
+                    match self.authorise(auth, table, head, *body, applied).await? {
                         Verdict::Passed => continue,
-                        Verdict::Refused(head, body) => Some((head, body)),
+                        Verdict::Refused(refusal, body) => {
+                            let page = applied.error_page(self.engine, head, &refusal).await;
+                            Some(page.unwrap_or((refusal, body)))
+                        }
                     }
+                }
+                Filter::Respond(respond) => Some(respond::answer(respond)),
+                Filter::ErrorPages(pages) => {
+                    applied.error_pages.push(Passed::new(pages, table));
+                    continue;
+                }
+                Filter::Faults(faults) => {
+                    if let Some(delay) = faults::delay(faults) {
+                        self.pause(delay).await?;
+                    }
+                    let Some(status) = faults::abort(faults) else {
+                        continue;
+                    };
+                    let Answer { head: answer, body } =
+                        Answer::of(status, Form::of(&head.fields), server);
+                    let page = applied.error_page(self.engine, head, &answer).await;
+                    Some(page.unwrap_or((answer, body)))
+                }
+                Filter::RequestBuffering(buffering) => {
+                    let limit = self.body_bytes(Some(applied));
+                    self.buffer(*buffering, limit, head, body, applied).await?;
+                    continue;
+                }
+                Filter::AccessLog(log) => {
+                    if **log == AccessLog::Off {
+                        self.served.log = None;
+                    } else if self.served.log.is_some() {
+                        applied.logged = Logged::of(log, head).map(Box::new);
+                    }
+                    continue;
                 }
                 filter => {
                     let answer = filters::on_request(filter, head, &arrival)?;
@@ -222,6 +253,82 @@ impl Exchange<'_, '_> {
         }
     }
 
+    /// Reads the whole body of a request before it goes on, so that its length is known. Trailers are not
+    /// kept. `limit`: the longest that it may be for other reasons; 0: any.
+    async fn buffer(
+        &mut self,
+        buffering: RequestBuffering,
+        limit: u64,
+        head: &mut RequestHead,
+        framing: &mut Framing,
+        applied: &Applied,
+    ) -> Result<(), Failure> {
+        let length = match &applied.kept {
+            _ if *framing == Framing::Empty => return Ok(()),
+            // Another filter has read it.
+            Some(kept) if kept.is_whole() => kept.len() as u64,
+            _ => {
+                let most = match limit {
+                    0 => buffering.max_bytes,
+                    limit => limit.min(buffering.max_bytes),
+                };
+                let body = Box::pin(self.fill(buffering.memory_bytes, most, *framing)).await?;
+                let length = body.len();
+                self.client.give_back(body);
+                length
+            }
+        };
+        *framing = match length {
+            0 => Framing::Empty,
+            length => Framing::Length(length),
+        };
+        for name in ["expect", "transfer-encoding"] {
+            head.fields.remove(name);
+        }
+        let length = length.to_string();
+        head.fields.set("Content-Length", length.as_bytes());
+        Ok(())
+    }
+
+    async fn fill(
+        &mut self,
+        memory_bytes: u64,
+        most: u64,
+        framing: Framing,
+    ) -> Result<Buffered, Failure> {
+        let settings = &self.engine.settings;
+        let folder = settings.server.temporary_folder.clone();
+        let folder = folder.unwrap_or_else(std::env::temp_dir);
+        let mut pace = match framing {
+            Framing::Length(length) if length > most => return Err(Failure::BodyTooLarge),
+            Framing::Length(_) => Pace::new(&settings.limits, &settings.timeouts),
+            _ => None,
+        };
+        let mut body = Filling::new(memory_bytes, &self.engine.counters);
+        relay::send_continue(self.client)?;
+        loop {
+            let since = Instant::now();
+            let piece = self.read_piece().await?;
+            if let Some(pace) = &mut pace {
+                pace.wait(since.elapsed());
+                if pace.left(body.len()).is_zero() {
+                    return Err(Failure::BodyTimeout);
+                }
+            }
+            match piece {
+                Piece::Data(data) if body.len() + data.len() as u64 > most => {
+                    return Err(Failure::BodyTooLarge);
+                }
+                Piece::Data(data) => body.add(&data, &folder).await,
+                Piece::End(_) => {
+                    let whole = body.end(&folder).await;
+                    return whole.map_err(|error| Failure::Storage(error.to_string()));
+                }
+            }
+            .map_err(|error| Failure::Storage(error.to_string()))?;
+        }
+    }
+
     /// Reads the whole body of a request, which is sent to the backend later.
     async fn read_body(
         &mut self,
@@ -267,7 +374,12 @@ impl Exchange<'_, '_> {
         deadline.set(self.engine.settings.timeouts.body);
         let piece = poll_fn(|cx| {
             client.inlet().release(0, None);
-            client.poll_read(cx, HIGH_WATER)
+            if let Poll::Ready(piece) = client.poll_read(cx, HIGH_WATER) {
+                return Poll::Ready(piece);
+            }
+            // It may wait for permission to send.
+            while let Poll::Ready(Ok(())) = client.out().poll_drain(cx) {}
+            Poll::Pending
         });
         tokio::select! {
             biased;
@@ -337,7 +449,12 @@ impl Exchange<'_, '_> {
     /// Waits before another attempt, longer from one to the next.
     pub(super) async fn back_off(&self, retry: &Retry, attempts: u8) -> Result<(), Failure> {
         let doublings = u32::from(attempts).saturating_sub(1).min(DOUBLINGS);
-        let pause = retry.backoff.saturating_mul(1 << doublings);
+        self.pause(retry.backoff.saturating_mul(1 << doublings))
+            .await
+    }
+
+    /// Waits, but no longer than the request may take.
+    async fn pause(&self, pause: Duration) -> Result<(), Failure> {
         let over = Instant::now() + pause;
         match self.deadline.ceiling() {
             Some(until) if over >= until => {

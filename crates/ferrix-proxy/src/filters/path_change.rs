@@ -9,8 +9,12 @@ use ferrix_table::{
 
 use crate::failure::Failure;
 
+/// The longest path that an expression makes, in bytes.
+const LONGEST: usize = 64 * 1024;
+
 /// The target that takes the place of a canonical one; the query stays. `*` has no path, and a path
-/// that the prefix does not cover by whole segments is left alone.
+/// that the change is not about is left alone: one that no prefix covers by whole segments, or that an
+/// expression does not match.
 pub(super) fn changed<'t>(
     change: &PathChange,
     target: &'t [u8],
@@ -27,6 +31,15 @@ pub(super) fn changed<'t>(
             matched,
             replacement,
         } => behind(matched, &canonical).map(|rest| format!("{replacement}{rest}")),
+        PathChange::Strip(prefixes) => {
+            let mut rests = prefixes.iter().filter_map(|it| behind(it, &canonical));
+            rests.next().map(str::to_owned)
+        }
+        PathChange::Add(prefix) => Some(format!("{prefix}{}", canonical.path())),
+        PathChange::Regex(regex) => {
+            let replaced = regex.apply(canonical.path(), LONGEST);
+            replaced.map_err(|_| Failure::UriTooLong)?
+        }
     };
     let Some(path) = path else {
         return Ok(before);
@@ -44,6 +57,14 @@ pub(super) fn changed<'t>(
             "the rewritten path is not canonical".into(),
         )),
     }
+}
+
+/// The prefix that a change has taken away from a path, of the target before and the one after.
+pub(super) fn taken_away<'t>(before: &'t str, after: &str) -> &'t str {
+    let (before, _) = before.split_once('?').unwrap_or((before, ""));
+    let (after, _) = after.split_once('?').unwrap_or((after, ""));
+    // Of the whole path, the root is left.
+    before.strip_suffix(after).unwrap_or(before)
 }
 
 fn refused(error: path::PathError) -> Failure {
@@ -65,15 +86,25 @@ fn behind<'c>(prefix: &str, target: &'c CanonicalTarget<'_>) -> Option<&'c str> 
 
 #[cfg(test)]
 mod tests {
+    use ferrix_rule::Substitution;
+
     use super::*;
+
+    fn made(change: &PathChange, target: &str) -> Result<String, Failure> {
+        let options = PathOptions::default();
+        changed(change, target.as_bytes(), &options).map(Cow::into_owned)
+    }
 
     fn replaced(prefix: &str, replacement: &str, target: &str) -> Result<String, Failure> {
         let change = PathChange::Prefix {
             matched: prefix.into(),
             replacement: replacement.into(),
         };
-        let options = PathOptions::default();
-        changed(&change, target.as_bytes(), &options).map(Cow::into_owned)
+        made(&change, target)
+    }
+
+    fn regex(pattern: &str, template: &str) -> PathChange {
+        PathChange::Regex(Box::new(Substitution::new(pattern, template).unwrap()))
     }
 
     /// The table of `HTTPPathModifier`, and more.
@@ -140,5 +171,85 @@ mod tests {
             assert_eq!(path.as_deref(), Ok(expected), "{target}");
         }
         assert_eq!(cases.len(), 3);
+    }
+
+    #[test]
+    fn prefixes_that_come_and_go() {
+        let strip =
+            || PathChange::Strip(["/a".into(), "/b/c".into(), "/a/b".into(), "/ä".into()].into());
+        let add = || PathChange::Add("/x/y".into());
+        let cases = [
+            (strip(), "/a/d", "/d", "/a"),
+            (strip(), "/a", "/", "/a"),
+            (strip(), "/a/", "/", "/a"),
+            (strip(), "/a?q=/a", "/?q=/a", "/a"),
+            // The first that fits.
+            (strip(), "/a/b/c", "/b/c", "/a"),
+            (strip(), "/b/c/d?e", "/d?e", "/b/c"),
+            (strip(), "/%C3%A4/%C3%B6", "/%C3%B6", "/%C3%A4"),
+            (strip(), "/ab", "/ab", ""),
+            (strip(), "/b", "/b", ""),
+            (strip(), "*", "*", ""),
+            (add(), "/", "/x/y/", ""),
+            (add(), "/a?b", "/x/y/a?b", ""),
+            (add(), "*", "*", ""),
+        ];
+        for (change, target, expected, taken) in &cases {
+            assert_eq!(
+                made(change, target).as_deref(),
+                Ok(*expected),
+                "{change} {target}"
+            );
+            if !taken.is_empty() {
+                assert_eq!(taken_away(target, expected), *taken, "{change} {target}");
+            }
+        }
+        assert_eq!(cases.len(), 13);
+    }
+
+    #[test]
+    fn expressions() {
+        let cases = [
+            (
+                regex("^/users/([0-9]+)", "/people/$1"),
+                "/users/7/x?y=/users/8",
+                Ok("/people/7/x?y=/users/8"),
+            ),
+            (
+                regex("^/users/([0-9]+)", "/people/$1"),
+                "/users/me",
+                Ok("/users/me"),
+            ),
+            (
+                regex("^/(a|b)/(.*)$", "/$2/$1"),
+                "/a/$1/${2}",
+                Ok("/$1/$%7B2%7D/a"),
+            ),
+            (regex("^/(a|b)/(.*)$", "/$2/$1"), "/a/$1", Ok("/$1/a")),
+            (regex("-", "_"), "/a-b-c", Ok("/a_b_c")),
+            (regex("^/a/(.*)$", "/$1"), "/a/b%2Fc", Ok("/b%2Fc")),
+            (regex("^/%C3%A4", "/a"), "/%C3%A4/%C3%A4", Ok("/a/%C3%A4")),
+            (regex("^/a$", ""), "/a?b", Ok("/?b")),
+            (regex(".*", "/all"), "*", Ok("*")),
+            // What comes of it would mean something else, or is none.
+            (regex("^/a/(.*)$", "/$1"), "/a/%2Fb", Err(())),
+            (regex("^/a/(.*)$", "/$1"), "/a/%5Cb", Err(())),
+            (regex("^/a/", ""), "/a/b", Err(())),
+            (regex("b", "."), "/a/b/c", Err(())),
+            (regex("[bc]", "."), "/a/bc/d", Err(())),
+            (regex("b", ""), "/a/b/c", Err(())),
+            (regex("%3B", ";"), "/a/..x%3B", Ok("/a/..x;")),
+            (regex("x", ""), "/a/..x;/b", Err(())),
+            (regex("2", "5C..%"), "/a%2Fb", Err(())),
+            (regex("2", "25"), "/a%2Fb", Ok("/a%25Fb")),
+        ];
+        for (change, target, expected) in &cases {
+            let made = made(change, target).map_err(|_| ());
+            assert_eq!(made.as_deref(), expected.as_deref(), "{change} {target}");
+        }
+        assert_eq!(cases.len(), 19);
+        let long = regex("", &"/x".repeat(500));
+        let made = made(&long, &format!("/{}", "a".repeat(200)));
+        assert_eq!(made, Err(Failure::UriTooLong));
     }
 }

@@ -40,6 +40,7 @@ fn record() -> Record {
         user_agent: Some("curl/8".into()),
         cut: false,
         error: None,
+        more: None,
     }
 }
 
@@ -121,6 +122,30 @@ fn json_has_every_key() {
             "error": null,
         }),
     );
+}
+
+#[test]
+fn fields_that_a_rule_adds() {
+    let record = Record {
+        more: Some(Box::new(MoreFields {
+            request: vec![
+                ("x-a".into(), "a \"b\"\n".into()),
+                ("x-b".into(), "c".into()),
+            ],
+            response: vec![("x-a".into(), "d".into())],
+        })),
+        ..record()
+    };
+    let text = line(text_line, &record);
+    assert!(
+        text.ends_with(" abc \"-\" >x-a=\"a \\\"b\\\"\\x0A\" >x-b=\"c\" <x-a=\"d\"\n"),
+        "{text}"
+    );
+    assert_eq!(text.matches('\n').count(), 1);
+    let json: serde_json::Value = serde_json::from_str(&line(json_line, &record)).unwrap();
+    let expected = serde_json::json!({"x-a": "a \"b\"\n", "x-b": "c"});
+    assert_eq!(json["request_headers"], expected);
+    assert_eq!(json["response_headers"], serde_json::json!({"x-a": "d"}));
 }
 
 #[test]

@@ -24,7 +24,7 @@ use ferrix_table::{
         header_changes::{Field, HeaderChanges},
         mirror::Mirror,
         path_change::PathChange,
-        redirect::{Redirect, RedirectScheme},
+        redirect::{Redirect, RedirectHost, RedirectScheme},
         rewrite::Rewrite,
     },
     policy::{Policy, Retry, Session, SessionCarrier, Timeouts},
@@ -32,6 +32,13 @@ use ferrix_table::{
     services::Protocol,
     table::EntryPoint,
 };
+
+mod access_log;
+mod error_pages;
+mod faults;
+mod paths;
+mod request_buffering;
+mod respond;
 
 /// A backend of one protocol or the other.
 enum Either {
@@ -198,7 +205,8 @@ async fn ask_times(times: usize, gateway: &Gateway, http2: bool, ask: Ask<'_>) -
                 } = ask;
                 let head =
                     format!("{method} {path} HTTP/1.1\r\nHost: example.com\r\n{lines}{length}");
-                let response = one.exchange(format!("{head}\r\n{body}")).await;
+                one.send(format!("{head}\r\n{body}")).await;
+                let response = one.try_response(method).await.expect("a whole response");
                 Answer {
                     status: response.status,
                     fields: response.head.fields.clone(),
@@ -409,7 +417,7 @@ async fn a_prefix_that_is_taken_away_leaves_no_other_meaning() {
 async fn redirects() {
     let redirect = |status| Redirect {
         scheme: Some(RedirectScheme::Https),
-        host: Some("other.test".into()),
+        host: Some(RedirectHost::To("other.test".into())),
         port: None,
         path: Some(prefix("/app", "/new")),
         status,
