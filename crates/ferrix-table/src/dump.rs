@@ -189,13 +189,11 @@ impl Serialize for RuleViews<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(table) = self;
         let mut rules: Vec<&Rule> = table.rules.iter().collect();
-        // One rule that asks for different things at different entry points is several, which nothing else
-        // tells apart.
-        rules.sort_by(|one, other| {
-            let names = |rule| table.entry_point_names(rule);
-            one.precedence(other)
-                .then_with(|| names(one).cmp(names(other)))
-        });
+        // One rule that asks for different things at different entry points is several, and indices of
+        // listeners tell what came and went before.
+        for several in rules.chunk_by_mut(|one, other| one.is_written_with(other)) {
+            several.sort_by_cached_key(|rule| (table.entry_point_places(rule), rule.text()));
+        }
         serializer.collect_seq(rules.into_iter().map(|rule| RuleView::new(table, rule)))
     }
 }

@@ -67,6 +67,24 @@ impl Table {
         })
     }
 
+    /// Where a rule is served, in an order that does not tell what came and went before: by the indices of
+    /// entry points of the settings, whose names hold no space, and by the names of others.
+    pub(crate) fn entry_point_places(
+        &self,
+        rule: &Rule,
+    ) -> Vec<(Option<&str>, Option<EntryPointIndex>)> {
+        let place = |index: &EntryPointIndex| {
+            let name = &*self.entry_points.get(*index)?.name;
+            Some(match name.contains(' ') {
+                true => (Some(name), None),
+                false => (None, Some(*index)),
+            })
+        };
+        let mut places: Vec<_> = rule.entry_points.iter().filter_map(place).collect();
+        places.sort_unstable();
+        places
+    }
+
     /// The names of the entry points that a rule is served on.
     pub(crate) fn entry_point_names(&self, rule: &Rule) -> impl Iterator<Item = &str> {
         let entry_point = |index: &EntryPointIndex| self.entry_points.get(*index);

@@ -239,6 +239,14 @@ impl Rule {
         of_rule.chain(of_shares.flat_map(|filters| filters.iter()))
     }
 
+    /// Whether another rule comes of the same place in the same object, for the same host.
+    pub(crate) fn is_written_with(&self, other: &Rule) -> bool {
+        self.route.key == other.route.key
+            && self.position == other.position
+            && self.host == other.host
+            && self.weight == other.weight
+    }
+
     /// What `matches` asks for, as a person is shown it.
     pub fn text(&self) -> Option<&str> {
         self.matches.as_ref().map(ferrix_rule::Rule::shown)
