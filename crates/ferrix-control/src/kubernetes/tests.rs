@@ -814,6 +814,31 @@ async fn the_first_table_waits_for_the_kinds_that_are_served_and_for_no_others()
     }
 }
 
+/// A cluster whose definitions, or whose rights, are of a release before there were Filters.
+#[tokio::test]
+async fn routes_are_served_where_there_are_no_filters() {
+    let mut cases = 0;
+    for refusal in [Refusal::NotInstalled, Refusal::Forbidden] {
+        let mut served = Served::unlisted("PathPrefix(`/`)", revisions::Reader::default());
+        let nothing = Message::Served(discovery::Served::new());
+        served.source.take(vec![nothing]);
+        for kind in Kind::ALL {
+            let depends = matches!(kind, Kind::ConfigMap | Kind::Secret | Kind::Filter);
+            if !depends && !discovery::KINDS.contains(&kind) {
+                served.listed(kind);
+            }
+        }
+        assert_eq!(served.reader.load().generation, 0, "they may be there");
+        let scope = Served::scope(Kind::Filter);
+        served.source.take(vec![Message::Refused(scope, refusal)]);
+        assert_eq!(served.reader.load().generation, 1);
+        let (forwards, told) = served.state();
+        assert!(forwards && !told.contains("no longer"), "{told}");
+        cases += 1;
+    }
+    assert_eq!(cases, 2);
+}
+
 const V1: &str = "GET /apis/gateway.networking.k8s.io/v1";
 
 fn served_versions(versions: &[&str]) -> Value {
