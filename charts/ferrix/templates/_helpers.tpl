@@ -151,5 +151,9 @@ given twice, or permissions and ports would not fit.
 {{- if .Values.ingressClass }}
   {{- $_ := set $made "gateway" (dict "controller" (include "ferrix.gatewayController" .)) }}
 {{- end }}
+{{- if .Values.sharedLimits.enabled }}
+  {{- $peers := list (printf "%s-replicas:6193" (include "ferrix.name" .)) }}
+  {{- $_ := set $made "replicas" (dict "address" "[::]:6193" "peers" $peers "key_file" "/etc/ferrix-replicas/key") }}
+{{- end }}
 {{- mergeOverwrite (deepCopy $settings) $made | toYaml }}
 {{- end }}

@@ -18,6 +18,11 @@ spec:
         medium: Memory
         sizeLimit: {{ .Values.snapshot.sizeLimit }}
   {{- end }}
+  {{- if .Values.sharedLimits.enabled }}
+    - name: replicas
+      secret:
+        secretName: {{ .Values.sharedLimits.secretName | default (printf "%s-replicas" (include "ferrix.name" .)) }}
+  {{- end }}
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
   {{- with .Values.priorityClassName }}
   priorityClassName: {{ . }}
@@ -47,6 +52,11 @@ spec:
         - name: snapshot
           mountPath: /run/ferrix
         {{- end }}
+        {{- if .Values.sharedLimits.enabled }}
+        - name: replicas
+          mountPath: /etc/ferrix-replicas
+          readOnly: true
+        {{- end }}
       args: [run, --config, /etc/ferrix/ferrix.yaml]
       ports:
         {{- range .Values.entryPoints }}
@@ -58,6 +68,11 @@ spec:
         {{- end }}
         - name: admin
           containerPort: 6192
+        {{- if .Values.sharedLimits.enabled }}
+        - name: replicas
+          containerPort: 6193
+          protocol: UDP
+        {{- end }}
       # /healthz asks nothing of the API server: when that is away, Ferrix serves on, and a
       # restart would lose its table.
       startupProbe:

@@ -10,7 +10,7 @@ use std::{
 
 use ferrix_table::{
     filter_list::FilterList,
-    filters::{Filter, Reference},
+    filters::{Filter, Reference, rate_limit::Scope},
     ids::EntryPointIndex,
     policy::Policy,
     rules::{Action, Destination, HostPattern, Route, Rule, Split},
@@ -872,6 +872,10 @@ fn policy(
             }
         }
     }
+    if !settings.shares_limits {
+        let filters = lists.iter().flat_map(|list| list.filters.iter());
+        findings.extend(filters.filter_map(counted_alone));
+    }
     match lost {
         Some(reason) => Err(reason),
         None => {
@@ -879,6 +883,20 @@ fn policy(
             Ok((!policy.is_empty()).then(|| Arc::new(policy)))
         }
     }
+}
+
+/// What there is to say of a limit that all replicas are to count together, where they do not.
+fn counted_alone<S>(filter: &Filter<S>) -> Option<Finding> {
+    let Filter::RateLimit(limit) = filter else {
+        return None;
+    };
+    let message = format!(
+        "`scope: Cluster` of `{}` has no effect: the settings have no `replicas`, so that each counts for \
+         itself",
+        limit.state.id().place
+    );
+    let finding = Finding::warning(Reason::NoEffect, "", message);
+    (limit.scope == Scope::Cluster).then_some(finding)
 }
 
 /// Who looks for services, and in what.

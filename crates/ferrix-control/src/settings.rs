@@ -37,6 +37,8 @@ pub struct Settings {
     pub publish: Publish,
     /// Whether Services of type ExternalName may be used.
     pub allow_external_name: bool,
+    /// Whether replicas tell each other what limits they count together.
+    pub shares_limits: bool,
     /// Whether endpoints may have loopback addresses. In a cluster that would let whoever writes
     /// an EndpointSlice reach what listens on the proxy's own host.
     pub allow_loopback_endpoints: bool,

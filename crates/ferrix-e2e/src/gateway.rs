@@ -11,6 +11,7 @@ use ferrix_proxy::{
     access_log::{self, Record},
     counters::{Counters, EntryPointCounters},
     failure::Failure,
+    replicas::Peers,
     settings::{EntryPoint, Settings},
 };
 use ferrix_table::{Publisher, Table, publish, table};
@@ -169,6 +170,11 @@ impl Gateway {
     /// What is counted.
     pub fn counters(&self) -> Arc<Counters> {
         self.proxy.counters()
+    }
+
+    /// The replicas that count limits together.
+    pub fn peers(&self) -> Option<Arc<Peers>> {
+        self.proxy.peers()
     }
 
     /// Waits until so many requests on the plain entry point have failed in this way.

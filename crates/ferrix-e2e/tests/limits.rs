@@ -17,7 +17,7 @@ use ferrix_table::{
         ip_filter::IpFilter,
         lasting::{FilterId, Lasting},
         limit_key::LimitKey,
-        rate_limit::{RateLimit, gcra::Rate},
+        rate_limit::{RateLimit, Scope, gcra::Rate},
     },
     object::{Key, Kind},
     policy::Policy,
@@ -42,6 +42,7 @@ fn rate_limit(requests: u32, by: LimitKey) -> RateLimit {
         burst: requests,
         rate: Rate::new(requests, HOUR, requests),
         by,
+        scope: Scope::Replica,
         dry_run: false,
         state: lasting("rateLimit"),
     }

@@ -49,6 +49,7 @@ mod race;
 mod read_buffer;
 mod real_client;
 mod relay;
+pub mod replicas;
 mod request;
 mod retry;
 mod route;
@@ -70,7 +71,7 @@ mod workers;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use ferrix_table::{Reader, sockets::Refusals, table::EntryPoint};
+use ferrix_table::{Reader, filters::limit_key::Digests, sockets::Refusals, table::EntryPoint};
 use tokio::sync::watch;
 
 pub use crate::trust::TrustError;
@@ -82,6 +83,7 @@ use crate::{
     listener::Connections,
     listeners::{Listeners, Reserved},
     pool::Registry,
+    replicas::{Peers, Replica, ReplicasError},
     settings::{OutOfBounds, Settings},
     upstream::Upstream,
     workers::{Threads, Workers},
@@ -97,6 +99,10 @@ pub(crate) struct Engine {
     pub(crate) clients: Clients,
     pub(crate) counters: Arc<Counters>,
     pub(crate) access_log: Option<access_log::Sender>,
+    /// Makes keys of whom limits count for.
+    pub(crate) digests: Digests,
+    /// The replicas that count limits together.
+    pub(crate) peers: Arc<Peers>,
 }
 
 impl Engine {
@@ -155,6 +161,9 @@ pub enum StartError {
     /// TLS towards backends cannot be set up.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// Limits cannot be counted together with other replicas.
+    #[error(transparent)]
+    Replicas(#[from] ReplicasError),
 }
 
 /// A data plane whose ports are taken, and that accepts nothing yet.
@@ -164,6 +173,7 @@ pub struct Bound {
     settings: Arc<Settings>,
     table: Reader,
     counters: Arc<Counters>,
+    replica: Option<Replica>,
     refused: watch::Sender<Refusals>,
 }
 
@@ -171,6 +181,7 @@ pub struct Bound {
 pub struct Proxy {
     listeners: Arc<Listeners>,
     counters: Arc<Counters>,
+    peers: Option<Arc<Peers>>,
     _threads: Threads,
 }
 
@@ -190,6 +201,9 @@ impl Bound {
         let reserved = listeners::reserve(entry_points)?;
         let trust = trust::client_config(&settings.upstream.tls)?;
         let connector = Connector::new(&settings.upstream.tcp, &trust);
+        let replica = settings.replicas.as_ref().map(Replica::new).transpose()?;
+        let digests = replica.as_ref().map(Replica::digests).unwrap_or_default();
+        let peers = replica.as_ref().map(Replica::peers).unwrap_or_default();
         let counters = Arc::<Counters>::default();
         let clients = Clients::default();
         let connections = Connections::new(&settings.limits, &clients);
@@ -210,6 +224,8 @@ impl Bound {
             clients: clients.clone(),
             counters: Arc::clone(&counters),
             access_log: access_log.clone(),
+            digests: digests.clone(),
+            peers: Arc::clone(&peers),
         };
         Ok(Self {
             engines: (0..workers).map(engine).collect(),
@@ -217,6 +233,7 @@ impl Bound {
             settings,
             table,
             counters,
+            replica,
             refused: watch::Sender::default(),
         })
     }
@@ -224,6 +241,11 @@ impl Bound {
     /// What is counted beside routes and services.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// The replicas that count limits together; `None`: each counts for itself.
+    pub fn peers(&self) -> Option<Arc<Peers>> {
+        self.replica.as_ref().map(Replica::peers)
     }
 
     /// Where the system does not let the sockets of the table listen, which is tried again every second.
@@ -239,7 +261,7 @@ impl Bound {
         let (workers, threads) = Workers::start(self.engines).map_err(StartError::Threads)?;
         let listeners = Arc::new(Listeners::new(
             workers.clone(),
-            self.table,
+            self.table.clone(),
             self.settings.tls.clone(),
             Arc::clone(&self.counters),
             self.refused,
@@ -248,9 +270,14 @@ impl Bound {
         listeners.begin()?;
         let worker = workers.of(0);
         worker.spawn(sweep(Arc::clone(&worker.engine), Arc::clone(&listeners)));
+        let peers = self.replica.as_ref().map(Replica::peers);
+        if let Some(replica) = self.replica {
+            worker.spawn(replica.talk(self.table));
+        }
         Ok(Proxy {
             listeners,
             counters: self.counters,
+            peers,
             _threads: threads,
         })
     }
@@ -277,6 +304,11 @@ impl Proxy {
     /// What is counted beside routes and services.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// The replicas that count limits together; `None`: each counts for itself.
+    pub fn peers(&self) -> Option<Arc<Peers>> {
+        self.peers.clone()
     }
 
     /// Stops accepting, tells every connection to end after its requests, and waits for them.

@@ -91,6 +91,11 @@ impl Bound {
         address.as_socket().ok_or(io::ErrorKind::Unsupported.into())
     }
 
+    /// For datagrams that are no client's; they are received in the runtime that this runs in.
+    pub(crate) fn into_datagrams(self) -> io::Result<Datagrams> {
+        Datagrams::adopt(self.socket.into())
+    }
+
     /// Listens, and accepts on `worker` for as long as there is somebody who may say what for, then what
     /// already waits in the queue.
     pub(crate) fn listen(

@@ -3,6 +3,7 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -89,6 +90,20 @@ pub struct Settings {
     pub forwarded: Forwarded,
     /// Connections to backends.
     pub upstream: Upstream,
+    /// Other replicas, with which limits are counted together.
+    pub replicas: Option<Replicas>,
+}
+
+/// Other replicas, with which limits are counted together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replicas {
+    /// Where this one listens for the others, by UDP.
+    pub address: SocketAddr,
+    /// The addresses of all replicas, or names that stand for them, each with a port.
+    pub peers: Vec<String>,
+    /// A file with what all replicas know and nobody else does.
+    pub key_file: PathBuf,
 }
 
 /// Threads and the end of the process.

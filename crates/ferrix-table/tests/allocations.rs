@@ -11,7 +11,7 @@ use ferrix_table::{
     filters::{
         concurrency::ConcurrencyState,
         ip_filter::IpFilter,
-        limit_key::Counted,
+        limit_key::{Counted, Digests},
         rate_limit::{RateLimitState, gcra::Rate},
     },
     host,
@@ -65,12 +65,13 @@ fn limits_of_known_keys() {
     let rate = Rate::new(1, Duration::from_secs(3600), 4);
     let state = RateLimitState::default();
     let under_way = Arc::new(ConcurrencyState::default());
+    let digests = Digests::default();
     let filter = IpFilter::new(["10.0.0.0/8".parse().unwrap()].into(), Box::default());
     let client = |key: u32| IpAddr::from(key.to_be_bytes());
     let mut passed = 0;
     let mut round = || {
         for key in 0..1000 {
-            let counted = Counted::client(client(key), 64);
+            let counted = digests.of(Counted::client(client(key), 64));
             passed += usize::from(state.take(rate, counted, 1).is_ok());
             passed += usize::from(under_way.begin(1, counted).is_some());
             passed += usize::from(filter.passes(client(key | 10 << 24)));

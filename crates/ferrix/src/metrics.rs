@@ -20,7 +20,7 @@ use ferrix_control::{
     Failures, Lookups, Report,
     kubernetes::{Figures, Watches},
 };
-use ferrix_proxy::{counters::Counters, failure::Failure};
+use ferrix_proxy::{counters::Counters, failure::Failure, replicas::Peers};
 use ferrix_table::{
     Reader, Table,
     filters::{Filter, Refusals},
@@ -58,6 +58,8 @@ pub(crate) struct Sources {
     pub(crate) connections: ConnectionLimits,
     /// Bytes that may wait; 0: any number.
     pub(crate) buffered_limit: u64,
+    /// The replicas that count limits together.
+    pub(crate) peers: Option<Arc<Peers>>,
 }
 
 /// What there is to say about the API server, where there is one.
@@ -308,6 +310,18 @@ impl Sources {
             (results.into_iter())
                 .map(|(result, count)| (vec![label("result", result)], count as f64)),
         )?;
+        if let Some(peers) = &self.peers {
+            page.gauge(
+                "ferrix_limit_replicas",
+                "Replicas that count limits together, this one included",
+                peers.count().into(),
+            )?;
+            page.gauge(
+                "ferrix_limit_silent_replicas",
+                "Those of them that are not heard, so that this one lets its share pass and no more",
+                peers.silent().into(),
+            )?;
+        }
         page.counter(
             "ferrix_panics",
             "Bugs that cost one connection or stream each",

@@ -218,6 +218,7 @@ impl Program {
             published,
             connections,
             buffered_limit: buffered_limit.map_or(0, |limit| limit.as_u64()),
+            peers: bound.peers(),
         }));
         let admin = admin.serve(Pages {
             readiness: readiness.clone(),
@@ -484,6 +485,7 @@ pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings,
             .collect(),
     });
     control.allow_external_name = settings.source.allow_external_name;
+    control.shares_limits = settings.proxy.replicas.is_some();
     if let Some(kubernetes) = &settings.source.kubernetes {
         control.publish = publish_at(kubernetes);
     }

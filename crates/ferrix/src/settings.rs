@@ -338,6 +338,9 @@ impl Settings {
         }
         paths.extend(&mut self.access_log.path);
         paths.extend(&mut self.proxy.upstream.tls.authorities);
+        if let Some(replicas) = &mut self.proxy.replicas {
+            paths.push(&mut replicas.key_file);
+        }
         for path in paths {
             *path = folder.join(&*path);
         }

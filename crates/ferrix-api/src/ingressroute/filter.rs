@@ -14,7 +14,7 @@ pub use self::{
     ip_filter::IpFilter,
     limit_key::{ClientKey, LimitKey, RouteKey},
     path_change::{PathChange, RegexMatch},
-    rate_limit::RateLimit,
+    rate_limit::{LimitScope, RateLimit},
     redirect::{Redirect, Www},
     request_buffering::RequestBuffering,
     respond::Respond,

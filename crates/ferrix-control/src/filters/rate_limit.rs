@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ferrix_api::ingressroute::filter;
+use ferrix_api::ingressroute::filter::{self, LimitScope};
 use ferrix_table::filters::{
     lasting::{FilterId, Lasting},
     rate_limit::{
-        RateLimit,
+        RateLimit, Scope,
         gcra::{LONGEST, Rate},
     },
 };
@@ -48,6 +48,10 @@ pub(super) fn compile(
         burst,
         rate: Rate::new(requests, per, burst),
         by: limit_key::compile(written.by.as_ref(), field, faults),
+        scope: match written.scope {
+            None | Some(LimitScope::Replica) => Scope::Replica,
+            Some(LimitScope::Cluster) => Scope::Cluster,
+        },
         dry_run: written.dry_run,
         state: Lasting::new(id),
     }

@@ -31,7 +31,7 @@ use ferrix_table::{
         limit_key::LimitKey,
         mirror::Mirror,
         path_change::PathChange,
-        rate_limit::RateLimit,
+        rate_limit::{RateLimit, Scope},
         redirect::{Redirect, RedirectHost, RedirectScheme},
         request_buffering::RequestBuffering,
         respond::Respond,
@@ -348,6 +348,7 @@ pub(crate) fn rate_limit(limit: &RateLimit) -> filter::RateLimit {
         burst,
         rate: _,
         by,
+        scope,
         dry_run,
         state: _,
     } = limit;
@@ -356,6 +357,10 @@ pub(crate) fn rate_limit(limit: &RateLimit) -> filter::RateLimit {
         per: Some(duration(*per)),
         burst: Some(*burst),
         by: Some(limit_key(by)),
+        scope: Some(match scope {
+            Scope::Replica => filter::LimitScope::Replica,
+            Scope::Cluster => filter::LimitScope::Cluster,
+        }),
         dry_run: *dry_run,
     }
 }

@@ -193,7 +193,7 @@ mod tests {
             {"ipFilter": {"allow": ["10.1.2.3/8", "::ffff:192.0.2.1"], "deny": ["2001:db8::/32"]}},
             {"rateLimit": {"requests": 100, "per": "1m", "burst": 20, "by": {"header": "X-Key"}}},
             {"rateLimit": {"requests": 5, "by": {"client": {"ipv6Prefix": 56}}, "dryRun": true}},
-            {"rateLimit": {"requests": 5, "by": {"route": {}}}},
+            {"rateLimit": {"requests": 5, "by": {"route": {}}, "scope": "Cluster"}},
             {"concurrency": {"requests": 10, "by": {"cookie": "session"}}},
             {"concurrency": {"requests": 10}},
             {"bodySize": {"max": "10MB"}},

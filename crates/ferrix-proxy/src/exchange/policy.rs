@@ -128,12 +128,13 @@ impl Exchange<'_, '_> {
                     continue;
                 }
                 Filter::RateLimit(limit) => {
-                    rate_limit::check(limit, self.counted(&limit.by, head))?;
+                    rate_limit::check(limit, self.counted(&limit.by, head), self.engine)?;
                     continue;
                 }
                 Filter::Concurrency(limit) => {
                     let counted = self.counted(&limit.by, head);
-                    applied.under_way.push(concurrency::begin(limit, counted)?);
+                    let under_way = concurrency::begin(limit, counted, self.engine)?;
+                    applied.under_way.push(under_way);
                     continue;
                 }
                 Filter::BodySize(limit) => {

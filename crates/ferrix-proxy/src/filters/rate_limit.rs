@@ -1,16 +1,28 @@
 //! Rate limits at work.
 
-use ferrix_table::filters::{limit_key::Counted, rate_limit::RateLimit};
+use ferrix_table::filters::{
+    limit_key::Counted,
+    rate_limit::{RateLimit, Scope},
+};
 
 use crate::{
-    clock,
+    Engine, clock,
     failure::{Failure, Quota},
 };
 
 /// Refuses a request that is one too many.
-pub(crate) fn check(limit: &RateLimit, counted: Counted<'_>) -> Result<(), Failure> {
-    let state = limit.state.get();
-    let Err(exceeded) = state.take(limit.rate, counted, clock::nanoseconds()) else {
+pub(crate) fn check(
+    limit: &RateLimit,
+    counted: Counted<'_>,
+    engine: &Engine,
+) -> Result<(), Failure> {
+    let (state, rate) = (limit.state.get(), limit.rate);
+    let (key, now) = (engine.digests.of(counted), clock::nanoseconds());
+    let taken = match limit.scope {
+        Scope::Replica => state.take(rate, key, now),
+        Scope::Cluster => state.take_share(rate, key, engine.peers.replicas(), now),
+    };
+    let Err(exceeded) = taken else {
         return Ok(());
     };
     if limit.dry_run {

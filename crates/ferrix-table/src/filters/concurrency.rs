@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    hash::Hash,
     sync::{
         Arc,
         atomic::Ordering::{Relaxed, Release},
@@ -44,7 +43,7 @@ pub struct UnderWay {
 
 impl ConcurrencyState {
     /// Another request begins. `None`: there are `limit` already.
-    pub fn begin(self: &Arc<Self>, limit: u32, key: impl Hash) -> Option<UnderWay> {
+    pub fn begin(self: &Arc<Self>, limit: u32, key: u64) -> Option<UnderWay> {
         let place = self.under_way.find(key, 0);
         let number = self.under_way.number(place);
         let another = |before| (before < u64::from(limit)).then_some(before + 1);
@@ -75,28 +74,32 @@ mod tests {
     use ferrix_model::{check, spawn};
 
     use super::*;
+    use crate::filters::limit_key::Digests;
 
     #[test]
     fn what_ends_makes_room() {
         let state = Arc::new(ConcurrencyState::default());
-        let [one, two] = [state.begin(2, "a"), state.begin(2, "a")];
+        let [one, two] = [state.begin(2, 7), state.begin(2, 7)];
         assert!(one.is_some() && two.is_some());
-        assert!(state.begin(2, "a").is_none());
-        assert!(state.begin(2, "b").is_some());
+        assert!(state.begin(2, 7).is_none());
+        assert!(state.begin(2, 8).is_some());
         drop(one);
-        let three = state.begin(2, "a");
+        let three = state.begin(2, 7);
         assert!(three.is_some());
-        assert!(state.begin(2, "a").is_none());
+        assert!(state.begin(2, 7).is_none());
     }
 
     #[test]
     fn many_at_once_are_counted_each() {
         let state = Arc::new(ConcurrencyState::default());
-        let held: Vec<_> = (0..10_000).map(|key| state.begin(1, key)).collect();
+        let digests = Digests::default();
+        let begin = |nth: &u32| state.begin(1, digests.of(nth));
+        let keys: Vec<_> = (0..10_000).collect();
+        let held: Vec<_> = keys.iter().map(begin).collect();
         assert!(held.iter().all(Option::is_some));
-        assert!((0..10_000).all(|key| state.begin(1, key).is_none()));
+        assert!(keys.iter().map(begin).all(|it| it.is_none()));
         drop(held);
-        assert!((0..10_000).all(|key| state.begin(1, key).is_some()));
+        assert!(keys.iter().map(begin).all(|it| it.is_some()));
     }
 
     #[test]
@@ -106,7 +109,7 @@ mod tests {
             let threads = [(); 3].map(|()| {
                 let state = Arc::clone(&state);
                 spawn(move || {
-                    let under_way = state.begin(2, "a")?;
+                    let under_way = state.begin(2, 7)?;
                     let number = state.under_way.number(under_way.place);
                     assert!(number.load(Relaxed) <= 2);
                     Some(under_way)
@@ -115,7 +118,7 @@ mod tests {
             let begun = threads.map(|thread| thread.join().unwrap());
             assert_eq!(begun.iter().flatten().count(), 2);
             drop(begun);
-            assert!(state.begin(1, "a").is_some());
+            assert!(state.begin(1, 7).is_some());
         });
         assert!(orders > 0);
     }

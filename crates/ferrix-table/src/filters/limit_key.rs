@@ -1,6 +1,12 @@
 //! What a limit counts by: who or what each of its counts is for.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash, RandomState},
+    net::IpAddr,
+};
+
+use foldhash::quality::FixedState;
 
 use crate::object::Key;
 
@@ -34,6 +40,30 @@ pub enum Counted<'r> {
     Route(&'r Key),
     /// All requests with this value.
     Value(&'r [u8]),
+}
+
+/// Makes keys of whom requests are counted for: digests with a secret, so that nobody can find two with one
+/// key. With one secret, the same on every replica.
+#[derive(Clone, Debug)]
+pub struct Digests(FixedState);
+
+impl Digests {
+    /// Those with this secret.
+    pub fn new(secret: u64) -> Self {
+        Self(FixedState::with_seed(secret))
+    }
+
+    /// The digest of something.
+    pub fn of(&self, counted: impl Hash) -> u64 {
+        self.0.hash_one(counted)
+    }
+}
+
+/// With a secret that nobody knows.
+impl Default for Digests {
+    fn default() -> Self {
+        Self::new(RandomState::new().hash_one(0))
+    }
 }
 
 impl LimitKey {

@@ -1,7 +1,7 @@
 //! A number for each of many keys, in bounded memory: what limits count in.
 //!
-//! Known keys are found without a lock and without an allocation. A key is 64 bits of a hash with a secret,
-//! so that nobody can choose which keys meet. It leads to a set of eight places, which are two lines of the
+//! Known keys are found without a lock and without an allocation. A key is 64 bits of a hash with a secret
+//! ([`Digests`](super::limit_key::Digests)), so that nobody can choose which keys meet. It leads to a set of eight places, which are two lines of the
 //! processor's cache. A number that is not above the *idle* one says no more than none at all, so that the
 //! place of an idle key is free for another, the one idle for longest first.
 //!
@@ -20,7 +20,6 @@
 //! may one that counts while the place of its key goes to another. Nothing is ever counted for nobody.
 
 use std::{
-    hash::{BuildHasher, Hash, RandomState},
     iter::repeat_with,
     sync::{
         OnceLock,
@@ -40,7 +39,6 @@ const LEVELS: [usize; 5] = [8, 64, 512, 4096, 32_768];
 /// Numbers by keys.
 #[derive(Debug, Default)]
 pub struct Places {
-    hasher: RandomState,
     levels: [OnceLock<Box<[Set]>>; LEVELS.len()],
 }
 
@@ -62,8 +60,9 @@ struct Set {
 
 impl Places {
     /// The place of a key. A new key begins with a number that is idle.
-    pub fn find(&self, key: impl Hash, idle: u64) -> Place {
-        let key = self.hasher.hash_one(key).max(1);
+    pub fn find(&self, key: u64, idle: u64) -> Place {
+        // 0 is that of nobody.
+        let key = key.max(1);
         let mut newest = None;
         let levels = self.levels.iter().enumerate().rev();
         for (level, sets) in levels.filter_map(|(level, sets)| Some((level, sets.get()?))) {
@@ -84,6 +83,18 @@ impl Places {
     pub fn number(&self, place: Place) -> &AtomicU64 {
         let sets = self.level(place.level.into());
         &sets[place.set as usize].numbers[usize::from(place.way)]
+    }
+
+    /// Every key with a number that is not 0, and that number.
+    pub fn each(&self, mut each: impl FnMut(u64, &AtomicU64)) {
+        let sets = self.levels.iter().filter_map(OnceLock::get);
+        for set in sets.flat_map(|sets| &**sets) {
+            for (key, number) in set.keys.iter().zip(&set.numbers) {
+                if number.load(Acquire) != 0 {
+                    each(key.load(Relaxed), number);
+                }
+            }
+        }
     }
 
     /// Bytes of all levels so far.
@@ -155,20 +166,32 @@ impl Set {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashSet, sync::Arc};
+    use std::{
+        collections::HashSet,
+        sync::{Arc, LazyLock},
+    };
 
     use ferrix_model::{check, spawn};
 
     use super::*;
+    use crate::filters::limit_key::Digests;
+
+    /// A key like those of a hash, the same each time.
+    fn key(nth: u64) -> u64 {
+        static DIGESTS: LazyLock<Digests> = LazyLock::new(|| Digests::new(7));
+        DIGESTS.of(nth)
+    }
 
     #[test]
     fn a_hundred_thousand_keys_have_a_place_each() {
         const KEYS: u64 = 100_000;
         let places = Places::default();
-        for key in 0..KEYS {
-            places.number(places.find(key, 0)).store(key + 1, Relaxed);
+        for nth in 0..KEYS {
+            places
+                .number(places.find(key(nth), 0))
+                .store(nth + 1, Relaxed);
         }
-        let own = |key: &u64| places.number(places.find(key, 0)).load(Relaxed) == key + 1;
+        let own = |nth: &u64| places.number(places.find(key(*nth), 0)).load(Relaxed) == nth + 1;
         let kept = (0..KEYS).filter(own).count();
         assert!(kept > 99_500, "{kept} have their own number");
         assert!(places.bytes() < 5 << 20, "{} bytes", places.bytes());
@@ -177,14 +200,16 @@ mod tests {
     #[test]
     fn few_keys_take_little() {
         let places = Places::default();
-        for key in 0..20 {
-            places.number(places.find(key, 0)).store(1, Relaxed);
+        for nth in 0..20 {
+            places.number(places.find(key(nth), 0)).store(1, Relaxed);
         }
         assert!(places.bytes() <= 1024 + 8192);
         // Idle ones give way, however many come.
         let places = Places::default();
-        for key in 0..100_000 {
-            places.number(places.find(key, key)).store(key + 1, Relaxed);
+        for nth in 0..100_000 {
+            places
+                .number(places.find(key(nth), nth))
+                .store(nth + 1, Relaxed);
         }
         assert_eq!(places.bytes(), 1024);
     }
@@ -193,21 +218,21 @@ mod tests {
     fn what_is_full_forgets_nobody() {
         let places = Places::default();
         let places_of = |keys: std::ops::Range<u64>, number: u64| {
-            for key in keys {
-                let at = places.number(places.find(key, 0));
+            for nth in keys {
+                let at = places.number(places.find(key(nth), 0));
                 let before = at.load(Relaxed);
                 at.store(before.max(number), Relaxed);
             }
         };
         places_of(0..100, u64::MAX);
         places_of(1000..400_000, 1);
-        let limited = (0..100_u64).filter(|key| {
-            let number = places.number(places.find(*key, 0)).load(Relaxed);
+        let limited = (0..100).filter(|nth| {
+            let number = places.number(places.find(key(*nth), 0)).load(Relaxed);
             number == u64::MAX
         });
         assert_eq!(limited.count(), 100);
         // Who comes has what the place has counted.
-        let shared = places.number(places.find(5_000_000_u64, 0)).load(Relaxed);
+        let shared = places.number(places.find(key(5_000_000), 0)).load(Relaxed);
         assert_eq!(shared, 1);
         assert!(places.bytes() < 5 << 20);
     }
@@ -216,12 +241,12 @@ mod tests {
     fn a_key_keeps_its_place_as_levels_come() {
         let places = Places::default();
         let mut held = Vec::new();
-        for key in 0..5000_u64 {
-            let place = places.find(key, 0);
+        for nth in 0..5000 {
+            let place = places.find(key(nth), 0);
             places.number(place).store(1, Relaxed);
             held.push(place);
         }
-        let kept = (0..5000_u64).filter(|key| places.find(key, 0) == held[*key as usize]);
+        let kept = (0..5000).filter(|nth| places.find(key(*nth), 0) == held[*nth as usize]);
         assert_eq!(kept.count(), 5000);
         assert_eq!(
             held.iter()
@@ -239,7 +264,7 @@ mod tests {
             let threads = [(); 3].map(|()| {
                 let places = Arc::clone(&places);
                 spawn(move || {
-                    let place = places.find(7, 0);
+                    let place = places.find(key(7), 0);
                     places.number(place).fetch_add(1, Relaxed);
                     place
                 })
@@ -255,10 +280,10 @@ mod tests {
     fn nothing_is_counted_for_nobody_in_any_order() {
         let orders = check(|| {
             let places = Arc::new(Places::default());
-            let threads = [7, 8, 7, 9].map(|key| {
+            let threads = [7, 8, 7, 9].map(|nth| {
                 let places = Arc::clone(&places);
                 spawn(move || {
-                    let place = places.find(key, 0);
+                    let place = places.find(key(nth), 0);
                     places.number(place).fetch_add(1, Relaxed);
                 })
             });

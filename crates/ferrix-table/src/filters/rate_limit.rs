@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    hash::Hash,
     sync::atomic::Ordering::{Relaxed, Release},
     time::Duration,
 };
@@ -11,6 +10,9 @@ use super::{lasting::Lasting, limit_key::LimitKey, places::Places};
 use crate::state::Counter;
 
 pub mod gcra;
+mod share;
+
+pub use share::Replicas;
 
 use gcra::{Exceeded, Rate};
 
@@ -27,16 +29,30 @@ pub struct RateLimit {
     pub rate: Rate,
     /// What is counted apart.
     pub by: LimitKey,
+    /// Who counts.
+    pub scope: Scope,
     /// Whether requests that are too many pass all the same, and are only counted.
     pub dry_run: bool,
     /// What has been counted.
     pub state: Lasting<RateLimitState>,
 }
 
+/// Who counts what a rate limit allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Each replica for itself.
+    #[default]
+    Replica,
+    /// All replicas together.
+    Cluster,
+}
+
 /// What a rate limit remembers.
 #[derive(Debug, Default)]
 pub struct RateLimitState {
     paid: Places,
+    /// What this replica has let pass, where all count together.
+    own: Places,
     /// Requests that were refused.
     pub refused: Counter,
     /// Requests that would have been, but for the dry run.
@@ -44,15 +60,25 @@ pub struct RateLimitState {
 }
 
 impl RateLimitState {
-    /// Counts a request. `now`: in nanoseconds of one monotonic clock, whichever the caller has.
+    /// Counts a request of a key. `now`: in nanoseconds of one monotonic clock, whichever the caller has.
     ///
     /// # Errors
     /// It is one too many, and not counted.
-    pub fn take(&self, rate: Rate, key: impl Hash, now: u64) -> Result<(), Exceeded> {
+    pub fn take(&self, rate: Rate, key: u64, now: u64) -> Result<(), Exceeded> {
+        self.change(key, now, |paid| rate.take(paid, now))
+    }
+
+    /// Changes what a key has paid for.
+    fn change(
+        &self,
+        key: u64,
+        now: u64,
+        change: impl Fn(u64) -> Result<u64, Exceeded>,
+    ) -> Result<(), Exceeded> {
         let paid = self.paid.number(self.paid.find(key, now));
         let mut before = paid.load(Relaxed);
         loop {
-            let after = rate.take(before, now)?;
+            let after = change(before)?;
             match paid.compare_exchange_weak(before, after, Release, Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(other) => before = other,
@@ -69,10 +95,14 @@ impl fmt::Display for RateLimit {
             per,
             burst,
             by,
+            scope,
             dry_run,
             ..
         } = self;
         write!(f, "{requests} in {per:?} by {by}, {burst} at once")?;
+        if *scope == Scope::Cluster {
+            f.write_str(", all replicas together")?;
+        }
         match dry_run {
             true => f.write_str("; only counted"),
             false => Ok(()),
@@ -87,13 +117,14 @@ mod tests {
     use ferrix_model::{check, spawn};
 
     use super::*;
+    use crate::filters::limit_key::Digests;
 
     #[test]
     fn each_key_has_its_own() {
         let state = RateLimitState::default();
         let rate = Rate::new(2, Duration::from_secs(60), 2);
         let passed = |key| (0..5).filter(|_| state.take(rate, key, 1).is_ok()).count();
-        assert_eq!([passed("a"), passed("b"), passed("a")], [2, 2, 0]);
+        assert_eq!([passed(7), passed(8), passed(7)], [2, 2, 0]);
     }
 
     #[test]
@@ -105,7 +136,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..1000 {
-                        let taken = state.take(rate, "all", 1);
+                        let taken = state.take(rate, 7, 1);
                         passed.fetch_add(u64::from(taken.is_ok()), Relaxed);
                     }
                 });
@@ -121,7 +152,7 @@ mod tests {
             let rate = Rate::new(1, Duration::from_secs(1), 2);
             let threads = [(); 3].map(|()| {
                 let state = Arc::clone(&state);
-                spawn(move || u32::from(state.take(rate, "a", 1).is_ok()))
+                spawn(move || u32::from(state.take(rate, 7, 1).is_ok()))
             });
             let passed = threads.map(|thread| thread.join().unwrap());
             assert_eq!(passed.iter().sum::<u32>(), 2);
@@ -133,13 +164,11 @@ mod tests {
     fn a_flood_of_others_frees_nobody() {
         let state = RateLimitState::default();
         let rate = Rate::new(1, Duration::from_secs(10), 5);
-        assert_eq!(
-            (0..9).filter(|_| state.take(rate, "a", 1).is_ok()).count(),
-            5
-        );
+        assert_eq!((0..9).filter(|_| state.take(rate, 7, 1).is_ok()).count(), 5);
+        let digests = Digests::default();
         for other in 0..400_000 {
-            let _ = state.take(rate, other, 1);
+            let _ = state.take(rate, digests.of(other), 1);
         }
-        assert!(state.take(rate, "a", 1).is_err());
+        assert!(state.take(rate, 7, 1).is_err());
     }
 }

@@ -8,7 +8,7 @@ use ferrix_table::{
         Filter,
         lasting::{FilterId, Lasting},
         limit_key::LimitKey,
-        rate_limit::{RateLimit, gcra::Rate},
+        rate_limit::{RateLimit, Scope, gcra::Rate},
     },
     object::{Key, Kind, ObjectName},
     policy::Policy,
@@ -57,6 +57,7 @@ fn sources() -> Sources {
         burst: 1,
         rate: Rate::new(1, Duration::from_secs(1), 1),
         by: LimitKey::Route,
+        scope: Scope::Replica,
         dry_run: false,
         state: Lasting::new(FilterId {
             object: route.key.clone(),
@@ -128,6 +129,7 @@ fn sources() -> Sources {
         access_log: None,
         published,
         buffered_limit: 1 << 20,
+        peers: Some(Arc::default()),
         connections: ConnectionLimits {
             clients: 384,
             client: 192,
@@ -329,6 +331,8 @@ fn numbers_are_those_of_the_table() {
          port=\"8080\",scheme=\"http\"} 1.0",
         "ferrix_limit_refused_requests_total{kind=\"IngressRoute\",namespace=\"default\",\
          name=\"a\\\"b\\\\c\",filter=\"rules[0].filters[0].rateLimit\"} 5.0",
+        "ferrix_limit_replicas 1.0",
+        "ferrix_limit_silent_replicas 0.0",
         "ferrix_configuration_generation 1.0",
         "ferrix_configuration_problems 0.0",
         "ferrix_status_leader 0.0",

@@ -217,6 +217,20 @@ pub const KEYS: &[(&str, &str)] = &[
         "0, or a size such as 64KiB, from 1KiB to 1GiB",
     ),
     ("upstream.tcp.dscp", "a number from 0 to 63"),
+    ("replicas", "a mapping with address, peers and key_file"),
+    (
+        "replicas.address",
+        "an address and port such as 0.0.0.0:6193",
+    ),
+    (
+        "replicas.peers",
+        "a list of addresses and names, each with a port",
+    ),
+    (
+        "replicas.peers[]",
+        "an address or a name with a port, such as ferrix-replicas:6193",
+    ),
+    ("replicas.key_file", "the path of a file"),
 ];
 
 pub(super) const MAPPING: &str = "a mapping";

@@ -39,6 +39,7 @@ pub(super) struct Sections {
     headers: proxy::Headers,
     forwarded: proxy::Forwarded,
     upstream: proxy::Upstream,
+    replicas: Option<proxy::Replicas>,
 }
 
 /// The proxy's section and the default certificate, which the control plane reads.
@@ -225,6 +226,7 @@ fn assemble(sections: Sections) -> Result<Settings, Fault> {
             headers: sections.headers,
             forwarded: sections.forwarded,
             upstream: sections.upstream,
+            replicas: sections.replicas,
         },
     })
 }

@@ -187,6 +187,7 @@ upstream:
     fast_open: true
     receive_buffer: 64KiB
     dscp: 46
+replicas: {address: "0.0.0.0:6193", peers: ["ferrix-replicas:6193"], key_file: replicas.key}
 "#;
 
 /// Every path of a value, in the manner of [`KEYS`].
@@ -243,6 +244,7 @@ fn keys_are_those_that_serde_knows() {
         ("upstream", "upstream: {zzz: 1}"),
         ("upstream.tls", "upstream: {tls: {zzz: 1}}"),
         ("upstream.tcp", "upstream: {tcp: {zzz: 1}}"),
+        ("replicas", "replicas: {zzz: 1}"),
     ];
     let mut known = BTreeSet::from([String::new()]);
     for (path, text) in mappings {
@@ -754,6 +756,10 @@ fn relative_paths_start_from_the_file() {
     assert_eq!(
         settings.proxy.upstream.tls.authorities,
         Some(expected("ca.pem"))
+    );
+    assert_eq!(
+        settings.proxy.replicas.unwrap().key_file,
+        expected("replicas.key")
     );
     assert_eq!(
         settings.default_certificate,

@@ -7,7 +7,7 @@ use super::LimitKey;
 use crate::pattern;
 
 /// How many requests may pass in a time. One that is too many is answered with 429, which says when to come
-/// again. Each replica counts for itself.
+/// again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RateLimit {
@@ -25,7 +25,19 @@ pub struct RateLimit {
     /// What is counted apart. Absent: the requests of each client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<LimitKey>,
+    /// Who counts. Absent: `Replica`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<LimitScope>,
     /// Whether requests that are too many pass all the same, and are only counted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+}
+
+/// Who counts what a limit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum LimitScope {
+    /// Each replica for itself.
+    Replica,
+    /// All replicas together, where the settings let them tell each other.
+    Cluster,
 }

@@ -14,9 +14,9 @@ pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// The time that one request takes; not 0.
-    interval: u64,
+    pub(super) interval: u64,
     /// The time that a burst takes.
-    burst: u64,
+    pub(super) burst: u64,
 }
 
 /// A request is one too many.
@@ -39,7 +39,7 @@ impl Rate {
             interval,
             burst: interval
                 .saturating_mul(burst.max(1).into())
-                .min(u64::MAX >> 2),
+                .min(u64::MAX >> 3),
         }
     }
 
