@@ -3,10 +3,6 @@
 //! Go and Rust read them alike. None refuses what Ferrix takes. Those of names refuse what no object
 //! and no entry point can be called.
 
-use std::{collections::BTreeMap, sync::LazyLock};
-
-use regex::Regex;
-
 /// A host, after `*.` or not, or an IPv6 address in brackets: no scheme, no port, no path.
 pub const HOST: &str = r"^((\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])$";
 
@@ -77,19 +73,6 @@ const MEANINGS: [(&str, &str); 12] = [
         "a status from 400 to 599, or a range such as `500-599`",
     ),
 ];
-
-/// Whether a text has the form of one of these patterns. One that is none of them refuses nothing.
-pub fn fits(pattern: &str, text: &str) -> bool {
-    static COMPILED: LazyLock<BTreeMap<&str, Regex>> = LazyLock::new(|| {
-        let compile = |(pattern, _)| {
-            let regex = Regex::new(pattern).expect("the patterns are regular expressions");
-            (pattern, regex)
-        };
-        MEANINGS.into_iter().map(compile).collect()
-    });
-    let compiled = COMPILED.get(pattern);
-    compiled.is_none_or(|regex| regex.is_match(text))
-}
 
 /// What a text of this form is, in words.
 pub(crate) fn meaning(pattern: &str) -> &'static str {

@@ -1,6 +1,7 @@
 //! What the API server refuses by the schema of the CRD, beside what Ferrix takes.
 
-use ferrix_api::{crd, pattern};
+use ferrix_api::{crd, pattern, schema::KindSchema};
+use regex::Regex;
 use serde_json::{Value, json};
 
 use super::*;
@@ -65,34 +66,15 @@ fn route(field: usize, value: &Value) -> Value {
 }
 
 /// What the CRD says of a field.
-fn definition(field: usize) -> Value {
+fn definition(field: usize) -> KindSchema {
     let (path, _) = FIELDS[field];
     let steps = path.split('/').skip(1);
-    steps.fold(crd::schema::<IngressRoute>(), |schema, step| match step {
-        "[]" => schema["items"].clone(),
-        name => schema["properties"][name].clone(),
-    })
-}
-
-/// Whether the API server takes a value, by the keywords that our schema has for values of its type.
-fn admits(definition: &Value, value: &Value) -> bool {
-    let within = |number: f64, least: &str, most: &str| {
-        definition[least].as_f64().is_none_or(|it| it <= number)
-            && definition[most].as_f64().is_none_or(|it| number <= it)
-    };
-    let either = definition["x-kubernetes-int-or-string"] == true;
-    match value {
-        Value::String(text) => {
-            let form = definition["pattern"].as_str().expect("a pattern");
-            (either || definition["type"] == "string")
-                && within(text.chars().count() as f64, "minLength", "maxLength")
-                && pattern::fits(form, text)
-        }
-        Value::Number(number) => {
-            either && within(number.as_f64().expect("a number"), "minimum", "maximum")
-        }
-        _ => false,
-    }
+    KindSchema::new(
+        steps.fold(crd::schema::<IngressRoute>(), |schema, step| match step {
+            "[]" => schema["items"].clone(),
+            name => schema["properties"][name].clone(),
+        }),
+    )
 }
 
 /// Whether Ferrix takes a route that the API server has: nothing in it is wrong by itself.
@@ -148,11 +130,7 @@ fn the_definition_refuses_nothing_that_ferrix_takes() {
             let nameable = field != PORT || is_number(&candidate) || is_label(&candidate);
             let value = Value::String(candidate);
             if nameable && takes(&route(field, &value)) {
-                assert!(
-                    admits(&definition, &value),
-                    "{value} in {}",
-                    FIELDS[field].0
-                );
+                assert!(definition.admits(&value), "{value} in {}", FIELDS[field].0);
                 taken += 1;
             }
         }
@@ -161,7 +139,7 @@ fn the_definition_refuses_nothing_that_ferrix_takes() {
     for number in 0..=70_000 {
         let value = json!(number);
         let route = route(PORT, &value);
-        assert_eq!(admits(&definition, &value), takes(&route), "{number}");
+        assert_eq!(definition.admits(&value), takes(&route), "{number}");
         taken += usize::from(takes(&route));
     }
     assert!(taken > 67_000, "only {taken} values were taken");
@@ -187,6 +165,8 @@ fn is_object(object: &Value) -> bool {
 /// A name that the definition refuses is that of no object.
 #[test]
 fn the_definition_refuses_names_that_nothing_can_have() {
+    let form = |pattern| Regex::new(pattern).expect("a regular expression");
+    let [subdomain, label] = [pattern::SUBDOMAIN, pattern::LABEL].map(form);
     let (mut names, mut none) = (0, 0);
     for candidate in texts("aZ0-_.", 5) {
         let secret = json!({
@@ -195,12 +175,12 @@ fn the_definition_refuses_names_that_nothing_can_have() {
         });
         assert_eq!(
             is_object(&secret),
-            pattern::fits(pattern::SUBDOMAIN, &candidate),
+            subdomain.is_match(&candidate),
             "{candidate}"
         );
         assert_eq!(
             is_label(&candidate),
-            pattern::fits(pattern::LABEL, &candidate),
+            label.is_match(&candidate),
             "{candidate}"
         );
         match is_label(&candidate) {
@@ -284,7 +264,7 @@ fn the_definition_refuses_what_cannot_work() {
         for field in fields {
             for value in values {
                 assert!(
-                    !admits(&definition(field), value),
+                    !definition(field).admits(value),
                     "{value} in {}",
                     FIELDS[field].0
                 );
@@ -303,7 +283,7 @@ fn files_are_refused_what_the_api_server_refuses() {
         let definition = definition(field);
         for candidate in texts("aZ0-_.*:/", 3) {
             let value = Value::String(candidate);
-            if !admits(&definition, &value) {
+            if !definition.admits(&value) {
                 let route = route(field, &value);
                 let taken = decode(&route, Strictness::File)
                     .is_ok_and(|read| draft(&read.object, Origin::Api).faults.is_empty());
