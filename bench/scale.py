@@ -32,7 +32,12 @@ def main():
     cluster.install(api, options.binary)
     scale.gateway_class(api)
     chosen = [name for name in scale.SCENARIOS if name in (options.scenarios or scale.SCENARIOS)]
-    results = {"date": time.strftime("%Y-%m-%d"), "machine": machine.hardware(), "scenarios": {}}
+    results = {
+        "date": time.strftime("%Y-%m-%d"),
+        "ferrix": machine.version([str(options.binary.resolve()), "--version"], r"(\d\S+)"),
+        "machine": machine.hardware(),
+        "scenarios": {},
+    }
     for name in chosen:
         results["scenarios"][name] = measure(name, api, options)
         print(report.scale_table({name: results["scenarios"][name]}), flush=True)

@@ -469,7 +469,7 @@ def scale_text(file):
         "[bench/README.md](../bench/README.md#scale-and-isolation), all figures in "
         "[scale.json](benchmarks/scale.json). "
         "A real API server shares the machine with Ferrix, with who writes to it and with the clients, so that times "
-        f"are theirs as well. {hardware(results['machine'])}."
+        f"are theirs as well. Ferrix {results['ferrix']}; {hardware(results['machine'])}."
     )
     return "\n\n".join(["\n## In a cluster", words, scale_table(results["scenarios"])]) + "\n"
 
