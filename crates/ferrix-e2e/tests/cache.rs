@@ -292,6 +292,34 @@ async fn a_fetch_that_fails_fails_nobody_else() {
     assert_eq!(second.response().await.text(), "hi");
 }
 
+/// Nothing is kept of which it is not known that it is whole.
+#[tokio::test]
+async fn what_breaks_off_is_not_kept() {
+    let cases = [
+        ("Content-Length: 10\r\n", "hello"),
+        ("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"),
+        // Its end cannot be told from a connection that broke.
+        ("", "hello"),
+    ];
+    for (framing, body) in cases {
+        let backend = Backend::start(move |mut connection: Connection| async move {
+            connection.request().await;
+            let head = format!("HTTP/1.1 200 OK\r\n{MINUTE}{framing}");
+            connection.send(format!("{head}\r\n{body}")).await;
+        })
+        .await;
+        let gateway = cached(Routes::all_to(&[backend.address()]));
+        for _ in 0..2 {
+            let mut client = gateway.client().await;
+            client.send(get("/")).await;
+            let whole = client.try_response("GET").await.is_ok();
+            assert_eq!(whole, framing.is_empty(), "{framing}");
+        }
+        assert_eq!(backend.requests().len(), 2, "{framing}");
+    }
+    assert_eq!(cases.len(), 3);
+}
+
 #[tokio::test]
 async fn what_is_stale_answers_while_it_is_fetched_anew() {
     let lines = "Cache-Control: max-age=0, stale-while-revalidate=60\r\nETag: \"v\"\r\n";
