@@ -220,11 +220,11 @@ impl Exchange<'_, '_> {
         let of_connection = self.prepare(incoming)?;
         let Incoming { head, body, .. } = incoming;
         let (entry_point, rule) = self.find_rule(&table, head)?;
-        if let Some(policy) = &rule.policy {
+        if rule.policy.is_some() {
             // Boxed, because it is large and rare.
             let applied = applied.get_or_insert_default();
             let arrival = self.arrival(&table, entry_point);
-            let beginning = self.begin(rule, policy, &table, arrival, head, body, applied);
+            let beginning = self.begin(rule, &table, arrival, head, body, applied);
             if let Some(answer) = Box::pin(beginning).await? {
                 return Ok(Some(answer));
             }

@@ -60,13 +60,15 @@ impl Exchange<'_, '_> {
     pub(super) async fn begin(
         &mut self,
         rule: &Rule,
-        policy: &Arc<Policy>,
         table: &Table,
         arrival: Arrival,
         head: &mut RequestHead,
         body: &mut Framing,
         applied: &mut Applied,
     ) -> Result<Option<Answer>, Failure> {
+        let Some(policy) = &rule.policy else {
+            return Ok(None);
+        };
         if let Some(limit) = policy.timeouts.request.filter(|limit| !limit.is_zero()) {
             let until = self.served.started + limit;
             self.deadline.set_ceiling(Some(until));
