@@ -30,6 +30,7 @@ fn start_with(failures: watch::Receiver<Failures>) -> (Admin, Readiness, Publish
             access_log: None,
             published: Arc::new(Published::default()),
             connections: ConnectionLimits::default(),
+            peers: None,
         })),
     };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
