@@ -318,7 +318,7 @@ mod tests {
             (
                 spec(json!({ "match": "x", "service": service })),
                 "spec.route.rules[0].match: unknown field, expected `filters`, `matches`, \
-                 `priority`, `retry`, `service`, `services` or `timeouts`",
+                 `priority`, `retry`, `service`, `services`, `timeouts` or `without`",
             ),
             (
                 spec(json!({ "service": { "name": "a", "port": true } })),

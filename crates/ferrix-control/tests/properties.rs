@@ -848,7 +848,7 @@ fn decided(policy: &HostPolicy, specs: &[Spec]) -> Vec<(Key, HostPattern, bool)>
 /// what a translation of the whole world gives.
 #[test]
 fn the_short_way_leads_to_the_same_place() {
-    const LIVES: usize = 100;
+    const LIVES: usize = 120;
     const STEPS: usize = 60;
     let mut runner = TestRunner::deterministic();
     let mut steps = 0;

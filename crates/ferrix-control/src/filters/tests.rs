@@ -188,7 +188,7 @@ fn what_is_wrong_is_said_with_its_field() {
         assert!(faults[0].starts_with(&expected), "{faults:?} {expected}");
         assert_eq!(faults.len(), 1, "{faults:?}");
     }
-    assert_eq!(cases.len(), 28);
+    assert_eq!(cases.len(), 29);
 }
 
 #[test]

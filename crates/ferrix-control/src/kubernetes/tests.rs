@@ -1143,6 +1143,7 @@ async fn a_filter_is_told_who_names_it_and_what_serves() {
     let entry_points = vec![ferrix_table::table::EntryPoint::http("web")];
     let (publisher, _) = ferrix_table::publish::channel();
     let mut compiler = Compiler::new(Settings::new(entry_points), publisher);
+    let reports = compiler.reports();
     let mut named = route(1, "Path(`/`)");
     named["spec"]["route"]["filters"] = json!([{"filter": "f"}]);
     // No field has such a name, which only another release could have admitted.
@@ -1166,7 +1167,7 @@ async fn a_filter_is_told_who_names_it_and_what_serves() {
         identity: identity(),
         offer: census::Offer::default(),
         sightings,
-        reports: compiler.reports(),
+        reports,
         leases,
         leading: leading.subscribe(),
         figures: Arc::default(),

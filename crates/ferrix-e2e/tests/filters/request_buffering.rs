@@ -13,7 +13,7 @@ fn buffering(max_bytes: u64, memory_bytes: u64) -> Filter {
 }
 
 fn numbered(length: usize) -> String {
-    let mut text: String = (0..length / 2).map(|it| it.to_string()).collect();
+    let mut text: String = (0..length).map(|it| it.to_string()).collect();
     text.push('.');
     text.truncate(length);
     assert_eq!(text.len(), length);

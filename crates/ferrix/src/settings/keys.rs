@@ -97,6 +97,7 @@ pub const KEYS: &[(&str, &str)] = &[
         "server.drain_timeout",
         "a duration such as 10s, from 0s to 1d",
     ),
+    ("server.temporary_folder", "the path of a folder"),
     ("limits", MAPPING),
     (
         "limits.header_bytes",
