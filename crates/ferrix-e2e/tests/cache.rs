@@ -209,7 +209,8 @@ async fn who_may_have_what() {
     let authorized: &[(&str, &str)] = &[("Authorization", "Basic x")];
     let cookie: &[(&str, &str)] = &[("Cookie", "a=b")];
     let (german, french) = (&[("Accept-Language", "de")], &[("Accept-Language", "fr")]);
-    let cases: [(&str, &[(&str, &str)], &[(&str, &str)], bool); 12] = [
+    type Lines<'c> = &'c [(&'c str, &'c str)];
+    let cases: [(&str, Lines<'_>, Lines<'_>, bool); 12] = [
         ("said", &[], &[], true),
         ("said", &[], cookie, true),
         ("said", &[], authorized, false),

@@ -117,7 +117,7 @@ pub(crate) struct Applied {
     /// How the client takes responses, where a filter asks.
     pub(crate) compression: compression::Asked,
     /// Why a cache had no part in the request.
-    pub(crate) bypass: Option<cache::Bypass>,
+    pub(crate) bypass: Option<cache::Forward>,
     /// What is fetched for a cache.
     pub(crate) fetch: Option<Box<cache::Fetch>>,
     /// What the request may make out of date.

@@ -106,7 +106,7 @@ impl<'c> Above<'c> {
             if self.is_exempt(rule, &filter) {
                 continue;
             }
-            match filters.from_above(world, settings, &filter, level) {
+            match filters.above(world, settings, &filter, level) {
                 Ok(list) => lists.push(list),
                 Err((reason, message)) => {
                     let message = format!("the settings ask for it: {message}");

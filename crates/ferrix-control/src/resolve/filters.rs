@@ -202,7 +202,7 @@ impl NamedFilters {
     }
 
     /// What a rule has of a Filter that is above it.
-    pub(super) fn from_above(
+    pub(super) fn above(
         &self,
         world: &World,
         settings: &Settings,

@@ -20,7 +20,7 @@ use crate::{
     failure::{Failure, Fault},
     filters::{
         self, Applied, Arrival,
-        cache::{self, Bypass, Fetch, Invalidation, LookedUp, Question},
+        cache::{self, Fetch, Forward, Invalidation, LookedUp, Question},
     },
     headers,
     relay::Relay,
@@ -74,7 +74,7 @@ impl Exchange<'_, '_> {
         let counters = &self.engine.counters.cache;
         if place.is_guarded() {
             counters.bypasses.add(1);
-            applied.bypass = Some(Bypass::Bypass);
+            applied.bypass = Some(Forward::Bypass);
             return None;
         }
         let question = match Question::of(cache, head, body, place.arrival, place.rule) {
@@ -123,7 +123,7 @@ impl Exchange<'_, '_> {
                 LookedUp::OnlyIfCached => {
                     counters.misses.add(1);
                     let mut head = ResponseHead::new(StatusCode::GATEWAY_TIMEOUT);
-                    Bypass::Miss.tell(&mut head);
+                    Forward::Miss.tell(&mut head);
                     return Some((head, Bytes::new()));
                 }
             }

@@ -52,7 +52,7 @@ pub(crate) struct Question<'c> {
 
 /// Why a cache has no part in a request, in the words of RFC 9211, section 2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bypass {
+pub(crate) enum Forward {
     /// Its method.
     Method,
     /// What it asks for.
@@ -63,7 +63,7 @@ pub(crate) enum Bypass {
     Miss,
 }
 
-impl Bypass {
+impl Forward {
     /// Says so on a response.
     pub(crate) fn tell(self, head: &mut ResponseHead) {
         let text: &[u8] = match self {
@@ -87,7 +87,7 @@ pub(crate) enum LookedUp {
     /// It is to be fetched.
     Fetch(Box<Fetch>),
     /// It is not here, and may not be fetched for this request.
-    Nothing(Bypass),
+    Nothing(Forward),
     /// It is not here, and the request asks for no other (RFC 9111, section 5.2.1.7).
     OnlyIfCached,
 }
@@ -101,21 +101,21 @@ impl<'c> Question<'c> {
         body: Framing,
         arrival: &Arrival,
         rule: &Rule,
-    ) -> Result<Self, Bypass> {
+    ) -> Result<Self, Forward> {
         let fields = &head.fields;
         if head.method != Method::GET && head.method != Method::HEAD {
-            return Err(Bypass::Method);
+            return Err(Forward::Method);
         }
         let others = ["range", "if-match", "if-unmodified-since"];
         if body != Framing::Empty
             || others.iter().any(|name| fields.contains(name))
             || headers::wants_upgrade(head)
         {
-            return Err(Bypass::Bypass);
+            return Err(Forward::Bypass);
         }
         let asked = Directives::of(fields);
         if asked.no_store {
-            return Err(Bypass::Request);
+            return Err(Forward::Request);
         }
         let purge = cache.state.get().purge();
         Ok(Self {
@@ -147,7 +147,7 @@ impl<'c> Question<'c> {
             return LookedUp::OnlyIfCached;
         }
         if !self.is_get {
-            return LookedUp::Nothing(Bypass::Miss);
+            return LookedUp::Nothing(Forward::Miss);
         }
         match alone {
             true => LookedUp::Fetch(Box::new(self.fetch(None, stored, fields))),

@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_decides() {
-        let cases: [(&[&str], &[&str], &[(&str, bool)]); 6] = [
+        type Case<'c> = (&'c [&'c str], &'c [&'c str], &'c [(&'c str, bool)]);
+        let cases: [Case<'_>; 6] = [
             (
                 &["10.0.0.0/8", "10.1.2.0/24"],
                 &["10.1.0.0/16"],

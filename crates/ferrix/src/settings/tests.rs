@@ -139,7 +139,7 @@ hosts:
 admin: {address: "127.0.0.1:0"}
 log: {level: debug, format: json}
 access_log: {format: json, path: access.log, buffer: 10}
-server: {threads: 2, name: "", drain_delay: 0s, drain_timeout: 1m}
+server: {threads: 2, name: "", drain_delay: 0s, drain_timeout: 1m, temporary_folder: /tmp}
 limits:
   header_bytes: 32KiB
   header_count: 50

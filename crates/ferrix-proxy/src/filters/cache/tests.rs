@@ -107,35 +107,36 @@ fn a_key_has_all_that_tells_requests_apart() {
 #[test]
 fn what_a_cache_has_no_part_in() {
     let (cache, rule, arrival) = (cache(&[]), rule("a", "Path(`/`)"), arrival(false, 80));
-    let cases: [(&str, &[(&str, &str)], Framing, Option<Bypass>); 9] = [
+    type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], Framing, Option<Forward>);
+    let cases: [Case<'_>; 9] = [
         ("GET", &[], Framing::Empty, None),
         ("HEAD", &[], Framing::Empty, None),
-        ("POST", &[], Framing::Length(1), Some(Bypass::Method)),
-        ("OPTIONS", &[], Framing::Empty, Some(Bypass::Method)),
-        ("GET", &[], Framing::Chunked, Some(Bypass::Bypass)),
+        ("POST", &[], Framing::Length(1), Some(Forward::Method)),
+        ("OPTIONS", &[], Framing::Empty, Some(Forward::Method)),
+        ("GET", &[], Framing::Chunked, Some(Forward::Bypass)),
         (
             "GET",
             &[("Range", "bytes=0-1")],
             Framing::Empty,
-            Some(Bypass::Bypass),
+            Some(Forward::Bypass),
         ),
         (
             "GET",
             &[("If-Match", "*")],
             Framing::Empty,
-            Some(Bypass::Bypass),
+            Some(Forward::Bypass),
         ),
         (
             "GET",
             &[("Upgrade", "x"), ("Connection", "upgrade")],
             Framing::Empty,
-            Some(Bypass::Bypass),
+            Some(Forward::Bypass),
         ),
         (
             "GET",
             &[("Cache-Control", "no-store")],
             Framing::Empty,
-            Some(Bypass::Request),
+            Some(Forward::Request),
         ),
     ];
     for (method, lines, body, expected) in cases {
@@ -165,7 +166,9 @@ impl Asking {
     fn look_up(&self, head: &RequestHead) -> LookedUp {
         let arrival = arrival(false, 80);
         let question = Question::of(&self.cache, head, Framing::Empty, &arrival, &self.rule);
-        let question = question.ok().expect("a cache can answer it");
+        let Ok(question) = question else {
+            panic!("a cache can answer it");
+        };
         question.look_up(&head.fields, false)
     }
 
@@ -222,7 +225,7 @@ fn what_is_kept_answers() {
     let head = request("HEAD", "/other", &[]);
     assert!(matches!(
         asking.look_up(&head),
-        LookedUp::Nothing(Bypass::Miss)
+        LookedUp::Nothing(Forward::Miss)
     ));
 }
 

@@ -63,7 +63,8 @@ fn fresh_for(personal: Personal, terms: &CacheTerms, head: &ResponseHead) -> Opt
 fn which_responses_are_kept_and_how_long() {
     let control = |value| ("Cache-Control", value);
     let (now, in_a_minute, before) = (dated(0), dated(60), dated(-20));
-    let cases: &[(u16, &[(&str, &str)], Option<i64>)] = &[
+    type Case<'c> = (u16, &'c [(&'c str, &'c str)], Option<i64>);
+    let cases: &[Case<'_>] = &[
         (200, &[], None),
         (200, &[control("max-age=60")], Some(60)),
         (200, &[control("Max-Age=\"60\" , PUBLIC")], Some(60)),
@@ -128,7 +129,8 @@ fn what_says_nothing_is_kept_where_that_is_asked_for() {
         cookies: true,
         ..NOBODY
     };
-    let cases: [(u16, &[(&str, &str)], Personal, Option<i64>); 6] = [
+    type Case<'c> = (u16, &'c [(&'c str, &'c str)], Personal, Option<i64>);
+    let cases: [Case<'_>; 6] = [
         (200, &[], NOBODY, Some(30)),
         (404, &[], NOBODY, None),
         (200, &[], cookies, None),
