@@ -249,7 +249,8 @@ impl Drop for Namespace {
     }
 }
 
-/// A Deployment of echo backends that end well, and its Service.
+/// A Deployment of echo backends that end well, and its Service. A kubelet that asks on a busy machine waits longer
+/// than its second, or all of them are unready at once, and requests rightly get 503.
 pub fn backend(name: &str, replicas: usize) -> String {
     format!(
         "\
@@ -271,7 +272,7 @@ spec:
           env:
             - {{name: POD, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}
           lifecycle: {{preStop: {{sleep: {{seconds: 2}}}}}}
-          readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 1}}
+          readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 1, timeoutSeconds: 3}}
 ---
 apiVersion: v1
 kind: Service
