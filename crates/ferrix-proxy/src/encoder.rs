@@ -28,7 +28,7 @@ const SCRATCH: usize = 8 * 1024;
 /// Compresses a body piece by piece.
 ///
 /// It looks back no further than its window, which is small, because there may be thousands of streams
-/// that last for hours: what an encoder holds is 150 to 450 KiB, less for a body that is known to be short.
+/// that last for hours, and smaller still for a body that is known to be short.
 pub(crate) struct Encoder {
     codec: Box<dyn EncodeV2 + Send>,
     scratch: Box<[u8]>,
