@@ -19,12 +19,11 @@ import resource
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 
 from measure import install, machine, proxies, report
-from measure.failure import Failure
-from measure.paths import CACHE, RESULTS, ROOT, public
+from measure.attempt import attempt
+from measure.paths import CACHE, RESULTS, ROOT
 
 SCENARIOS = ["cpu", "latency", "websocket", "grpc", "tls", "connections", "syscalls", "memory", "routes", "churn"]
 SCENARIOS += ["workers", "allocations", "instructions"]
@@ -122,20 +121,8 @@ def measure_all(options, results, path):
 
 
 def measure(name, bench, options):
-    # Others' work, while all of ours is still.
-    busy = machine.busy(0.2 if options.smoke else 2)
-    print(f"{name}: ...", end="", flush=True, file=sys.stderr)
-    begin = time.monotonic()
-    try:
-        data = importlib.import_module(f"measure.{name}").measure(bench, options)
-    except Failure as failure:
-        data = {"error": str(failure)}
-    except Exception as error:  # A fault of the benchmark costs one scenario, not the run.
-        traceback.print_exc()
-        data = {"error": public(f"{type(error).__name__}: {error}")}
-    seconds = time.monotonic() - begin
-    print(f" {seconds:.0f} s", file=sys.stderr)
-    return {"busy_before": round(busy, 3), "seconds": round(seconds, 1), "data": data}
+    scenario = lambda: importlib.import_module(f"measure.{name}").measure(bench, options)
+    return attempt(name, options.smoke, scenario)
 
 
 if __name__ == "__main__":

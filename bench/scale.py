@@ -14,16 +14,15 @@ A scenario that fails is named, and the rest goes on. What a scenario made it ta
 """
 
 import argparse
-import json
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 
 from measure import cluster, machine, report, scale
+from measure.attempt import attempt
 from measure.failure import Failure
-from measure.paths import ROOT, public
+from measure.paths import ROOT
 
 
 def main():
@@ -78,20 +77,8 @@ def parse_arguments():
 
 
 def measure(name, api, options):
-    # Others' work, while all of ours is still.
-    busy = machine.busy(0.2 if options.smoke else 2)
-    print(f"{name}: ...", end="", flush=True, file=sys.stderr)
-    begin = time.monotonic()
-    try:
-        data = scale.SCENARIOS[name](api, options.binary.resolve(), options)
-    except Failure as failure:
-        data = {"error": public(str(failure))}
-    except Exception as error:  # A fault of the benchmark costs one scenario, not the run.
-        traceback.print_exc()
-        data = {"error": public(f"{type(error).__name__}: {error}")}
-    seconds = time.monotonic() - begin
-    print(f" {seconds:.0f} s", file=sys.stderr)
-    return {"busy_before": round(busy, 3), "seconds": round(seconds, 1), "data": data}
+    scenario = scale.SCENARIOS[name]
+    return attempt(name, options.smoke, lambda: scenario(api, options.binary.resolve(), options))
 
 
 if __name__ == "__main__":
