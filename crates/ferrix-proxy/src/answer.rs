@@ -79,23 +79,19 @@ impl Answer {
 
     /// What a filter answers, with this body.
     pub(crate) fn filtered(head: ResponseHead, body: Bytes, server: &str) -> Self {
-        let mut head = head;
-        name_server(&mut head.fields, server);
-        // Of which these two have none (RFC 9110, section 8.6).
-        if !matches!(
-            head.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        ) {
-            let length = body.len().to_string();
-            head.fields.set("Content-Length", length.as_bytes());
-        }
-        Self { head, body }
+        let mut answer = Self::kept(head, body);
+        name_server(&mut answer.head.fields, server);
+        answer
     }
 
     /// What a cache answers: a response of a backend.
     pub(crate) fn kept(head: ResponseHead, body: Bytes) -> Self {
         let mut head = head;
-        if !matches!(head.status.as_u16(), 204 | 304) {
+        // These two have no length (RFC 9110, section 8.6).
+        if !matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        ) {
             let length = body.len().to_string();
             head.fields.set("Content-Length", length.as_bytes());
         }

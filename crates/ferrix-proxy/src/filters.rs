@@ -204,12 +204,25 @@ impl Applied {
 
     /// The answer of a cache as the client gets it.
     pub(crate) async fn answer(&self, head: ResponseHead, body: Bytes) -> Result<Answer, Failure> {
-        let (mut head, mut body) = (head, body);
-        if let Some(encoding) = self.on_response(&mut head, Some(body.len() as u64)) {
-            let encoded = encoder::whole(encoding, &body).await;
-            body = encoded.map_err(encoder::failure)?;
-        }
+        let (head, body) = self.finish(head, body).await?;
         Ok(Answer::kept(head, body))
+    }
+
+    /// Changes a whole response on its way to the client.
+    pub(crate) async fn finish(
+        &self,
+        head: ResponseHead,
+        body: Bytes,
+    ) -> Result<(ResponseHead, Bytes), Failure> {
+        let mut head = head;
+        let body = match self.on_response(&mut head, Some(body.len() as u64)) {
+            Some(encoding) => {
+                let encoded = encoder::whole(encoding, &body).await;
+                encoded.map_err(encoder::failure)?
+            }
+            None => body,
+        };
+        Ok((head, body))
     }
 
     /// Takes note of what the access log is to have of a response, as the client gets it.

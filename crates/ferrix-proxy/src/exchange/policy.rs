@@ -24,7 +24,6 @@ use super::{Exchange, cached};
 use crate::{
     answer::{Answer, Form},
     buffered::{Buffered, Filling},
-    encoder,
     failure::Failure,
     filters::{
         self, Applied, Arrival,
@@ -45,6 +44,15 @@ use crate::{
 
 /// Pauses between attempts double this many times, and grow no more.
 const DOUBLINGS: u32 = 5;
+
+/// Where a request passes filters.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'p> {
+    /// The rule, where these are its filters, and not those of a share of its requests.
+    pub(super) rule: Option<&'p Rule>,
+    pub(super) table: &'p Table,
+    pub(super) arrival: Arrival,
+}
 
 impl Exchange<'_, '_> {
     /// Where the request came in.
@@ -77,9 +85,13 @@ impl Exchange<'_, '_> {
         applied.policy = Some(Arc::clone(policy));
         applied.body_bytes = policy.body_bytes;
         applied.token = session.and_then(|session| session::token(session, head));
+        let place = Place {
+            rule: Some(rule),
+            table,
+            arrival,
+        };
         for list in &policy.lists {
-            let (filters, rule) = (&list.filters, Some(rule));
-            let answer = self.filter(filters, rule, table, arrival, head, body, applied);
+            let answer = self.filter(&list.filters, place, head, body, applied);
             if let Some(answer) = answer.await? {
                 return Ok(Some(answer));
             }
@@ -98,123 +110,136 @@ impl Exchange<'_, '_> {
         applied: &mut Applied,
     ) -> Result<Option<Answer>, Failure> {
         applied.of_share = Some(Arc::clone(filters));
-        self.filter(filters, None, table, arrival, head, body, applied)
-            .await
+        let place = Place {
+            rule: None,
+            table,
+            arrival,
+        };
+        self.filter(filters, place, head, body, applied).await
     }
 
-    /// `rule`: where these are its filters, and not those of a share of its requests.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "they are all that is known of a request"
-    )]
     async fn filter(
         &mut self,
         filters: &[Filter],
-        rule: Option<&Rule>,
-        table: &Table,
-        arrival: Arrival,
+        place: Place<'_>,
         head: &mut RequestHead,
         body: &mut Framing,
         applied: &mut Applied,
     ) -> Result<Option<Answer>, Failure> {
-        let server = &self.engine.settings.server.name;
         for filter in filters {
             applied.note(filter, head);
-            let answer = match filter {
-                Filter::Mirror(mirror) => {
-                    applied.copies.extend(Copy::of(mirror, table, head));
-                    continue;
-                }
-                Filter::IpFilter(filter) => {
-                    ip_filter::check(filter, self.served.client.ip())?;
-                    continue;
-                }
-                Filter::RateLimit(limit) => {
-                    rate_limit::check(limit, self.counted(&limit.by, head), self.engine)?;
-                    continue;
-                }
-                Filter::Concurrency(limit) => {
-                    let counted = self.counted(&limit.by, head);
-                    let under_way = concurrency::begin(limit, counted, self.engine)?;
-                    applied.under_way.push(under_way);
-                    continue;
-                }
-                Filter::BodySize(limit) => {
-                    body_size::check(limit, *body, applied)?;
-                    continue;
-                }
-                Filter::Cache(cache) => {
-                    // Among those of a share of the requests, it would give the answers of that to all.
-                    let Some(rule) = rule else {
-                        continue;
-                    };
-                    let place = cached::Place {
-                        rule,
-                        filter,
-                        table,
-                        arrival: &arrival,
-                    };
-                    match self.consult(cache, place, head, *body, applied).await {
-                        None => continue,
-                        Some((head, body)) => return applied.answer(head, body).await.map(Some),
-                    }
-                }
-                Filter::ExternalAuth(auth) => {
-                    match self.authorise(auth, table, head, *body, applied).await? {
-                        Verdict::Passed => continue,
-                        Verdict::Refused(refusal, body) => {
-                            let page = applied.error_page(self.engine, head, &refusal).await;
-                            Some(page.unwrap_or((refusal, body)))
-                        }
-                    }
-                }
-                Filter::Respond(respond) => Some(respond::answer(respond)),
-                Filter::ErrorPages(pages) => {
-                    applied.error_pages.push(Passed::new(pages, table));
-                    continue;
-                }
-                Filter::Faults(faults) => {
-                    if let Some(delay) = faults::delay(faults) {
-                        self.pause(delay).await?;
-                    }
-                    let Some(status) = faults::abort(faults) else {
-                        continue;
-                    };
-                    let Answer { head: answer, body } =
-                        Answer::of(status, Form::of(&head.fields), server);
-                    let page = applied.error_page(self.engine, head, &answer).await;
-                    Some(page.unwrap_or((answer, body)))
-                }
-                Filter::RequestBuffering(buffering) => {
-                    let limit = self.body_bytes(Some(applied));
-                    self.buffer(*buffering, limit, head, body, applied).await?;
-                    continue;
-                }
-                Filter::AccessLog(log) => {
-                    if **log == AccessLog::Off {
-                        self.served.log = None;
-                    } else if self.served.log.is_some() {
-                        applied.logged = Logged::of(log, head).map(Box::new);
-                    }
-                    continue;
-                }
-                filter => {
-                    let answer = filters::on_request(filter, head, &arrival)?;
-                    answer.map(|head| (head, Bytes::new()))
-                }
-            };
-            if let Some((mut head, mut body)) = answer {
-                // A preflight request is answered by its filter alone.
-                if !matches!(filter, Filter::Cors(_))
-                    && let Some(encoding) = applied.on_response(&mut head, Some(body.len() as u64))
-                {
-                    let encoded = encoder::whole(encoding, &body).await;
-                    body = encoded.map_err(encoder::failure)?;
-                }
-                return Ok(Some(Answer::filtered(head, body, server)));
+            let answer = self.pass(filter, place, head, body, applied).await?;
+            if answer.is_some() {
+                return Ok(answer);
             }
         }
         Ok(None)
+    }
+
+    /// Takes a request through a filter.
+    async fn pass(
+        &mut self,
+        filter: &Filter,
+        place: Place<'_>,
+        head: &mut RequestHead,
+        body: &mut Framing,
+        applied: &mut Applied,
+    ) -> Result<Option<Answer>, Failure> {
+        let engine = self.engine;
+        let server = &engine.settings.server.name;
+        let (answer, body) = match filter {
+            Filter::Mirror(mirror) => {
+                applied.copies.extend(Copy::of(mirror, place.table, head));
+                return Ok(None);
+            }
+            Filter::IpFilter(filter) => {
+                ip_filter::check(filter, self.served.client.ip())?;
+                return Ok(None);
+            }
+            Filter::RateLimit(limit) => {
+                rate_limit::check(limit, self.counted(&limit.by, head), engine)?;
+                return Ok(None);
+            }
+            Filter::Concurrency(limit) => {
+                let counted = self.counted(&limit.by, head);
+                let under_way = concurrency::begin(limit, counted, engine)?;
+                applied.under_way.push(under_way);
+                return Ok(None);
+            }
+            Filter::BodySize(limit) => {
+                body_size::check(limit, *body, applied)?;
+                return Ok(None);
+            }
+            Filter::Cache(cache) => {
+                // Among those of a share of the requests, it would give the answers of that to all.
+                let Some(rule) = place.rule else {
+                    return Ok(None);
+                };
+                let place = cached::Place {
+                    rule,
+                    filter,
+                    table: place.table,
+                    arrival: &place.arrival,
+                };
+                return match self.consult(cache, place, head, *body, applied).await {
+                    Some((head, body)) => applied.answer(head, body).await.map(Some),
+                    None => Ok(None),
+                };
+            }
+            Filter::ErrorPages(pages) => {
+                applied.error_pages.push(Passed::new(pages, place.table));
+                return Ok(None);
+            }
+            Filter::RequestBuffering(buffering) => {
+                let limit = self.body_bytes(Some(applied));
+                self.buffer(*buffering, limit, head, body, applied).await?;
+                return Ok(None);
+            }
+            Filter::AccessLog(log) => {
+                if **log == AccessLog::Off {
+                    self.served.log = None;
+                } else if self.served.log.is_some() {
+                    applied.logged = Logged::of(log, head).map(Box::new);
+                }
+                return Ok(None);
+            }
+            Filter::ExternalAuth(auth) => {
+                match self
+                    .authorise(auth, place.table, head, *body, applied)
+                    .await?
+                {
+                    Verdict::Passed => return Ok(None),
+                    Verdict::Refused(refusal, body) => {
+                        let page = applied.error_page(engine, head, &refusal).await;
+                        page.unwrap_or((refusal, body))
+                    }
+                }
+            }
+            Filter::Faults(faults) => {
+                if let Some(delay) = faults::delay(faults) {
+                    self.pause(delay).await?;
+                }
+                let Some(status) = faults::abort(faults) else {
+                    return Ok(None);
+                };
+                let Answer { head: answer, body } =
+                    Answer::of(status, Form::of(&head.fields), server);
+                let page = applied.error_page(engine, head, &answer).await;
+                page.unwrap_or((answer, body))
+            }
+            Filter::Respond(respond) => respond::answer(respond),
+            // A preflight request is answered by its filter alone.
+            Filter::Cors(_) => {
+                let answer = filters::on_request(filter, head, &place.arrival)?;
+                return Ok(answer.map(|head| Answer::filtered(head, Bytes::new(), server)));
+            }
+            filter => match filters::on_request(filter, head, &place.arrival)? {
+                Some(head) => (head, Bytes::new()),
+                None => return Ok(None),
+            },
+        };
+        let (answer, body) = applied.finish(answer, body).await?;
+        Ok(Some(Answer::filtered(answer, body, server)))
     }
 
     /// Who or what a limit counts the request for.
