@@ -45,8 +45,9 @@ class Process:
             self.kill()
 
     def kill(self):
-        """Its children too: they would be orphans that hold the ports."""
-        for pid in reversed(self.tree()):
+        """Its children too: they would be orphans that hold the ports. It goes first, because nginx replaces a
+        worker that is gone."""
+        for pid in self.tree():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
