@@ -1,6 +1,10 @@
 //! An HTTP/1 connection: one request after another.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{
+    future::{self, Future},
+    pin::pin,
+    time::Duration,
+};
 
 use bytes::{Buf, BytesMut};
 use ferrix_http1::{HeadError, Piece, RequestHead, keeps_alive, request_framing};
@@ -22,26 +26,41 @@ const DRAIN_BODY: Duration = Duration::from_secs(5);
 /// How long closing may take.
 const CLOSE: Duration = Duration::from_secs(2);
 
+/// How long a connection keeps the room for a request when one is over, for the next one to be served in.
+/// Room that is made for each request costs three hundredths of what an exchange does.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Serves the connection to its end.
 pub(crate) async fn serve(engine: &Engine, connection: &ClientConnection, wire: &mut Wire) {
     let mut deadline = Deadline::never();
     let mut draining = pin!(drain::begins(connection.shutdown.clone()));
-    for request in 1.. {
+    let mut patience = engine.settings.timeouts.keep_alive;
+    let mut count = 0;
+    loop {
         if !begins_request(&mut wire.io.read) {
             wire.io.shrink();
             let drained = drain::has_begun(&connection.shutdown);
             let draining = draining.as_mut();
-            match next_request(engine, &mut wire.io, &mut deadline, drained, draining).await {
-                Some(0) => return,
-                Some(_) => {}
-                None => return wire.io.close(CLOSE).await,
+            match next_request(&mut wire.io, patience, &mut deadline, drained, draining).await {
+                Waited::Request => {}
+                Waited::End => return,
+                Waited::Broken | Waited::Passed | Waited::Draining => {
+                    return wire.io.close(CLOSE).await;
+                }
             }
         }
-        let last = request == engine.settings.limits.requests_per_connection;
-        let serving = serve_request(engine, connection, wire, last, &mut deadline);
+        let draining = draining.as_mut();
+        let serving = serve_requests(
+            engine,
+            connection,
+            wire,
+            &mut count,
+            &mut deadline,
+            draining,
+        );
         // Boxed, because a connection idles most of the time, and should be small then.
         match Box::pin(serving).await {
-            Next::Request => {}
+            Next::Request => patience = rest(engine.settings.timeouts.keep_alive),
             Next::Close => return wire.io.close(CLOSE).await,
             Next::End | Next::Abort => return,
         }
@@ -60,34 +79,67 @@ enum Next {
     Abort,
 }
 
-/// Waits for the first bytes of a request; 0 where the client ended instead. `None`: close.
+/// What waiting for a request came to.
+enum Waited {
+    /// Its first bytes are there.
+    Request,
+    /// The client ended instead.
+    End,
+    /// The connection broke.
+    Broken,
+    /// The deadline passed.
+    Passed,
+    /// The listener began to drain.
+    Draining,
+}
+
+/// How long a connection is still waited for after a [`PAUSE`]; zero: for ever.
+fn rest(keep_alive: Duration) -> Duration {
+    keep_alive.saturating_sub(pause(keep_alive))
+}
+
+/// A [`PAUSE`], or half of what a connection is waited for.
+fn pause(keep_alive: Duration) -> Duration {
+    match keep_alive.is_zero() {
+        true => PAUSE,
+        false => PAUSE.min(keep_alive / 2),
+    }
+}
+
+/// Waits for a request no longer than `patience`, or for a moment where the listener drains.
 async fn next_request(
-    engine: &Engine,
     io: &mut Io,
+    patience: Duration,
     deadline: &mut Deadline,
     drained: bool,
     draining: impl Future<Output = ()>,
-) -> Option<usize> {
+) -> Waited {
     let mut draining = pin!(draining);
-    let mut drained = drained;
-    deadline.set(if drained {
-        LINGER
-    } else {
-        engine.settings.timeouts.keep_alive
-    });
+    if !drained {
+        deadline.set(patience);
+        match wait(io, deadline, draining.as_mut()).await {
+            Waited::Draining => {}
+            waited => return waited,
+        }
+    }
+    deadline.set(LINGER);
+    wait(io, deadline, future::pending()).await
+}
+
+/// Waits for the first bytes of a request.
+async fn wait(io: &mut Io, deadline: &mut Deadline, draining: impl Future<Output = ()>) -> Waited {
+    let mut draining = pin!(draining);
     loop {
         tokio::select! {
             biased;
-            read = io.read_head() => match read.ok()? {
-                0 => return Some(0),
-                read if begins_request(&mut io.read) => return Some(read),
-                _ => {}
+            read = io.read_head() => match read {
+                Ok(0) => return Waited::End,
+                Ok(_) if begins_request(&mut io.read) => return Waited::Request,
+                Ok(_) => {}
+                Err(_) => return Waited::Broken,
             },
-            () = deadline.passed() => return None,
-            () = &mut draining, if !drained => {
-                drained = true;
-                deadline.set(LINGER);
-            }
+            () = deadline.passed() => return Waited::Passed,
+            () = &mut draining => return Waited::Draining,
         }
     }
 }
@@ -96,6 +148,36 @@ async fn next_request(
 fn begins_request(read: &mut BytesMut) -> bool {
     skip_empty_lines(read);
     !read.is_empty() && read[..] != *b"\r"
+}
+
+/// Serves requests until there is none for a moment. `count`: those that there have been.
+async fn serve_requests(
+    engine: &Engine,
+    connection: &ClientConnection,
+    wire: &mut Wire,
+    count: &mut u64,
+    deadline: &mut Deadline,
+    draining: impl Future<Output = ()>,
+) -> Next {
+    let mut draining = pin!(draining);
+    let settings = &engine.settings;
+    loop {
+        *count += 1;
+        let last = *count == settings.limits.requests_per_connection;
+        match serve_request(engine, connection, wire, last, deadline).await {
+            Next::Request if begins_request(&mut wire.io.read) => continue,
+            Next::Request if !drain::has_begun(&connection.shutdown) => {}
+            next => return next,
+        }
+        deadline.set(pause(settings.timeouts.keep_alive));
+        match wait(&mut wire.io, deadline, draining.as_mut()).await {
+            Waited::Request => {}
+            // Whoever waits longer finds out, too.
+            Waited::End | Waited::Broken | Waited::Passed | Waited::Draining => {
+                return Next::Request;
+            }
+        }
+    }
 }
 
 async fn serve_request(

@@ -182,12 +182,17 @@ async fn a_header_section_has_a_deadline_as_a_whole() {
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
     let backend = Backend::hello("hi").await;
-    let gateway = to_with("timeouts: {keep_alive: 200ms}", &backend);
+    let gateway = to_with("timeouts: {keep_alive: 400ms}", &backend);
     let mut fresh = gateway.client().await;
     let mut used = gateway.client().await;
+    used.get("/").await;
+    // Longer than the room for a request is kept, and shorter than the connection is.
+    let pause = tokio::time::timeout(Duration::from_millis(300), used.closed());
+    assert!(pause.await.is_err());
     used.get("/").await;
     let started = Instant::now();
     fresh.closed().await;
     used.closed().await;
+    assert!(started.elapsed() >= Duration::from_millis(390));
     assert!(started.elapsed() < Duration::from_secs(2));
 }
