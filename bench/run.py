@@ -25,8 +25,8 @@ from measure import install, machine, proxies, report
 from measure.attempt import attempt
 from measure.paths import CACHE, RESULTS, ROOT
 
-SCENARIOS = ["cpu", "latency", "websocket", "grpc", "tls", "connections", "syscalls", "memory", "routes", "churn"]
-SCENARIOS += ["workers", "allocations", "instructions"]
+SCENARIOS = ["cpu", "latency", "websocket", "grpc", "tls", "connections", "filters", "syscalls", "memory", "routes"]
+SCENARIOS += ["churn", "workers", "allocations", "instructions"]
 
 
 def main():

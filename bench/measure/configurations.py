@@ -1,6 +1,8 @@
 """Fills the peers' configurations of ../peers in. Each function writes what its proxy reads into
 `setup.folder`, and returns the command that starts it."""
 
+import re
+
 from . import install
 from .paths import BENCH, TARGET
 from .setup import ECHO, FILES, host
@@ -14,9 +16,16 @@ def fill(setup, name, **values):
     return setup.folder / name
 
 
+def filters(setup, name, **values):
+    """Those of a proxy, where they are asked for."""
+    return filled(setup, f"filters/{name}", **values) if setup.filters else ""
+
+
 def filled(setup, name, **values):
     text = (PEERS / name).read_text()
     common = {"DIR": setup.folder, "FILES": FILES, "ECHO": ECHO, "HOST": setup.host, "WORKERS": setup.workers}
+    # A body of 100 bytes, and what is left of it behind an identifier.
+    common |= {"BODY": "x" * 100, "REST": "x" * 68}
     for key, value in {**common, **values}.items():
         text = text.replace(f"@{key}@", str(value))
     return text
@@ -56,8 +65,11 @@ def nginx(setup):
             "keepalive_requests 1000000000; }"
         )
 
-    routes = each_service(setup, upstream) + "\n" + each_route(setup, server)
-    return ["nginx", "-c", fill(setup, "nginx.conf", ROUTES=routes)]
+    routes = [each_service(setup, upstream), each_route(setup, server)]
+    routes += [filters(setup, "nginx.conf", PORT=setup.plain_port)]
+    fill(setup, "nginx-forwarded.conf")
+    modules = ["-g", f"load_module {install.NGINX_BROTLI};"] if setup.filters else []
+    return ["nginx", *modules, "-c", fill(setup, "nginx.conf", ROUTES="\n".join(routes))]
 
 
 def lean(setup):
@@ -65,9 +77,10 @@ def lean(setup):
 
 
 def haproxy(setup):
-    (setup.folder / "hosts.map").write_text(
-        each_route(setup, lambda number: f"{host(number)} {setup.service(number)}") + "\n"
-    )
+    more = filters(setup, "haproxy.cfg")
+    hosts = each_route(setup, lambda number: f"{host(number)} {setup.service(number)}\n")
+    hosts += "".join(f"{name}.example.com {name}\n" for name in re.findall("^backend (.*)", more, re.M))
+    (setup.folder / "hosts.map").write_text(hosts)
     pair = setup.folder / "pair.pem"
     pair.write_text("".join((setup.folder / name).read_text() for name in ("certificate.pem", "key.pem")))
     binds = "\n".join(
@@ -78,7 +91,7 @@ def haproxy(setup):
         setup,
         lambda number, address: f"backend service-{number}\n  server backend {address}:{FILES} pool-max-conn 256",
     )
-    return ["haproxy", "-db", "-f", fill(setup, "haproxy.cfg", BINDS=binds, ROUTES=backends)]
+    return ["haproxy", "-db", "-f", fill(setup, "haproxy.cfg", BINDS=binds, ROUTES=backends + more)]
 
 
 def envoy(setup):
@@ -88,8 +101,16 @@ def envoy(setup):
         "{alpn_protocols: [h2, http/1.1], tls_certificates: [{certificate_chain: {filename: "
         f"{setup.folder}/certificate.pem}}, private_key: {{filename: {setup.folder}/key.pem}}}}]}}}}}}"
     )
+    http_filters = filters(setup, "envoy-filters.yaml")
     listeners = "".join(
-        filled(setup, "envoy-listener.yaml", NAME=name, PORT=port, TRANSPORT=transport if tls else "")
+        filled(
+            setup,
+            "envoy-listener.yaml",
+            NAME=name,
+            PORT=port,
+            TRANSPORT=transport if tls else "",
+            FILTERS=http_filters,
+        )
         for name, port, tls in setup.listeners()
     )
 
@@ -108,7 +129,8 @@ def envoy(setup):
             routes += ["{match: {prefix: /echo.Echo/}, route: {cluster: grpc}}"]
         return f"  - {{name: route-{number}, domains: [{host(number)}], routes: [{', '.join(routes)}]}}"
 
-    fill(setup, "envoy-routes.yaml", ROUTES=each_route(setup, virtual_host))
+    routes = each_route(setup, virtual_host) + "\n" + filters(setup, "envoy-routes.yaml")
+    fill(setup, "envoy-routes.yaml", ROUTES=routes)
     path = fill(setup, "envoy.yaml", LISTENERS=listeners, CLUSTERS=each_service(setup, cluster))
     command = [install.envoy(), "-c", path, "--concurrency", setup.workers, "--disable-hot-restart"]
     # A node has names wherever routes come from a file.
@@ -165,17 +187,24 @@ def ferrix(setup, binary):
     manifests = setup.folder / "manifests"
     manifests.mkdir()
 
-    def route(number):
+    def route(name, host, rules):
+        return (
+            f"---\napiVersion: ferrix.com/v1\nkind: IngressRoute\nmetadata: {{name: {name}, "
+            f"namespace: default}}\nspec:\n  entrypoints: [{names}]\n  route:\n    host: {host}\n"
+            f"    rules: [{', '.join(rules)}]\n"
+        )
+
+    def numbered(number):
         rules = [f"{{matches: PathPrefix(`/app`), service: {{name: {setup.service(number)}, port: 80}}}}"]
         if number == setup.target:
             rules += ["{matches: PathPrefix(`/upload`), service: {name: echo, port: 80}}"]
             rules += ["{matches: PathPrefix(`/socket`), service: {name: echo, port: 80}}"]
             rules += ["{matches: PathPrefix(`/echo.Echo`), service: {name: echo, port: 81}}"]
-        return (
-            f"---\napiVersion: ferrix.com/v1\nkind: IngressRoute\nmetadata: {{name: route-{number}, "
-            f"namespace: default}}\nspec:\n  entrypoints: [{names}]\n  route:\n    host: {host(number)}\n"
-            f"    rules: [{', '.join(rules)}]"
-        )
+        return route(f"route-{number}", host(number), rules)
+
+    def filtered(name, list):
+        rule = f"{{matches: PathPrefix(`/app`), service: {{name: service-0, port: 80}}, filters: {list}}}"
+        return route(name, f"{name}.example.com", [rule])
 
     def service(number, _):
         return (
@@ -186,9 +215,12 @@ def ferrix(setup, binary):
     # In a folder the slices are files of their own, so that one can change without the others.
     for number in range(setup.service_count):
         write_slice(manifests, number, [setup.address(number)])
-    (manifests / "routes.yaml").write_text(each_route(setup, route))
+    lists = re.findall("^([a-z-]+): (.*)", filters(setup, "ferrix.yaml"), re.M)
+    routes = each_route(setup, numbered) + "".join(filtered(*each) for each in lists)
+    (manifests / "routes.yaml").write_text(routes)
     (manifests / "services.yaml").write_text(each_service(setup, service) + ECHO_SERVICE)
-    settings = fill(setup, "ferrix.yaml", ENTRY_POINTS=entry_points, ADMIN=setup.admin_port)
+    log = f"access_log: {{format: text, path: {setup.folder}/access.log}}" if setup.access_log else ""
+    settings = fill(setup, "ferrix.yaml", ENTRY_POINTS=entry_points, ADMIN=setup.admin_port, ACCESS_LOG=log)
     return [binary, "run", "--config", settings]
 
 

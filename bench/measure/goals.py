@@ -64,6 +64,10 @@ def workers(case):
     return ratio
 
 
+def filtered(all):
+    return per(all, "filters", "together", "ferrix") / per(all, "filters", "plain", "ferrix")
+
+
 def idle(kind):
     return lambda all: all["memory"]["data"][kind]["ferrix"]["bytes_each"] / 1000
 
@@ -96,6 +100,7 @@ GOALS = [
     ("10,000 routes against 1, HTTP/1: CPU per request", 1.03, "≤", flat("h1"), OWN),
     ("10,000 routes against 1, HTTP/2: CPU per request", 1.03, "≤", flat("h2"), OWN),
     ("two workers against one, two HTTP/2 connections: CPU per request", 1.1, "≤", workers("h2-few"), OWN),
+    ("header fields, rate limit and IP filter: CPU per request", 1.1, "≤", filtered, "{:.2f} × without them"),
     ("p99 at 60 % of nginx's peak", 0.9, "≤", p99("60"), NGINX),
     ("p99 while endpoints change, against quiet", 1.2, "≤", churn, OWN),
     ("new connections per CPU second", 1.0, "≥", output("connections", "new"), NGINX),

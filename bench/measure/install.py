@@ -11,8 +11,10 @@ from pathlib import Path
 from .failure import Failure
 from .paths import BENCH, CACHE, ENVIRONMENT, PROGRAMS, ROOT, SEARCH, TARGET
 
+NGINX_BROTLI = "/usr/lib/nginx/modules/ngx_http_brotli_filter_module.so"
 DEBIAN = {
     "nginx": "nginx",
+    NGINX_BROTLI: "libnginx-mod-http-brotli-filter",
     "haproxy": "haproxy",
     "wrk": "wrk",
     "h2load": "nghttp2-client",
@@ -38,7 +40,9 @@ def install(binary):
 
 
 def debian():
-    missing = [DEBIAN[name] for name in DEBIAN if not shutil.which(name, path=SEARCH)]
+    # A module is no program, and lies where it lies.
+    found = lambda name: Path(name).exists() if name.startswith("/") else shutil.which(name, path=SEARCH)
+    missing = [package for name, package in DEBIAN.items() if not found(name)]
     if not missing:
         return
     if os.geteuid() != 0:

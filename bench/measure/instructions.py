@@ -6,15 +6,15 @@ them.
 import re
 import subprocess
 
-from . import load
+from . import filters, load
 from .failure import Failure
 from .paths import ENVIRONMENT
 
 
 
-def http1(path):
+def http1(path, host=None):
     return lambda bench, proxy, requests: load.h2load(
-        bench, proxy, path, requests=requests, http1=True, tls=False, connections=8, streams=1
+        bench, proxy, path, requests=requests, http1=True, tls=False, connections=8, streams=1, host=host
     )
 
 
@@ -29,6 +29,10 @@ def new_connections(path):
 
 CASES = {
     "h1-100": ("HTTP/1, 100 B", http1("/app/100")),
+    "together": (
+        "HTTP/1, 100 B, with header fields, rate limit and IP filter",
+        http1("/app/100", filters.host("together")),
+    ),
     "h1-10k": ("HTTP/1, 10 KiB", http1("/app/10k")),
     "h2-100": ("HTTP/2 over TLS, 100 B", http2("/app/100")),
     "new": ("HTTP/1, 100 B, a new connection each", new_connections("/app/100")),
@@ -54,7 +58,7 @@ def one(bench, name, requests, run):
         f"--callgrind-out-file={counts} {bench.binaries[name]} \"$@\"\n"
     )
     program.chmod(0o755)
-    with bench.one(name, binary=program, routes=100) as proxy:
+    with bench.one(name, binary=program, routes=100, filters=True) as proxy:
         # Connections to the backend exist, and what happens once has happened.
         run(bench, proxy, requests // 4)
         control(proxy, "--instr=on")

@@ -26,11 +26,13 @@ def run(command, bench, patience, cores=LOAD_CORE):
     return done.stdout
 
 
-def wrk(bench, proxy, path, seconds, connections=64, close=False, script=None):
+def wrk(bench, proxy, path, seconds, connections=64, close=False, script=None, host=None, headers=None):
     """Requests over HTTP/1 without TLS, as many as go. Returns their number."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
-    command += ["-H", f"Host: {proxy.setup.host}"]
+    command += ["-H", f"Host: {host or proxy.setup.host}"]
     command += ["-H", "Connection: close"] if close else []
+    for name, value in (headers or {}).items():
+        command += ["-H", f"{name}: {value}"]
     command += ["-s", script] if script else []
     url = f"http://127.0.0.1:{proxy.setup.plain_port}{path}"
     output = run([*command, url], bench, seconds + 30)
@@ -45,7 +47,17 @@ def wrk(bench, proxy, path, seconds, connections=64, close=False, script=None):
 
 
 def h2load(
-    bench, proxy, path, seconds=None, connections=8, streams=32, requests=None, tls=True, http1=False, body=None
+    bench,
+    proxy,
+    path,
+    seconds=None,
+    connections=8,
+    streams=32,
+    requests=None,
+    tls=True,
+    http1=False,
+    body=None,
+    host=None,
 ):
     """Requests over HTTP/2 and TLS, or HTTP/1 with or without it, for a time or of a number. Returns
     how many succeeded."""
@@ -55,7 +67,7 @@ def h2load(
     command += ["-d", body] if body else []
     port = proxy.setup.tls_port if tls else proxy.setup.plain_port
     # The name goes into the handshake too (wrk would put the address there), and is not looked up.
-    url = f"{'https' if tls else 'http'}://{proxy.setup.host}:{port}{path}"
+    url = f"{'https' if tls else 'http'}://{host or proxy.setup.host}:{port}{path}"
     output = run([*command, f"--connect-to=127.0.0.1:{port}", url], bench, (seconds or 30) + 30)
     line = re.search(r"requests: .*", output)[0]
     good, bad = int(re.search(r"(\d+) succeeded", line)[1]), re.findall(r"(\d+) (?:failed|errored|timeout)", line)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import configurations
 from .failure import Failure
-from .paths import ENVIRONMENT, TARGET, public
+from .paths import ENVIRONMENT, ROOT, TARGET, public
 from .processes import Process
 from .setup import ECHO, FILES, Setup
 
@@ -60,16 +60,18 @@ class Bench:
         bodies.mkdir()
         (bodies / "10k").write_bytes(b"x" * 10 * 1024)
         (bodies / "1m").write_bytes(b"x" * 1024 * 1024)
-        (self.folder / "upload.lua").write_text(
-            'wrk.method = "POST"\nwrk.body = string.rep("x", 1024 * 1024)\n'
-        )
+        (bodies / "text").write_bytes((ROOT / "LICENSE.md").read_bytes()[: 10 * 1024])
+        for script, size in [("upload", 1024), ("post", 10)]:
+            (self.folder / f"{script}.lua").write_text(
+                f'wrk.method = "POST"\nwrk.body = string.rep("x", {size} * 1024)\n'
+            )
         # The tools that use OpenSSL have no options for this. All proxies get the same of all tools.
         (self.folder / "openssl.cnf").write_text(
             "openssl_conf = default\n[default]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n"
             "[tls]\nCiphersuites = TLS_AES_128_GCM_SHA256\nGroups = X25519\n"
         )
         backend = Setup(folder=self.folder)
-        path = configurations.fill(backend, "backend.conf", BODY="x" * 100)
+        path = configurations.fill(backend, "backend.conf")
         self.processes.append(Process("backend", LOAD_CORE, ["nginx", "-c", path]))
         self.processes.append(Process("echo", LOAD_CORE, [TARGET / "release" / "load", "backend", "--port", ECHO]))
         for process, port, path in zip(self.processes, [FILES, ECHO], ["/app/100", "/upload"]):

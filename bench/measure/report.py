@@ -3,7 +3,7 @@
 import json
 from statistics import median
 
-from . import cpu, instructions, plot
+from . import cpu, filters, instructions, plot
 from .goals import goals
 from .proxies import TITLES
 from .rounds import cost
@@ -174,6 +174,37 @@ def rate(sample):
     return sample["count"] / sample["seconds"]
 
 
+def filters_section(results, data):
+    names = [name for name in filters.NAMES if name in results["peers"]]
+    peers = [name for name in names if name != "ferrix"]
+    rows, notes = [], []
+    for key, case in filters.CASES.items():
+        costs, plain = medians(data[key]), medians(data[case.plain])
+        cells = [
+            cell_of(data[key].get(name), lambda found: filter_cell(found, plain.get(name)), name, notes)
+            for name in names
+        ]
+        ratio = lambda name: f"{costs['ferrix'] / costs[name]:.2f}" if {name, "ferrix"} <= set(costs) else "–"
+        rows.append([case.title, *cells, " / ".join(map(ratio, peers))])
+    words = (
+        "CPU microseconds per request over HTTP/1, with the ratio to the same proxy's route without a filter; less "
+        "is better. Each process has a route for each filter. Nothing is refused; the length is that of the body as "
+        "it was sent. Peers have what takes them a few lines ([bench/peers/filters](../bench/peers/filters)). The "
+        "last column: what Ferrix needs for the whole request, by what they need."
+    )
+    last = "Ferrix by " + " / ".join(TITLES[name] for name in peers)
+    return "\n\n".join(["## Filters", words, table(["", *(TITLES[name] for name in names), last], rows), *notes])
+
+
+def filter_cell(found, plain):
+    length = f", {found['bytes']:,} B" if "bytes" in found else ""
+    return spread(found["samples"], cost, plain) + length
+
+
+def medians(found):
+    return {name: median(map(cost, of["samples"])) for name, of in found.items() if "samples" in of}
+
+
 def syscalls_section(results, data):
     rows, notes = [], []
     for name in results["peers"]:
@@ -329,6 +360,7 @@ SECTIONS = {
         "Without TLS, each with one request, per CPU second; more is better.",
         lambda data: {"connections": (data["new"], per_cpu_second)},
     ),
+    "filters": filters_section,
     "syscalls": syscalls_section,
     "allocations": allocations_section,
     "instructions": instructions_section,

@@ -21,6 +21,10 @@ class Setup:
     workers: int = 1
     plain: bool = True
     tls: bool = True
+    # A route for each filter besides, without TLS.
+    filters: bool = False
+    # Of Ferrix only.
+    access_log: bool = False
     # Where it may run.
     cores: str = "0"
     folder: Path = None

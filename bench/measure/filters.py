@@ -1,0 +1,139 @@
+"""What each filter costs: CPU per request beside the plain route of the same proxy in the same run, and
+beside that of the peers which have the like of it. The configurations are in ../peers/filters."""
+
+import http.client
+import re
+from dataclasses import dataclass, field
+
+from . import load
+from .failure import Failure
+from .rounds import a_few, sample
+
+NAMES = ["nginx", "haproxy", "envoy", "ferrix"]
+
+
+@dataclass
+class Case:
+    """A route, which is asked for by its name, and what is asked of it."""
+
+    title: str
+    # Who has it.
+    names: str = "nginx haproxy envoy ferrix"
+    # The route without a filter of which the same is asked.
+    plain: str = "plain"
+    path: str = "/app/100"
+    headers: dict = field(default_factory=dict)
+    # What two answers in a row show if the filter is at work: to this path, with these fields besides, to
+    # a client of this address.
+    shows: str = "200 "
+    shown_by: tuple = ("", {}, "127.0.0.1")
+
+
+def compression(title, names, coding):
+    headers = {"Accept-Encoding": coding}
+    return Case(title, names, "text", "/app/text", headers, shows=f"(?i)content-encoding: {coding}\n")
+
+
+# The plain routes first, and what is promised beside the first of them.
+CASES = {
+    "plain": Case("no filter, 100 B"),
+    "together": Case(
+        "header fields, rate limit and IP filter", shows="tenant: shop", shown_by=("/app/tenant", {}, "127.0.0.1")
+    ),
+    "request-headers": Case(
+        "`requestHeaderModifier`", shows="tenant: shop", shown_by=("/app/tenant", {"X-Tenant": "other"}, "127.0.0.1")
+    ),
+    "response-headers": Case("`responseHeaderModifier`", shows="(?i)x-frame-options: DENY\n"),
+    "redirect": Case("`requestRedirect`", shows="(?i)location: https://redirect.example.com/app/100\n"),
+    "rewrite": Case("`urlRewrite`", path="/app/rewritten"),
+    "respond": Case("`respond`", path="/app/responded"),
+    "cors": Case(
+        "`cors`",
+        headers={"Origin": "https://www.example.com"},
+        shows="(?i)access-control-allow-origin: https://www.example.com\n",
+    ),
+    "rate-limit": Case("`rateLimit`"),
+    "concurrency": Case("`concurrency`", "nginx ferrix"),
+    "ip-filter": Case("`ipFilter`", shows="403 ", shown_by=("", {}, "127.0.0.66")),
+    "cache": Case("`cache`, what it has", path="/app/kept", shows=r"(?s)\n([0-9a-f]{32})x.*\n\1x"),
+    "access-log": Case("`accessLog`, with a log", "nginx ferrix", headers={"X-Tenant": "shop"}),
+    "error-pages": Case(
+        "`errorPages`, no failure", "nginx haproxy ferrix", shows="a page", shown_by=("/app/none", {}, "127.0.0.1")
+    ),
+    "faults": Case("`faults`, none", "haproxy envoy ferrix"),
+    "mirror": Case("`requestMirror`", "nginx envoy ferrix"),
+    "external-auth": Case("`externalAuth`", "nginx envoy ferrix"),
+    "text": Case("no filter, 10 KiB of text", plain="text", path="/app/text"),
+    "gzip": compression("`compression`, gzip", "nginx haproxy envoy ferrix", "gzip"),
+    "brotli": compression("`compression`, brotli", "nginx envoy ferrix", "br"),
+    "zstd": compression("`compression`, zstd", "envoy ferrix", "zstd"),
+    "upload": Case("no filter, 10 KiB up", plain="upload"),
+    "body-size": Case(
+        "`bodySize`",
+        "nginx haproxy ferrix",
+        "upload",
+        shows="413 ",
+        shown_by=("", {"Content-Length": "20000000"}, "127.0.0.1"),
+    ),
+    "request-buffering": Case("`requestBuffering`", plain="upload"),
+}
+PLAIN = {case.plain for case in CASES.values()}
+
+
+def host(case):
+    """Of the route of a case; nothing for the plain one, which is there anyway."""
+    return None if case in PLAIN else f"{case}.example.com"
+
+
+def measure(bench, options):
+    names = [name for name in NAMES if name in bench.names]
+    values = dict(routes=1, tls=False, filters=True)
+    # Of Ferrix a process has an access log or has none.
+    with (
+        bench.fleet(names, **values) as fleet,
+        bench.fleet([name for name in names if name == "ferrix"], **values, access_log=True) as with_log,
+    ):
+        runs, results = {}, {case: {} for case in CASES}
+        for key, case in CASES.items():
+            for name in [name for name in names if name in case.names]:
+                proxy = with_log.get(name, fleet[name]) if key == "access-log" else fleet[name]
+                runs[key, name], results[key][name] = prepare(key, proxy)
+        measured = a_few(runs, options, lambda run, seconds: one(bench, *run, seconds))
+        for (key, name), found in measured.items():
+            results[key][name].update(found)
+        return results
+
+
+def prepare(key, proxy):
+    """What is measured, and how long a body is; or why it is not."""
+    if isinstance(proxy, Failure):
+        return proxy, {}
+    case = CASES[key]
+    path, headers, client = case.shown_by
+    try:
+        answers = [ask(proxy, key, path or case.path, {**case.headers, **headers}, client) for _ in range(2)]
+    except OSError as error:
+        return Failure(f"no answer: {error}"), {}
+    if not re.search(case.shows, "\n".join(text for text, _ in answers)):
+        return Failure(f"the filter is not at work: {answers[1][0][:150]}"), {}
+    return (key, proxy), {"bytes": answers[1][1]} if case.plain == "text" else {}
+
+
+def ask(proxy, key, path, headers, client):
+    """An answer as text, its status first; and how long its body was."""
+    address = ("127.0.0.1", proxy.setup.plain_port)
+    connection = http.client.HTTPConnection(*address, timeout=5, source_address=(client, 0))
+    method = "POST" if CASES[key].plain == "upload" else "GET"
+    connection.request(method, path, headers={"Host": host(key) or proxy.setup.host, **headers})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    fields = "".join(f"{name}: {value}\n" for name, value in answer.getheaders())
+    return f"{answer.status} \n{fields}\n{body.decode(errors='replace')}", len(body)
+
+
+def one(bench, key, proxy, seconds):
+    case = CASES[key]
+    script = bench.folder / "post.lua" if case.plain == "upload" else None
+    asked = dict(script=script, host=host(key), headers=case.headers)
+    return sample(proxy, lambda: load.wrk(bench, proxy, case.path, seconds, **asked))
