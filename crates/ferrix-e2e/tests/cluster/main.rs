@@ -8,6 +8,7 @@
 //!  d_chart       the Helm chart, beside the plain manifests
 //!  e_last_good   objects that are edited badly, while replicas come and go
 //!  e_upgrade     from the definition of the release before to this one's
+//!  f_filters     each filter, limits that replicas count together, a cache of many keys
 //!  y_audit       what all of these asked of the API server
 //!  z_outages     the API server goes and comes back
 //! ```
@@ -21,6 +22,7 @@ mod c_status;
 mod d_chart;
 mod e_last_good;
 mod e_upgrade;
+mod f_filters;
 mod y_audit;
 mod z_outages;
 

@@ -150,7 +150,7 @@ fn address(pod: &str) -> IpAddr {
 }
 
 /// Status and body of a page of the admin port; `None` while nobody answers.
-async fn get(admin: SocketAddr, path: &str) -> Option<(u16, String)> {
+pub(super) async fn get(admin: SocketAddr, path: &str) -> Option<(u16, String)> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let answer = async {
         let stream = tokio::net::TcpStream::connect(admin).await.ok()?;
