@@ -72,6 +72,10 @@ class Bench:
         )
         backend = Setup(folder=self.folder)
         path = configurations.fill(backend, "backend.conf")
+        with socket.socket() as probe:
+            # Its backend would answer in the place of ours.
+            if probe.connect_ex(("127.0.0.1", FILES)) == 0:
+                raise Failure(f"port {FILES} is taken: another run, or what one has left behind")
         self.processes.append(Process("backend", LOAD_CORE, ["nginx", "-c", path]))
         self.processes.append(Process("echo", LOAD_CORE, [TARGET / "release" / "load", "backend", "--port", ECHO]))
         for process, port, path in zip(self.processes, [FILES, ECHO], ["/app/100", "/upload"]):
