@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod access_log;
+mod bandwidth;
 mod body_size;
 mod cache;
 mod compression;
@@ -200,7 +201,13 @@ impl List {
 
 /// Filters that may stand in a list several times: each copies to another service, limits
 /// something else, or is for other failures.
-const REPEATED: [&str; 4] = ["requestMirror", "rateLimit", "concurrency", "errorPages"];
+const REPEATED: [&str; 5] = [
+    "requestMirror",
+    "rateLimit",
+    "concurrency",
+    "bandwidth",
+    "errorPages",
+];
 
 /// A filter as it is written, whichever kind of object it stands in.
 #[derive(Clone, Copy, Debug)]
@@ -217,6 +224,7 @@ pub(crate) enum Written<'w> {
     RateLimit(&'w filter::RateLimit),
     Concurrency(&'w filter::Concurrency),
     BodySize(&'w filter::BodySize),
+    Bandwidth(&'w filter::Bandwidth),
     Cache(&'w filter::Cache),
     Respond(&'w filter::Respond),
     ErrorPages(&'w filter::ErrorPages),
@@ -335,6 +343,9 @@ fn one(
             Filter::Concurrency(Box::new(concurrency::compile(limit, &field, id(), faults)))
         }
         Written::BodySize(limit) => Filter::BodySize(body_size::compile(limit, &field, faults)),
+        Written::Bandwidth(limit) => {
+            Filter::Bandwidth(Box::new(bandwidth::compile(limit, &field, id(), faults)))
+        }
         Written::Cache(cache) => {
             let compiled = cache::compile(cache, &field, id(), place.purge, faults);
             Filter::Cache(Box::new(compiled))
@@ -373,6 +384,7 @@ impl Written<'_> {
             Self::RateLimit(_) => "rateLimit",
             Self::Concurrency(_) => "concurrency",
             Self::BodySize(_) => "bodySize",
+            Self::Bandwidth(_) => "bandwidth",
             Self::Cache(_) => "cache",
             Self::Respond(_) => "respond",
             Self::ErrorPages(_) => "errorPages",

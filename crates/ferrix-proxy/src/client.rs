@@ -19,6 +19,7 @@ use crate::{
     counters::EntryPointCounters,
     drain,
     failure::Failure,
+    filters::bandwidth::Shaper,
     headers::{self, Forwarding},
     inlet::Inlet,
     io::Io,
@@ -60,6 +61,10 @@ pub(crate) struct Client<'c> {
     pub(crate) status: Option<u16>,
     /// Body bytes handed to the connection.
     pub(crate) sent: u64,
+    /// Where limits say how fast the request's body may come…
+    pub(crate) upload: Option<Box<Shaper>>,
+    /// …and the response's go.
+    pub(crate) download: Option<Box<Shaper>>,
 }
 
 enum Side<'c> {
@@ -128,6 +133,8 @@ impl<'c> Client<'c> {
             buffered: None,
             status: None,
             sent: 0,
+            upload: None,
+            download: None,
         }
     }
 
@@ -232,6 +239,8 @@ impl<'c> Client<'c> {
             http1.upgraded = true;
             http1.wire.begin(Framing::UntilClose);
         }
+        // It is no body.
+        self.download = None;
     }
 
     /// The connection, over HTTP/1.
@@ -282,9 +291,17 @@ impl<'c> Client<'c> {
         }
     }
 
-    /// Takes back the body that was read of it, and is now whole.
+    /// Takes back the body that was read of it, and is now whole. Limits of how fast it may come have been
+    /// kept.
     pub(crate) fn give_back(&mut self, body: Buffered) {
         self.buffered = Some(Box::new(body));
+        self.upload = None;
+    }
+
+    /// Bytes of both bodies that wait for their turn: of the request's, and of the response's.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let held = |shaper: &Option<Box<Shaper>>| shaper.as_ref().map_or(0, |it| it.held());
+        (held(&self.upload), held(&self.download))
     }
 
     /// Whether the client waits to be told to send its body.

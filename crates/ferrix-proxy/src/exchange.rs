@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use ferrix_http1::{Fields, Framing, RequestHead};
 use ferrix_table::{
     Headers, Table,
@@ -41,7 +42,7 @@ use crate::{
     pool::Connection,
     race::Race,
     real_client::real_client,
-    relay::{self, Received, Relay},
+    relay::{self, Passage, Received, Relay},
     request,
     retry::{self, Attempt, Broken, Kept},
     route,
@@ -554,17 +555,18 @@ impl Exchange<'_, '_> {
         if close {
             client.close_after();
         }
-        let sent = client
-            .header(answer.head, &head.method, bodiless)
-            .map_err(Failure::from)
-            .and_then(|()| match bodiless {
-                true => Ok(()),
-                false => client.data(answer.body),
-            })
-            .and_then(|()| client.finish(None));
+        let body = match bodiless {
+            true => Bytes::new(),
+            false => answer.body,
+        };
         let limit = self.engine.settings.timeouts.write;
-        let flushed = relay::flush(client, self.deadline, limit);
-        if sent.is_err() || flushed.await.is_err() {
+        let sent = match client.header(answer.head, &head.method, bodiless) {
+            Ok(()) => {
+                relay::pour(client, &mut Passage::default(), body, self.deadline, limit).await
+            }
+            Err(gone) => Err(gone.into()),
+        };
+        if sent.is_err() {
             return Ending::Abort;
         }
         if close {

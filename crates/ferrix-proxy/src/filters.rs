@@ -32,6 +32,7 @@ use crate::{
 };
 
 pub(crate) mod access_log;
+pub(crate) mod bandwidth;
 pub(crate) mod body_size;
 pub(crate) mod cache;
 pub(crate) mod compression;
@@ -96,6 +97,7 @@ pub(crate) fn on_request(
         | Filter::RateLimit(_)
         | Filter::Concurrency(_)
         | Filter::BodySize(_)
+        | Filter::Bandwidth(_)
         | Filter::Cache(_)
         | Filter::Respond(_)
         | Filter::ErrorPages(_)
@@ -192,6 +194,7 @@ impl Applied {
                 | Filter::RateLimit(_)
                 | Filter::Concurrency(_)
                 | Filter::BodySize(_)
+                | Filter::Bandwidth(_)
                 | Filter::Respond(_)
                 | Filter::ErrorPages(_)
                 | Filter::Faults(_)

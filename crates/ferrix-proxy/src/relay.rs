@@ -8,7 +8,7 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -33,6 +33,7 @@ use crate::{
     failure::Failure,
     filters::{
         Applied,
+        bandwidth::Shaper,
         cache::{Fetch, Invalidation, Verdict},
         mirror::Copies,
     },
@@ -48,7 +49,7 @@ use crate::{
 
 mod passage;
 
-use passage::Passage;
+pub(crate) use passage::Passage;
 
 /// A client that takes less than this many bytes in `timeouts.write` has stalled.
 const LEAST_TAKEN: u64 = 4096;
@@ -171,6 +172,8 @@ enum Event {
     Response(Result<FromBackend, Broken>),
     /// Nothing more of the response has come yet, and the client should have what has.
     BackendPauses,
+    /// Something of a body has come, and may have to wait for its turn.
+    Held,
     Request(Result<Piece, Failure>),
     ClientDrained(io::Result<()>),
     BackendDrained(io::Result<()>),
@@ -212,6 +215,9 @@ pub(crate) async fn relay(
         if deadline.is_over() {
             return Err(progress.late(client, backend, deadline));
         }
+        if let Some(shaper) = &mut client.download {
+            shaper.settle(client.sent);
+        }
         progress.set_deadline(deadline, client, backend, relay, received.bytes);
         let waited_since = progress.begin_wait(client, backend);
         let event = poll_fn(|cx| progress.poll_event(client, backend, deadline, cx)).await;
@@ -224,18 +230,20 @@ pub(crate) async fn relay(
                     passage.flush(client)?;
                 }
                 let passed = on_response(relay, request, client, backend, passage, part?).await?;
-                if passed == Passed::Page {
-                    flush(client, deadline, timeouts.write).await?;
+                if let Passed::Whole(body) = passed {
+                    pour(client, passage, body, deadline, timeouts.write).await?;
                     let clean = discard(backend, deadline).await && backend.out().is_drained();
                     return Ok(clean && progress.request_done && !progress.deaf);
                 }
-                let ended = passed == Passed::End;
-                progress.response_done = ended || backend.is_done();
+                let ended = matches!(passed, Passed::End);
+                let (_, held) = client.held();
+                progress.response_done = ended || backend.is_done() && held == 0;
                 if progress.response_done && !ended {
                     passage.finish(client, None)?;
                 }
                 passage.take_turns().await;
             }
+            Event::Held => {}
             Event::BackendPauses => progress.passage.flush(client)?,
             Event::Request(part) => {
                 let own = client.inlet().gives_own_memory();
@@ -285,14 +293,13 @@ async fn tunnel(
 }
 
 /// What has become of a part of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Passed {
     /// It was passed on.
     On,
     /// And was the end, so that the response to the client is finished.
     End,
-    /// The client has got a page instead, and all of it: nobody gets what follows.
-    Page,
+    /// The client gets this instead, and it is all: nobody gets what follows.
+    Whole(Bytes),
 }
 
 impl Passed {
@@ -345,8 +352,9 @@ async fn on_response(
                     Verdict::Keep(copy) => passage.copy = Some(copy),
                     Verdict::Instead(head, body) => {
                         // Boxed, because it is large and rare.
-                        let answered = Box::pin(answer_instead(relay, client, head, body));
-                        return answered.await.map(Passed::part);
+                        let Answer { head, body } = Box::pin(relay.answer(head, body)).await?;
+                        client.header(head, &relay.method, body.is_empty())?;
+                        return Ok(Passed::Whole(body));
                     }
                 }
             }
@@ -358,11 +366,7 @@ async fn on_response(
                     passage.copy = None;
                     passage.encoder = apply(relay, applied, &mut head, end);
                     client.header(head, &relay.method, end)?;
-                    if !end {
-                        passage.data(client, body)?;
-                    }
-                    passage.finish(client, None)?;
-                    return Ok(Passed::Page);
+                    return Ok(Passed::Whole(if end { Bytes::new() } else { body }));
                 }
                 passage.encoder = apply(relay, applied, &mut head, end);
             }
@@ -372,9 +376,13 @@ async fn on_response(
             if upgraded {
                 client.upgrade();
             }
-            return match first {
-                None => Ok(Passed::On),
-                Some(first) => on_body(client, passage, first).map(Passed::part),
+            return match (first, &mut client.download) {
+                (None, _) => Ok(Passed::On),
+                (Some(FromBackend::Data(data)), Some(shaper)) => {
+                    shaper.hold(data);
+                    Ok(Passed::On)
+                }
+                (Some(first), _) => on_body(client, passage, first).map(Passed::part),
             };
         }
         part @ (FromBackend::Data(_) | FromBackend::End(_)) => {
@@ -453,21 +461,6 @@ fn on_body(
 fn is_delimited(head: &ResponseHead, backend: &mut Backend) -> bool {
     let framed = ["content-length", "transfer-encoding"];
     backend.io().is_none() || framed.iter().any(|name| head.fields.contains(name))
-}
-
-/// Answers with what a cache has, and not with what the backend says.
-async fn answer_instead(
-    relay: &Relay<'_>,
-    client: &mut Client<'_>,
-    head: ResponseHead,
-    body: Bytes,
-) -> Result<bool, Broken> {
-    let answer = relay.answer(head, body).await?;
-    let bodiless = answer.body.is_empty();
-    client.header(answer.head, &relay.method, bodiless)?;
-    client.data(answer.body)?;
-    client.finish(None)?;
-    Ok(true)
 }
 
 /// What the backend sends next, if it is there already.
@@ -552,9 +545,9 @@ impl Progress<'_> {
                 return Poll::Ready(event);
             }
             if !self.deaf
-                && let Poll::Ready(part) = self.poll_request(client, backend, cx)
+                && let Poll::Ready(event) = self.poll_request(client, backend, cx)
             {
-                return Poll::Ready(Event::Request(part));
+                return Poll::Ready(event);
             }
         }
         if let Poll::Ready(drained) = client.out().poll_drain(cx) {
@@ -566,15 +559,16 @@ impl Progress<'_> {
             return Poll::Ready(Event::BackendDrained(drained));
         }
         // Who is not read for a while needs no buffer.
-        let (to_client, to_backend) = (client.out().pending(), backend.out().pending());
-        if to_client > 0 {
+        let (from_client, from_backend) = client.held();
+        if client.out().pending() + from_backend > 0 {
             backend.inlet().rest();
         }
-        if to_backend > 0 {
+        if backend.out().pending() + from_client > 0 {
             client.inlet().rest();
         }
+        let held = from_client + from_backend;
         self.waiting
-            .set(client.out().waits() + backend.out().waits());
+            .set(client.out().waits() + backend.out().waits() + held);
         deadline.poll_passed(cx).map(|()| Event::DeadlinePassed)
     }
 
@@ -585,15 +579,28 @@ impl Progress<'_> {
         backend: &mut Backend,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
+        if let Some(shaper) = &mut client.download
+            && shaper.held() > 0
+        {
+            let portion = shaper.poll_portion(cx);
+            return portion.map(|data| Event::Response(Ok(FromBackend::Data(data))));
+        }
         let room = room(backend.inlet(), client.out()).min(self.passage.most());
         if room == 0 {
             return Poll::Pending;
         }
-        match backend.poll_read(cx, room) {
-            Poll::Ready(part) => Poll::Ready(Event::Response(part)),
-            Poll::Pending if self.passage.holds() => Poll::Ready(Event::BackendPauses),
-            Poll::Pending => Poll::Pending,
-        }
+        let part = match backend.poll_read(cx, room.min(most(&client.download))) {
+            Poll::Ready(part) => part,
+            Poll::Pending if self.passage.holds() => return Poll::Ready(Event::BackendPauses),
+            Poll::Pending => return Poll::Pending,
+        };
+        Poll::Ready(match (part, &mut client.download) {
+            (Ok(FromBackend::Data(data)), Some(shaper)) => {
+                shaper.hold(data);
+                Event::Held
+            }
+            (part, _) => Event::Response(part),
+        })
     }
 
     /// Reads the request as far as the backend has room for it, then notices when the client leaves.
@@ -602,14 +609,29 @@ impl Progress<'_> {
         client: &mut Client<'_>,
         backend: &mut Backend,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Piece, Failure>> {
+    ) -> Poll<Event> {
         if self.request_done {
-            return client.poll_leave(cx).map(|gone| Err(gone.into()));
+            let gone = client.poll_leave(cx);
+            return gone.map(|gone| Event::Request(Err(gone.into())));
         }
-        match room(client.inlet(), backend.out()) {
-            0 => Poll::Pending,
-            room => client.poll_read(cx, room),
+        if let Some(shaper) = &mut client.upload
+            && shaper.held() > 0
+        {
+            let portion = shaper.poll_portion(cx);
+            return portion.map(|data| Event::Request(Ok(Piece::Data(data))));
         }
+        let room = room(client.inlet(), backend.out());
+        if room == 0 {
+            return Poll::Pending;
+        }
+        let piece = ready!(client.poll_read(cx, room.min(most(&client.upload))));
+        Poll::Ready(match (piece, &mut client.upload) {
+            (Ok(Piece::Data(data)), Some(shaper)) => {
+                shaper.hold(data);
+                Event::Held
+            }
+            (piece, _) => Event::Request(piece),
+        })
     }
 
     /// The exchange may stand still this long. A client that takes a byte now and then does not
@@ -636,10 +658,19 @@ impl Progress<'_> {
         } else if self.waits_for_client(client, backend) {
             let left = self.pace.map(|pace| pace.left(received).max(SOON));
             deadline.set(left.map_or(timeouts.body, |left| left.min(timeouts.body)));
+        } else if self.is_held(client) {
+            // Nobody keeps anybody waiting: its turn comes.
+            deadline.set(Duration::ZERO);
         } else {
             deadline.set(relay.response_timeout);
         }
         self.taken = None;
+    }
+
+    /// Whether something of a body waits for its turn. A backend that takes no more never gets it.
+    fn is_held(&self, client: &Client<'_>) -> bool {
+        let (upload, download) = client.held();
+        download > 0 || upload > 0 && !self.deaf
     }
 
     /// Whether more of the request is awaited, and the client is free to send it.
@@ -647,6 +678,7 @@ impl Progress<'_> {
         !self.request_done
             && !self.deaf
             && !client.awaits_permission()
+            && client.held().0 == 0
             && !backend.out().is_behind()
     }
 
@@ -695,9 +727,57 @@ fn room(from: Inlet<'_>, to: Outlet<'_>) -> usize {
     room
 }
 
+/// The most that is read at once of a body that limits may hold.
+fn most(shaper: &Option<Box<Shaper>>) -> usize {
+    shaper.as_ref().map_or(usize::MAX, |it| it.most())
+}
+
 /// Tells an expecting client to send its body.
 pub(crate) fn send_continue(client: &mut Client<'_>) -> Result<(), Gone> {
     client.interim(ResponseHead::new(StatusCode::CONTINUE))
+}
+
+/// Sends a whole body, as fast as limits let it, and the end of the response, until the client has taken all of
+/// it. It may stall for as long as `limit`.
+pub(crate) async fn pour(
+    client: &mut Client<'_>,
+    passage: &mut Passage,
+    body: Bytes,
+    deadline: &mut Deadline,
+    limit: Duration,
+) -> Result<(), Failure> {
+    if client.download.is_some() {
+        // Boxed, because it is large and rare.
+        Box::pin(pour_slowly(client, passage, body, deadline, limit)).await?;
+    } else {
+        passage.data(client, body)?;
+    }
+    passage.finish(client, None)?;
+    flush(client, deadline, limit).await?;
+    Ok(())
+}
+
+async fn pour_slowly(
+    client: &mut Client<'_>,
+    passage: &mut Passage,
+    body: Bytes,
+    deadline: &mut Deadline,
+    limit: Duration,
+) -> Result<(), Failure> {
+    let mut body = Some(body);
+    while let Some(shaper) = &mut client.download {
+        shaper.settle(client.sent);
+        if let Some(body) = body.take() {
+            shaper.hold(body);
+        }
+        if shaper.held() == 0 {
+            break;
+        }
+        let portion = poll_fn(|cx| shaper.poll_portion(cx)).await;
+        passage.data(client, portion)?;
+        flush(client, deadline, limit).await?;
+    }
+    Ok(())
 }
 
 /// Ends a response that broke off: the client gets what there is of it, and cannot take it for the

@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc};
 use crate::ids::ServiceIndex;
 
 pub mod access_log;
+pub mod bandwidth;
 pub mod body_size;
 pub mod cache;
 pub mod compression;
@@ -30,6 +31,7 @@ pub mod respond;
 pub mod rewrite;
 
 use access_log::AccessLog;
+use bandwidth::Bandwidth;
 use body_size::BodySize;
 use cache::Cache;
 use compression::Compression;
@@ -77,6 +79,8 @@ pub enum Filter<S = Reference> {
     Concurrency(Box<Concurrency>),
     /// Limits the bodies of requests.
     BodySize(BodySize),
+    /// Limits how fast bodies pass.
+    Bandwidth(Box<Bandwidth>),
     /// Keeps responses, and answers requests with them.
     Cache(Box<Cache>),
     /// Answers by itself.
@@ -123,6 +127,7 @@ impl<S> Filter<S> {
             | Filter::RateLimit(_)
             | Filter::Concurrency(_)
             | Filter::BodySize(_)
+            | Filter::Bandwidth(_)
             | Filter::Cache(_)
             | Filter::Respond(_)
             | Filter::Faults(_)
@@ -146,6 +151,7 @@ impl<S> Filter<S> {
             Filter::RateLimit(limit) => Filter::RateLimit(limit.clone()),
             Filter::Concurrency(limit) => Filter::Concurrency(limit.clone()),
             Filter::BodySize(limit) => Filter::BodySize(*limit),
+            Filter::Bandwidth(limit) => Filter::Bandwidth(limit.clone()),
             Filter::Cache(cache) => Filter::Cache(cache.clone()),
             Filter::Respond(respond) => Filter::Respond(respond.clone()),
             Filter::ErrorPages(pages) => Filter::ErrorPages(Arc::new(pages.with_service(service))),
@@ -160,6 +166,7 @@ impl<S> Filter<S> {
         match self {
             Filter::RateLimit(limit) => states.connect(&limit.state),
             Filter::Concurrency(limit) => states.connect(&limit.state),
+            Filter::Bandwidth(limit) => states.connect(&limit.state),
             Filter::Cache(cache) => cache.connect(states),
             Filter::RequestHeaders(_)
             | Filter::ResponseHeaders(_)
@@ -225,6 +232,7 @@ impl<S: fmt::Display> fmt::Display for Filter<S> {
             Filter::RateLimit(limit) => write!(f, "rate limit: {limit}"),
             Filter::Concurrency(limit) => write!(f, "concurrency: {limit}"),
             Filter::BodySize(limit) => write!(f, "body: {limit}"),
+            Filter::Bandwidth(limit) => write!(f, "bandwidth: {limit}"),
             Filter::Cache(cache) => write!(f, "cache: {cache}"),
             Filter::Respond(respond) => write!(f, "answer: {respond}"),
             Filter::ErrorPages(pages) => write!(f, "error pages: {pages}"),

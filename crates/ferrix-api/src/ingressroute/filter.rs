@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     access_log::AccessLog,
+    bandwidth::{Bandwidth, ByteRate},
     body_size::BodySize,
     cache::Cache,
     compression::{Compression, ContentEncoding},
@@ -26,6 +27,7 @@ use crate::{
 };
 
 mod access_log;
+mod bandwidth;
 mod body_size;
 mod cache;
 mod compression;
@@ -93,6 +95,10 @@ pub struct RouteFilter {
     /// Refuses requests whose body is too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_size: Option<BodySize>,
+
+    /// Lets so many bytes of bodies pass in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Bandwidth>,
 
     /// Answers every request itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -242,8 +242,9 @@ fn limit(filter: &RouteFilter) -> Written<'_> {
     let concurrency = filter.concurrency.as_ref().map(Written::Concurrency);
     let ip_filter = filter.ip_filter.as_ref().map(Written::IpFilter);
     let body_size = filter.body_size.as_ref().map(Written::BodySize);
+    let bandwidth = filter.bandwidth.as_ref().map(Written::Bandwidth);
     let any = rate_limit.or(concurrency).or(ip_filter).or(body_size);
-    any.unwrap()
+    any.or(bandwidth).unwrap()
 }
 
 /// As a list of an IngressRoute has them.
@@ -311,6 +312,22 @@ fn what_is_wrong_with_limits_is_said() {
             json!({"bodySize": {"max": "much"}}),
             "bodySize.max: `much` is no size",
         ),
+        (
+            json!({"bandwidth": {"by": {"route": {}}}}),
+            "bandwidth: expected `request`, `response` or both",
+        ),
+        (
+            json!({"bandwidth": {"response": {"bytesPerSecond": "fast"}}}),
+            "bandwidth.response.bytesPerSecond: `fast` is no size",
+        ),
+        (
+            json!({"bandwidth": {"request": {"bytesPerSecond": "999B", "burst": "1MB"}}}),
+            "bandwidth.request.bytesPerSecond: expected at least `1KB`",
+        ),
+        (
+            json!({"bandwidth": {"request": {"bytesPerSecond": "1KB"}, "by": {"cookie": ""}}}),
+            "bandwidth.by.cookie: `` is no name of a cookie",
+        ),
     ];
     for (filter, expected) in &cases {
         let faults = limits(std::slice::from_ref(filter)).expect_err("a fault");
@@ -322,7 +339,7 @@ fn what_is_wrong_with_limits_is_said() {
         let expected = format!("spec.route.rules[2].filters[0].{expected}");
         assert!(found[0].starts_with(&expected), "{found:?} {expected}");
     }
-    assert_eq!(cases.len(), 13);
+    assert_eq!(cases.len(), 17);
 }
 
 #[test]
@@ -363,6 +380,18 @@ fn limits_that_say_little() {
     let compiled = limits(&[json!({"rateLimit": {"requests": 7}})]).unwrap();
     let said = compiled[0].with_service(|_| "none").to_string();
     assert_eq!(said, "rate limit: 7 in 1s by client, 7 at once");
+    let compiled = limits(&[
+        json!({"bandwidth": {"response": {"bytesPerSecond": "1MB"}, "by": {"client": {}}}}),
+        json!({"bandwidth": {"request": {"bytesPerSecond": "1KB", "burst": "1MB"}}}),
+    ]);
+    let compiled = compiled.unwrap();
+    let said = |nth: usize| compiled[nth].with_service(|_| "none").to_string();
+    let first = "bandwidth: responses 1000000 bytes a second, 100000 at once; shared by client";
+    assert_eq!(said(0), first);
+    assert_eq!(
+        said(1),
+        "bandwidth: requests 1000 bytes a second, 1000000 at once"
+    );
 }
 
 #[test]

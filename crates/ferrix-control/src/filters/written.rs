@@ -18,6 +18,7 @@ use ferrix_api::{
 use ferrix_table::{
     filters::{
         access_log::AccessLog,
+        bandwidth::{Bandwidth, ByteRate},
         body_size::BodySize,
         cache::{Cache, CacheTerms},
         compression::{Compression, ContentEncoding},
@@ -395,6 +396,24 @@ fn limit_key(key: &LimitKey) -> filter::LimitKey {
 pub(crate) fn body_size(limit: &BodySize) -> filter::BodySize {
     filter::BodySize {
         max: format!("{}B", limit.max),
+    }
+}
+
+pub(crate) fn bandwidth(limit: &Bandwidth) -> filter::Bandwidth {
+    let Bandwidth {
+        request,
+        response,
+        by,
+        state: _,
+    } = limit;
+    let rate = |rate: &ByteRate| filter::ByteRate {
+        bytes_per_second: format!("{}B", rate.bytes_per_second),
+        burst: Some(format!("{}B", rate.burst)),
+    };
+    filter::Bandwidth {
+        request: request.as_ref().map(rate),
+        response: response.as_ref().map(rate),
+        by: by.as_ref().map(limit_key),
     }
 }
 

@@ -130,6 +130,7 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         rate_limit,
         concurrency,
         body_size,
+        bandwidth,
         respond,
         error_pages,
         faults,
@@ -151,6 +152,7 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         rate_limit.as_ref().map(Written::RateLimit),
         concurrency.as_ref().map(Written::Concurrency),
         body_size.as_ref().map(Written::BodySize),
+        bandwidth.as_ref().map(Written::Bandwidth),
         cache.as_ref().map(Written::Cache),
         respond.as_ref().map(Written::Respond),
         error_pages.as_ref().map(Written::ErrorPages),
@@ -255,6 +257,7 @@ fn item(filter: &Filter<DraftService>, own_namespace: &str) -> RouteFilter {
         Filter::RateLimit(limit) => item.rate_limit = Some(written::rate_limit(limit)),
         Filter::Concurrency(limit) => item.concurrency = Some(written::concurrency(limit)),
         Filter::BodySize(limit) => item.body_size = Some(written::body_size(limit)),
+        Filter::Bandwidth(limit) => item.bandwidth = Some(written::bandwidth(limit)),
         Filter::Cache(cache) => item.cache = Some(written::cache(cache)),
         Filter::Respond(respond) => item.respond = Some(written::respond(respond)),
         Filter::ErrorPages(pages) => {

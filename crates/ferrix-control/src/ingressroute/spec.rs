@@ -197,6 +197,8 @@ mod tests {
             {"concurrency": {"requests": 10, "by": {"cookie": "session"}}},
             {"concurrency": {"requests": 10}},
             {"bodySize": {"max": "10MB"}},
+            {"bandwidth": {"response": {"bytesPerSecond": "1MB", "burst": "10MB"}}},
+            {"bandwidth": {"request": {"bytesPerSecond": "1500KiB"}, "by": {"route": {}}}},
             {"cache": {"maxBytes": "10MB", "defaultTtl": "1m30s", "keyHeaders": ["X-A"]}},
         ]);
         let by_grpc = json!([

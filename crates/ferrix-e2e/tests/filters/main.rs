@@ -34,6 +34,7 @@ use ferrix_table::{
 };
 
 mod access_log;
+mod bandwidth;
 mod error_pages;
 mod faults;
 mod paths;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ferrix_http1::{Framing, RequestHead, ResponseHead};
 use ferrix_table::{
     Table,
-    filters::{Filter, cache::Cache},
+    filters::{Filter, bandwidth::Direction, cache::Cache},
     ids::ServiceIndex,
     rules::Rule,
     services::Service,
@@ -91,13 +91,13 @@ impl Exchange<'_, '_> {
             match question.look_up(&head.fields, alone) {
                 LookedUp::Fresh(stored) => {
                     counters.hits.add(1);
-                    place.behind().for_each(|filter| applied.note(filter, head));
+                    self.note_behind(place, head, applied);
                     let how = if waited { "hit; collapsed" } else { "hit" };
                     return Some(cache::answer(&stored, &head.fields, how));
                 }
                 LookedUp::Stale(stored, fetch) => {
                     counters.stale.add(1);
-                    place.behind().for_each(|filter| applied.note(filter, head));
+                    self.note_behind(place, head, applied);
                     let renewal = fetch.and_then(|fetch| Renewal::of(fetch, place, head));
                     if let Some(renewal) = renewal {
                         tokio::spawn(renewal.run(self.engine.clone()));
@@ -126,6 +126,16 @@ impl Exchange<'_, '_> {
                     Forward::Miss.tell(&mut head);
                     return Some((head, Bytes::new()));
                 }
+            }
+        }
+    }
+
+    /// Takes note of what filters behind a cache have to do with its answer.
+    fn note_behind(&mut self, place: Place<'_>, head: &RequestHead, applied: &mut Applied) {
+        for filter in place.behind() {
+            applied.note(filter, head);
+            if let Filter::Bandwidth(limit) = filter {
+                self.shape(limit, Direction::Response, head);
             }
         }
     }
@@ -170,6 +180,7 @@ impl Renewal {
                     | Filter::Rewrite(_)
                     | Filter::Cors(_)
                     | Filter::Compression(_)
+                    | Filter::Bandwidth(_)
             );
             if !only_changes
                 || filters::on_request(filter, &mut head, place.arrival)

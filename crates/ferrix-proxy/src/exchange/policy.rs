@@ -10,6 +10,7 @@ use ferrix_table::{
     filters::{
         Filter,
         access_log::AccessLog,
+        bandwidth::{Bandwidth, Direction, Line},
         external_auth::ExternalAuth,
         limit_key::{Counted, IPV6_PREFIX, LimitKey},
         request_buffering::RequestBuffering,
@@ -170,6 +171,11 @@ impl Exchange<'_, '_> {
                 body_size::check(limit, *body, applied)?;
                 return Ok(None);
             }
+            Filter::Bandwidth(limit) => {
+                self.shape(limit, Direction::Request, head);
+                self.shape(limit, Direction::Response, head);
+                return Ok(None);
+            }
             Filter::Cache(cache) => {
                 // Among those of a share of the requests, it would give the answers of that to all.
                 let Some(rule) = place.rule else {
@@ -250,6 +256,25 @@ impl Exchange<'_, '_> {
             // Filters are those of a rule, which has a route.
             None => Counted::client(client, IPV6_PREFIX),
         }
+    }
+
+    /// Holds bodies of the request to a limit of bandwidth.
+    pub(super) fn shape(&mut self, limit: &Bandwidth, direction: Direction, head: &RequestHead) {
+        let Some(rate) = limit.rate(direction) else {
+            return;
+        };
+        let line = match &limit.by {
+            None => Line::Own(0),
+            Some(by) => {
+                let key = self.engine.digests.of(self.counted(by, head));
+                Line::Shared(Arc::clone(limit.state.get()), direction, key)
+            }
+        };
+        let shaper = match direction {
+            Direction::Request => &mut self.client.upload,
+            Direction::Response => &mut self.client.download,
+        };
+        shaper.get_or_insert_default().add(rate, line);
     }
 
     async fn authorise(
@@ -343,6 +368,7 @@ impl Exchange<'_, '_> {
                     return Err(Failure::BodyTimeout);
                 }
             }
+            self.hold_back(&piece).await?;
             match piece {
                 Piece::Data(data) if body.len() + data.len() as u64 > most => {
                     return Err(Failure::BodyTooLarge);
@@ -378,7 +404,9 @@ impl Exchange<'_, '_> {
             }
         };
         while !kept.is_whole() {
-            match self.read_piece().await? {
+            let piece = self.read_piece().await?;
+            self.hold_back(&piece).await?;
+            match piece {
                 Piece::Data(data) => {
                     self.served.received.data(&data);
                     kept = kept.with(&data, false).ok_or(Failure::BodyTooLarge)?;
@@ -413,6 +441,18 @@ impl Exchange<'_, '_> {
             biased;
             piece = piece => piece,
             () = deadline.passed() => Err(Failure::BodyTimeout),
+        }
+    }
+
+    /// Waits until a piece of the request's body that was read may pass.
+    async fn hold_back(&mut self, piece: &Piece) -> Result<(), Failure> {
+        let (Some(shaper), Piece::Data(data)) = (&mut self.client.upload, piece) else {
+            return Ok(());
+        };
+        let wait = shaper.wait_for(data.len());
+        match wait.is_zero() {
+            true => Ok(()),
+            false => self.pause(wait).await,
         }
     }
 

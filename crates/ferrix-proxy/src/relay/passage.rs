@@ -12,7 +12,7 @@ use crate::{
 
 /// Nothing, for most responses.
 #[derive(Default)]
-pub(super) struct Passage {
+pub(crate) struct Passage {
     /// Where it is kept: as the backend sends it.
     pub(super) copy: Option<Box<cache::Copy>>,
     /// Where it is compressed.
