@@ -127,6 +127,11 @@ pub struct RouteRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
 
+    /// Whether the rule serves nothing: requests go on to the next one, and how many it would have served is
+    /// counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+
     /// The service that answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceRef>,

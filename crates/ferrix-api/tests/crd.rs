@@ -82,6 +82,7 @@ fn nothing_of_the_crd_before_is_lost() {
     assert_eq!(
         new,
         [
+            ".spec.route.rules[].dryRun boolean",
             ".status.installation string",
             "column \"Ready\"",
             "short name \"fir\"",

@@ -313,6 +313,7 @@ mod tests {
                 entry_points: [0].into(),
                 action: Action::Unavailable,
                 policy: None,
+                dry_run: None,
             })
         };
         let winner = rule(Kind::IngressRoute, 0);

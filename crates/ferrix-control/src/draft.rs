@@ -121,6 +121,8 @@ pub(crate) struct DraftRule {
     pub(crate) lost: Rare<LostShare>,
     /// What it asks for beyond forwarding.
     pub(crate) policy: Option<Arc<DraftPolicy>>,
+    /// Whether it serves nothing, and is only counted.
+    pub(crate) dry_run: bool,
 }
 
 /// What a rule asks for beyond forwarding, with the Filters that it names by their names.
@@ -409,6 +411,7 @@ impl DraftRule {
             && self.backends == other.backends
             && self.lost == other.lost
             && self.policy == other.policy
+            && self.dry_run == other.dry_run
     }
 }
 

@@ -86,6 +86,7 @@ pub(crate) fn draft(filter: &Filter, origin: Origin) -> Draft {
         backends: Box::default(),
         lost: Rare::default(),
         policy: Some(policy.into()),
+        dry_run: false,
     };
     for FilterReference { field, .. } in rule.named_filters() {
         let message = "a Filter names no other Filter; name both where this one is named";

@@ -227,6 +227,7 @@ impl Drafting {
             backends: Box::default(),
             lost: Rare::default(),
             policy: None,
+            dry_run: false,
         }
     }
 }

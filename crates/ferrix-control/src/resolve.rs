@@ -9,8 +9,13 @@ use std::{
 };
 
 use ferrix_table::{
+    dry_runs::DryRun,
     filter_list::FilterList,
-    filters::{Filter, Reference, rate_limit::Scope},
+    filters::{
+        Filter, Reference,
+        lasting::{FilterId, Lasting},
+        rate_limit::Scope,
+    },
     ids::EntryPointIndex,
     policy::Policy,
     rules::{Action, Destination, HostPattern, Route, Rule, Split},
@@ -102,6 +107,7 @@ pub(crate) struct ResolvedRule {
     entry_points: Box<[EntryPointIndex]>,
     target: Target,
     policy: Option<Arc<ResolvedPolicy>>,
+    dry_run: bool,
 }
 
 /// What a rule asks for beyond forwarding, with all that it names.
@@ -407,7 +413,19 @@ impl Resolved {
             entry_points: rule.entry_points,
             action: action(rule.target, backends),
             policy,
+            dry_run: rule.dry_run.then(|| Box::new(self.dry_run(rule.position))),
         }
+    }
+
+    /// What a rule would have served, by its place.
+    fn dry_run(&self, position: u32) -> DryRun {
+        let field = self.draft.field_of(position);
+        Lasting::new(FilterId {
+            object: self.key().clone(),
+            place: field
+                .map_or_else(String::new, |it| it.short().to_string())
+                .into(),
+        })
     }
 
     /// Adds what only the whole table can tell.
@@ -483,6 +501,7 @@ impl ResolvedRule {
             entry_points: group.entry_points.into(),
             target,
             policy,
+            dry_run: rule.dry_run,
         }
     }
 

@@ -548,4 +548,5 @@ fn same_rule(one: &Rule, other: &Rule) -> bool {
         && one.weight == other.weight
         && one.entry_points == other.entry_points
         && one.policy == other.policy
+        && one.dry_run == other.dry_run
 }

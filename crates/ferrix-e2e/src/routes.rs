@@ -166,6 +166,7 @@ impl Routes {
             entry_points: self.entry_points.as_slice().into(),
             action,
             policy: None,
+            dry_run: None,
         });
         self
     }

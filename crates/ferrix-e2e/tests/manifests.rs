@@ -43,6 +43,67 @@ spec:
     assert_eq!(client.exchange(host("other.com", "/api")).await.status, 404);
 }
 
+/// A rule that is tried on production traffic: what it would have served is what it serves later.
+#[tokio::test]
+async fn a_dry_run_serves_nothing_and_is_counted() {
+    let [old, new] = [Backend::hello("old").await, Backend::hello("new").await];
+    let services = service("old", &[old.address()]) + &service("new", &[new.address()]);
+    let rules = |dry_run: bool| {
+        format!(
+            "\
+---
+apiVersion: ferrix.com/v1
+kind: IngressRoute
+metadata: {{name: r, namespace: default}}
+spec:
+  entrypoint: web
+  route:
+    host: example.com
+    rules:
+      - matches: PathPrefix(`/api`)
+        dryRun: {dry_run}
+        service: {{name: new, port: 80}}
+        filters:
+          - respond: {{status: 503}}
+      - matches: Path(`/`) || PathPrefix(`/a`)
+        priority: 0
+        service: {{name: old, port: 80}}
+"
+        )
+    };
+    let mut ferrix = Gateway::from_manifests(&services, "").await;
+    ferrix.apply("route.yaml", &rules(true)).await;
+    let mut client = ferrix.client().await;
+    let counted = |ferrix: &Manifests| {
+        let table = ferrix.program.table();
+        let dry_run = table.rules.iter().find_map(|it| it.dry_run.as_ref());
+        dry_run.map(|it| it.get().get())
+    };
+    let asked = ["/api", "/", "/api/users", "/apart", "/a", "/api"];
+    for path in asked {
+        assert_eq!(client.get(path).await.text(), "old", "{path}");
+    }
+    assert_eq!(client.get("/other").await.status, 404);
+    assert_eq!(counted(&ferrix), Some(3));
+    // The count outlives what changes elsewhere.
+    (ferrix.apply(
+        "more.yaml",
+        &route("more", "more.example", "Path(`/`)", "old"),
+    ))
+    .await;
+    assert_eq!(client.get("/api").await.text(), "old");
+    assert_eq!(counted(&ferrix), Some(4));
+
+    ferrix.apply("route.yaml", &rules(false)).await;
+    assert_eq!(counted(&ferrix), None);
+    let mut statuses = Vec::new();
+    for path in asked {
+        statuses.push(client.get(path).await.status);
+    }
+    assert_eq!(statuses, [503, 200, 503, 200, 200, 503]);
+    assert_eq!(new.requests().len(), 0);
+}
+
 #[tokio::test]
 async fn edits_are_served_on_open_connections() {
     let [first, second] = [

@@ -44,16 +44,18 @@ pub(crate) fn entry_point(
     chosen.ok_or(Failure::NoRoute)
 }
 
-/// The rule that serves a request.
+/// The rule that serves a request, which is counted for dry runs as well.
 pub(crate) fn find<'t>(
     table: &'t Table,
     entry_point: EntryPointIndex,
     request: &Request<'_>,
 ) -> Result<&'t Rule, Failure> {
-    table
-        .rules
-        .lookup(entry_point, request)
-        .ok_or(Failure::NoRoute)
+    let rule = table.rules.lookup(entry_point, request);
+    let dry_runs = table.rules.dry_runs(entry_point, request, rule);
+    for dry_run in dry_runs.filter_map(|rule| rule.dry_run.as_deref()) {
+        dry_run.get().add(1);
+    }
+    rule.ok_or(Failure::NoRoute)
 }
 
 /// The destinations that share the requests of a rule.

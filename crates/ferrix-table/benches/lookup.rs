@@ -133,5 +133,6 @@ fn rule(number: usize, host: &str, matches: &str) -> Rule {
         entry_points: [0].into(),
         action: Action::Forward(Split::new(&[(0, 1)]).expect("the service has a weight")),
         policy: None,
+        dry_run: None,
     }
 }

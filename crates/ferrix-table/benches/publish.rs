@@ -140,5 +140,6 @@ fn rule(number: u32) -> Rule {
         entry_points: [0, 1].into(),
         action: Action::Forward(Split::new(&[(number, 1)]).expect("the service has a weight")),
         policy: None,
+        dry_run: None,
     }
 }

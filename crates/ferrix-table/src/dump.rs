@@ -74,6 +74,9 @@ pub struct RuleView<'t> {
     pub weight: Weight,
     /// By name.
     pub entry_points: Vec<&'t str>,
+    /// Whether it serves nothing, and what it would serve is only counted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// What it does.
     pub action: ActionView<'t>,
     /// What it asks for beyond that, in words, in the order in which it happens.
@@ -223,6 +226,7 @@ impl<'t> RuleView<'t> {
             matches: rule.text(),
             weight: rule.weight,
             entry_points: table.entry_point_names(rule).collect(),
+            dry_run: rule.is_dry_run(),
             action: ActionView::new(table, &rule.action),
             policy: table.policy_lines(rule),
         }

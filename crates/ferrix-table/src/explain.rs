@@ -15,6 +15,8 @@ use crate::{
 pub struct Explanation<'t> {
     /// The rule that serves it. `None`: 404.
     pub winner: Option<&'t Rule>,
+    /// Dry runs that each would serve it instead.
+    pub dry_runs: Vec<&'t Rule>,
     /// Every other rule whose hosts include the request's, the first to win first.
     pub others: Vec<(&'t Rule, Lost<'t>)>,
 }
@@ -39,12 +41,23 @@ impl Table {
     /// Explains what [`crate::rule_set::RuleSet::lookup`] answers for a request.
     pub fn explain(&self, entry_point: EntryPointIndex, request: &Request<'_>) -> Explanation<'_> {
         let winner = self.rules.lookup(entry_point, request);
+        let dry_runs: Vec<_> = (self.rules)
+            .dry_runs(entry_point, request, winner)
+            .collect();
+        let is_told = |rule: &Rule| {
+            let mut told = winner.iter().chain(&dry_runs);
+            told.any(|it| std::ptr::eq(rule, *it))
+        };
         let others = (self.rules.iter())
             .filter(|rule| rule.host.takes(request.host))
-            .filter(|rule| !winner.is_some_and(|winner| std::ptr::eq(*rule, winner)))
+            .filter(|rule| !is_told(rule))
             .filter_map(|rule| Some((rule, self.lost(rule, entry_point, request, winner)?)))
             .collect();
-        Explanation { winner, others }
+        Explanation {
+            winner,
+            dry_runs,
+            others,
+        }
     }
 
     fn lost<'t>(
@@ -102,6 +115,9 @@ impl fmt::Display for Explanation<'_> {
             Some(winner) => writeln!(f, "served by {}", Described(winner))?,
             None => writeln!(f, "served by no rule: 404")?,
         }
+        for rule in &self.dry_runs {
+            writeln!(f, "would be served by {}", Described(rule))?;
+        }
         for (rule, lost) in &self.others {
             writeln!(f, "not by {}", Described(rule))?;
             match lost {
@@ -142,7 +158,11 @@ impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Described(rule) = self;
         let text = rule.text().unwrap_or("every request");
-        write!(f, "{rule}: {text} of {}, {}", rule.host, rule.weight)
+        write!(f, "{rule}: {text} of {}, {}", rule.host, rule.weight)?;
+        match rule.is_dry_run() {
+            true => f.write_str(", as a dry run"),
+            false => Ok(()),
+        }
     }
 }
 

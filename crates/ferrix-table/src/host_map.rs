@@ -41,6 +41,19 @@ impl<T> HostMap<T> {
         }
     }
 
+    /// The value of exactly this pattern, which has one from now on.
+    pub fn or_default(&mut self, host: &HostPattern) -> &mut T
+    where
+        T: Default,
+    {
+        match host {
+            HostPattern::Exact(name) => self.exact.entry(Arc::clone(name)).or_default(),
+            HostPattern::Wildcard(suffix) => self.wildcard.entry(Arc::clone(suffix)).or_default(),
+            HostPattern::Below(suffix) => self.below.entry(Arc::clone(suffix)).or_default(),
+            HostPattern::Any => self.any.get_or_insert_default(),
+        }
+    }
+
     /// The value of exactly this pattern.
     pub fn get(&self, host: &HostPattern) -> Option<&T> {
         match host {

@@ -81,14 +81,15 @@ impl Index {
     /// The same index without some of its rules, and with others.
     pub(crate) fn with(&self, gone: &[Arc<Rule>], fresh: &[Arc<Rule>]) -> Index {
         let mut touched: BTreeMap<(EntryPointIndex, HostPattern), Vec<Filing>> = BTreeMap::new();
-        for rule in gone {
+        let serves = |rule: &&Arc<Rule>| !rule.is_dry_run();
+        for rule in gone.iter().filter(serves) {
             for host in Reach::hosts_of(rule).iter() {
                 for entry_point in &rule.entry_points {
                     touched.entry((*entry_point, host.clone())).or_default();
                 }
             }
         }
-        for rule in fresh {
+        for rule in fresh.iter().filter(serves) {
             let reach = Reach::new(rule);
             for host in reach.hosts.iter() {
                 for entry_point in &rule.entry_points {

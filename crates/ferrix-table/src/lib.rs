@@ -13,6 +13,7 @@
 pub mod backoff;
 mod bucket;
 pub mod certificates;
+pub mod dry_runs;
 pub mod dump;
 pub mod entry_points;
 pub mod explain;

@@ -81,6 +81,9 @@ impl Publisher {
         for filter in fresh.iter().flat_map(|rule| rule.filters()) {
             filter.connect(&mut self.states);
         }
+        for dry_run in fresh.iter().filter_map(|rule| rule.dry_run.as_deref()) {
+            self.states.connect(dry_run);
+        }
         if succession::is_due(&gone, &fresh) {
             let fresh = fresh.iter().map(|rule| Rule::clone(rule)).collect();
             *rules = Arc::new(earlier.with(&gone, &succeed(&gone, fresh)));

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::{Request, ids::EntryPointIndex, index::Index, rules::Rule};
+use crate::{Request, dry_runs::DryRuns, ids::EntryPointIndex, index::Index, rules::Rule};
 
-/// All rules in their total order, with the index that finds them. Immutable: a changed set is
+/// All rules in their total order, with the index that finds those that serve. Immutable: a changed set is
 /// derived from an earlier one and shares with it all that the change does not touch.
 #[derive(Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Arc<Rule>>,
     index: Index,
+    dry_runs: Option<Arc<DryRuns>>,
 }
 
 impl RuleSet {
@@ -27,9 +28,15 @@ impl RuleSet {
         let find = |rule: &Arc<Rule>| self.rules.binary_search_by(|it| it.precedence(rule));
         let gone = gone.iter().filter_map(|rule| find(rule).ok());
         let gone: Vec<_> = gone.map(|place| Arc::clone(&self.rules[place])).collect();
+        let rules = merged(&self.rules, &gone, fresh);
+        let dry_runs = match gone.iter().chain(fresh).any(|rule| rule.is_dry_run()) {
+            true => DryRuns::of(&rules),
+            false => self.dry_runs.clone(),
+        };
         RuleSet {
-            rules: merged(&self.rules, &gone, fresh),
             index: self.index.with(&gone, fresh),
+            rules,
+            dry_runs,
         }
     }
 
@@ -39,6 +46,19 @@ impl RuleSet {
     /// and the path leave, not to the number of rules.
     pub fn lookup(&self, entry_point: EntryPointIndex, request: &Request<'_>) -> Option<&Rule> {
         self.index.lookup(entry_point, request)
+    }
+
+    /// The dry runs that would serve a request in the place of the rule that does, each by itself: those that
+    /// take it and come before that. Where there is none for the host, that costs looking it up; where there
+    /// is none at all, nothing.
+    pub fn dry_runs<'r>(
+        &'r self,
+        entry_point: EntryPointIndex,
+        request: &Request<'_>,
+        winner: Option<&Rule>,
+    ) -> impl Iterator<Item = &'r Rule> {
+        let dry_runs = self.dry_runs.iter();
+        dry_runs.flat_map(move |it| it.before(winner, entry_point, request))
     }
 
     pub(crate) fn index(&self) -> &Index {

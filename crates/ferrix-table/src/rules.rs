@@ -4,6 +4,7 @@ use std::{fmt, iter::successors, sync::Arc};
 
 use crate::{
     Request,
+    dry_runs::DryRun,
     filters::{Filter, Reference},
     host::{self, HostError},
     ids::{EntryPointIndex, ServiceIndex},
@@ -60,6 +61,8 @@ pub struct Rule {
     pub action: Action,
     /// What it asks for beyond that.
     pub policy: Option<Arc<Policy>>,
+    /// Where it serves nothing: what it would have served.
+    pub dry_run: Option<Box<DryRun>>,
 }
 
 /// What a rule does with a request.
@@ -225,6 +228,11 @@ impl Rule {
             Some(rule) => rule.matches(request),
             None => true,
         }
+    }
+
+    /// Whether it serves nothing, and what it would serve is only counted.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run.is_some()
     }
 
     /// Every filter that requests pass here: those of the rule, then those of its destinations.

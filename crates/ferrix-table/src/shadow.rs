@@ -98,9 +98,11 @@ impl Shadows {
         gone: &[Arc<Rule>],
         fresh: &[Arc<Rule>],
     ) -> Vec<(Arc<Rule>, Verdict)> {
-        let gone: Vec<_> = gone.iter().map(Candidate::new).collect();
+        // Nobody loses anything to what serves nothing.
+        let serves = |rule: &&Arc<Rule>| !rule.is_dry_run();
+        let gone: Vec<_> = gone.iter().filter(serves).map(Candidate::new).collect();
         // Added in the total order, most of them go to the end of their list.
-        let mut fresh: Vec<&Arc<Rule>> = fresh.iter().collect();
+        let mut fresh: Vec<&Arc<Rule>> = fresh.iter().filter(serves).collect();
         fresh.sort_by(|one, other| one.precedence(other));
         let fresh: Vec<_> = fresh.into_iter().map(Candidate::new).collect();
         // In an empty set every rule is new and must be judged: no need to find out which.

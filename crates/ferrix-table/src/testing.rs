@@ -54,6 +54,7 @@ pub(crate) fn rule(name: &str, host: &str, matches: &str) -> Rule {
         entry_points: [0].into(),
         action: Action::Forward(Split::new(&[(0, 1)]).unwrap()),
         policy: None,
+        dry_run: None,
     }
 }
 

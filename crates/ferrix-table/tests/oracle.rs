@@ -8,6 +8,7 @@ use std::{
 };
 
 use ferrix_table::{
+    filters::lasting::{FilterId, Lasting},
     overlap::{Capture, Overlaps},
     rule_set::RuleSet,
     rules::Rule,
@@ -269,6 +270,83 @@ fn derived_sets_are_like_new_ones() {
     assert!(captures_seen > 1_000, "{captures_seen}");
     assert!(steps >= 2_000 && tally.pairs >= 100_000, "{tally:?}");
     assert!(tally.hits * 4 >= tally.pairs, "{tally:?}");
+}
+
+/// Dry runs change nothing about who serves what and who loses to whom, and are counted for the requests that
+/// each would serve among the rules that do.
+#[test]
+fn dry_runs_are_counted_for_what_they_would_serve() {
+    let mut random = Random(7);
+    let (mut requests, mut counted, mut after_none) = (0, 0, 0);
+    for _ in 0..300 {
+        let models = models(&mut random);
+        let serving: Vec<bool> = models.iter().map(|_| random.below(4) > 0).collect();
+        let live = rules(&models);
+        let dry = |rule: &Arc<Rule>| {
+            let id = FilterId {
+                object: rule.route.key.clone(),
+                place: "rules[0]".into(),
+            };
+            Arc::new(Rule {
+                dry_run: Some(Box::new(Lasting::new(id))),
+                ..Rule::clone(rule)
+            })
+        };
+        let all: Vec<Arc<Rule>> = (live.iter().zip(&serving))
+            .map(|(rule, serves)| match serves {
+                true => Arc::clone(rule),
+                false => dry(rule),
+            })
+            .collect();
+        // Rules that served begin to be dry runs, and the other way round.
+        let before: Vec<_> = live.iter().step_by(2).cloned().collect();
+        let set = RuleSet::default().with(&[], &before).with(&before, &all);
+        let others: Vec<_> = all.iter().map(dry).collect();
+        let set = set.with(&all, &others).with(&others, &all);
+        let only_live: Vec<_> = set.iter().filter(|it| !it.is_dry_run()).cloned().collect();
+        let only_live = RuleSet::new(only_live);
+        let losers = |set: &RuleSet| {
+            let verdicts = Shadows::default().replace(&[], set.shared());
+            let losers = verdicts.iter().map(|(rule, _)| number(rule));
+            losers.collect::<BTreeSet<_>>()
+        };
+        assert_eq!(losers(&set), losers(&only_live));
+        let captures = |set: &RuleSet| {
+            let mut overlaps = Overlaps::default();
+            overlaps.follow(set, &[], set.shared());
+            told(&overlaps, set)
+        };
+        assert_eq!(captures(&set), captures(&only_live));
+        for _ in 0..REQUESTS {
+            let request = OwnedRequest::random(&mut random);
+            let (entry_point, asked) = (request.entry_point, request.as_request());
+            let winner = set.lookup(entry_point, &asked);
+            assert_eq!(winner.map(number), serves(&models, &serving, &request));
+            let would_serve = |it: &usize| {
+                let mut with_it = serving.clone();
+                with_it[*it] = true;
+                serves(&models, &with_it, &request) == Some(*it)
+            };
+            let mut expected: Vec<usize> = (0..models.len())
+                .filter(|it| !serving[*it])
+                .filter(would_serve)
+                .collect();
+            expected.sort_by_key(|it| models[*it].key());
+            let found: Vec<_> = set
+                .dry_runs(entry_point, &asked, winner)
+                .map(number)
+                .collect();
+            assert_eq!(found, expected, "{request:?}");
+            requests += 1;
+            counted += usize::from(!found.is_empty());
+            after_none += usize::from(!found.is_empty() && winner.is_none());
+        }
+    }
+    println!("{requests} requests, {counted} counted, {after_none} that nobody serves");
+    assert!(
+        counted > 2_000 && after_none > 100,
+        "{counted} {after_none}"
+    );
 }
 
 #[test]

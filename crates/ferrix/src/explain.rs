@@ -271,7 +271,9 @@ fn write(
     }
     write!(out, "answer: ")?;
     match explanation.winner.map(|rule| &rule.action) {
-        None if explanation.others.is_empty() => unknown_host(made, &asked.host, out),
+        None if explanation.others.is_empty() && explanation.dry_runs.is_empty() => {
+            unknown_host(made, &asked.host, out)
+        }
         None => {
             writeln!(out, "404, no rule takes it")?;
             refused(made.report, &asked.host, out)

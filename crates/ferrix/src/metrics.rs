@@ -139,6 +139,7 @@ impl Collector for Sources {
         let mut page = Page(encoder);
         self.entry_points(&mut page)?;
         routes(&mut page, &table)?;
+        dry_runs(&mut page, &table)?;
         services(&mut page, &table)?;
         limits(&mut page, &table)?;
         self.configuration(&mut page, &table)?;
@@ -395,6 +396,25 @@ fn routes(page: &mut Page<'_>, table: &Table) -> fmt::Result {
                 label("name", &route.key.name),
             ];
             (labels, &route.state.requests)
+        }),
+    )
+}
+
+/// What rules would have served that serve nothing.
+fn dry_runs(page: &mut Page<'_>, table: &Table) -> fmt::Result {
+    let mut seen = HashSet::new();
+    let all = (table.rules.iter()).filter_map(|rule| rule.dry_run.as_deref());
+    page.counters(
+        "ferrix_route_dry_run_requests",
+        "Requests that a rule would have served, but for its dry run",
+        all.filter(|it| seen.insert(it.id())).map(|it| {
+            let labels = vec![
+                label("kind", it.id().object.kind.as_str()),
+                label("namespace", &it.id().object.namespace),
+                label("name", &it.id().object.name),
+                label("rule", &it.id().place),
+            ];
+            (labels, it.get().get() as f64)
         }),
     )
 }

@@ -71,7 +71,7 @@ fn every_rule_in_the_documents_parses() {
         .find(|line| line.starts_with("PathPrefix("))
         .unwrap();
     Rule::parse(example).unwrap();
-    assert_eq!(rules, 3);
+    assert_eq!(rules, 4);
 }
 
 #[test]

@@ -253,6 +253,7 @@ impl Drafting<'_> {
             backends: [backend].into(),
             lost: Rare::default(),
             policy: self.policy.clone(),
+            dry_run: false,
         });
     }
 

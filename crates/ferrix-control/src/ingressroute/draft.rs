@@ -182,6 +182,7 @@ fn rule(
         lost: Rare::default(),
         policy,
         matches,
+        dry_run: rule.dry_run,
     })
 }
 

@@ -87,6 +87,7 @@ fn rule(rule: &DraftRule, own_namespace: &str) -> RouteRule {
         backends,
         lost: _,
         policy,
+        dry_run,
     } = rule;
     let default = default_priority(matches.as_ref());
     let is_one = backends
@@ -103,6 +104,7 @@ fn rule(rule: &DraftRule, own_namespace: &str) -> RouteRule {
         priority: weight.priority().filter(|it| *it != default),
         service,
         services,
+        dry_run: *dry_run,
         ..RouteRule::default()
     };
     if let Some(policy) = policy {
@@ -224,6 +226,7 @@ mod tests {
             rule(json!({"service": api, "matches": "Path(`/a`)", "priority": 10})),
             rule(json!({"service": api, "matches": "Path(`/a`)", "priority": -1})),
             rule(json!({"service": api, "priority": 0})),
+            rule(json!({"service": api, "matches": "Path(`/a`)", "dryRun": true})),
             rule(json!({"service": api, "priority": i64::MAX})),
             // Never matches, and that is said.
             rule(json!({"service": api, "matches": "Host(`a.test`) && Host(`b.test`)"})),
@@ -309,6 +312,6 @@ mod tests {
             assert!(drafted.same(&after), "{case} became {written}");
             ran += 1;
         }
-        assert_eq!(ran, 37);
+        assert_eq!(ran, 38);
     }
 }

@@ -1,9 +1,48 @@
 use std::sync::Arc;
 
 use crate::{
+    dry_runs::DryRun,
+    filters::lasting::FilterId,
     rules::{Route, Rule},
     testing::{get, route, rule, table},
 };
+
+#[test]
+fn dry_runs_are_told_by_what_they_would_do() {
+    let dry_run = |name: &str, matches: &str| {
+        let rule = rule(name, "a.test", matches);
+        let id = FilterId {
+            object: rule.route.key.clone(),
+            place: "rules[0]".into(),
+        };
+        Rule {
+            dry_run: Some(Box::new(DryRun::new(id))),
+            ..rule
+        }
+    };
+    let rules = vec![
+        dry_run("first", "PathPrefix(`/api/v1`)"),
+        dry_run("second", "PathPrefix(`/api/v`)"),
+        rule("serves", "a.test", "PathPrefix(`/api`)"),
+        dry_run("last", "PathPrefix(`/`)"),
+    ];
+    let table = table(rules, vec![]);
+    assert_eq!(
+        table.explain(0, &get("a.test", "/api/v1")).to_string(),
+        "\
+served by rule 0 of IngressRoute default/serves: PathPrefix(`/api`) of a.test, priority 18
+would be served by rule 0 of IngressRoute default/first: PathPrefix(`/api/v1`) of a.test, priority 21, as a dry run
+would be served by rule 0 of IngressRoute default/second: PathPrefix(`/api/v`) of a.test, priority 20, as a dry run
+not by rule 0 of IngressRoute default/last: PathPrefix(`/`) of a.test, priority 15, as a dry run
+  it matches, but rule 0 of IngressRoute default/serves comes first: its priority, 18, is higher than 15
+"
+    );
+    let explanation = table.explain(0, &get("a.test", "/")).to_string();
+    let mut lines = explanation.lines();
+    assert_eq!(lines.next(), Some("served by no rule: 404"));
+    let second = lines.next().unwrap_or_default();
+    assert!(second.starts_with("would be served by rule 0 of IngressRoute default/last"));
+}
 
 #[test]
 fn explanation() {

@@ -5,6 +5,8 @@ use std::sync::{
 
 use super::*;
 use crate::{
+    dry_runs::DryRun,
+    filters::lasting::FilterId,
     ids::ServiceIndex,
     rules::{Action, Split},
     services::{Endpoint, Services},
@@ -133,6 +135,30 @@ fn a_kept_copy_does_not_keep_counters_back() {
         count(&reader.load());
     }
     assert_eq!(counts(&reader.load()), ["r=3", "a=3", ":1=3"]);
+}
+
+#[test]
+fn what_is_counted_for_a_dry_run_outlives_the_table() {
+    let (mut publisher, reader) = channel();
+    let dry_run = |place: &str| {
+        let rule = rule("r", "*", "");
+        let id = FilterId {
+            object: rule.route.key.clone(),
+            place: place.into(),
+        };
+        let dry_run = Some(Box::new(DryRun::new(id)));
+        Rule { dry_run, ..rule }
+    };
+    let mut counted = Vec::new();
+    for place in ["rules[0]", "rules[0]", "rules[1]", "rules[0]"] {
+        publisher.publish(table(vec![dry_run(place), rule("other", "*", "")], vec![]));
+        let table = reader.load();
+        let count = table.rules.iter().find_map(|rule| rule.dry_run.as_ref());
+        let count = count.unwrap().get();
+        count.add(1);
+        counted.push(count.get());
+    }
+    assert_eq!(counted, [1, 2, 1, 1]);
 }
 
 #[test]

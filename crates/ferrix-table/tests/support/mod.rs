@@ -389,6 +389,7 @@ impl Model {
             entry_points: self.entry_points.clone().into(),
             action: Action::Forward(Split::new(&[(0, 1)]).expect("the service has a weight")),
             policy: None,
+            dry_run: None,
         }
     }
 }

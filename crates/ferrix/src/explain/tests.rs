@@ -34,6 +34,7 @@ fn rule(name: &str, host: &str, matches: &str, action: Action) -> Rule {
         entry_points: [0].into(),
         action,
         policy: None,
+        dry_run: None,
     }
 }
 

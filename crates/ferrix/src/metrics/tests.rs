@@ -4,6 +4,7 @@ use std::{
 };
 
 use ferrix_table::{
+    dry_runs::DryRun,
     filters::{
         Filter,
         lasting::{FilterId, Lasting},
@@ -75,7 +76,14 @@ fn sources() -> Sources {
         entry_points: [0].into(),
         action: Action::Unavailable,
         policy: Some(Arc::clone(&limited)),
+        dry_run: None,
     };
+    let dry_run = DryRun::new(FilterId {
+        object: route.key.clone(),
+        place: "rules[2]".into(),
+    });
+    dry_run.get().add(4);
+    let dry_run = Some(Box::new(dry_run));
     for (status, milliseconds) in [(200, 1), (200, 3), (503, 60_000), (0, 20)] {
         route.state.requests.count(&served(status, milliseconds, 0));
     }
@@ -104,6 +112,10 @@ fn sources() -> Sources {
         rules: Arc::new(RuleSet::new(vec![
             rule(&route, 0),
             rule(&route, 1),
+            Rule {
+                dry_run,
+                ..rule(&route, 2)
+            },
             rule(&quiet, 0),
         ])),
         services: Arc::new([service].into_iter().collect()),
@@ -331,6 +343,8 @@ fn numbers_are_those_of_the_table() {
          port=\"8080\",scheme=\"http\"} 1.0",
         "ferrix_limit_refused_requests_total{kind=\"IngressRoute\",namespace=\"default\",\
          name=\"a\\\"b\\\\c\",filter=\"rules[0].filters[0].rateLimit\"} 5.0",
+        "ferrix_route_dry_run_requests_total{kind=\"IngressRoute\",namespace=\"default\",\
+         name=\"a\\\"b\\\\c\",rule=\"rules[2]\"} 4.0",
         "ferrix_limit_replicas 1.0",
         "ferrix_limit_silent_replicas 0.0",
         "ferrix_configuration_generation 1.0",

@@ -43,6 +43,7 @@ fn rule(name: &str, matches: &str) -> Rule {
         entry_points: [0_u16].as_slice().into(),
         action: Action::Unavailable,
         policy: None,
+        dry_run: None,
     }
 }
 
