@@ -169,6 +169,30 @@ fn what_serves_alike_is_no_difference() {
 }
 
 #[test]
+fn filters_are_told_as_explain_has_them() {
+    let with = |filters: &str| {
+        let rule = format!("{ONE}\n        filters: [{filters}]");
+        route("shop", "a.test", &[("Path(`/a`)", &rule)])
+    };
+    let limit = |requests: u32| format!("{{rateLimit: {{requests: {requests}}}}}");
+    let states = States::new(&with(&limit(7)), &with(&limit(8)));
+    let (code, out, _) = states.compared(&[]);
+    assert_eq!(code, 1);
+    let expected = "  - rate limit: 7 in 1s by client, 7 at once\n  \
+                    + rate limit: 8 in 1s by client, 8 at once\n";
+    assert!(out.contains(expected), "{out}");
+    let found = states.json(&[]);
+    let policy = &found["differences"][0]["before"]["policy"];
+    assert_eq!(policy[0], "rate limit: 7 in 1s by client, 7 at once");
+    // What is told alike is told as a whole.
+    let answer = |body: &str| format!("{{respond: {{body: {body}}}}}");
+    let states = States::new(&with(&answer("one")), &with(&answer("two")));
+    let (code, out, _) = states.compared(&[]);
+    assert_eq!(code, 1);
+    assert!(out.contains("\n  - Respond(Respond {"), "{out}");
+}
+
+#[test]
 fn the_request_is_one_that_the_rule_serves() {
     // The rule of the prefix comes second at `/`, as it is shorter, and asks for more than a path.
     let rules = |service| {

@@ -7,7 +7,7 @@ use ferrix_table::{
     policy::Policy,
     rules::{Action, Destination, Rule},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Asked;
 
@@ -29,8 +29,25 @@ pub(super) struct Outcome {
     pub(super) answer: Answer,
     /// Each filter, and whatever else the rule asks for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) policy: Vec<String>,
+    pub(super) policy: Vec<Part>,
 }
+
+/// A filter, or something else that is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// As `ferrix explain` has it, which may leave something out, and names the Filter that it is from.
+    said: String,
+    /// All of it, by which it is compared.
+    whole: String,
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        self.whole == other.whole
+    }
+}
+
+impl Eq for Part {}
 
 /// A rule, as it is known in both states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,7 +89,7 @@ pub(super) struct Share {
     /// Weights without a common factor, so that 2 to 2 is as 1 to 1.
     pub(super) weight: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) filters: Vec<String>,
+    pub(super) filters: Vec<Part>,
 }
 
 pub(super) fn served(table: &Table, asked: &Asked) -> Served {
@@ -102,10 +119,7 @@ pub(super) fn served(table: &Table, asked: &Asked) -> Served {
             outcome: Outcome {
                 rule: Some(RuleName::of(rule)),
                 answer: answer(table, &rule.action),
-                policy: rule
-                    .policy
-                    .as_deref()
-                    .map_or_else(Vec::new, |it| policy(table, it)),
+                policy: policy(table, rule),
             },
         },
     }
@@ -139,7 +153,10 @@ fn answer(table: &Table, action: &Action) -> Answer {
             let share = |(destination, weight): (&Destination, u64)| Share {
                 service: service(table, &destination.service),
                 weight: weight / factor.max(1),
-                filters: filters(table, destination.filters.iter().flat_map(|it| it.iter())),
+                filters: parts(
+                    table.filter_lines(destination),
+                    of_share(table, destination),
+                ),
             };
             Answer::Services(split.weights().map(share).collect())
         }
@@ -159,29 +176,56 @@ fn service(table: &Table, reference: &Reference) -> Option<String> {
     Some(format!("{}://{id}", id.scheme.as_str()))
 }
 
+/// What is asked for, as it is said and as a whole, in the same order.
+fn parts(said: Vec<String>, whole: Vec<String>) -> Vec<Part> {
+    let both = said.into_iter().zip(whole);
+    both.map(|(said, whole)| Part { said, whole }).collect()
+}
+
+fn of_share(table: &Table, destination: &Destination) -> Vec<String> {
+    filters(table, destination.filters.iter().flat_map(|it| it.iter()))
+}
+
 fn filters<'f>(table: &Table, filters: impl IntoIterator<Item = &'f Filter>) -> Vec<String> {
     let filters = filters.into_iter();
     let named = filters.map(|it| it.with_service(|reference| service(table, reference)));
     named.map(|it| format!("{it:?}")).collect()
 }
 
-fn policy(table: &Table, policy: &Policy) -> Vec<String> {
+fn policy(table: &Table, rule: &Rule) -> Vec<Part> {
+    let Some(policy) = &rule.policy else {
+        return Vec::new();
+    };
+    // A field that is new belongs in here, in the place that it has among the lines for people.
     let Policy {
         lists: _,
         timeouts,
         retry,
         session,
         body_bytes,
-    } = policy;
-    let mut parts = filters(table, policy.filters());
-    if let Some(limit) = timeouts.request {
-        parts.push(format!("a request may take {limit:?}"));
+    } = &**policy;
+    let mut whole = filters(table, policy.filters());
+    whole.extend(timeouts.request.map(|it| format!("{it:?}")));
+    whole.extend(timeouts.backend_request.map(|it| format!("{it:?}")));
+    whole.extend(retry.as_ref().map(|it| format!("{it:?}")));
+    whole.extend(session.as_ref().map(|it| format!("{it:?}")));
+    whole.extend(body_bytes.map(|it| it.to_string()));
+    parts(table.policy_lines(rule), whole)
+}
+
+impl Part {
+    /// What tells it from others.
+    pub(super) fn beside<'o>(&self, mut others: impl Iterator<Item = &'o Part>) -> &str {
+        match others.any(|it| it.said == self.said) {
+            true => &self.whole,
+            false => &self.said,
+        }
     }
-    if let Some(limit) = timeouts.backend_request {
-        parts.push(format!("an attempt may take {limit:?}"));
+}
+
+/// As it is said.
+impl Serialize for Part {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.said)
     }
-    parts.extend(retry.as_ref().map(|it| format!("{it:?}")));
-    parts.extend(session.as_ref().map(|it| format!("{it:?}")));
-    parts.extend(body_bytes.map(|it| format!("a body may have {it} bytes")));
-    parts
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     Asked, Difference, Differences, Requests, State,
-    outcome::{Answer, Outcome, Served, Share},
+    outcome::{Answer, Outcome, Part, Served, Share},
 };
 use crate::{
     check::counted,
@@ -181,19 +181,20 @@ impl Difference {
     fn policies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (before, after) = (&self.before.outcome, &self.after.outcome);
         let (before, after) = (before.asked_for(), after.asked_for());
-        for part in before.iter().filter(|it| !after.contains(it)) {
-            writeln!(f, "  {} {part}", colour::in_style(WRONG, "-"))?;
-        }
-        for part in after.iter().filter(|it| !before.contains(it)) {
-            writeln!(f, "  {} {part}", colour::in_style(RIGHT, "+"))?;
+        let sides = [(&before, &after, WRONG, "-"), (&after, &before, RIGHT, "+")];
+        for (these, others, style, sign) in sides {
+            for (at, part) in these.iter().filter(|it| !others.contains(it)) {
+                let part = part.beside(others.iter().map(|(_, it)| it));
+                writeln!(f, "  {} {part}{at}", colour::in_style(style, sign))?;
+            }
         }
         Ok(())
     }
 }
 
 impl Outcome {
-    /// Filters and the like, of the rule and of its destinations.
-    fn asked_for(&self) -> Vec<String> {
+    /// Filters and the like, of the rule and of its destinations, each with where that is.
+    fn asked_for(&self) -> Vec<(String, Part)> {
         let shares = match &self.answer {
             Answer::Services(shares) => &shares[..],
             _ => &[],
@@ -201,11 +202,12 @@ impl Outcome {
         let of_share = |share: &Share| {
             let service = share.service.clone().unwrap_or_default();
             let filters = share.filters.iter();
-            let filters = filters.map(move |filter| format!("{filter} at {service}"));
+            let filters = filters.map(move |it| (format!(" at {service}"), it.clone()));
             filters.collect::<Vec<_>>()
         };
         let of_shares = shares.iter().flat_map(of_share);
-        self.policy.iter().cloned().chain(of_shares).collect()
+        let of_rule = self.policy.iter().map(|it| (String::new(), it.clone()));
+        of_rule.chain(of_shares).collect()
     }
 }
 
