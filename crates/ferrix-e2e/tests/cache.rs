@@ -22,6 +22,7 @@ use ferrix_table::{
         Filter,
         cache::{Cache, CacheTerms},
         compression::{Compression, ContentEncoding},
+        error_pages::{ErrorPages, Page},
         header_changes::{Field, HeaderChanges},
         ip_filter::IpFilter,
         lasting::{FilterId, Lasting},
@@ -132,6 +133,56 @@ async fn a_hit_asks_no_backend() {
         assert_eq!((counters.hits.get(), counters.misses.get()), (7, 1));
     }
     assert_eq!(ran, 14);
+}
+
+/// What is kept is what the backend has sent, and each client gets the page.
+#[tokio::test]
+async fn a_failure_is_kept_under_its_page() {
+    let page = Filter::ErrorPages(Arc::new(ErrorPages {
+        statuses: [404..=404].into(),
+        status: None,
+        page: Page::Here {
+            body: Arc::from(b"no such page".as_slice()),
+            content_type: Field {
+                name: "Content-Type".into(),
+                value: "text/plain".into(),
+            },
+        },
+    }));
+    let cache = || Filter::Cache(cache(None));
+    let mut ran = 0;
+    for (length, list) in [
+        (0, [page.clone(), cache()]),
+        (4, [page.clone(), cache()]),
+        (20_000, [cache(), page.clone()]),
+    ] {
+        let backend = backend(move |_, _| {
+            let body = "x".repeat(length);
+            format!("HTTP/1.1 404 No\r\nContent-Length: {length}\r\n{MINUTE}\r\n{body}")
+        })
+        .await;
+        let gateway = Gateway::start(Routes::all_to(&[backend.address()]).policy(policy(list)));
+        let mut clients = Clients::new(&gateway).await;
+        for (http2, method) in [
+            (false, "GET"),
+            (true, "GET"),
+            (false, "HEAD"),
+            (true, "HEAD"),
+        ] {
+            let answer = clients.ask(http2, method, "/", &[]).await;
+            let body = if method == "GET" { "no such page" } else { "" };
+            assert_eq!((answer.status, &*answer.text()), (404, body));
+            assert_eq!(answer.one("content-length"), Some("12"));
+            ran += 1;
+        }
+        assert_eq!(backend.requests().len(), 1, "{length} bytes");
+        // What was kept is whole: without the page it goes out as it came.
+        gateway.publish(Routes::all_to(&[backend.address()]).policy(policy([cache()])));
+        let answer = clients.ask(false, "GET", "/", &[]).await;
+        assert_eq!((answer.status, answer.body.len()), (404, length));
+        assert_eq!(backend.requests().len(), 1, "{length} bytes");
+    }
+    assert_eq!(ran, 12);
 }
 
 /// CVE-2026-2836: what answers one host or one query may not answer another.

@@ -302,7 +302,7 @@ impl Exchange<'_, '_> {
         };
         match self.stands_in(&mut relay, &failure) {
             // Boxed, because it is large and rare.
-            Some((head, body)) => Box::pin(relay.answer(head, body)).await.map(Some),
+            Some((kept, body)) => Box::pin(relay.answer(head, kept, body)).await.map(Some),
             None => Err(failure),
         }
     }
@@ -535,12 +535,9 @@ impl Exchange<'_, '_> {
         }
         let server = &settings.server.name;
         let mut answer = Answer::new(failure, Form::of(&head.fields), server);
-        if let Some(applied) = applied
-            && let Some((page, body)) = applied.error_page(self.engine, head, &answer.head).await
-        {
-            answer = Answer::filtered(page, body, server);
-        }
         if let Some(applied) = applied {
+            // Boxed, because it is large and rare.
+            answer = Box::pin(applied.fail(self.engine, head, answer)).await;
             applied.log(&answer.head);
         }
         self.reply(answer, head, failure.closes_connection()).await

@@ -114,6 +114,8 @@ pub(crate) struct Applied {
     pub(crate) policy: Option<Arc<Policy>>,
     /// Of the share of requests that this is one of.
     pub(crate) of_share: Option<Arc<Box<[Filter]>>>,
+    /// How many filters of both the request has come past. What is refused passes these alone on its way back.
+    pub(crate) passed: usize,
     /// The origin of the request, where a filter asks.
     pub(crate) origin: Option<Box<[u8]>>,
     /// How the client takes responses, where a filter asks.
@@ -159,15 +161,15 @@ impl Applied {
         of_rule.chain(self.of_share.iter().flat_map(|filters| filters.iter()))
     }
 
-    /// Changes a response on its way to the client. `length`: that of its body, where it is known. Returns
-    /// how the body is to be compressed.
+    /// Changes a response on its way to the client, by the filters that its request has come past. `length`:
+    /// that of its body, where it is known. Returns how the body is to be compressed.
     pub(crate) fn on_response(
         &self,
         head: &mut ResponseHead,
         length: Option<u64>,
     ) -> Option<ContentEncoding> {
         let mut encoding = None;
-        for filter in self.filters() {
+        for filter in self.filters().take(self.passed) {
             match filter {
                 Filter::ResponseHeaders(changes) => {
                     header_changes::apply(changes, &mut head.fields);
@@ -205,10 +207,35 @@ impl Applied {
         encoding
     }
 
-    /// The answer of a cache as the client gets it.
-    pub(crate) async fn answer(&self, head: ResponseHead, body: Bytes) -> Result<Answer, Failure> {
-        let (head, body) = self.finish(head, body).await?;
-        Ok(Answer::kept(head, body))
+    /// An answer that no backend gives now, as the client gets it: that of a cache, or a failure.
+    pub(crate) async fn answer(
+        &self,
+        engine: &Engine,
+        request: &RequestHead,
+        answer: ResponseHead,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
+        let page = self.error_page(engine, request, &answer).await;
+        let (answer, body) = page.unwrap_or((answer, body));
+        let (answer, body) = self.finish(answer, body).await?;
+        Ok(Answer::kept(answer, body))
+    }
+
+    /// A failure as the client gets it.
+    pub(crate) async fn fail(
+        &self,
+        engine: &Engine,
+        request: &RequestHead,
+        answer: Answer,
+    ) -> Answer {
+        let mut answer = answer;
+        if answer.body.is_empty() {
+            // That of gRPC has no body, and says of none how long it is.
+            self.on_response(&mut answer.head, Some(0));
+            return answer;
+        }
+        let (head, body) = (answer.head.clone(), answer.body.clone());
+        (self.answer(engine, request, head, body).await).unwrap_or(answer)
     }
 
     /// Changes a whole response on its way to the client.

@@ -98,9 +98,14 @@ pub(crate) struct Relay<'r> {
 
 impl Relay<'_> {
     /// The answer of a cache as the client gets it.
-    pub(crate) async fn answer(&self, head: ResponseHead, body: Bytes) -> Result<Answer, Failure> {
+    pub(crate) async fn answer(
+        &self,
+        request: &RequestHead,
+        head: ResponseHead,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
         match self.applied {
-            Some(applied) => applied.answer(head, body).await,
+            Some(applied) => applied.answer(self.engine, request, head, body).await,
             None => Ok(Answer::kept(head, body)),
         }
     }
@@ -231,8 +236,12 @@ pub(crate) async fn relay(
                 }
                 let passed = on_response(relay, request, client, backend, passage, part?).await?;
                 if let Passed::Whole(body) = passed {
+                    // That is nothing to keep.
+                    let copy = passage.copy.take();
                     pour(client, passage, body, deadline, timeouts.write).await?;
-                    let clean = discard(backend, deadline).await && backend.out().is_drained();
+                    passage.copy = copy;
+                    let whole = discard(backend, passage, deadline).await;
+                    let clean = whole && backend.out().is_drained();
                     return Ok(clean && progress.request_done && !progress.deaf);
                 }
                 let ended = matches!(passed, Passed::End);
@@ -352,9 +361,8 @@ async fn on_response(
                     Verdict::Keep(copy) => passage.copy = Some(copy),
                     Verdict::Instead(head, body) => {
                         // Boxed, because it is large and rare.
-                        let Answer { head, body } = Box::pin(relay.answer(head, body)).await?;
-                        client.header(head, &relay.method, body.is_empty())?;
-                        return Ok(Passed::Whole(body));
+                        let answer = Box::pin(relay.answer(request, head, body)).await?;
+                        return instead(relay, client, answer.head, answer.body);
                     }
                 }
             }
@@ -362,11 +370,11 @@ async fn on_response(
                 let page = applied.error_page(relay.engine, request, &head).await;
                 if let Some((mut head, body)) = page {
                     let end = body.is_empty() || relay.method == Method::HEAD;
-                    // A page is nothing to keep.
-                    passage.copy = None;
+                    if let Some(FromBackend::Data(data)) = &first {
+                        passage.keep(data);
+                    }
                     passage.encoder = apply(relay, applied, &mut head, end);
-                    client.header(head, &relay.method, end)?;
-                    return Ok(Passed::Whole(if end { Bytes::new() } else { body }));
+                    return instead(relay, client, head, body);
                 }
                 passage.encoder = apply(relay, applied, &mut head, end);
             }
@@ -392,9 +400,21 @@ async fn on_response(
     Ok(Passed::On)
 }
 
-/// Reads what is left of a response that nobody gets, as far as that is little and soon there. Returns
-/// whether it was all.
-async fn discard(backend: &mut Backend, deadline: &mut Deadline) -> bool {
+/// Begins another response than that of the backend.
+fn instead(
+    relay: &Relay<'_>,
+    client: &mut Client<'_>,
+    head: ResponseHead,
+    body: Bytes,
+) -> Result<Passed, Broken> {
+    let end = body.is_empty() || relay.method == Method::HEAD;
+    client.header(head, &relay.method, end)?;
+    Ok(Passed::Whole(if end { Bytes::new() } else { body }))
+}
+
+/// Reads what is left of a response that the client does not get, as far as that is little and soon there. Returns
+/// whether it was all: then it is kept where that is wanted.
+async fn discard(backend: &mut Backend, passage: &mut Passage, deadline: &mut Deadline) -> bool {
     deadline.set(DISCARD);
     let mut left = DISCARDED;
     while !backend.is_done() {
@@ -408,10 +428,16 @@ async fn discard(backend: &mut Backend, deadline: &mut Deadline) -> bool {
             () = deadline.passed() => return false,
         };
         match part {
-            Ok(FromBackend::Data(data)) if data.len() <= left => left -= data.len(),
-            Ok(FromBackend::End(_)) => return true,
+            Ok(FromBackend::Data(data)) if data.len() <= left => {
+                left -= data.len();
+                passage.keep(&data);
+            }
+            Ok(FromBackend::End(_)) => break,
             _ => return false,
         }
+    }
+    if let Some(copy) = passage.copy.take() {
+        copy.finish();
     }
     true
 }

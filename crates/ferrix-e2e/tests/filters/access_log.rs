@@ -1,11 +1,19 @@
 //! What the access log has of the requests of a rule.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ferrix_e2e::{Backend, Gateway, Routes, backend::Dead, within};
 use ferrix_proxy::access_log::MoreFields;
 use ferrix_table::{
-    filters::{Filter, access_log::AccessLog, header_changes::HeaderChanges, respond::Respond},
+    filters::{
+        Filter,
+        access_log::AccessLog,
+        cache::{Cache, CacheTerms},
+        header_changes::HeaderChanges,
+        lasting::{FilterId, Lasting},
+        respond::Respond,
+    },
+    object::{Key, Kind},
     services::Protocol,
 };
 
@@ -101,6 +109,61 @@ async fn fields_join_the_record_and_others_have_none() {
         }
     }
     assert_eq!(ran, 8);
+}
+
+/// What stands behind a cache says of its answers what it says of others.
+#[tokio::test]
+async fn answers_of_a_cache_are_logged_alike() {
+    let backend = Backend::answering(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: max-age=60\r\nX-Cache: 1\r\n\r\nhi",
+    )
+    .await;
+    let cache = |place: &str| {
+        Filter::Cache(Box::new(Cache {
+            max_bytes: 1 << 20,
+            terms: CacheTerms {
+                max_object_bytes: 1 << 16,
+                default_ttl: Duration::ZERO,
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+            },
+            key_headers: Box::default(),
+            purge: None,
+            state: Lasting::new(FilterId {
+                object: Key::new(Kind::IngressRoute, "default", "r"),
+                place: place.into(),
+            }),
+        }))
+    };
+    let off = Filter::AccessLog(Arc::new(AccessLog::Off));
+    let more = with(&["x-tenant"], &["x-cache"]);
+    let routes = Routes::all_to(&[backend.address()])
+        .policy(filters([cache("one"), more]))
+        .rule("*", "Path(`/off`)", &[("all", 1)])
+        .policy(filters([cache("other"), off]));
+    let (gateway, mut records) = Gateway::start_logged(routes);
+    let mut ran = 0;
+    for http2 in [false, true, false] {
+        for path in ["/off", "/"] {
+            let request = Ask {
+                path,
+                fields: &[("X-Tenant", "a")],
+                ..GET
+            };
+            assert_eq!(ask_once(&gateway, http2, request).await.body, "hi");
+        }
+        let record = within("a record", records.recv()).await.unwrap();
+        let expected = MoreFields {
+            request: pairs(&[("x-tenant", "a")]),
+            response: pairs(&[("x-cache", "1")]),
+        };
+        assert_eq!(
+            (&*record.path, record.more),
+            ("/", Some(Box::new(expected)))
+        );
+        ran += 1;
+    }
+    assert_eq!((ran, backend.requests().len()), (3, 2));
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ mod bandwidth;
 mod error_pages;
 mod faults;
 mod paths;
+mod refusals;
 mod request_buffering;
 mod respond;
 

@@ -21,6 +21,7 @@ use crate::{
     filters::{
         self, Applied, Arrival,
         cache::{self, Fetch, Forward, Invalidation, LookedUp, Question},
+        error_pages::Passed,
     },
     headers,
     relay::Relay,
@@ -134,8 +135,13 @@ impl Exchange<'_, '_> {
     fn note_behind(&mut self, place: Place<'_>, head: &RequestHead, applied: &mut Applied) {
         for filter in place.behind() {
             applied.note(filter, head);
-            if let Filter::Bandwidth(limit) = filter {
-                self.shape(limit, Direction::Response, head);
+            match filter {
+                Filter::Bandwidth(limit) => self.shape(limit, Direction::Response, head),
+                Filter::AccessLog(log) => self.log(log, head, applied),
+                Filter::ErrorPages(pages) => {
+                    applied.error_pages.push(Passed::new(pages, place.table));
+                }
+                _ => {}
             }
         }
     }
@@ -181,6 +187,8 @@ impl Renewal {
                     | Filter::Cors(_)
                     | Filter::Compression(_)
                     | Filter::Bandwidth(_)
+                    | Filter::AccessLog(_)
+                    | Filter::ErrorPages(_)
             );
             if !only_changes
                 || filters::on_request(filter, &mut head, place.arrival)

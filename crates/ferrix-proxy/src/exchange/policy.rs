@@ -133,11 +133,13 @@ impl Exchange<'_, '_> {
             if answer.is_some() {
                 return Ok(answer);
             }
+            applied.passed += 1;
         }
         Ok(None)
     }
 
-    /// Takes a request through a filter.
+    /// Takes a request through a filter. What that answers in place of a service passes all filters of
+    /// responses; what it refuses, those before it.
     async fn pass(
         &mut self,
         filter: &Filter,
@@ -187,10 +189,12 @@ impl Exchange<'_, '_> {
                     table: place.table,
                     arrival: &place.arrival,
                 };
-                return match self.consult(cache, place, head, *body, applied).await {
-                    Some((head, body)) => applied.answer(head, body).await.map(Some),
-                    None => Ok(None),
+                let Some((answer, body)) = self.consult(cache, place, head, *body, applied).await
+                else {
+                    return Ok(None);
                 };
+                applied.passed = usize::MAX;
+                return applied.answer(engine, head, answer, body).await.map(Some);
             }
             Filter::ErrorPages(pages) => {
                 applied.error_pages.push(Passed::new(pages, place.table));
@@ -202,11 +206,7 @@ impl Exchange<'_, '_> {
                 return Ok(None);
             }
             Filter::AccessLog(log) => {
-                if **log == AccessLog::Off {
-                    self.served.log = None;
-                } else if self.served.log.is_some() {
-                    applied.logged = Logged::of(log, head).map(Box::new);
-                }
+                self.log(log, head, applied);
                 return Ok(None);
             }
             Filter::ExternalAuth(auth) => {
@@ -233,14 +233,20 @@ impl Exchange<'_, '_> {
                 let page = applied.error_page(engine, head, &answer).await;
                 page.unwrap_or((answer, body))
             }
-            Filter::Respond(respond) => respond::answer(respond),
+            Filter::Respond(respond) => {
+                applied.passed = usize::MAX;
+                respond::answer(respond)
+            }
             // A preflight request is answered by its filter alone.
             Filter::Cors(_) => {
                 let answer = filters::on_request(filter, head, &place.arrival)?;
                 return Ok(answer.map(|head| Answer::filtered(head, Bytes::new(), server)));
             }
             filter => match filters::on_request(filter, head, &place.arrival)? {
-                Some(head) => (head, Bytes::new()),
+                Some(head) => {
+                    applied.passed = usize::MAX;
+                    (head, Bytes::new())
+                }
                 None => return Ok(None),
             },
         };
@@ -255,6 +261,15 @@ impl Exchange<'_, '_> {
             Some((route, _)) => limit_key::counted(by, head, client, &route.key),
             // Filters are those of a rule, which has a route.
             None => Counted::client(client, IPV6_PREFIX),
+        }
+    }
+
+    /// Does what a rule says of the access log.
+    pub(super) fn log(&mut self, log: &Arc<AccessLog>, head: &RequestHead, applied: &mut Applied) {
+        if **log == AccessLog::Off {
+            self.served.log = None;
+        } else if self.served.log.is_some() {
+            applied.logged = Logged::of(log, head).map(Box::new);
         }
     }
 

@@ -33,11 +33,16 @@ impl Passage {
         }
     }
 
-    /// Passes a piece on.
-    pub(super) fn data(&mut self, client: &mut Client<'_>, data: Bytes) -> Result<(), Failure> {
-        if self.copy.as_mut().is_some_and(|copy| !copy.data(&data)) {
+    /// Keeps a piece where the body is kept.
+    pub(super) fn keep(&mut self, data: &[u8]) {
+        if self.copy.as_mut().is_some_and(|copy| !copy.data(data)) {
             self.copy = None;
         }
+    }
+
+    /// Passes a piece on.
+    pub(super) fn data(&mut self, client: &mut Client<'_>, data: Bytes) -> Result<(), Failure> {
+        self.keep(&data);
         match &mut self.encoder {
             None => client.data(data),
             Some(encoder) => client.data(encoder.encode(&data).map_err(encoder::failure)?),
