@@ -18,6 +18,11 @@ spec:
         medium: Memory
         sizeLimit: {{ .Values.snapshot.sizeLimit }}
   {{- end }}
+  {{- if .Values.temporaryFolder.enabled }}
+    - name: temporary
+      emptyDir:
+        sizeLimit: {{ .Values.temporaryFolder.sizeLimit }}
+  {{- end }}
   {{- if .Values.sharedLimits.enabled }}
     - name: replicas
       secret:
@@ -51,6 +56,10 @@ spec:
         {{- if .Values.snapshot.enabled }}
         - name: snapshot
           mountPath: /run/ferrix
+        {{- end }}
+        {{- if .Values.temporaryFolder.enabled }}
+        - name: temporary
+          mountPath: /tmp
         {{- end }}
         {{- if .Values.sharedLimits.enabled }}
         - name: replicas

@@ -124,6 +124,7 @@ pub fn lint(documents: &[Value]) -> Vec<String> {
             lint.grace_period(workload, &settings);
             lint.ports(workload, &settings);
             lint.snapshot(workload, &settings);
+            lint.temporary_folder(workload, &settings);
         }
         match is_daemon_set(workload) {
             true => lint.daemon_rollout(workload),
@@ -375,17 +376,10 @@ impl<'a> Lint<'a> {
             let path = Path::new(text(mount, "mountPath"));
             path.is_absolute() && path != folder && folder.starts_with(path)
         };
-        let mount = list(at(workload, CONTAINER), "volumeMounts")
-            .iter()
-            .find(above);
-        let volumes = list(at(workload, POD), "volumes");
-        let volume = volumes
-            .iter()
-            .find(|it| mount.is_some_and(|mount| text(mount, "name") == text(it, "name")));
-        let volume = volume.unwrap_or(&Value::Null);
+        let (writable, volume) = volume(workload, above);
         for (holds, what) in [
             (
-                mount.is_some_and(|mount| at(mount, "readOnly").is_null()),
+                writable,
                 "source.kubernetes.snapshot_folder is not below a volume that can be written to",
             ),
             (
@@ -395,6 +389,30 @@ impl<'a> Lint<'a> {
             (
                 !at(volume, "emptyDir/sizeLimit").is_null(),
                 "no limit of the memory of the snapshot (sizeLimit)",
+            ),
+        ] {
+            self.check(holds, title(workload), what);
+        }
+    }
+
+    /// What bodies are stored in takes no more of a node than it may.
+    fn temporary_folder(&mut self, workload: &Value, settings: &Settings) {
+        let folder = settings.proxy.server.temporary_folder.as_deref();
+        let folder = folder.unwrap_or(Path::new("/tmp"));
+        let above = |mount: &&Value| {
+            let path = Path::new(text(mount, "mountPath"));
+            path.is_absolute() && folder.starts_with(path)
+        };
+        let (writable, volume) = volume(workload, above);
+        let limited = !at(volume, "emptyDir/sizeLimit").is_null();
+        for (holds, what) in [
+            (
+                writable,
+                "server.temporary_folder is not on a volume that can be written to",
+            ),
+            (
+                !writable || limited,
+                "no limit of what is stored in server.temporary_folder (sizeLimit)",
             ),
         ] {
             self.check(holds, title(workload), what);
@@ -765,4 +783,16 @@ fn list<'a>(value: &'a Value, path: &str) -> &'a [Value] {
 
 fn texts<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a str> {
     list(value, path).iter().filter_map(Value::as_str)
+}
+
+/// The volume that a mount is of, and whether it can be written to there.
+fn volume<'w>(workload: &'w Value, is_it: impl Fn(&&Value) -> bool) -> (bool, &'w Value) {
+    let mounts = list(at(workload, CONTAINER), "volumeMounts");
+    let Some(mount) = mounts.iter().find(is_it) else {
+        return (false, &Value::Null);
+    };
+    let mut volumes = list(at(workload, POD), "volumes").iter();
+    let volume = volumes.find(|it| text(mount, "name") == text(it, "name"));
+    let writable = at(mount, "readOnly").is_null();
+    (writable, volume.unwrap_or(&Value::Null))
 }

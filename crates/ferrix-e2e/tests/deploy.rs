@@ -348,6 +348,27 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "",
         "Deployment ferrix/ferrix: no limit of the memory of the snapshot",
     ),
+    // Bodies that are stored.
+    (
+        "mountPath: /tmp\n",
+        "mountPath: /scratch\n",
+        "Deployment ferrix/ferrix: server.temporary_folder is not on a volume",
+    ),
+    (
+        "mountPath: /tmp\n",
+        "mountPath: /tmp\n              readOnly: true\n",
+        "Deployment ferrix/ferrix: server.temporary_folder is not on a volume",
+    ),
+    (
+        "    admin:\n",
+        "    server: {temporary_folder: /var/tmp}\n    admin:\n",
+        "Deployment ferrix/ferrix: server.temporary_folder is not on a volume",
+    ),
+    (
+        "            sizeLimit: 1Gi\n",
+        "            medium: ''\n",
+        "Deployment ferrix/ferrix: no limit of what is stored in server.temporary_folder",
+    ),
     // Replicas, and who finds them.
     (
         "replicas: 2",
@@ -516,7 +537,7 @@ fn each_rule_finds_what_it_is_for() {
         );
         ran += 1;
     }
-    assert_eq!(ran, 86);
+    assert_eq!(ran, 90);
 }
 
 /// Whoever makes it, by whichever way.
@@ -824,6 +845,18 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("snapshot: {sizeLimit: 16Mi}", &[], &["sizeLimit: 16Mi"]),
     (
+        "temporaryFolder: {sizeLimit: 5Gi}",
+        &[],
+        &["sizeLimit: 5Gi"],
+    ),
+    (
+        "temporaryFolder: {enabled: false}",
+        &[
+            "Deployment ferrix/ferrix: server.temporary_folder is not on a volume that can be written to",
+        ],
+        &[],
+    ),
+    (
         "namespaces: [shop]",
         &[],
         &["name: ferrix-secrets\n  namespace: \"shop\""],
@@ -910,7 +943,7 @@ fn values_do_what_they_say() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 41);
+    assert_eq!(ran, 43);
 }
 
 #[test]
