@@ -30,10 +30,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* What routes are made of, and what is told about them. */}}
 {{- define "ferrix.rules" -}}
 - apiGroups: [ferrix.com]
-  resources: [filters, ingressroutes]
+  resources: [backendpolicies, filters, ingressroutes]
   verbs: [list, watch]
 - apiGroups: [ferrix.com]
-  resources: [filters/status, ingressroutes/status]
+  resources: [backendpolicies/status, filters/status, ingressroutes/status]
   verbs: [patch]
 - apiGroups: [networking.k8s.io]
   resources: {{ empty .Values.namespaces | ternary "[ingresses, ingressclasses]" "[ingresses]" }}

@@ -3,7 +3,7 @@
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::{Filter, IngressRoute};
+use crate::{BackendPolicy, Filter, IngressRoute};
 
 /// Every CustomResourceDefinition of Ferrix as YAML, ready for `kubectl apply -f -`.
 pub fn crd_yaml() -> String {
@@ -12,8 +12,9 @@ pub fn crd_yaml() -> String {
 }
 
 /// Every CustomResourceDefinition, with the name of its kind in lower case.
-pub fn definitions() -> [(&'static str, Value); 2] {
+pub fn definitions() -> [(&'static str, Value); 3] {
     [
+        ("backendpolicy", definition::<BackendPolicy>()),
         ("filter", definition::<Filter>()),
         ("ingressroute", definition::<IngressRoute>()),
     ]

@@ -12,7 +12,7 @@ use jsonschema::{
 };
 use serde_json::{Value, json};
 
-use crate::{Filter, IngressRoute, crd, pattern};
+use crate::{BackendPolicy, Filter, IngressRoute, crd, pattern};
 
 mod mend;
 
@@ -41,6 +41,10 @@ pub static INGRESSROUTE: LazyLock<KindSchema> =
 /// That of a Filter.
 pub static FILTER: LazyLock<KindSchema> =
     LazyLock::new(|| KindSchema::new(crd::schema::<Filter>()));
+
+/// That of a BackendPolicy.
+pub static BACKENDPOLICY: LazyLock<KindSchema> =
+    LazyLock::new(|| KindSchema::new(crd::schema::<BackendPolicy>()));
 
 /// Fields that every object has, and that are checked elsewhere.
 const CHECKED_ELSEWHERE: [&str; 4] = ["apiVersion", "kind", "metadata", "status"];

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ferrix_table::{
+    backend_policy::BackendPolicy,
     ids::ServiceIndex,
     services::{Endpoint, Protocol, Scheme, Service, ServiceId, Services},
     verification::{Authorities, ClientCertificate, Prepared, Verification},
@@ -371,10 +372,11 @@ fn external_source(
 }
 
 /// The services of the table for all backends of one Service. Those of one identity count
-/// together: with each other, and with what the table has of it.
+/// together: with each other, and with what the table has of it. `policy`: that of the Service.
 pub(crate) fn table_services(
     world: &World,
     settings: &Settings,
+    policy: Option<&Arc<BackendPolicy>>,
     backends: &[Placed],
     table: &Services,
 ) -> Vec<Arc<Service>> {
@@ -383,7 +385,7 @@ pub(crate) fn table_services(
         .collect();
     let mut services: Vec<Arc<Service>> = Vec::with_capacity(backends.len());
     for Placed { backend, .. } in backends {
-        let mut service = table_service(world, settings, backend);
+        let mut service = table_service(world, settings, policy, backend);
         let same = |it: &&Arc<Service>| it.id == service.id;
         // Two that differ in nothing but the server name are neighbours in this order.
         if let Some(other) = services
@@ -399,7 +401,12 @@ pub(crate) fn table_services(
 }
 
 /// One service of the table, with the endpoints that there are now.
-fn table_service(world: &World, settings: &Settings, backend: &Backend) -> Service {
+fn table_service(
+    world: &World,
+    settings: &Settings,
+    policy: Option<&Arc<BackendPolicy>>,
+    backend: &Backend,
+) -> Service {
     let Backend { port, scheme, .. } = backend;
     let service = backend.service();
     Service {
@@ -427,6 +434,7 @@ fn table_service(world: &World, settings: &Settings, backend: &Backend) -> Servi
                 state: Arc::default(),
             })
             .collect(),
+        policy: policy.cloned(),
         state: Arc::default(),
     }
 }
@@ -497,11 +505,14 @@ fn slice_addresses(
     found.into_iter().map(|(_, address)| address).collect()
 }
 
-/// Whether two services forward to the same endpoints in the same way.
+/// Whether two services forward to the same endpoints in the same way, by the same policy.
 pub(crate) fn same(one: &Service, other: &Service) -> bool {
     let addresses = |service: &Service| service.endpoints.iter().map(|it| it.address).collect();
     let (here, there): (Vec<_>, Vec<_>) = (addresses(one), addresses(other));
-    one.id == other.id && one.protocol == other.protocol && here == there
+    one.id == other.id
+        && one.protocol == other.protocol
+        && one.policy == other.policy
+        && here == there
 }
 
 /// What there is to say about a Service that rules forward to: `backends` are all those of it,

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 pub use crate::document::{DecodeError, Fault, Strictness};
 use crate::{
+    backendpolicy,
     document::{self, Read},
     endpointslice, filter,
     guard::{Bug, Step, guarded},
@@ -88,6 +89,9 @@ fn faults_of_nameless(kind: Kind, value: &Value, strictness: Strictness) -> Vec<
 
 fn typed(kind: Kind, value: &Value, strictness: Strictness) -> Result<Decoded, Vec<Fault>> {
     match kind {
+        Kind::BackendPolicy => {
+            backendpolicy::decode(value, strictness).map(|it| object(it, Object::BackendPolicy))
+        }
         Kind::BackendTlsPolicy => known(value, strictness, Object::BackendTlsPolicy),
         Kind::ConfigMap => {
             document::read(value, strictness).map(|it| object(it, Object::ConfigMap))

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use ferrix_api::{gateway::ParentReference, ingressroute::Port};
+use ferrix_api::{backendpolicy::BackendPolicySpec, gateway::ParentReference, ingressroute::Port};
 use ferrix_table::{
+    backend_policy::BackendPolicy,
     filters::Filter,
     policy::Policy,
     rules::{HostPattern, Route},
@@ -82,6 +83,18 @@ pub(crate) enum EntryPointNames {
     Parents(Box<[ParentReference]>),
     /// Of a Filter: those of what it attaches itself to, if anything.
     Targets(Box<Attachment>),
+    /// Of a BackendPolicy: none, as it is in force wherever requests of its Services come from.
+    Services(Box<ServicePolicy>),
+}
+
+/// What a BackendPolicy says, and of which Services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServicePolicy {
+    /// As it is written.
+    pub(crate) spec: BackendPolicySpec,
+    /// Each Service, and where it is named.
+    pub(crate) targets: Box<[(Field, ObjectName)]>,
+    pub(crate) policy: Arc<BackendPolicy>,
 }
 
 /// How a Filter attaches itself.

@@ -39,7 +39,10 @@ pub(crate) fn choose(
     let mut chosen = EntryPoints::default();
     let indices = || of_settings(settings, all);
     let tls = draft.wants_tls();
-    if let EntryPointNames::Parents(_) | EntryPointNames::Targets(_) = &draft.entry_points {
+    if let EntryPointNames::Parents(_)
+    | EntryPointNames::Targets(_)
+    | EntryPointNames::Services(_) = &draft.entry_points
+    {
         return chosen;
     }
     let EntryPointNames::Named(named) = &draft.entry_points else {

@@ -30,7 +30,7 @@ mod cache;
 mod compression;
 mod concurrency;
 mod cors;
-mod error_pages;
+pub(crate) mod error_pages;
 mod external_auth;
 mod faults;
 mod header_changes;
@@ -523,7 +523,7 @@ fn refuse_combinations(items: &[(usize, Item<'_>)], place: Place<'_>, faults: &m
 }
 
 /// Whether a name is a token of RFC 9110, section 5.6.2.
-fn is_token(name: &str) -> bool {
+pub(crate) fn is_token(name: &str) -> bool {
     let special = b"!#$%&'*+-.^_`|~";
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || special.contains(&byte);
     !name.is_empty() && name.bytes().all(fits)

@@ -6,6 +6,7 @@ use ferrix_table::entry_points::EntryPoints;
 use serde_json::Value;
 
 use crate::{
+    backendpolicy,
     draft::Draft,
     filter, gateway_route, gateway_status, ingress, ingressroute,
     objects::Kind,
@@ -22,7 +23,7 @@ pub(crate) fn makes_rules(kind: Kind) -> bool {
 /// Whether versions of objects of a kind are drafts, so that the last good one serves on where a later one
 /// is bad.
 pub(crate) fn has_drafts(kind: Kind) -> bool {
-    makes_rules(kind) || kind == Kind::Filter
+    makes_rules(kind) || matches!(kind, Kind::BackendPolicy | Kind::Filter)
 }
 
 /// The spec of a good draft, as it may have been written; `None`: no version of its kind is kept, because
@@ -30,6 +31,7 @@ pub(crate) fn has_drafts(kind: Kind) -> bool {
 pub(crate) fn written_spec(draft: &Draft) -> Option<Value> {
     // Texts, numbers and lists of them always have a form in JSON.
     match draft.key().kind {
+        Kind::BackendPolicy => serde_json::to_value(backendpolicy::spec(draft)?).ok(),
         Kind::Filter => serde_json::to_value(filter::spec(draft)).ok(),
         Kind::IngressRoute => serde_json::to_value(ingressroute::spec(draft)).ok(),
         _ => None,
@@ -49,6 +51,11 @@ pub(crate) fn form(kind: Kind) -> Option<Form> {
     use Signature::{Entries, Manager, Name};
 
     let (write, read, signature): (Write, Read, _) = match kind {
+        Kind::BackendPolicy => (
+            backendpolicy::status::write,
+            backendpolicy::status::read,
+            Name,
+        ),
         Kind::Filter => (filter::status::write, filter::status::read, Name),
         Kind::Ingress => (ingress::status::write, ingress::status::read, Manager),
         Kind::IngressRoute => (

@@ -13,8 +13,8 @@
 //! of its `status` as well. `kinds` finds the file of a kind.
 //!
 //! ```text
-//!  one object      configmap, endpointslice, gateway, gateway_route, ingress, ingressclass,
-//!                  ingressroute, namespace, referencegrant, secret, service
+//!  one object      backendpolicy, configmap, endpointslice, gateway, gateway_route, ingress,
+//!                  ingressclass, ingressroute, namespace, referencegrant, secret, service
 //!                  draft, outcome       what an object that makes rules asks for, and what it got
 //!                  filters              what a rule asks for beyond forwarding
 //!                  verdict              what is told of an object of the Gateway API
@@ -23,7 +23,8 @@
 //!  several         listeners            of Gateways and ListenerSets, and where they are served
 //!                  attachment           routes to those
 //!                  ownership            hosts that several namespaces claim
-//!                  resolve              a draft, with what it names in the world
+//!                  resolve              a draft, with what it names in the world; which Service has which
+//!                                       BackendPolicy
 //!                  backend              a Service, with its addresses
 //!                  backendtlspolicy     and how these are known over TLS
 //!                  certificates         names that several claim
@@ -35,6 +36,7 @@
 
 mod attachment;
 mod backend;
+mod backendpolicy;
 mod backendtlspolicy;
 mod certificates;
 pub mod compiler;

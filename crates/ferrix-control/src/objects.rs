@@ -3,7 +3,7 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use ferrix_api::{
-    Filter, IngressRoute, ReferenceGrant,
+    BackendPolicy, Filter, IngressRoute, ReferenceGrant,
     gateway::{
         self, BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, TcpRoute,
         TlsRoute, UdpRoute,
@@ -25,6 +25,8 @@ use crate::{names::shared_name, yaml::Lines};
 /// A watched object.
 #[derive(Clone, Debug)]
 pub enum Object {
+    /// Where requests of Services go.
+    BackendPolicy(Arc<BackendPolicy>),
     /// How the endpoints of a Service are known over TLS.
     BackendTlsPolicy(Arc<BackendTlsPolicy>),
     /// Authorities that certificates are verified by.
@@ -90,7 +92,7 @@ pub fn group(kind: Kind) -> &'static str {
     match kind {
         Kind::EndpointSlice => "discovery.k8s.io",
         Kind::Ingress | Kind::IngressClass => "networking.k8s.io",
-        Kind::Filter | Kind::IngressRoute => "ferrix.com",
+        Kind::BackendPolicy | Kind::Filter | Kind::IngressRoute => "ferrix.com",
         Kind::BackendTlsPolicy
         | Kind::GrpcRoute
         | Kind::Gateway
@@ -134,6 +136,7 @@ impl Object {
     /// Its kind.
     pub fn kind(&self) -> Kind {
         match self {
+            Self::BackendPolicy(_) => Kind::BackendPolicy,
             Self::BackendTlsPolicy(_) => Kind::BackendTlsPolicy,
             Self::ConfigMap(_) => Kind::ConfigMap,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
@@ -159,6 +162,7 @@ impl Object {
     /// Its metadata.
     pub fn metadata(&self) -> &ObjectMeta {
         match self {
+            Self::BackendPolicy(object) => &object.metadata,
             Self::BackendTlsPolicy(object) => &object.metadata,
             Self::ConfigMap(object) => &object.metadata,
             Self::EndpointSlice(object) => &object.metadata,

@@ -48,9 +48,11 @@ use crate::{
 
 mod above;
 mod filters;
+mod service_policies;
 
 use above::{Above, Group};
 pub(crate) use filters::{NamedFilter, NamedFilters, TableLists};
+pub(crate) use service_policies::{NamedPolicy, ServicePolicies};
 
 /// What drafts are resolved against.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@
 //!  Effect ─► gateways   and their listeners, where anything changed that they name
 //!              └─► entry points
 //!         ─► filters   under a name: those that changed, or name what changed
+//!         ─► policies  of Services: those that changed
 //!         ─► routes    the same, and those that name a Filter that differs
 //!              ├─► ownership             and those that come to have a host, or lose it; all resolved anew
 //!              ├─► rules ─► conflicts        which of them lose against which
@@ -48,7 +49,7 @@ use crate::{
     outcome::Facts,
     ownership::Ownership,
     report::{Condition, Report},
-    resolve::{Context, NamedFilters, Presented, Resolved, TableLists},
+    resolve::{Context, NamedFilters, Presented, Resolved, ServicePolicies, TableLists},
     settings::Settings,
     world::{Effect, World},
 };
@@ -57,6 +58,7 @@ mod entries;
 mod filters;
 mod gateways;
 mod policies;
+mod service_policies;
 
 use filters::FilterUsers;
 
@@ -84,6 +86,7 @@ pub(crate) struct Translation {
     filters_of_service: Users,
     users_of_filter: FilterUsers,
     table_lists: TableLists,
+    service_policies: ServicePolicies,
     gateways: Gateways,
     /// What each Gateway and ListenerSet presents.
     presented: HashMap<Key, (Arc<Route>, Box<[Presented]>)>,
@@ -149,9 +152,11 @@ struct Concerned {
     parents: BTreeSet<Key>,
     /// The same for Filters.
     filters: BTreeSet<ObjectName>,
-    /// The same for policies.
+    /// The same for BackendTLSPolicies.
     policies: BTreeSet<ObjectName>,
-    /// Services with other backends or other endpoints.
+    /// The same for BackendPolicies.
+    service_policies: BTreeSet<ObjectName>,
+    /// Services with other backends, other endpoints or another policy.
     services: HashSet<ObjectName>,
     /// Indices that lost their backend.
     vacated: Vec<ServiceIndex>,
@@ -185,6 +190,7 @@ impl Translation {
         let mut routes = self.routes_to_resolve(world, settings, has_default_certificate, effect);
         routes.extend(self.users_of(&parents));
         let policies = self.follow_policies(world, effect, &mut routes);
+        let of_policies = self.follow_service_policies(world, settings, effect, &mut routes);
         let named = self.follow_filters(world, settings, &mut routes);
         // Nobody asks for them here before they are back.
         let mut ownership = std::mem::take(&mut self.ownership);
@@ -206,12 +212,14 @@ impl Translation {
             parents: parents.into_iter().collect(),
             filters: named,
             policies,
+            service_policies: of_policies.policies,
             services: effect.endpoints.iter().cloned().collect(),
             vacated: Vec::new(),
         };
         let changed = effect.objects.iter();
         let changed = changed.filter(|key| key.kind == Kind::Service);
         (concerned.services).extend(changed.map(|key| key.object.clone()));
+        concerned.services.extend(of_policies.services);
         self.has_default_certificate = has_default_certificate;
 
         let rules = self.rules(&context, &mut concerned, &current.rules);
@@ -252,7 +260,7 @@ impl Translation {
         }
     }
 
-    /// The routes and the Filters that changed, or name what changed.
+    /// The routes, the Filters and the BackendPolicies that changed, or name what changed.
     fn routes_to_resolve(
         &self,
         world: &World,
@@ -264,11 +272,14 @@ impl Translation {
         if effect.sight || has_default_certificate != self.has_default_certificate {
             routes.extend(self.routes.keys().cloned());
             routes.extend(self.filters.names().map(|name| name.key(Kind::Filter)));
+            let policies = self.service_policies.names();
+            routes.extend(policies.map(|name| name.key(Kind::BackendPolicy)));
         }
         for key in &effect.objects {
             let name = key.object.clone();
             match key.kind {
-                Kind::Filter
+                Kind::BackendPolicy
+                | Kind::Filter
                 | Kind::GrpcRoute
                 | Kind::HttpRoute
                 | Kind::Ingress
@@ -483,7 +494,11 @@ impl Translation {
         }
         for name in &concerned.services {
             let backends = self.backends.of_service(name);
-            let made = backend::table_services(context.world, context.settings, backends, services);
+            let policy = self.service_policies.of(name);
+            let Context {
+                world, settings, ..
+            } = *context;
+            let made = backend::table_services(world, settings, policy, backends, services);
             for (placed, service) in backends.iter().zip(made) {
                 let before = services.get(placed.index as usize);
                 let was_empty = before.is_none_or(|before| before.endpoints.is_empty());

@@ -17,6 +17,7 @@ use ferrix_api::{
 use ferrix_table::sockets::Refusals;
 
 use crate::{
+    backendpolicy,
     configmap::Authorities,
     document::DecodeError,
     draft::{ClassReference, Draft, Versions},
@@ -51,7 +52,9 @@ pub struct World {
     routes: BTreeMap<Key, Versions>,
     /// Filters, which rules of any kind name.
     filters: BTreeMap<Key, Versions>,
-    /// Which of both are bad, and what others have kept of those.
+    /// BackendPolicies, each for Services.
+    backend_policies: BTreeMap<Key, Versions>,
+    /// Which of all are bad, and what others have kept of those.
     last_good: LastGood,
     /// Boxed, like slices: a third of a large map is empty, and a half while it grows.
     services: HashMap<ObjectName, Box<Stored<ServiceSpec>>>,
@@ -108,6 +111,7 @@ enum Compiled {
 impl Compiled {
     fn new(object: &Object, origin: &Origin) -> Self {
         match object {
+            Object::BackendPolicy(it) => Self::Draft(backendpolicy::draft(it, origin.clone())),
             Object::BackendTlsPolicy(policy) => {
                 Self::GatewayObject(GatewayObject::policy(policy, origin.clone()))
             }
@@ -304,7 +308,9 @@ impl World {
         ];
         let gateway_api = gateway_api.map(|kind| self.gateway_api.keys(kind));
         Effect {
-            objects: (self.routes.keys().chain(self.filters.keys()).cloned())
+            objects: (self.routes.keys().chain(self.filters.keys()))
+                .chain(self.backend_policies.keys())
+                .cloned()
                 .chain(gateway_api.into_iter().flatten())
                 .chain(self.secrets.keys().map(|name| name.key(Kind::Secret)))
                 .chain(self.strays().map(|name| name.key(Kind::EndpointSlice)))
@@ -399,7 +405,8 @@ impl World {
         let told = self.rejected.remove(key).is_some() | self.notes.remove(key).is_some();
         let effect = Effect::on_if(told, key.clone());
         let gone = match key.kind {
-            Kind::Filter
+            Kind::BackendPolicy
+            | Kind::Filter
             | Kind::GrpcRoute
             | Kind::HttpRoute
             | Kind::Ingress
@@ -702,9 +709,11 @@ impl World {
         strays.map(|(name, _)| name)
     }
 
-    /// Every object of which versions are drafts, of the kinds that make rules or of Filters.
+    /// Every object of which versions are drafts, of the kinds that make rules, of Filters or of
+    /// BackendPolicies.
     fn drafts(&self, kind: Kind) -> &BTreeMap<Key, Versions> {
         match kind {
+            Kind::BackendPolicy => &self.backend_policies,
             Kind::Filter => &self.filters,
             _ => &self.routes,
         }
@@ -712,6 +721,7 @@ impl World {
 
     fn drafts_mut(&mut self, kind: Kind) -> &mut BTreeMap<Key, Versions> {
         match kind {
+            Kind::BackendPolicy => &mut self.backend_policies,
             Kind::Filter => &mut self.filters,
             _ => &mut self.routes,
         }
@@ -720,6 +730,11 @@ impl World {
     /// The versions of a Filter that could be decoded at least once, for those who compile it.
     pub(crate) fn filter_versions(&self, name: &ObjectName) -> Option<&Versions> {
         self.filters.get(&name.key(Kind::Filter))
+    }
+
+    /// The versions of a BackendPolicy that could be decoded at least once.
+    pub(crate) fn backend_policy_versions(&self, name: &ObjectName) -> Option<&Versions> {
+        self.backend_policies.get(&name.key(Kind::BackendPolicy))
     }
 
     /// The permission to use a Filter of this name.
@@ -791,7 +806,7 @@ impl World {
         self.namespaces.get(namespace)
     }
 
-    /// Every object of ours that makes rules, or Filter, whose newest version is bad, with its `metadata.uid`
+    /// Every object of ours of which versions are drafts, whose newest version is bad, with its `metadata.uid`
     /// and the last good version, where one is known. None of those that come from files.
     pub(crate) fn bad_routes(
         &self,
@@ -939,7 +954,8 @@ impl World {
     pub(crate) fn is_good(&self, key: &Key) -> bool {
         let secret = || self.secrets.get(&key.object);
         match key.kind {
-            Kind::Filter
+            Kind::BackendPolicy
+            | Kind::Filter
             | Kind::GrpcRoute
             | Kind::HttpRoute
             | Kind::Ingress
@@ -1052,7 +1068,8 @@ impl World {
                 let classes = self.classes.names();
                 keys.extend(classes.map(|name| objects::key(kind, "", name)));
             }
-            Kind::Filter
+            Kind::BackendPolicy
+            | Kind::Filter
             | Kind::GrpcRoute
             | Kind::HttpRoute
             | Kind::Ingress
@@ -1111,7 +1128,8 @@ impl World {
             Kind::EndpointSlice => self.slices.get(&name).map(|stored| &stored.origin),
             Kind::Secret => self.secrets.get(&name).map(|stored| &stored.origin),
             Kind::Service => self.services.get(&name).map(|stored| &stored.origin),
-            Kind::Filter
+            Kind::BackendPolicy
+            | Kind::Filter
             | Kind::GrpcRoute
             | Kind::HttpRoute
             | Kind::Ingress

@@ -229,6 +229,13 @@ fn good_objects() -> String {
 const GOOD_GATEWAY: &str = "\
 ---
 apiVersion: ferrix.com/v1
+kind: BackendPolicy
+metadata: {name: balanced, namespace: good}
+spec:
+  targetRefs: [{group: '', kind: Service, name: s1}]
+  balancing: {algorithm: LeastRequests}
+---
+apiVersion: ferrix.com/v1
 kind: Filter
 metadata: {name: common, namespace: good}
 spec: {filters: [{requestHeaderModifier: {remove: [X-Debug]}}]}

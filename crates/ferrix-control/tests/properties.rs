@@ -133,11 +133,11 @@ fn spec() -> impl Strategy<Value = Spec> {
     prop_oneof![6 => route(), 3 => service, 8 => slice, 2 => secret, 1 => grant, 1 => named]
 }
 
-/// Those, objects of the Gateway API, and Filters with routes that name them.
+/// Those, objects of the Gateway API, Filters with routes that name them, and BackendPolicies.
 fn any_spec() -> impl Strategy<Value = Spec> {
     let small = || 0..2_u8;
     let gateway = (
-        0..10_u8,
+        0..11_u8,
         small(),
         small(),
         0..4_u8,
@@ -153,8 +153,8 @@ fn any_spec() -> impl Strategy<Value = Spec> {
     prop_oneof![3 => spec(), 1 => gateway]
 }
 
-/// Objects of the Gateway API that name each other, and Filters with IngressRoutes that name them, in four
-/// versions each.
+/// Objects of the Gateway API that name each other, Filters with IngressRoutes that name them, and
+/// BackendPolicies, in four versions each.
 fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<u8>) -> String {
     let pick = |all: [&'static str; 4]| all[usize::from(variant)];
     let (kind, prefix, spec) = match what {
@@ -268,6 +268,23 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
                  without: [n0/f0], service: {{name: s1, port: 80}}}}]}}}}\n"
             );
         }
+        9 => {
+            let rest = pick([
+                "targetRefs: [{group: '', kind: Service, name: s0}], \
+                 balancing: {algorithm: LeastRequests}",
+                "targetRefs: [{group: '', kind: Service, name: s1}, \
+                 {group: '', kind: Service, name: s0}]",
+                "targetRefs: [{group: '', kind: Service, name: s0}], \
+                 balancing: {algorithm: ConsistentHash}",
+                "targetRefs: [{group: '', kind: Odd, name: s0}]",
+            ]);
+            let created = created_at(created);
+            return format!(
+                "apiVersion: ferrix.com/v1\nkind: BackendPolicy\nmetadata: {{name: b{name}, \
+                 namespace: n{namespace}, uid: u, generation: {}{created}}}\nspec: {{{rest}}}\n",
+                1 + variant
+            );
+        }
         _ => {
             let authority = match variant {
                 0 | 1 => certificate(usize::from(variant)).0,
@@ -280,15 +297,19 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
             );
         }
     };
-    let created = created.map_or(String::new(), |year| {
-        format!(", creationTimestamp: '202{year}-01-01T00:00:00Z'")
-    });
+    let created = created_at(created);
     format!(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\n\
          metadata: {{name: {prefix}{name}, namespace: n{namespace}, uid: u, \
          generation: {}{created}}}\nspec: {{{spec}}}\n",
         1 + variant
     )
+}
+
+fn created_at(year: Option<u8>) -> String {
+    year.map_or(String::new(), |year| {
+        format!(", creationTimestamp: '202{year}-01-01T00:00:00Z'")
+    })
 }
 
 impl Spec {
@@ -717,6 +738,11 @@ fn told_by_an_api_server(step: &Step, time: usize) -> Option<Change> {
             let route = Arc::make_mut(route);
             route.metadata.creation_timestamp = None;
             route.metadata.generation = Some(generation);
+        }
+        if let Object::BackendPolicy(policy) = &mut object {
+            let policy = Arc::make_mut(policy);
+            policy.metadata.creation_timestamp = None;
+            policy.metadata.generation = Some(generation);
         }
         if let Object::Filter(filter) = &mut object {
             Arc::make_mut(filter).metadata.generation = Some(generation);

@@ -30,6 +30,13 @@ enum Scope {
 
 /// All that Ferrix asks of the API server: group, resource, verbs, where.
 const ASKED: &[(&str, &str, &[&str], Scope)] = &[
+    ("ferrix.com", "backendpolicies", READ, Scope::Watched),
+    (
+        "ferrix.com",
+        "backendpolicies/status",
+        PATCH,
+        Scope::Watched,
+    ),
     ("ferrix.com", "filters", READ, Scope::Watched),
     ("ferrix.com", "filters/status", PATCH, Scope::Watched),
     ("ferrix.com", "ingressroutes", READ, Scope::Watched),

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use ferrix_table::{
     Table,
+    backend_policy::BackendPolicy,
     certificates::{Certificates, ServerNames},
     ids::ServiceIndex,
     object::{Key, Kind, ObjectName},
@@ -88,6 +89,7 @@ impl Routes {
             },
             protocol,
             endpoints: addresses.iter().map(endpoint).collect(),
+            policy: None,
             state: Arc::default(),
         });
         self
@@ -104,6 +106,16 @@ impl Routes {
             .collect();
         let action = Split::new(&weights).map_or(Action::Unavailable, Action::Forward);
         self.action(host, matches, action)
+    }
+
+    /// Gives the service that was added last a policy.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn backend_policy(mut self, policy: &BackendPolicy) -> Self {
+        let service = self.services.last_mut().expect("a service");
+        service.policy = Some(Arc::new(policy.clone()));
+        self
     }
 
     /// Where a service is that was added.

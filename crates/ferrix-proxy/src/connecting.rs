@@ -48,7 +48,8 @@ pub(crate) fn probe(upstream: &Arc<Upstream>, service: &Arc<Service>, endpoint: 
     let Some(probe) = endpoint.state.probe(clock::milliseconds()) else {
         return;
     };
-    if let Some(opening) = upstream.try_start(endpoint, &service.protocol) {
+    let within = upstream.connect_timeout(service);
+    if let Some(opening) = upstream.try_start(endpoint, &service.protocol, within) {
         let step = Step::Opening(Box::pin(opening.open()));
         let connecting = Connecting {
             probe: Some(probe),
@@ -71,7 +72,9 @@ impl Connecting {
             let (upstream, service) = (Arc::clone(upstream), Arc::clone(service));
             let endpoint = endpoint.clone();
             async move {
-                let starting = upstream.start(&endpoint, &service.protocol, broke, upgrade);
+                let within = upstream.connect_timeout(&service);
+                let protocol = &service.protocol;
+                let starting = upstream.start(&endpoint, protocol, within, broke, upgrade);
                 starting.await
             }
         };
@@ -158,6 +161,9 @@ impl Connecting {
                     None => backoff.succeed(),
                 };
                 if failures > 0 {
+                    if let Some(standing) = self.endpoint.state.standing.get() {
+                        standing.begin_anew();
+                    }
                     tracing::info!(%service, %endpoint, "the endpoint can be connected to again");
                 }
             }

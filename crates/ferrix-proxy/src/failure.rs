@@ -57,6 +57,9 @@ pub enum Failure {
     /// The route has as many requests under way as it may.
     #[error("the route has too many requests at once")]
     RouteBusy,
+    /// The service has as many requests under way as it may, and as many wait, or have waited too long.
+    #[error("the service has too many requests at once")]
+    ServiceBusy,
     /// No rule takes the request.
     #[error("no route")]
     NoRoute,
@@ -109,7 +112,7 @@ pub struct Quota {
 
 impl Failure {
     /// Names for metrics, by [`Failure::index`].
-    pub const NAMES: [&'static str; 24] = [
+    pub const NAMES: [&'static str; 25] = [
         "bad_request",
         "method_not_allowed",
         "header_timeout",
@@ -134,6 +137,7 @@ impl Failure {
         "rate_limited",
         "route_busy",
         "storage",
+        "service_busy",
     ];
 
     /// Position in [`Failure::NAMES`].
@@ -163,6 +167,7 @@ impl Failure {
             Self::RateLimited(_) => 21,
             Self::RouteBusy => 22,
             Self::Storage(_) => 23,
+            Self::ServiceBusy => 24,
         }
     }
 
@@ -185,6 +190,7 @@ impl Failure {
             | Self::NoConnection
             | Self::Overloaded
             | Self::RouteBusy
+            | Self::ServiceBusy
             | Self::Unauthorised(_) => 503,
             Self::Connect(_) | Self::Upstream(_) => 502,
             Self::UpstreamTimeout => 504,

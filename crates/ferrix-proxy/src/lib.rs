@@ -17,6 +17,7 @@ mod answer;
 mod backend;
 mod budget;
 mod buffered;
+mod checks;
 mod client;
 mod client_certificates;
 mod clients;
@@ -32,11 +33,14 @@ mod exchange;
 pub mod failure;
 mod filters;
 mod frames;
+mod grpc_call;
+mod hash_key;
 mod headers;
 mod http1;
 mod http2;
 mod inlet;
 mod io;
+mod judge;
 mod lent;
 mod listener;
 mod listeners;
@@ -45,6 +49,7 @@ mod pace;
 mod permit;
 mod pool;
 pub mod proxy_protocol;
+mod queue;
 mod race;
 mod read_buffer;
 mod real_client;
@@ -77,6 +82,7 @@ use tokio::sync::watch;
 pub use crate::trust::TrustError;
 use crate::{
     address::Address,
+    checks::Checks,
     clients::{Account, Clients},
     connector::Connector,
     counters::Counters,
@@ -174,6 +180,7 @@ pub struct Bound {
     table: Reader,
     counters: Arc<Counters>,
     replica: Option<Replica>,
+    checks: Checks,
     refused: watch::Sender<Refusals>,
 }
 
@@ -230,7 +237,8 @@ impl Bound {
         Ok(Self {
             engines: (0..workers).map(engine).collect(),
             reserved,
-            settings,
+            checks: Checks::new(&settings, connector.clone()),
+            settings: Arc::clone(&settings),
             table,
             counters,
             replica,
@@ -269,7 +277,8 @@ impl Bound {
         ));
         listeners.begin()?;
         let worker = workers.of(0);
-        worker.spawn(sweep(Arc::clone(&worker.engine), Arc::clone(&listeners)));
+        let engine = Arc::clone(&worker.engine);
+        worker.spawn(sweep(engine, Arc::clone(&listeners), self.checks));
         let peers = self.replica.as_ref().map(Replica::peers);
         if let Some(replica) = self.replica {
             worker.spawn(replica.talk(self.table));
@@ -336,14 +345,17 @@ fn workers(threads: usize) -> usize {
     }
 }
 
-/// Closes idle connections to backends that no request asks for any more, frees tables, and tries again
-/// to listen where that failed.
-async fn sweep(engine: Arc<Engine>, listeners: Arc<Listeners>) {
+/// Closes idle connections to backends that no request asks for any more, frees tables, tries again to
+/// listen where that failed, and has endpoints checked that are new.
+async fn sweep(engine: Arc<Engine>, listeners: Arc<Listeners>, checks: Checks) {
     let mut interval = tokio::time::interval(Duration::from_secs(1));
     loop {
         interval.tick().await;
         listeners.follow();
         engine.upstream.sweep();
+        if let Err(error) = checks.follow(&engine.table.load()) {
+            tracing::error!(%error, "endpoints cannot be checked");
+        }
         let unread = engine.table.take_unread();
         if !unread.is_empty() {
             // This takes milliseconds, and requests are served here.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use ferrix_table::{
+    balancing::Asked,
     ids::ServiceIndex,
     services::{Endpoint, Service},
 };
@@ -35,6 +36,8 @@ pub(crate) struct Race<'e> {
     /// Where tables have the service.
     index: ServiceIndex,
     upgrade: bool,
+    /// What a policy of the service chooses by.
+    asked: Asked,
     /// There may be so many attempts.
     most: usize,
     /// Who is to have the request if it can.
@@ -62,6 +65,7 @@ impl<'e> Race<'e> {
             service: Cow::Borrowed(service),
             index,
             upgrade,
+            asked: Asked::default(),
             most,
             preferred: None,
             picked: None,
@@ -71,12 +75,18 @@ impl<'e> Race<'e> {
         }
     }
 
+    /// What a policy of the service chooses by.
+    pub(crate) fn ask(&mut self, asked: Asked) {
+        self.asked = asked;
+    }
+
     /// Lets this endpoint of the service have the request, whose turn ever it is, as long as it can be
-    /// connected to.
+    /// connected to and is not left out.
     pub(crate) fn prefer(&mut self, endpoint: SocketAddr) {
         if let Cow::Borrowed(service) = self.service {
             let mut endpoints = service.endpoints.iter();
-            self.preferred = endpoints.find(|it| it.address == endpoint);
+            let found = endpoints.find(|it| it.address == endpoint);
+            self.preferred = found.filter(|it| !service.leaves_out(it));
         }
     }
 
@@ -191,7 +201,7 @@ impl<'e> Race<'e> {
 
     fn pick<'s>(&self, service: &'s Arc<Service>, tried: &[SocketAddr]) -> Option<&'s Endpoint> {
         let upstream = &self.engine.upstream;
-        service.pick(tried, |failing| {
+        service.choose(self.asked, tried, |failing| {
             connecting::probe(upstream, service, failing)
         })
     }

@@ -15,7 +15,9 @@ use std::{
 use bytes::Bytes;
 use ferrix_http1::{Framing, Piece, RequestHead, ResponseHead, content_length};
 use ferrix_table::{
+    backend_policy::RetryBudget,
     filters::compression::ContentEncoding,
+    policy::Session,
     services::{Endpoint, Service},
 };
 use http::{Method, StatusCode};
@@ -40,9 +42,11 @@ use crate::{
     headers,
     inlet::Inlet,
     io::HIGH_WATER,
+    judge::Judge,
     outlet::Outlet,
     pace::Pace,
-    retry::Broken,
+    retry::{Broken, Retrying},
+    session::{self, Token},
     settings::OddResponses,
     tunnel::{self, End, HalfClose},
 };
@@ -92,11 +96,31 @@ pub(crate) struct Relay<'r> {
     pub(crate) repeated: &'r [u16],
     /// Who gets the request in this attempt.
     pub(crate) endpoint: Option<SocketAddr>,
+    /// What comes of this attempt, where others choose by that.
+    pub(crate) judge: Option<Box<Judge<'r>>>,
+    /// How many requests of the service may be sent once more at once.
+    pub(crate) budget: Option<RetryBudget>,
+    /// The request among those, where it is one.
+    pub(crate) retrying: Option<Retrying<'r>>,
+    /// The session that the policy of the service asks for, with the token that the request has.
+    pub(crate) session: Option<(&'r Session, Option<Token>)>,
     /// Whether TLS ends at the entry point.
     pub(crate) secure: bool,
 }
 
 impl Relay<'_> {
+    /// Whether the service has room for one more request that is sent once more. Once that was so, this
+    /// one has it.
+    pub(crate) fn may_repeat(&mut self) -> bool {
+        let Some(budget) = self.budget else {
+            return true;
+        };
+        if self.retrying.is_none() {
+            self.retrying = Retrying::begin(self.service, budget);
+        }
+        self.retrying.is_some()
+    }
+
     /// The answer of a cache as the client gets it.
     pub(crate) async fn answer(
         &self,
@@ -336,12 +360,16 @@ async fn on_response(
             client.interim(head)?;
         }
         FromBackend::Header(mut head, end) => {
+            if let Some(judge) = relay.judge.take() {
+                judge.answered(head.status.as_u16());
+            }
             let upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
             if upgraded && !relay.upgrade {
                 return Err(Failure::Upstream("it switched protocols unasked".into()).into());
             }
-            if relay.repeated.contains(&head.status.as_u16()) && backend.has_kept() {
-                return Err(Broken::Refused(head.status.as_u16()));
+            let status = head.status.as_u16();
+            if relay.repeated.contains(&status) && backend.has_kept() && relay.may_repeat() {
+                return Err(Broken::Refused(status));
             }
             check_oddities(relay, &head)?;
             let delimited = end || relay.fetch.is_none() || is_delimited(&head, backend);
@@ -377,6 +405,10 @@ async fn on_response(
                     return instead(relay, client, head, body);
                 }
                 passage.encoder = apply(relay, applied, &mut head, end);
+            }
+            if let (Some((session, has)), Some(endpoint)) = (relay.session, relay.endpoint) {
+                let token = Token::of(&relay.service.id, endpoint);
+                session::keep(session, has, token, relay.secure, &mut head.fields);
             }
             // A gRPC client takes an error without a message only from a header section that ends
             // the stream.

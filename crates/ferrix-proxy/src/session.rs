@@ -15,7 +15,7 @@ use ferrix_table::{
     Table,
     policy::{Session, SessionCarrier},
     rules::{Destination, Split},
-    services::ServiceId,
+    services::{Service, ServiceId},
 };
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 
@@ -115,11 +115,14 @@ pub(crate) fn find<'s>(
 ) -> Option<(&'s Destination, SocketAddr)> {
     split.weights().find_map(|(destination, _)| {
         let index = *destination.service.as_ref().ok()?;
-        let service = table.service(index)?;
-        let mut addresses = service.endpoints.iter().map(|endpoint| endpoint.address);
-        let address = addresses.find(|it| token.is_for(Token::of(&service.id, *it)))?;
-        Some((destination, address))
+        Some((destination, find_in(token, table.service(index)?)?))
     })
+}
+
+/// The endpoint of a token among those of a service.
+pub(crate) fn find_in(token: Token, service: &Service) -> Option<SocketAddr> {
+    let mut addresses = service.endpoints.iter().map(|endpoint| endpoint.address);
+    addresses.find(|it| token.is_for(Token::of(&service.id, *it)))
 }
 
 /// Gives the client the token of the endpoint that has answered, unless it has it.

@@ -12,7 +12,7 @@ use crate::{
     Engine,
     backend::{Backend, FromBackend},
     failure::Failure,
-    headers,
+    hash_key, headers,
     io::HIGH_WATER,
     pool::Connection,
     race::Race,
@@ -43,6 +43,8 @@ pub(crate) struct Reply {
 pub(crate) async fn exchange(engine: &Engine, request: &Subrequest<'_>) -> Result<Reply, Failure> {
     let attempts = engine.settings.upstream.attempts;
     let mut race = Race::new(engine, request.service, request.index, false, attempts);
+    let policy = request.service.policy.as_deref();
+    race.ask(hash_key::asked(policy, Some(request.head), None));
     let mut broke = None;
     loop {
         let pooled = match broke {
@@ -72,7 +74,8 @@ pub(crate) async fn exchange(engine: &Engine, request: &Subrequest<'_>) -> Resul
     }
 }
 
-async fn attempt(
+/// Sends it on a connection and reads the answer.
+pub(crate) async fn attempt(
     request: &Subrequest<'_>,
     connection: Connection,
 ) -> Result<(Reply, Backend), Broken> {

@@ -26,6 +26,7 @@ use crate::{
     counters::OpenGuard,
     drain::LINGER,
     failure::Failure,
+    hash_key,
     listener::Accepting,
     permit::Permit,
     relay::InFlight,
@@ -149,7 +150,9 @@ impl Sessions {
         };
         let table = engine.table.load();
         let (_, service) = tcp::choose(&table, &arrival, &Protocol::Udp)?;
-        let endpoint = service.pick(&[], |_| {}).ok_or(Failure::NoEndpoint)?;
+        let asked = hash_key::asked(service.policy.as_deref(), None, Some(client.ip()));
+        let endpoint = service.choose(asked, &[], |_| {});
+        let endpoint = endpoint.ok_or(Failure::NoEndpoint)?;
         let permit = engine.upstream.pool(endpoint).limits.try_permit();
         let permit = permit.ok_or(Failure::NoConnection)?;
         let backend = Datagrams::connect(endpoint.address)

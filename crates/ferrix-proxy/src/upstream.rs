@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ferrix_table::services::{Endpoint, Protocol};
+use ferrix_table::services::{Endpoint, Protocol, Service};
 use pingora_core::protocols::ALPN;
 use tokio::{
     sync::OwnedMutexGuard,
@@ -60,6 +60,13 @@ impl Upstream {
         }
     }
 
+    /// How long a connection to an endpoint of a service may take.
+    pub(crate) fn connect_timeout(&self, service: &Service) -> Duration {
+        let policy = service.policy.as_ref();
+        let says = policy.and_then(|policy| policy.timeouts.connect);
+        says.unwrap_or(self.connect_timeout)
+    }
+
     /// This worker's connections to `endpoint`.
     pub(crate) fn pool<'e>(&self, endpoint: &'e Endpoint) -> &'e Arc<Pool> {
         Pool::of(endpoint, self.worker, self.workers, &self.pools)
@@ -77,16 +84,18 @@ impl Upstream {
     }
 
     /// What a new connection to `endpoint` needs before it is opened, or one over HTTP/2 that somebody
-    /// else made meanwhile: since the last attempt `broke`, if one did. An upgrade needs HTTP/1.
+    /// else made meanwhile: since the last attempt `broke`, if one did. An upgrade needs HTTP/1. All of it is
+    /// to be done `within` this time.
     pub(crate) async fn start(
         self: &Arc<Self>,
         endpoint: &Endpoint,
         protocol: &Protocol,
+        within: Duration,
         broke: Option<Instant>,
         upgrade: bool,
     ) -> Result<Start, ConnectError> {
         let pool = self.pool(endpoint);
-        let until = Instant::now() + self.connect_timeout;
+        let until = Instant::now() + within;
         let starting = async {
             let turn = match protocol {
                 Protocol::Http2 => Some(turn(pool, until).await?),
@@ -135,6 +144,7 @@ impl Upstream {
         self: &Arc<Self>,
         endpoint: &Endpoint,
         protocol: &Protocol,
+        within: Duration,
     ) -> Option<Opening> {
         let pool = self.pool(endpoint);
         let turn = match protocol {
@@ -146,7 +156,7 @@ impl Upstream {
             endpoint: endpoint.clone(),
             protocol: protocol.clone(),
             upgrade: false,
-            until: Instant::now() + self.connect_timeout,
+            until: Instant::now() + within,
             permit: pool.limits.try_permit()?,
             turn,
         })

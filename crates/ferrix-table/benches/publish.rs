@@ -120,6 +120,7 @@ fn service(number: u32) -> Service {
         },
         protocol: Protocol::Http1,
         endpoints: (1..=3).map(endpoint).collect(),
+        policy: None,
         state: Arc::default(),
     }
 }

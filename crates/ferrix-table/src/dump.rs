@@ -1,7 +1,8 @@
 //! The table as a document, for the admin endpoint and for tests.
 //!
 //! The view borrows from the table. It holds no key and no certificate. Two equal tables give equal
-//! documents, but for the endpoints that connections fail to.
+//! documents, but for the endpoints that connections fail to or
+//! that are left out.
 
 use std::net::SocketAddr;
 
@@ -133,9 +134,21 @@ pub struct ServiceView<'t> {
     pub server_name: Option<&'t str>,
     /// Empty: 503.
     pub endpoints: Vec<SocketAddr>,
+    /// Its BackendPolicy: `NAMESPACE/NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// What that asks for, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<String>,
     /// Those of them that get no requests as long as others can be connected to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<FailingView>,
+    /// Those that are left out for how they have answered, unless too few are left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ejected: Vec<SocketAddr>,
+    /// Those that do not pass their checks, in the same way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unhealthy: Vec<SocketAddr>,
 }
 
 /// An endpoint that connections fail to.
@@ -316,7 +329,11 @@ impl<'t> ServiceView<'t> {
             scheme: service.id.scheme.as_str(),
             server_name: server_name(service),
             endpoints: service.endpoints.iter().map(|it| it.address).collect(),
+            policy: service.policy.as_ref().map(|it| it.name.to_string()),
+            asks: (service.policy.as_ref()).map_or_else(Vec::new, |it| it.lines()),
             failing: FailingView::of(service),
+            ejected: service.ejected().map(|it| it.address).collect(),
+            unhealthy: service.unhealthy().map(|it| it.address).collect(),
         }
     }
 }

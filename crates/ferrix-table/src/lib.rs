@@ -10,7 +10,9 @@
 //! changes; what requests count lives in the `state` objects, which outlive tables: see
 //! [`Publisher`].
 
+pub mod backend_policy;
 pub mod backoff;
+pub mod balancing;
 mod bucket;
 pub mod certificates;
 pub mod dry_runs;
@@ -19,10 +21,12 @@ pub mod entry_points;
 pub mod explain;
 pub mod filter_list;
 pub mod filters;
+pub mod health;
 pub mod host;
 pub mod host_map;
 pub mod ids;
 mod index;
+pub mod latency;
 pub mod object;
 pub mod overlap;
 pub mod path;
@@ -35,6 +39,7 @@ pub mod rules;
 pub mod services;
 pub mod shadow;
 pub mod sockets;
+pub mod standing;
 pub mod state;
 pub mod succession;
 mod sync;

@@ -8,6 +8,8 @@ use serde::{Serialize, Serializer};
 /// a table. In the order of the alphabet, which is the one that reports list them in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// Where requests of Services go.
+    BackendPolicy,
     /// How the endpoints of a Service are known over TLS.
     BackendTlsPolicy,
     /// Authorities that certificates are verified by.
@@ -74,7 +76,8 @@ pub struct NamespacedName {
 
 impl Kind {
     /// Every kind, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
+        Self::BackendPolicy,
         Self::BackendTlsPolicy,
         Self::ConfigMap,
         Self::EndpointSlice,
@@ -107,6 +110,7 @@ impl Kind {
     /// As manifests write it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::BackendPolicy => "BackendPolicy",
             Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ConfigMap => "ConfigMap",
             Self::EndpointSlice => "EndpointSlice",

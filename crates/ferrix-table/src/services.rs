@@ -3,6 +3,7 @@
 use std::{cell::OnceCell, collections::HashMap, fmt, net::SocketAddr, ops::Index, sync::Arc};
 
 use crate::{
+    backend_policy::BackendPolicy,
     ids::ServiceIndex,
     object::ObjectName,
     state::{EndpointState, ServiceState},
@@ -27,6 +28,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// The endpoints that take requests now, in a stable order. Empty: 503.
     pub endpoints: Box<[Endpoint]>,
+    /// What it asks for beyond that. `None`: nothing.
+    pub policy: Option<Arc<BackendPolicy>>,
     /// What requests count and where the rotation stands.
     pub state: Arc<ServiceState>,
 }

@@ -15,6 +15,7 @@ use std::{
 
 use crate::{
     backoff::Backoff,
+    standing::Standing,
     sync::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize},
 };
 
@@ -150,6 +151,36 @@ pub struct ServiceState {
     pub odd_responses: Counter,
     /// Where the round robin stands.
     pub rotation: Sequence,
+    /// What its policy counts, from the first time on.
+    of_policy: OnceLock<Box<PolicyState>>,
+}
+
+/// What is counted for one service with a policy.
+#[derive(Debug, Default)]
+pub struct PolicyState {
+    /// Endpoints that were left out for how they have answered, each time.
+    pub ejections: Counter,
+    /// Requests that are sent once more, and under way.
+    pub retrying: Gauge,
+    /// Requests that were refused, as too many were under way.
+    pub refused: Counter,
+    /// What holds requests back while too many are under way; what it is is the proxy's own affair.
+    pub queue: OnceLock<Arc<dyn Queue>>,
+    /// Whether somebody is about to leave an endpoint out.
+    pub(crate) ejecting: AtomicBool,
+}
+
+impl ServiceState {
+    /// What its policy counts. Most services have none, and nothing of it.
+    pub fn of_policy(&self) -> &PolicyState {
+        self.of_policy.get_or_init(Box::default)
+    }
+}
+
+/// What holds requests of a service back.
+pub trait Queue: Any + fmt::Debug + Send + Sync {
+    /// How many wait.
+    fn waiting(&self) -> usize;
 }
 
 /// What is known of one endpoint.
@@ -159,6 +190,8 @@ pub struct EndpointState {
     pub in_flight: Gauge,
     /// Whether connections to it fail.
     pub backoff: Backoff,
+    /// What is known of it beyond that, where a policy asks.
+    pub standing: OnceLock<Box<Standing>>,
     /// The proxy's connections to it.
     pub connections: OnceLock<Arc<dyn Connections>>,
     /// How many services of the current table have it.

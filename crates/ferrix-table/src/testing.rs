@@ -104,6 +104,7 @@ pub(crate) fn service(name: &str, ports: &[u16]) -> Service {
         },
         protocol: Protocol::Http1,
         endpoints: ports.iter().map(endpoint).collect(),
+        policy: None,
         state: Arc::default(),
     }
 }

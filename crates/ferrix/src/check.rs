@@ -131,8 +131,10 @@ fn write_found(
                 writeln!(out, "{}", coloured(&located))?;
             }
             let routes = report.entries().iter();
-            let routes =
-                routes.filter(|it| !it.conditions.is_empty() && it.key.kind != Kind::Filter);
+            let routes = routes.filter(|it| {
+                !it.conditions.is_empty()
+                    && !matches!(it.key.kind, Kind::BackendPolicy | Kind::Filter)
+            });
             writeln!(
                 out,
                 "{name}: {} with {}, {}",

@@ -378,12 +378,19 @@ fn endpoints(report: &Report, service: &Service, out: &mut impl fmt::Write) -> f
         .iter()
         .map(|it| it.address.to_string())
         .collect();
+    let addresses = addresses.join(", ");
+    let Some(policy) = &service.policy else {
+        return writeln!(out, "from service {id}, {addresses} in turn");
+    };
+    let name = &policy.name;
     writeln!(
         out,
-        "from service {}, {} in turn",
-        service.id,
-        addresses.join(", "),
-    )
+        "from service {id}, {addresses} by BackendPolicy {name}"
+    )?;
+    for line in policy.lines() {
+        writeln!(out, "    {line}")?;
+    }
+    Ok(())
 }
 
 /// The question in canonical form.

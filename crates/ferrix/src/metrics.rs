@@ -25,7 +25,7 @@ use ferrix_table::{
     Reader, Table,
     filters::{Filter, Refusals},
     rules::{Route, Rule},
-    services::ServiceId,
+    services::{Service, ServiceId},
     state::{DURATION_BUCKETS, RequestCounts},
 };
 use prometheus_client::{
@@ -499,10 +499,47 @@ fn services(page: &mut Page<'_>, table: &Table) -> fmt::Result {
             (labels, failing.count() as f64)
         }),
     )?;
+    of_policies(page, &all)?;
     page.gauges(
         "ferrix_service_endpoints",
         "Endpoints that take requests; 0: the service answers 503",
         of().map(|(labels, service)| (labels, service.endpoints.len() as f64)),
+    )
+}
+
+/// What policies of services come to.
+fn of_policies(page: &mut Page<'_>, all: &[(Labels<'_>, &Arc<Service>)]) -> fmt::Result {
+    let of = || {
+        let with_policy = all.iter().filter(|(_, it)| it.policy.is_some());
+        with_policy.map(|(labels, service)| (labels.clone(), *service))
+    };
+    page.counters(
+        "ferrix_service_ejections",
+        "Times that an endpoint was left out for how it answered",
+        of().map(|(labels, service)| (labels, service.state.of_policy().ejections.get() as f64)),
+    )?;
+    page.gauges(
+        "ferrix_service_ejected_endpoints",
+        "Endpoints that are left out for how they have answered",
+        of().map(|(labels, service)| (labels, service.ejected().count() as f64)),
+    )?;
+    page.gauges(
+        "ferrix_service_unhealthy_endpoints",
+        "Endpoints that do not pass their checks",
+        of().map(|(labels, service)| (labels, service.unhealthy().count() as f64)),
+    )?;
+    page.counters(
+        "ferrix_service_requests_refused",
+        "Requests that got 503, as too many were under way",
+        of().map(|(labels, service)| (labels, service.state.of_policy().refused.get() as f64)),
+    )?;
+    page.gauges(
+        "ferrix_service_requests_waiting",
+        "Requests that wait until fewer are under way",
+        of().map(|(labels, service)| {
+            let queue = service.state.of_policy().queue.get();
+            (labels, queue.map_or(0, |queue| queue.waiting()) as f64)
+        }),
     )
 }
 

@@ -1020,7 +1020,10 @@ fn crds_are_yaml() {
         assert_eq!(crd["kind"], "CustomResourceDefinition");
         crd["spec"]["names"]["kind"].as_str().unwrap().to_owned()
     });
-    assert_eq!(kinds.collect::<Vec<_>>(), ["Filter", "IngressRoute"]);
+    assert_eq!(
+        kinds.collect::<Vec<_>>(),
+        ["BackendPolicy", "Filter", "IngressRoute"]
+    );
 }
 
 #[test]

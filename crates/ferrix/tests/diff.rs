@@ -193,6 +193,36 @@ fn filters_are_told_as_explain_has_them() {
 }
 
 #[test]
+fn another_policy_of_a_service_is_a_difference() {
+    let shop = route(
+        "shop",
+        "a.test",
+        &[("Path(`/a`)", ONE), ("Path(`/b`)", TWO)],
+    );
+    let policy = |algorithm: &str| {
+        format!(
+            "{shop}---\napiVersion: ferrix.com/v1\nkind: BackendPolicy\n\
+             metadata: {{name: p, namespace: default}}\n\
+             spec: {{targetRefs: [{{group: '', kind: Service, name: one}}], \
+             balancing: {{algorithm: {algorithm}}}}}\n"
+        )
+    };
+    let states = States::new(&policy("LeastRequests"), &policy("Latency"));
+    let (code, out, _) = states.compared(&[]);
+    assert_eq!(code, 1, "{out}");
+    assert!(
+        out.contains("+ balancing: of two, the one that is likely"),
+        "{out}"
+    );
+    assert!(
+        out.contains("1 of 2 requests served differently\n"),
+        "{out}"
+    );
+    let states = States::new(&policy("Latency"), &policy("Latency"));
+    assert_eq!(states.compared(&[]).0, 0);
+}
+
+#[test]
 fn the_request_is_one_that_the_rule_serves() {
     // The rule of the prefix comes second at `/`, as it is shorter, and asks for more than a path.
     let rules = |service| {

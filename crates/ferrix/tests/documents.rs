@@ -82,6 +82,45 @@ fn the_error_in_the_documents_is_the_one_given() {
     assert!(text.contains(&shown.join("\n")), "{error}");
 }
 
+/// Every example of the document loads without a word, and is in force.
+#[test]
+fn every_policy_in_the_documents_is_in_force() {
+    let text = document("docs/backendpolicy.md");
+    let blocks = text.split("```yaml\n").skip(1);
+    let examples: Vec<_> = blocks.map(|it| it.split("```").next().unwrap()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("examples.yaml"), examples.join("---\n")).unwrap();
+    let names = ["shop", "images", "cart", "api", "calls", "reports"];
+    let mut objects = String::new();
+    for name in names {
+        objects += &format!(
+            "{}---\napiVersion: ferrix.com/v1\nkind: IngressRoute\n\
+             metadata: {{name: {name}, namespace: default}}\nspec: {{route: {{host: {name}.test, \
+             rules: [{{service: {{name: {name}, port: 80}}}}]}}}}\n",
+            service(name)
+        );
+    }
+    fs::write(folder.path().join("objects.yaml"), objects).unwrap();
+    let settings = Settings::for_files(vec![EntryPoint::http("web")]);
+    let (table, report) = files::load(folder.path(), &settings).unwrap();
+    let findings: Vec<_> = report.findings().map(|it| it.to_string()).collect();
+    assert_eq!(findings, [""; 0]);
+    let services = table.services.iter();
+    let in_force = services.filter(|service| service.policy.is_some()).count();
+    assert_eq!((examples.len(), in_force), (names.len(), names.len()));
+}
+
+/// A Service with an endpoint.
+fn service(name: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: default}}\n\
+         spec: {{ports: [{{port: 80}}]}}\n---\napiVersion: discovery.k8s.io/v1\n\
+         kind: EndpointSlice\nmetadata:\n  name: {name}\n  namespace: default\n  \
+         labels: {{kubernetes.io/service-name: {name}}}\naddressType: IPv4\n\
+         ports: [{{port: 8080}}]\nendpoints: [{{addresses: [10.0.0.1]}}]\n"
+    )
+}
+
 /// Every example of the document loads without a word.
 #[test]
 fn every_filter_in_the_documents_is_served() {
@@ -90,17 +129,7 @@ fn every_filter_in_the_documents_is_served() {
     let examples: Vec<_> = blocks.map(|it| it.split("```").next().unwrap()).collect();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("examples.yaml"), examples.join("---\n")).unwrap();
-    let services: String = ["api", "api-next", "authority"]
-        .map(|name| {
-            format!(
-                "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: default}}\n\
-                 spec: {{ports: [{{port: 80}}]}}\n---\napiVersion: discovery.k8s.io/v1\n\
-                 kind: EndpointSlice\nmetadata:\n  name: {name}\n  namespace: default\n  \
-                 labels: {{kubernetes.io/service-name: {name}}}\naddressType: IPv4\n\
-                 ports: [{{port: 8080}}]\nendpoints: [{{addresses: [10.0.0.1]}}]\n"
-            )
-        })
-        .concat();
+    let services = ["api", "api-next", "authority"].map(service).concat();
     fs::write(folder.path().join("services.yaml"), services).unwrap();
     let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
     let mut settings = Settings::for_files(entry_points);

@@ -21,7 +21,11 @@ pub(super) fn compile(
     service: Option<DraftService>,
     faults: &mut Faults,
 ) -> ErrorPages<DraftService> {
-    let statuses = statuses(written, field, faults);
+    if written.statuses.is_empty() {
+        let message = "expected at least one status";
+        faults.add(Reason::InvalidSpec, format!("{field}.statuses"), message);
+    }
+    let statuses = statuses(&written.statuses, field, faults);
     if let Some(status) = written.status {
         let field = format!("{field}.status");
         let refuses = |it: &RangeInclusive<u16>| it.contains(&401) || it.contains(&403);
@@ -43,17 +47,14 @@ pub(super) fn compile(
     }
 }
 
-fn statuses(
-    written: &filter::ErrorPages,
+/// `statuses` of a field: those of failures.
+pub(crate) fn statuses(
+    written: &[filter::StatusRange],
     field: &str,
     faults: &mut Faults,
 ) -> Box<[RangeInclusive<u16>]> {
-    if written.statuses.is_empty() {
-        let message = "expected at least one status";
-        faults.add(Reason::InvalidSpec, format!("{field}.statuses"), message);
-    }
-    let mut statuses = Vec::with_capacity(written.statuses.len());
-    for (at, range) in written.statuses.iter().enumerate() {
+    let mut statuses = Vec::with_capacity(written.len());
+    for (at, range) in written.iter().enumerate() {
         let (first, last) = (range.first, range.last);
         if first < 400 || last > 599 || first > last {
             let message =

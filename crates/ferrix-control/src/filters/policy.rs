@@ -115,7 +115,7 @@ fn session(
     let timeout = written.absolute_timeout.as_deref();
     let timeout = timeout.and_then(|it| duration(it, &format!("{field}.absoluteTimeout"), faults));
     let name: Arc<str> = match written.session_name.as_deref() {
-        None => format!("ferrix-{:08x}", digest(route)).into(),
+        None => session_name(route),
         Some(name) if is_token(name) => name.into(),
         Some(name) => {
             let message = format!("`{name}` is no name of a cookie or a header");
@@ -163,6 +163,11 @@ fn session(
         carrier,
         absolute_timeout: timeout.filter(|timeout| !timeout.is_zero()),
     })
+}
+
+/// The name of the cookie or the header of sessions that have none, by what they are of.
+pub(crate) fn session_name(of: &str) -> Arc<str> {
+    format!("ferrix-{:08x}", digest(of)).into()
 }
 
 /// FNV-1a: the same on every replica and in every release.

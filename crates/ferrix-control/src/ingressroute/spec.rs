@@ -55,7 +55,8 @@ fn names(entry_points: &EntryPointNames) -> (Option<String>, Option<Vec<String>>
         EntryPointNames::Fitting
         | EntryPointNames::All
         | EntryPointNames::Parents(_)
-        | EntryPointNames::Targets(_) => (None, None),
+        | EntryPointNames::Targets(_)
+        | EntryPointNames::Services(_) => (None, None),
         EntryPointNames::Named(names) => match &**names {
             [(field, name)] if field.path() == ENTRY_POINT => (Some(name.to_string()), None),
             names => {

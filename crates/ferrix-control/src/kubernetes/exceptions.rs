@@ -42,6 +42,10 @@ pub(super) enum Exception {
     NoFilter(ObjectName),
     /// Another version of a Filter.
     Filter(ObjectName),
+    /// Of a BackendPolicy that is bad no good version is known there.
+    NoPolicy(ObjectName),
+    /// Another version of a BackendPolicy.
+    Policy(ObjectName),
     /// So many objects are bad there that this one may be left out.
     Unknown,
     /// It was started with other settings, without an entry point of this name, or with another of it.
@@ -133,6 +137,8 @@ impl Exceptions {
         };
         match (key.kind, there) {
             (_, there) if *there == here => None,
+            (Kind::BackendPolicy, Fallback::Nothing) => Some(Exception::NoPolicy(name())),
+            (Kind::BackendPolicy, Fallback::LastGood(_)) => Some(Exception::Policy(name())),
             (Kind::Filter, Fallback::Nothing) => Some(Exception::NoFilter(name())),
             (Kind::Filter, Fallback::LastGood(_)) => Some(Exception::Filter(name())),
             (Kind::Secret, Fallback::Nothing) => Some(Exception::NoCertificate(name())),
@@ -195,6 +201,18 @@ impl fmt::Display for Exception {
                 write!(
                     f,
                     "requests pass through another version of Filter {filter} there"
+                )
+            }
+            Self::NoPolicy(policy) => {
+                write!(
+                    f,
+                    "no good version of BackendPolicy {policy} is known there"
+                )
+            }
+            Self::Policy(policy) => {
+                write!(
+                    f,
+                    "another version of BackendPolicy {policy} is in force there"
                 )
             }
             Self::Unknown => f.write_str("too many objects are bad there to tell of this one"),

@@ -233,7 +233,7 @@ fn is_bad(item: &Item) -> bool {
     let decoded = !matches!(item.change, Change::Reject { .. });
     let may_be_bad = matches!(
         item.key.kind,
-        Kind::Filter | Kind::IngressRoute | Kind::Secret
+        Kind::BackendPolicy | Kind::Filter | Kind::IngressRoute | Kind::Secret
     );
     if decoded && !may_be_bad {
         return false;

@@ -480,7 +480,7 @@ impl Source {
             Refusal::Forbidden => match scope.kind {
                 Kind::ConfigMap | Kind::Secret => scope.namespace.is_some(),
                 // The role may be one of the release before.
-                Kind::Filter | Kind::Ingress | Kind::IngressClass => true,
+                Kind::BackendPolicy | Kind::Filter | Kind::Ingress | Kind::IngressClass => true,
                 kind => discovery::KINDS.contains(&kind),
             },
         };
@@ -721,13 +721,15 @@ impl Refusal {
 /// Whether a kind is one that not every cluster has: one of the Gateway API, or one of ours that the release
 /// before did not have, as the chart does not upgrade definitions.
 fn is_add_on(kind: Kind) -> bool {
-    objects::group(kind) == objects::group(Kind::Gateway) || kind == Kind::Filter
+    objects::group(kind) == objects::group(Kind::Gateway)
+        || matches!(kind, Kind::BackendPolicy | Kind::Filter)
 }
 
 /// Several objects of a kind, as people say it.
 fn plural(kind: Kind) -> String {
     match kind {
         Kind::GatewayClass | Kind::Ingress | Kind::IngressClass => format!("{kind}es"),
+        Kind::BackendPolicy => "BackendPolicies".to_owned(),
         Kind::BackendTlsPolicy => "BackendTLSPolicies".to_owned(),
         _ => format!("{kind}s"),
     }

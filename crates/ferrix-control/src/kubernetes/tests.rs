@@ -1326,6 +1326,8 @@ async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
 }
 
 const ROUTES: &str = "GET /apis/ferrix.com/v1/ingressroutes";
+const POLICIES: &str = "GET /apis/ferrix.com/v1/backendpolicies";
+const POLICIES_OF_A: &str = "GET /apis/ferrix.com/v1/namespaces/a/backendpolicies";
 const FILTERS: &str = "GET /apis/ferrix.com/v1/filters";
 const FILTERS_OF_A: &str = "GET /apis/ferrix.com/v1/namespaces/a/filters";
 const INGRESSES: &str = "GET /apis/networking.k8s.io/v1/ingresses";
@@ -1384,6 +1386,7 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
             revision_list(&[("default", 3)])["items"][0].clone(),
         ),
         scene(GATEWAY_API, 404, failure(404)),
+        scene(POLICIES, 404, failure(404)),
         scene(FILTERS, 404, failure(404)),
         scene(INGRESSES, 200, written_by(20, &[])),
         scene(ROUTES, 200, written_by(20, &writers)),
@@ -1405,7 +1408,7 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
     assert_eq!(mark["kept"], "yes");
     assert_eq!(bodies[3]["metadata"]["resourceVersion"], "5");
     assert_eq!(withdrawn.kept, Some(1));
-    for (place, version) in [(11, "20"), (13, "21")] {
+    for (place, version) in [(12, "20"), (14, "21")] {
         assert_eq!(bodies[place]["metadata"]["resourceVersion"], version);
         assert_eq!(bodies[place]["status"], json!({}));
     }
@@ -1417,6 +1420,7 @@ async fn statuses_of_an_installation_out_of_reach_are_taken_back_all_the_same() 
         scene(LIST_LEASES, 403, failure(403)),
         scene(REVISIONS, 403, failure(403)),
         scene(GATEWAY_API, 404, failure(404)),
+        scene(POLICIES_OF_A, 404, failure(404)),
         scene(FILTERS_OF_A, 404, failure(404)),
         // It was never meant to serve these.
         scene(INGRESSES_OF_A, 403, failure(403)),
@@ -1496,6 +1500,7 @@ async fn a_withdrawal_leaves_what_other_controllers_have_written() {
         scene(REVISIONS, 403, failure(403)),
         scene(GATEWAY_API, 200, served_versions(&["v1"])),
         scene(V1, 200, served_kinds(&["Gateway", "HTTPRoute"])),
+        scene(POLICIES, 403, failure(403)),
         scene(FILTERS, 403, failure(403)),
         scene(GATEWAYS, 200, list(gateways)),
         scene(GATEWAY, 200, Value::Null),
@@ -1508,9 +1513,9 @@ async fn a_withdrawal_leaves_what_other_controllers_have_written() {
     let withdrawn = withdrawn.unwrap();
     assert_eq!((withdrawn.objects, withdrawn.left), (2, vec![]));
     let bodies = script.bodies().await;
-    assert_eq!(bodies[6]["status"], json!({}));
-    assert_eq!(bodies[8]["status"], json!({"parents": [foreign]}));
-    assert_eq!(bodies[8]["metadata"]["resourceVersion"], "20");
+    assert_eq!(bodies[7]["status"], json!({}));
+    assert_eq!(bodies[9]["status"], json!({"parents": [foreign]}));
+    assert_eq!(bodies[9]["metadata"]["resourceVersion"], "20");
 }
 
 #[tokio::test]
@@ -1677,6 +1682,7 @@ async fn statuses_in_namespaces_that_are_no_longer_watched_are_taken_back() {
     for scenes in [
         vec![
             scene(GATEWAY_API, 404, failure(404)),
+            scene(POLICIES_OF_A, 404, failure(404)),
             scene(FILTERS_OF_A, 404, failure(404)),
             scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 200, ours()),
@@ -1689,6 +1695,7 @@ async fn statuses_in_namespaces_that_are_no_longer_watched_are_taken_back() {
         // It has no right there any more.
         vec![
             scene(GATEWAY_API, 404, failure(404)),
+            scene(POLICIES_OF_A, 404, failure(404)),
             scene(FILTERS_OF_A, 404, failure(404)),
             scene(INGRESSES_OF_A, 403, failure(403)),
             scene(ROUTES_OF_A, 403, failure(403)),
@@ -1696,10 +1703,12 @@ async fn statuses_in_namespaces_that_are_no_longer_watched_are_taken_back() {
         // It is tried again.
         vec![
             scene(GATEWAY_API, 404, failure(404)),
+            scene(POLICIES_OF_A, 404, failure(404)),
             scene(FILTERS_OF_A, 404, failure(404)),
             scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 500, failure(500)),
             scene(GATEWAY_API, 404, failure(404)),
+            scene(POLICIES_OF_A, 404, failure(404)),
             scene(FILTERS_OF_A, 404, failure(404)),
             scene(INGRESSES_OF_A, 200, written_by(20, &[])),
             scene(ROUTES_OF_A, 200, written_by(20, &[])),

@@ -211,7 +211,13 @@ async fn take_back(
 /// The kinds that may have statuses, each in the version that is served.
 async fn with_statuses(client: &Client, namespace: &str) -> Result<Served, kube::Error> {
     let mut kinds = discovery::served(client).await?;
-    for kind in [Kind::Filter, Kind::Ingress, Kind::IngressRoute] {
+    let own = [
+        Kind::BackendPolicy,
+        Kind::Filter,
+        Kind::Ingress,
+        Kind::IngressRoute,
+    ];
+    for kind in own {
         kinds.insert(kind, objects::versions(kind)[0]);
     }
     kinds.retain(|kind, _| kind.is_namespaced() || namespace == EVERYWHERE);

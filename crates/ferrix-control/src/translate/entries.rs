@@ -49,6 +49,15 @@ impl Translation {
             let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, &key)));
             news.push((key, entry.map(Arc::new)));
         }
+        for name in &concerned.service_policies {
+            let key = name.key(Kind::BackendPolicy);
+            told |= self.fall_back(context.world, &key);
+            let entry = guarded(Step::Tell, &key, || {
+                self.service_policy_entry(context, name)
+            });
+            let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, &key)));
+            news.push((key, entry.map(Arc::new)));
+        }
         let mut tell_of = |key: &Key, entry: &dyn Fn() -> Option<Entry>| {
             let entry = guarded(Step::Tell, key, entry);
             let entry = entry.unwrap_or_else(|Bug| Some(untold(context.world, key)));
@@ -89,7 +98,8 @@ impl Translation {
             let name = key.object.clone();
             let findings = match key.kind {
                 // There is an entry for each already.
-                Kind::Filter
+                Kind::BackendPolicy
+                | Kind::Filter
                 | Kind::GrpcRoute
                 | Kind::HttpRoute
                 | Kind::Ingress

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ferrix_http1::{Framing, Piece, RequestHead};
 use ferrix_table::{
     Table,
+    backend_policy::{BackendPolicy, BackendTimeouts, RequestLimit},
     filters::{
         Filter,
         access_log::AccessLog,
@@ -16,8 +17,9 @@ use ferrix_table::{
         request_buffering::RequestBuffering,
     },
     ids::EntryPointIndex,
-    policy::{Policy, Retry},
+    policy::{Policy, Retry, Session},
     rules::{Destination, Rule, Split},
+    services::Service,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -38,9 +40,10 @@ use crate::{
     },
     io::HIGH_WATER,
     pace::Pace,
+    queue::{self, Turn},
     relay,
     retry::Kept,
-    session,
+    session::{self, Token},
 };
 
 /// Pauses between attempts double this many times, and grow no more.
@@ -502,12 +505,16 @@ impl Exchange<'_, '_> {
     }
 
     /// How long a backend may be silent. Where the rule says how long it may take, that alone counts.
-    pub(super) fn response_timeout(&self, policy: Option<&Policy>) -> Duration {
-        let timeouts = policy.map(|policy| policy.timeouts);
-        let says = timeouts.is_some_and(|it| it.request.or(it.backend_request).is_some());
-        match says {
-            true => Duration::ZERO,
-            false => self.engine.settings.timeouts.response,
+    pub(super) fn response_timeout(
+        &self,
+        policy: Option<&Policy>,
+        of_service: Option<&BackendPolicy>,
+    ) -> Duration {
+        let of_service = of_service.map(|policy| policy.timeouts).unwrap_or_default();
+        let settings = self.engine.settings.timeouts.response;
+        match request_limit(policy, of_service).or(attempt_limit_of(policy, of_service)) {
+            Some(_) => of_service.response.unwrap_or_default(),
+            None => of_service.response.unwrap_or(settings),
         }
     }
 
@@ -520,13 +527,49 @@ impl Exchange<'_, '_> {
     }
 
     /// An attempt begins; the request has time `until` then.
-    pub(super) fn limit_attempt(&mut self, policy: &Policy, until: Option<Instant>) {
-        let limit = policy.timeouts.backend_request;
-        if let Some(limit) = limit.filter(|limit| !limit.is_zero()) {
-            let attempt = Instant::now() + limit;
-            let ceiling = until.map_or(attempt, |until| until.min(attempt));
-            self.deadline.set_ceiling(Some(ceiling));
+    pub(super) fn limit_attempt(&mut self, limit: Duration, until: Option<Instant>) {
+        let attempt = Instant::now() + limit;
+        let ceiling = until.map_or(attempt, |until| until.min(attempt));
+        self.deadline.set_ceiling(Some(ceiling));
+    }
+
+    /// How long the request may take, where its service says so and its rule does not.
+    pub(super) fn limit_request(
+        &mut self,
+        policy: Option<&Policy>,
+        of_service: Option<&BackendPolicy>,
+    ) {
+        let limit = of_service.and_then(|policy| policy.timeouts.request);
+        let of_rule = policy.and_then(|policy| policy.timeouts.request);
+        if let (Some(limit), None) = (limit.filter(|it| !it.is_zero()), of_rule) {
+            let until = self.served.started + limit;
+            self.deadline.set_ceiling(Some(until));
         }
+    }
+
+    /// The session that the policy of a service asks for, with the token that the request has. That of a
+    /// rule comes first.
+    pub(super) fn session<'p>(
+        &self,
+        of_service: Option<&'p BackendPolicy>,
+        applied: Option<&Applied>,
+        head: &RequestHead,
+    ) -> Option<(&'p Session, Option<Token>)> {
+        let session = of_service?.session.as_ref()?;
+        let of_rule = applied.and_then(Applied::session);
+        let is_asked = of_rule.is_none();
+        is_asked.then(|| (session, session::token(session, head)))
+    }
+
+    /// Waits until the service may have one more request.
+    pub(super) async fn turn(
+        &self,
+        service: &Service,
+        limit: &RequestLimit,
+    ) -> Result<Turn, Failure> {
+        let until = self.deadline.ceiling();
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        queue::turn(service, limit, left).await
     }
 
     /// Waits before another attempt, longer from one to the next.
@@ -550,6 +593,27 @@ impl Exchange<'_, '_> {
             }
         }
     }
+}
+
+/// How long a request may take. The rule comes first. Zero is no limit.
+fn request_limit(policy: Option<&Policy>, of_service: BackendTimeouts) -> Option<Duration> {
+    let of_rule = policy.and_then(|policy| policy.timeouts.request);
+    of_rule.or(of_service.request)
+}
+
+/// The same for one attempt.
+fn attempt_limit_of(policy: Option<&Policy>, of_service: BackendTimeouts) -> Option<Duration> {
+    let of_rule = policy.and_then(|policy| policy.timeouts.backend_request);
+    of_rule.or(of_service.backend_request)
+}
+
+/// How long an attempt may take, if there is a limit.
+pub(super) fn attempt_limit(
+    policy: Option<&Policy>,
+    of_service: Option<&BackendPolicy>,
+) -> Option<Duration> {
+    let of_service = of_service.map(|policy| policy.timeouts).unwrap_or_default();
+    attempt_limit_of(policy, of_service).filter(|limit| !limit.is_zero())
 }
 
 impl Applied {

@@ -73,6 +73,7 @@ impl Frame {
             },
             protocol: Protocol::Http1,
             endpoints: [endpoint.clone()].into(),
+            policy: None,
             state: Arc::default(),
         };
         let (mut publisher, _) = publish::channel();
@@ -144,7 +145,13 @@ fn request(upstream: &Arc<Upstream>, endpoint: &Endpoint, open: &Open) -> Came {
     let (wire, came) = match upstream.pooled(endpoint, &protocol, false) {
         Some(Connection::Http1 { wire, .. }) => (wire, Came::Pooled),
         Some(Connection::Http2 { .. }) => unreachable!("it asked for HTTP/1"),
-        None => match block_on(upstream.start(endpoint, &protocol, None, false)) {
+        None => match block_on(upstream.start(
+            endpoint,
+            &protocol,
+            upstream.connect_timeout,
+            None,
+            false,
+        )) {
             Ok(Start::Opening(opening)) => {
                 let io = Io::to_backend(open.connect(), opening.permit);
                 (Box::new(Wire::new(io)), Came::Opened)

@@ -81,13 +81,18 @@ impl LimitKey {
 impl Counted<'_> {
     /// A client, by the first bits of its address where that is one of IPv6.
     pub fn client(address: IpAddr, ipv6_prefix: u8) -> Self {
-        Self::Client(match address {
-            IpAddr::V6(address) => {
-                let rest = u128::MAX.checked_shr(ipv6_prefix.into()).unwrap_or(0);
-                IpAddr::from((u128::from(address) & !rest).to_be_bytes())
-            }
-            v4 => v4,
-        })
+        Self::Client(network(address, ipv6_prefix))
+    }
+}
+
+/// The address of a client without the bits that do not matter, where it is one of IPv6.
+pub fn network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => {
+            let rest = u128::MAX.checked_shr(ipv6_prefix.into()).unwrap_or(0);
+            IpAddr::from((u128::from(address) & !rest).to_be_bytes())
+        }
+        v4 => v4,
     }
 }
 

@@ -70,10 +70,9 @@ fn failing_endpoints_come_last() {
     for failing in 0..16_u32 {
         for first_turn in 0..12 {
             let mut service = service("a", &[0, 1, 2, 3]);
-            service.state = Arc::new(ServiceState {
-                rotation: crate::state::Sequence::starting_at(first_turn),
-                ..ServiceState::default()
-            });
+            let mut state = ServiceState::default();
+            state.rotation = crate::state::Sequence::starting_at(first_turn);
+            service.state = Arc::new(state);
             let fails = |port: u16| failing >> port & 1 == 1;
             for endpoint in &service.endpoints {
                 if fails(endpoint.address.port()) {

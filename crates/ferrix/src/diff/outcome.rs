@@ -90,6 +90,9 @@ pub(super) struct Share {
     pub(super) weight: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) filters: Vec<Part>,
+    /// What the policy of the service asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) asks: Vec<Part>,
 }
 
 pub(super) fn served(table: &Table, asked: &Asked) -> Served {
@@ -157,6 +160,7 @@ fn answer(table: &Table, action: &Action) -> Answer {
                     table.filter_lines(destination),
                     of_share(table, destination),
                 ),
+                asks: asks(table, &destination.service),
             };
             Answer::Services(split.weights().map(share).collect())
         }
@@ -184,6 +188,14 @@ fn parts(said: Vec<String>, whole: Vec<String>) -> Vec<Part> {
 
 fn of_share(table: &Table, destination: &Destination) -> Vec<String> {
     filters(table, destination.filters.iter().flat_map(|it| it.iter()))
+}
+
+/// What the policy of a service asks for, whatever it is called.
+fn asks(table: &Table, reference: &Reference) -> Vec<Part> {
+    let service = reference.as_ref().ok().and_then(|it| table.service(*it));
+    let policy = service.and_then(|service| service.policy.as_ref());
+    let lines = policy.map_or_else(Vec::new, |policy| policy.lines());
+    parts(lines.clone(), lines)
 }
 
 fn filters<'f>(table: &Table, filters: impl IntoIterator<Item = &'f Filter>) -> Vec<String> {

@@ -193,7 +193,8 @@ impl Difference {
 }
 
 impl Outcome {
-    /// Filters and the like, of the rule and of its destinations, each with where that is.
+    /// Filters and the like, of the rule and of its destinations, and what policies of services say, each with
+    /// where that is.
     fn asked_for(&self) -> Vec<(String, Part)> {
         let shares = match &self.answer {
             Answer::Services(shares) => &shares[..],
@@ -201,7 +202,7 @@ impl Outcome {
         };
         let of_share = |share: &Share| {
             let service = share.service.clone().unwrap_or_default();
-            let filters = share.filters.iter();
+            let filters = share.filters.iter().chain(&share.asks);
             let filters = filters.map(move |it| (format!(" at {service}"), it.clone()));
             filters.collect::<Vec<_>>()
         };

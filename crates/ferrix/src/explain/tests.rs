@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use ferrix_table::{
+    backend_policy::BackendPolicy,
+    balancing::{Algorithm, Balancing},
     certificates::Certificates,
     filters::{
         Filter,
@@ -51,6 +53,7 @@ fn service(name: &str, endpoints: &[&str]) -> Arc<Service> {
         },
         protocol: Protocol::Http1,
         endpoints: endpoints.iter().map(endpoint).collect(),
+        policy: None,
         state: Arc::default(),
     })
 }
@@ -106,6 +109,29 @@ fn what_a_request_passes_is_shown_without_values() {
                     response headers: set X-Was\n";
     assert!(text.ends_with(expected), "{text}");
     assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn the_policy_of_a_service_is_named() {
+    let mut api = service("api", &["127.0.0.1:9001", "127.0.0.1:9002"]);
+    let balancing = Balancing {
+        algorithm: Algorithm::LeastRequests,
+        slow_start: Some(Duration::from_secs(30)),
+    };
+    Arc::make_mut(&mut api).policy = Some(Arc::new(BackendPolicy {
+        balancing,
+        ..BackendPolicy::new(ObjectName::new("default", "shop"))
+    }));
+    let table = Table {
+        services: Arc::new([api].into_iter().collect()),
+        ..table()
+    };
+    let question = Question::get("http://example.com/api".parse().unwrap());
+    let text = explain(&Settings::default(), &table, &Report::default(), &question).unwrap();
+    let expected = "answer: from service default/api:8080, 127.0.0.1:9001, 127.0.0.1:9002 by \
+                    BackendPolicy default/shop\n    \
+                    balancing: of two, the one with fewer requests, slow start: 30s\n";
+    assert!(text.ends_with(expected), "{text}");
 }
 
 fn table() -> Table {

@@ -104,6 +104,7 @@ fn sources() -> Sources {
         },
         protocol: Protocol::Http1,
         endpoints: endpoints.into(),
+        policy: None,
         state,
     });
     let (mut publisher, table) = publish::channel();

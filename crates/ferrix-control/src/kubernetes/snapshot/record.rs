@@ -286,6 +286,7 @@ fn subject_of_name(name: &DomainName) -> String {
 /// An object, as far as anything is made of it.
 fn reduced(object: &Object) -> serde_json::Result<Value> {
     let mut value = match object {
+        Object::BackendPolicy(it) => serde_json::to_value(&**it),
         Object::BackendTlsPolicy(it) => serde_json::to_value(&**it),
         Object::ConfigMap(it) => serde_json::to_value(&**it),
         Object::EndpointSlice(it) => serde_json::to_value(&**it),
@@ -455,6 +456,7 @@ impl<'t> Line<'t> {
     /// It was decoded before, so that nothing is to be said of what is wrong with it.
     fn read_object(&self, kind: Kind) -> Option<Object> {
         Some(match kind {
+            Kind::BackendPolicy => Object::BackendPolicy(Arc::new(self.read()?)),
             Kind::BackendTlsPolicy => Object::BackendTlsPolicy(Arc::new(self.read()?)),
             Kind::ConfigMap => Object::ConfigMap(Arc::new(self.read()?)),
             Kind::EndpointSlice => Object::EndpointSlice(Arc::new(self.read()?)),

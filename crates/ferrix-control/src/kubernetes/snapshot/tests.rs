@@ -306,7 +306,10 @@ async fn without_an_api_server_a_snapshot_serves_until_all_is_listed_again() {
     assert_eq!(first.rules(), [A, B]);
     assert_eq!(
         first.standing(),
-        (r#"{"Filter/":0,"Ingress/":0,"":8}"#.to_owned(), false)
+        (
+            r#"{"BackendPolicy/":0,"Filter/":0,"Ingress/":0,"":8}"#.to_owned(),
+            false
+        )
     );
     assert!(!first.is_restored());
     first.end().await;
@@ -319,7 +322,10 @@ async fn without_an_api_server_a_snapshot_serves_until_all_is_listed_again() {
         assert_eq!(process.table(), served);
         assert_eq!(
             process.standing(),
-            (r#"{"Filter/":0,"Ingress/":0,"":8}"#.to_owned(), true)
+            (
+                r#"{"BackendPolicy/":0,"Filter/":0,"Ingress/":0,"":8}"#.to_owned(),
+                true
+            )
         );
         let report = process.report();
         assert!(report.contains(r#""snapshot":"20"#), "{report}");
@@ -343,7 +349,10 @@ async fn without_an_api_server_a_snapshot_serves_until_all_is_listed_again() {
         .unwrap();
     assert_eq!(
         second.standing(),
-        (r#"{"Filter/":0,"Ingress/":0,"":9}"#.to_owned(), false)
+        (
+            r#"{"BackendPolicy/":0,"Filter/":0,"Ingress/":0,"":9}"#.to_owned(),
+            false
+        )
     );
     let served = second.table();
     second.end().await;

@@ -4,11 +4,10 @@
 
 use std::{collections::HashMap, net::SocketAddr, str};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use ferrix_http1::{Fields, RequestHead, ResponseHead};
 use ferrix_table::services::ServiceId;
-use http::{Method, StatusCode, Version};
-use prost::Message;
+use http::StatusCode;
 
 use super::{
     Asker, Verdict,
@@ -17,32 +16,19 @@ use super::{
         HeaderValueOption, HttpRequest, HttpResponse, OkHttpResponse, Peer, Request, SocketAddress,
     },
 };
-use crate::{headers, subrequest::Reply};
+use crate::{grpc_call, headers, subrequest::Reply};
 
 /// The one method that is called.
-const METHOD: &[u8] = b"/envoy.service.auth.v3.Authorization/Check";
-
-/// Before each message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
+const METHOD: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 /// How long the service may take, as it is told: what `LIMIT` says.
 const TIMEOUT: &str = "10S";
 
 /// The header section of the call, for a message of so many bytes.
 pub(super) fn call(service: &ServiceId, length: usize) -> RequestHead {
-    let mut call = RequestHead::new(Method::POST, METHOD, Version::HTTP_11);
     let (name, namespace) = (&service.service.name, &service.service.namespace);
     let host = format!("{name}.{namespace}.svc:{}", service.port);
-    for (name, value) in [
-        ("Host", &*host),
-        ("Content-Type", "application/grpc"),
-        ("TE", "trailers"),
-        ("grpc-timeout", TIMEOUT),
-        ("Content-Length", &*length.to_string()),
-    ] {
-        call.fields.append(name, value.as_bytes());
-    }
-    call
+    grpc_call::head(METHOD, &host, TIMEOUT, length)
 }
 
 /// The message of the call: the request, with no more of its header than is `allowed`; nothing: all.
@@ -84,7 +70,7 @@ pub(super) fn question(
             request: Some(Request { http: Some(http) }),
         }),
     };
-    framed(&request)
+    grpc_call::framed(&request)
 }
 
 /// The fields that the service gets to know.
@@ -119,22 +105,12 @@ fn size(head: &RequestHead) -> i64 {
     }
 }
 
-fn framed(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut framed = BytesMut::with_capacity(PREFIX + length);
-    framed.put_u8(0);
-    // Header sections and bodies that are shown have bounds far below.
-    framed.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    framed.put_slice(&message.encode_to_vec());
-    framed.freeze()
-}
-
 /// What the service says. A request that passes gets what it has for it.
 ///
 /// # Errors
 /// Why that is no verdict.
 pub(super) fn verdict(reply: &Reply, head: &mut RequestHead) -> Result<Verdict, String> {
-    let answer = answer(reply)?;
+    let answer: CheckResponse = grpc_call::answer(reply)?;
     let code = answer.status.map_or(0, |status| status.code);
     match (code, answer.http_response) {
         (0, None) => Ok(Verdict::Passed),
@@ -149,33 +125,6 @@ pub(super) fn verdict(reply: &Reply, head: &mut RequestHead) -> Result<Verdict, 
         }
         (_, _) => refusal(DeniedHttpResponse::default()),
     }
-}
-
-/// The message of an answer.
-fn answer(reply: &Reply) -> Result<CheckResponse, String> {
-    if reply.head.status != StatusCode::OK {
-        return Err(format!("it answered {}", reply.head.status));
-    }
-    // An answer without a message has its status in the header section.
-    let of_head = reply.head.fields.get("grpc-status");
-    let of_trailers = reply.trailers.as_ref();
-    let of_trailers = of_trailers.and_then(|it| Some(it.get("grpc-status")?.as_bytes()));
-    match of_trailers.or(of_head) {
-        Some(b"0") => {}
-        Some(status) => {
-            let status = String::from_utf8_lossy(status);
-            return Err(format!("its gRPC status is {status}"));
-        }
-        None => return Err("it ended without a gRPC status".to_owned()),
-    }
-    let Some((prefix, message)) = reply.body.split_at_checked(PREFIX) else {
-        return Err("it sent no message".to_owned());
-    };
-    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
-    if prefix[0] != 0 || u32::try_from(message.len()) != Ok(length) {
-        return Err("its message is compressed, too long, or one of several".to_owned());
-    }
-    CheckResponse::decode(message).map_err(|error| format!("its message is none: {error}"))
 }
 
 /// What the service wants changed of the request.

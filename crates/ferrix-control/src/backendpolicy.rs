@@ -1,0 +1,150 @@
+//! `BackendPolicy`: where requests of Services go.
+//!
+//! A version by itself is a draft as those of routes are, so that what was good is kept and serves on in the
+//! same way. It has no rule: what it asks for is that of the Services that it is for.
+//!
+//! ```text
+//!  decode      a document to the type, held to the schema where nobody else does
+//!  draft       one version by itself
+//!  balancing   and each other member: what it means
+//!  status      what its author is told: conditions, and their form in the object
+//! ```
+
+use std::sync::Arc;
+
+use ferrix_api::{
+    BackendPolicy,
+    backendpolicy::{BackendPolicySpec, ServiceReference},
+    schema,
+};
+use ferrix_table::backend_policy;
+use serde_json::Value;
+
+use crate::{
+    document::{Fault, Read, Strictness},
+    draft::{self, ClassReference, Draft, EntryPointNames, Hosts, ServicePolicy},
+    field::Field,
+    filters::Faults,
+    names::{shared, shared_name},
+    objects::{Kind, ObjectName, Origin},
+    own_kind,
+    rare::Rare,
+    report::Reason,
+};
+
+mod balancing;
+mod health;
+mod limits;
+mod session;
+pub(crate) mod status;
+
+/// Reads a document.
+pub(crate) fn decode(
+    value: &Value,
+    strictness: Strictness,
+) -> Result<Read<BackendPolicy>, Vec<Fault>> {
+    own_kind::decode(value, strictness, &schema::BACKENDPOLICY, |policy| {
+        draft(policy, Origin::Api).faults
+    })
+}
+
+/// Compiles a BackendPolicy by itself. What is wrong with one of its members is wrong with all of it.
+pub(crate) fn draft(policy: &BackendPolicy, origin: Origin) -> Draft {
+    let spec = &policy.spec;
+    let route = draft::route(Kind::BackendPolicy, &policy.metadata);
+    let mut faults = Faults::default();
+    let targets = targets(&spec.target_refs, &route.key.namespace, &mut faults);
+    let policy = compile(spec, &route.key.object, &mut faults);
+    let faults = faults.or(()).err().unwrap_or_default().into_iter();
+    Draft {
+        route,
+        class: ClassReference::Name(spec.ingress_class_name.as_deref().map(shared)),
+        entry_points: EntryPointNames::Services(Box::new(ServicePolicy {
+            spec: spec.clone(),
+            targets,
+            policy: Arc::new(policy),
+        })),
+        hosts: Hosts::default(),
+        host_field: "spec",
+        rules: Box::default(),
+        unserved: Rare::default(),
+        certificates: Rare::default(),
+        faults: faults.map(|fault| fault.located(&origin)).collect(),
+        notes: Rare::default(),
+        origin,
+    }
+}
+
+/// The Services that it is for, each once.
+fn targets(
+    references: &[ServiceReference],
+    namespace: &str,
+    faults: &mut Faults,
+) -> Box<[(Field, ObjectName)]> {
+    let mut targets: Vec<(Field, ObjectName)> = Vec::new();
+    if references.is_empty() {
+        let message = "expected at least one Service";
+        faults.add(Reason::InvalidSpec, "spec.targetRefs", message);
+    }
+    for (place, reference) in references.iter().enumerate() {
+        let field = Field::new("spec.targetRefs[]", [place]);
+        let (group, kind) = (reference.group.as_str(), reference.kind.as_str());
+        if !matches!((group, kind), ("" | "core", "Service")) {
+            let message = format!(
+                "a {kind} of group `{group}` has no endpoints; expected a Service of group ``"
+            );
+            faults.add(Reason::UnsupportedValue, field.to_string(), message);
+            continue;
+        }
+        let service = shared_name(namespace, &reference.name);
+        if targets.iter().all(|(_, known)| *known != service) {
+            targets.push((field, service));
+        }
+    }
+    targets.into()
+}
+
+fn compile(
+    spec: &BackendPolicySpec,
+    name: &ObjectName,
+    faults: &mut Faults,
+) -> backend_policy::BackendPolicy {
+    // A field that is new belongs in here.
+    let BackendPolicySpec {
+        ingress_class_name: _,
+        target_refs,
+        balancing,
+        health,
+        session,
+        limits,
+        timeouts,
+    } = spec;
+    let balancing = balancing.as_ref();
+    let health = health.as_ref();
+    let session = session.as_ref();
+    let timeouts = timeouts.as_ref();
+    let limits = limits.as_ref().map(|it| limits::compile(it, faults));
+    let limits = limits.unwrap_or_default();
+    backend_policy::BackendPolicy {
+        name: name.clone(),
+        balancing: balancing.map_or_else(Default::default, |it| balancing::compile(it, faults)),
+        health: health.map_or_else(Default::default, |it| health::compile(it, faults)),
+        session: session.and_then(|it| session::compile(it, name, target_refs.len(), faults)),
+        requests: limits.requests,
+        retries: limits.retries,
+        timeouts: timeouts.map_or_else(Default::default, |it| limits::timeouts(it, faults)),
+    }
+}
+
+/// What a draft says of Services; `None` for one of another kind.
+pub(crate) fn policy_of(draft: &Draft) -> Option<&ServicePolicy> {
+    match &draft.entry_points {
+        EntryPointNames::Services(policy) => Some(policy),
+        _ => None,
+    }
+}
+
+/// The spec of a draft, as it was written.
+pub(crate) fn spec(draft: &Draft) -> Option<&BackendPolicySpec> {
+    Some(&policy_of(draft)?.spec)
+}
