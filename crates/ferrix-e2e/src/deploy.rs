@@ -793,7 +793,7 @@ fn texts<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a str> {
 }
 
 /// The volume that a mount is of, and whether it can be written to there.
-fn volume<'w>(workload: &'w Value, is_it: impl Fn(&&Value) -> bool) -> (bool, &'w Value) {
+fn volume(workload: &Value, is_it: impl Fn(&&Value) -> bool) -> (bool, &Value) {
     let mounts = list(at(workload, CONTAINER), "volumeMounts");
     let Some(mount) = mounts.iter().find(is_it) else {
         return (false, &Value::Null);

@@ -747,7 +747,7 @@ const CLAIMS: [(&str, &str); 26] = [
     ("X_Forwarded_Proto", "https"),
     ("X-Forwarded-Host", "evil.com"),
     ("X_Forwarded_Host", "evil.com"),
-    ("X-Forwarded-Port", "666"),
+    ("X-Forwarded-Port", "6660666"),
     ("X-Forwarded-Prefix", "/evil"),
     ("X_Forwarded_Prefix", "/evil"),
     ("X-Forwarded-Server", "evil"),
@@ -795,7 +795,7 @@ async fn claims_of_untrusted_clients_are_removed() {
             "{id}"
         );
         let raw = String::from_utf8_lossy(&head.raw).into_owned();
-        for claim in ["6.6.6", "evil", "666", "DELETE", "https"] {
+        for claim in ["6.6.6", "evil", "6660666", "DELETE", "https"] {
             assert!(!raw.contains(claim), "{claim} in {raw}");
         }
     }
