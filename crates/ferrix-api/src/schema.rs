@@ -321,7 +321,7 @@ mod tests {
             ),
             (
                 spec(json!({ "match": "x", "service": service })),
-                "spec.route.rules[0].match: unknown field, expected `filters`, `matches`, \
+                "spec.route.rules[0].match: unknown field, expected `dryRun`, `filters`, `matches`, \
                  `priority`, `retry`, `service`, `services`, `timeouts` or `without`",
             ),
             (
