@@ -36,8 +36,10 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
             // Which kinds the API server serves.
             "get" => resource.is_empty(),
             "list" | "watch" => match resource {
-                "filters" | "ingressroutes" | "services" | "namespaces" | "endpointslices"
-                | "referencegrants" | "ingresses" | "ingressclasses" => call.namespace.is_empty(),
+                "backendpolicies" | "filters" | "ingressroutes" | "services" | "namespaces"
+                | "endpointslices" | "referencegrants" | "ingresses" | "ingressclasses" => {
+                    call.namespace.is_empty()
+                }
                 "secrets" => {
                     !call.namespace.is_empty() && call.query.contains("type%3Dkubernetes.io%2Ftls")
                 }
@@ -49,8 +51,10 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
             },
             "patch" => match resource.strip_suffix("/status") {
                 Some(kind) => {
-                    matches!(kind, "filters" | "ingressroutes" | "ingresses")
-                        || GATEWAY_API.contains(&kind)
+                    matches!(
+                        kind,
+                        "backendpolicies" | "filters" | "ingressroutes" | "ingresses"
+                    ) || GATEWAY_API.contains(&kind)
                 }
                 None => resource == "leases",
             },
@@ -71,6 +75,7 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     let watched = GATEWAY_API.map(|resource| ("watch", resource));
     for needed in watched.into_iter().chain([
+        ("watch", "backendpolicies"),
         ("watch", "filters"),
         ("watch", "ingressroutes"),
         ("watch", "ingresses"),
