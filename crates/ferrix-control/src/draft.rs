@@ -309,9 +309,15 @@ impl Draft {
         backends.map(|backend| &backend.service)
     }
 
-    /// Every Secret that it names, in its order, some perhaps more than once.
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = &ObjectName> {
+    /// Every Secret that it names for a certificate, in its order, some perhaps more than once.
+    pub(crate) fn certificate_secrets(&self) -> impl Iterator<Item = &ObjectName> {
         self.certificates.iter().map(|it| &it.secret)
+    }
+
+    /// Every Secret that its filters name, in its order, some perhaps more than once.
+    pub(crate) fn secrets_of_filters(&self) -> impl Iterator<Item = &ObjectName> {
+        let filters = self.rules.iter().flat_map(DraftRule::all_filters);
+        filters.filter_map(Filter::secret)
     }
 
     /// The field of the rule at a position.
@@ -404,11 +410,16 @@ impl DraftRule {
         lists.filter_map(DraftFilters::named)
     }
 
-    /// The Services that share its requests, and those that its filters name.
-    fn all_backends(&self) -> impl Iterator<Item = &BackendReference> {
+    /// The filters that are written in it, and those of its shares.
+    fn all_filters(&self) -> impl Iterator<Item = &Filter<DraftService>> {
         let policies = self.policy.iter().flat_map(|policy| own_filters(policy));
         let of_backends = self.backends.iter().flat_map(|it| it.filters.iter());
-        let filters = policies.chain(of_backends.flat_map(|filters| filters.iter()));
+        policies.chain(of_backends.flat_map(|filters| filters.iter()))
+    }
+
+    /// The Services that share its requests, and those that its filters name.
+    fn all_backends(&self) -> impl Iterator<Item = &BackendReference> {
+        let filters = self.all_filters();
         let named = filters.filter_map(|filter| filter.service()?.as_ref().ok());
         self.backends.iter().chain(named)
     }
@@ -454,10 +465,18 @@ impl Versions {
         }
     }
 
-    /// Whether any version that may serve names a Secret.
+    /// Whether any version that may serve names a certificate.
     pub(crate) fn want_tls(&self) -> bool {
-        let versions = std::iter::once(&self.newest).chain(&self.last_good);
-        versions.into_iter().any(|it| it.wants_tls())
+        self.all().any(|it| it.wants_tls())
+    }
+
+    /// Every Secret that filters of any version that may serve name, some perhaps more than once.
+    pub(crate) fn secrets_of_filters(&self) -> impl Iterator<Item = &ObjectName> {
+        self.all().flat_map(|it| it.secrets_of_filters())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Draft>> {
+        std::iter::once(&self.newest).chain(&self.last_good)
     }
 
     /// Moves on to a newer version. Tells whether it says anything else.

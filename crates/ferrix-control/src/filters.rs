@@ -24,12 +24,15 @@ use crate::{
 };
 
 mod access_log;
+mod api_key;
 mod bandwidth;
+mod basic_auth;
 mod body_size;
 mod cache;
 mod compression;
 mod concurrency;
 mod cors;
+mod credentials;
 pub(crate) mod error_pages;
 mod external_auth;
 mod faults;
@@ -231,6 +234,8 @@ pub(crate) enum Written<'w> {
     Faults(&'w filter::Faults),
     AccessLog(&'w filter::AccessLog),
     RequestBuffering(&'w filter::RequestBuffering),
+    BasicAuth(&'w filter::BasicAuth),
+    ApiKey(&'w filter::ApiKey),
 }
 
 /// An item of a list.
@@ -365,10 +370,28 @@ fn one(
         Written::RequestBuffering(buffering) => {
             Filter::RequestBuffering(request_buffering::compile(buffering, &field, faults))
         }
+        Written::BasicAuth(auth) => {
+            let namespace = &place.object.namespace;
+            Filter::BasicAuth(Arc::new(basic_auth::compile(
+                auth, &field, namespace, faults,
+            )))
+        }
+        Written::ApiKey(auth) => {
+            let namespace = &place.object.namespace;
+            Filter::ApiKey(Arc::new(api_key::compile(auth, &field, namespace, faults)))
+        }
     }
 }
 
 impl Written<'_> {
+    /// Whether it says who may pass.
+    fn is_guard(self) -> bool {
+        matches!(
+            self,
+            Self::ExternalAuth(_) | Self::IpFilter(_) | Self::BasicAuth(_) | Self::ApiKey(_)
+        )
+    }
+
     /// The field that holds what the filter does.
     fn name(self) -> &'static str {
         match self {
@@ -391,6 +414,8 @@ impl Written<'_> {
             Self::Faults(_) => "faults",
             Self::AccessLog(_) => "accessLog",
             Self::RequestBuffering(_) => "requestBuffering",
+            Self::BasicAuth(_) => "basicAuth",
+            Self::ApiKey(_) => "apiKey",
         }
     }
 }
@@ -510,7 +535,7 @@ fn refuse_combinations(items: &[(usize, Item<'_>)], place: Place<'_>, faults: &m
                 {
                     format!("`{}` and `{name}` exclude each other", earlier.name())
                 }
-                (Written::Cache(_), Written::ExternalAuth(_) | Written::IpFilter(_)) => {
+                (Written::Cache(_), guard) if guard.is_guard() => {
                     format!("`{name}` stands behind `cache`, which answers without asking it")
                 }
                 _ => continue,

@@ -108,7 +108,7 @@ pub struct Options {
     pub snapshot_folder: Option<PathBuf>,
 }
 
-/// Whose Secrets are watched. Only those of type `kubernetes.io/tls` ever are.
+/// Whose Secrets of type `kubernetes.io/tls` are watched. Others are one by one, where filters name them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Secrets {
     /// Those of namespaces with a route that uses TLS, each by a watch of its own.
@@ -325,14 +325,15 @@ pub async fn run_kubernetes(
         leading: leads.clone(),
     }));
     tasks.spawn(source.run());
-    let pulse = watches.begin(revisions::KIND, Some(identity.namespace.as_str().into()));
+    let own: Option<Arc<str>> = Some(identity.namespace.as_str().into());
+    let pulse = watches.begin((revisions::KIND, own.clone(), None));
     tasks.spawn(revisions::follow(
         client.clone(),
         Arc::clone(&identity),
         pulse,
         shown,
     ));
-    let pulse = watches.begin("Lease", Some(identity.namespace.as_str().into()));
+    let pulse = watches.begin(("Lease", own, None));
     tasks.spawn(leases::follow(
         client.clone(),
         Arc::clone(&identity),

@@ -42,6 +42,7 @@ mod certificates;
 pub mod compiler;
 mod configmap;
 mod conflict;
+mod credentials;
 pub mod decode;
 mod document;
 mod draft;

@@ -226,6 +226,8 @@ reasons! {
     SecretNotFound,
     /// A Secret holds no certificate that can be presented.
     InvalidCertificate,
+    /// A Secret does not hold what a filter needs of it, or not all of that can be used.
+    InvalidSecret,
     /// The newest version is served.
     Programmed,
     /// Part of the newest version is served.
@@ -299,7 +301,7 @@ impl Reason {
             | InternalError => Some(ConditionType::Accepted),
             ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable | NotPermitted
             | InvalidKind | FilterNotFound | FilterNotUsable | SecretNotFound
-            | InvalidCertificate => Some(ConditionType::ResolvedRefs),
+            | InvalidCertificate | InvalidSecret => Some(ConditionType::ResolvedRefs),
             Programmed | PartlyProgrammed | LastGoodServed | NotProgrammed | Pending => {
                 Some(ConditionType::Programmed)
             }

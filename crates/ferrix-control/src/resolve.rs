@@ -48,6 +48,7 @@ use crate::{
 
 mod above;
 mod filters;
+mod secrets;
 mod service_policies;
 
 use above::{Above, Group};
@@ -369,9 +370,15 @@ impl Resolved {
         self.draft.services()
     }
 
+    /// The Secrets whose certificates it depends on, whether they exist or not.
+    pub(crate) fn certificate_secrets(&self) -> impl Iterator<Item = &ObjectName> {
+        self.draft.certificate_secrets().chain(&self.default_secret)
+    }
+
     /// The Secrets that it depends on, whether they exist or not.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &ObjectName> {
-        self.draft.secrets().chain(&self.default_secret)
+        self.certificate_secrets()
+            .chain(self.draft.secrets_of_filters())
     }
 
     /// The Filters that its rules name, whether they exist or not.
@@ -805,9 +812,7 @@ fn target(
             }
         };
         let filters = reference.filters.as_ref().map(|filters| {
-            let filters = filters
-                .iter()
-                .map(|it| it.with_service(|it| found_by_filter(seeker, it, findings)));
+            let filters = filters.iter().map(|it| complete(seeker, it, findings));
             Arc::new(filters.collect())
         });
         shares.push(Share {
@@ -877,8 +882,7 @@ fn policy(
     for list in &policy.lists {
         match list {
             DraftFilters::Own(_, own) => {
-                let mut found = |it: &_| found_by_filter(seeker, it, findings);
-                let own = own.iter().map(|it| it.with_service(&mut found));
+                let own = own.iter().map(|it| complete(seeker, it, findings));
                 lists.push(FilterList::of_rule(own.collect::<Arc<[_]>>()));
             }
             DraftFilters::Without(_) => {}
@@ -939,6 +943,16 @@ impl<'w> Seeker<'w> {
             client_certificate: context.client_certificate,
         }
     }
+}
+
+/// A filter with what it names.
+fn complete(
+    seeker: Seeker<'_>,
+    filter: &Filter<DraftService>,
+    findings: &mut Vec<Finding>,
+) -> Filter<Found> {
+    let filter = filter.with_service(|it| found_by_filter(seeker, it, findings));
+    secrets::look_up(seeker, filter, findings)
 }
 
 fn found_by_filter(

@@ -1,4 +1,4 @@
-//! `Secret`: a certificate and its key.
+//! `Secret`: a certificate and its key, or what filters name.
 //!
 //! The bytes are parsed and checked when the Secret is seen, so that a handshake never meets a
 //! certificate that does not work. Nothing here repeats what a Secret holds.
@@ -17,6 +17,7 @@ use x509_cert::{
 };
 
 use crate::{
+    credentials::Entries,
     document::{self, Fault, Read, Strictness},
     report::{Finding, Reason},
 };
@@ -119,6 +120,8 @@ pub(crate) struct SecretState {
     pub(crate) newest: Result<Arc<Parsed>, SecretFault>,
     /// The version that was good before it, where the newest is not.
     pub(crate) last_good: Option<Arc<Parsed>>,
+    /// What it holds where it is no certificate, but for filters.
+    pub(crate) entries: Option<Arc<Entries>>,
 }
 
 /// Why a Secret is of no use.
@@ -139,7 +142,7 @@ impl SecretState {
         }
     }
 
-    /// Whether two states present the same and have the same to say.
+    /// Whether two states present the same, hold the same for filters and have the same to say.
     pub(crate) fn same(&self, other: &Self) -> bool {
         let same_parsed = |one: &Arc<Parsed>, other: &Arc<Parsed>| {
             one.certificate.key.cert == other.certificate.key.cert
@@ -150,6 +153,7 @@ impl SecretState {
             _ => false,
         };
         newest
+            && self.entries == other.entries
             && match (&self.last_good, &other.last_good) {
                 (Some(one), Some(other)) => same_parsed(one, other),
                 (one, other) => one.is_none() && other.is_none(),
@@ -242,9 +246,19 @@ pub(crate) fn decode(value: &Value, strictness: Strictness) -> Result<Read<Secre
     document::read(value, strictness).map_err(|faults| faults.into_iter().map(hidden).collect())
 }
 
+/// What a Secret holds for filters; `None`: it is a certificate.
+pub(crate) fn entries(secret: &Secret) -> Option<Arc<Entries>> {
+    let kind = type_of(secret);
+    (kind != TLS_TYPE).then(|| Arc::new(Entries::new(kind, secret)))
+}
+
+fn type_of(secret: &Secret) -> &str {
+    secret.type_.as_deref().unwrap_or("Opaque")
+}
+
 /// Keeps what is read of a Secret.
 pub(crate) fn compile(id: &str, secret: &Secret) -> Result<Arc<Parsed>, SecretFault> {
-    let kind = secret.type_.as_deref().unwrap_or("Opaque");
+    let kind = type_of(secret);
     if kind != TLS_TYPE {
         return Err(SecretFault::Type(kind.to_owned()));
     }

@@ -82,8 +82,9 @@ pub(crate) struct Translation {
     users_of_service: Users,
     users_of_secret: Users,
     filters: NamedFilters,
-    /// Those that name each Service, whether it exists or not.
+    /// Those that name each Service, and each Secret, whether it exists or not.
     filters_of_service: Users,
+    filters_of_secret: Users,
     users_of_filter: FilterUsers,
     table_lists: TableLists,
     service_policies: ServicePolicies,
@@ -291,7 +292,10 @@ impl Translation {
                     routes.extend(users(&self.users_of_service, &name).cloned());
                     routes.extend(users(&self.filters_of_service, &name).cloned());
                 }
-                Kind::Secret => routes.extend(users(&self.users_of_secret, &name).cloned()),
+                Kind::Secret => {
+                    routes.extend(users(&self.users_of_secret, &name).cloned());
+                    routes.extend(users(&self.filters_of_secret, &name).cloned());
+                }
                 // Only Services and Filters are named from another namespace.
                 Kind::ReferenceGrant => {
                     let filters = self.users_of_filter.all();
@@ -302,8 +306,9 @@ impl Translation {
                 }
                 // Its Secrets can be seen now, or no longer; or it has other labels.
                 Kind::Namespace => {
-                    let named = users_in(&self.users_of_secret, &key.name);
-                    routes.extend(named.cloned());
+                    for all in [&self.users_of_secret, &self.filters_of_secret] {
+                        routes.extend(users_in(all, &key.name).cloned());
+                    }
                     // Listeners choose namespaces by labels as well.
                     let has_parents = |key: &&Key| kinds::has_parents(key.kind);
                     let in_namespace = world.routes_in(&key.name);

@@ -19,6 +19,7 @@ use ferrix_table::sockets::Refusals;
 use crate::{
     backendpolicy,
     configmap::Authorities,
+    credentials::Entries,
     document::DecodeError,
     draft::{ClassReference, Draft, Versions},
     endpointslice::{self, Slice},
@@ -104,7 +105,10 @@ enum Compiled {
     IngressClass(IngressClassSpec),
     Namespace(Labels),
     ReferenceGrant(ReferenceGrantSpec),
-    Secret(Result<Arc<secret::Parsed>, secret::SecretFault>),
+    Secret(
+        Result<Arc<secret::Parsed>, secret::SecretFault>,
+        Option<Arc<Entries>>,
+    ),
     Service(ServiceSpec),
 }
 
@@ -139,7 +143,7 @@ impl Compiled {
             Object::ReferenceGrant(grant) => Self::ReferenceGrant(referencegrant::compile(grant)),
             Object::Secret(secret) => {
                 let id = object.key().object.to_string();
-                Self::Secret(secret::compile(&id, secret))
+                Self::Secret(secret::compile(&id, secret), secret::entries(secret))
             }
             Object::Service(service) => Self::Service(service::compile(service)),
         }
@@ -160,6 +164,14 @@ pub enum Change {
     },
     /// An object is gone.
     Remove(Key),
+    /// A Secret is gone that was a certificate, or one that was none. What has its name and is of the other
+    /// sort stays: another watch tells of it.
+    RemoveSecret {
+        /// The Secret.
+        name: ObjectName,
+        /// Whether it was a certificate.
+        certificate: bool,
+    },
     /// An object has a new version that cannot be decoded.
     Reject {
         /// The object.
@@ -333,6 +345,15 @@ impl World {
                 notes,
             } => self.apply(object, origin, notes),
             Change::Remove(key) => self.remove(&key),
+            Change::RemoveSecret { name, certificate } => {
+                match self
+                    .is_certificate(&name)
+                    .is_none_or(|it| it == certificate)
+                {
+                    true => self.remove(&name.key(Kind::Secret)),
+                    false => Effect::default(),
+                }
+            }
             Change::Reject { key, origin, error } => self.reject(key, origin, error),
             Change::LookedUp { name, answer } => self.looked_up(name, &answer),
             Change::Forget(name) => self.forget(&name),
@@ -388,7 +409,7 @@ impl World {
             Compiled::EndpointSlice(slice) => {
                 return effect.and(self.apply_slice(name, slice, origin));
             }
-            Compiled::Secret(newest) => self.apply_secret(name, newest, origin),
+            Compiled::Secret(newest, entries) => self.apply_secret(name, newest, entries, origin),
             Compiled::ReferenceGrant(grant) => self.grants.store(&name, grant),
             Compiled::Namespace(labels) => self.apply_namespace(&name.name, labels),
             Compiled::IngressClass(class) => {
@@ -676,6 +697,7 @@ impl World {
         &mut self,
         name: ObjectName,
         newest: Result<Arc<secret::Parsed>, secret::SecretFault>,
+        entries: Option<Arc<Entries>>,
         origin: Origin,
     ) -> bool {
         let before = self.secrets.get(&name);
@@ -683,7 +705,11 @@ impl World {
             Ok(_) => None,
             Err(_) => before.and_then(|before| before.value.serving().ok().cloned()),
         };
-        let state = SecretState { newest, last_good };
+        let state = SecretState {
+            newest,
+            last_good,
+            entries,
+        };
         let same =
             before.is_some_and(|before| before.value.same(&state) && before.origin == origin);
         if same {
@@ -876,6 +902,30 @@ impl World {
         let secret = self.grants.permit(settings, from, Kind::Secret, name)?;
         let stored = self.secrets.get(secret.name()).ok_or(Refused::Missing)?;
         Ok(&stored.value)
+    }
+
+    /// What the Secret of this name holds for filters, if the referrer may use it. `None`: it is a
+    /// certificate.
+    pub(crate) fn entries(
+        &self,
+        settings: &Settings,
+        from: Referrer<'_>,
+        name: &ObjectName,
+    ) -> Result<Option<&Entries>, Refused> {
+        let secret = self.secret(settings, from, name)?;
+        Ok(secret.entries.as_deref())
+    }
+
+    /// Whether a Secret is a certificate; `None`: there is none of that name.
+    pub(crate) fn is_certificate(&self, name: &ObjectName) -> Option<bool> {
+        let stored = self.secrets.get(name)?;
+        Some(stored.value.entries.is_none())
+    }
+
+    /// Every Secret that a filter names, some of them more than once.
+    pub(crate) fn secrets_of_filters(&self) -> impl Iterator<Item = &ObjectName> {
+        let all = self.routes.values().chain(self.filters.values());
+        all.flat_map(Versions::secrets_of_filters)
     }
 
     /// The GatewayClass of a name.

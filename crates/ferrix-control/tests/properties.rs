@@ -122,7 +122,7 @@ fn spec() -> impl Strategy<Value = Spec> {
             port,
         });
     let secret =
-        (small(), namespace(), 0..4_u8).prop_map(|(name, namespace, variant)| Spec::Secret {
+        (small(), namespace(), 0..6_u8).prop_map(|(name, namespace, variant)| Spec::Secret {
             name,
             namespace,
             variant,
@@ -237,7 +237,7 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
         }
         7 => {
             let filters = pick([
-                "requestHeaderModifier: {remove: [a]}",
+                "requestHeaderModifier: {remove: [a]}}, {apiKey: {secret: c1, header: K}",
                 "requestMirror: {backendRef: {name: s0, port: 80}}",
                 "requestMirror: {backendRef: {kind: Odd, name: s0, port: 80}}",
                 "requestMirror: {backendRef: {name: s1, namespace: n1, port: 80}}",
@@ -256,7 +256,7 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
         }
         8 => {
             let filters = pick([
-                "filter: f0",
+                "filter: f0}, {basicAuth: {secret: c0}",
                 "filter: n0/f1",
                 "responseHeaderModifier: {remove: [a]}}, {filter: f0}, {filter: f1",
                 "filter: none",
@@ -436,6 +436,14 @@ impl Spec {
                 namespace,
                 variant,
             } => {
+                if let 4.. = variant {
+                    let auth = ["a:$apr1$a$1234567890123456789012", "a:b"];
+                    return format!(
+                        "apiVersion: v1\nkind: Secret\nmetadata: {{name: c{name}, \
+                         namespace: n{namespace}}}\nstringData: {{auth: '{}'}}\n",
+                        auth[usize::from(*variant) - 4]
+                    );
+                }
                 let (certificate, key) = match variant {
                     0 => certificate(0),
                     1 => certificate(1),

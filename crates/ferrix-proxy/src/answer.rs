@@ -45,8 +45,14 @@ impl Answer {
     /// The server's name goes into `Server` unless it is empty.
     pub(crate) fn new(failure: &Failure, form: Form, server: &str) -> Self {
         let mut answer = Self::of(failure.status(), form, server);
-        if let Failure::RateLimited(quota) = failure {
-            tell_quota(quota, &mut answer.head.fields);
+        let fields = &mut answer.head.fields;
+        match failure {
+            Failure::RateLimited(quota) => tell_quota(quota, fields),
+            // RFC 9110, section 11.6.1.
+            Failure::Unauthenticated(challenge) => {
+                fields.append("WWW-Authenticate", challenge.as_bytes());
+            }
+            _ => {}
         }
         answer
     }
@@ -175,6 +181,8 @@ fn reason(status: u16) -> &'static str {
 fn grpc_status(status: u16) -> u16 {
     match status {
         400 | 431 | 414 | 413 => 13,
+        401 => 16,
+        403 => 7,
         404 | 405 | 501 => 12,
         408 | 504 => 4,
         421 | 429 | 502 | 503 => 14,

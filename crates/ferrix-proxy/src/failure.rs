@@ -87,6 +87,12 @@ pub enum Failure {
     /// The service that says whether the request may pass has said nothing of use.
     #[error("the authorisation service failed: {0}")]
     Unauthorised(String),
+    /// The request has no credentials that a filter of the rule takes. With the challenge of the answer.
+    #[error("the request has no valid credentials")]
+    Unauthenticated(Box<str>),
+    /// Too many passwords wait to be verified.
+    #[error("too many passwords wait to be verified")]
+    PasswordsBusy,
     /// A body could not be stored until it was whole.
     #[error("the request body cannot be stored: {0}")]
     Storage(String),
@@ -112,7 +118,7 @@ pub struct Quota {
 
 impl Failure {
     /// Names for metrics, by [`Failure::index`].
-    pub const NAMES: [&'static str; 25] = [
+    pub const NAMES: [&'static str; 27] = [
         "bad_request",
         "method_not_allowed",
         "header_timeout",
@@ -138,6 +144,8 @@ impl Failure {
         "route_busy",
         "storage",
         "service_busy",
+        "unauthenticated",
+        "passwords_busy",
     ];
 
     /// Position in [`Failure::NAMES`].
@@ -168,6 +176,8 @@ impl Failure {
             Self::RouteBusy => 22,
             Self::Storage(_) => 23,
             Self::ServiceBusy => 24,
+            Self::Unauthenticated(_) => 25,
+            Self::PasswordsBusy => 26,
         }
     }
 
@@ -175,6 +185,7 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
+            Self::Unauthenticated(_) => 401,
             Self::AddressRefused => 403,
             Self::MethodNotAllowed => 405,
             Self::HeaderTimeout | Self::BodyTimeout => 408,
@@ -191,6 +202,7 @@ impl Failure {
             | Self::Overloaded
             | Self::RouteBusy
             | Self::ServiceBusy
+            | Self::PasswordsBusy
             | Self::Unauthorised(_) => 503,
             Self::Connect(_) | Self::Upstream(_) => 502,
             Self::UpstreamTimeout => 504,

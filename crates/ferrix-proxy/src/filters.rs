@@ -20,6 +20,7 @@ use ferrix_table::{
     policy::{Policy, Session},
     services::ServiceId,
 };
+use http::HeaderMap;
 
 use crate::{
     Engine,
@@ -32,12 +33,15 @@ use crate::{
 };
 
 pub(crate) mod access_log;
+pub(crate) mod api_key;
 pub(crate) mod bandwidth;
+pub(crate) mod basic_auth;
 pub(crate) mod body_size;
 pub(crate) mod cache;
 pub(crate) mod compression;
 pub(crate) mod concurrency;
 pub(crate) mod cors;
+pub(crate) mod credentials;
 pub(crate) mod error_pages;
 pub(crate) mod external_auth;
 pub(crate) mod faults;
@@ -103,7 +107,9 @@ pub(crate) fn on_request(
         | Filter::ErrorPages(_)
         | Filter::Faults(_)
         | Filter::AccessLog(_)
-        | Filter::RequestBuffering(_) => {}
+        | Filter::RequestBuffering(_)
+        | Filter::BasicAuth(_)
+        | Filter::ApiKey(_) => {}
     }
     Ok(None)
 }
@@ -126,6 +132,8 @@ pub(crate) struct Applied {
     pub(crate) fetch: Option<Box<cache::Fetch>>,
     /// What the request may make out of date.
     pub(crate) invalidation: Option<Box<cache::Invalidation>>,
+    /// Whether a filter has let whoever sends the request pass by credentials.
+    pub(crate) authenticated: bool,
     /// The token that the request came with.
     pub(crate) token: Option<Token>,
     /// The beginning of the body, or all of it, where a filter has read it.
@@ -159,6 +167,12 @@ impl Applied {
     fn filters(&self) -> impl Iterator<Item = &Filter> {
         let of_rule = self.policy.iter().flat_map(|policy| policy.filters());
         of_rule.chain(self.of_share.iter().flat_map(|filters| filters.iter()))
+    }
+
+    /// Trailers of a request as they may go on: they say nothing that only filters may say.
+    pub(crate) fn trailers(&self, trailers: HeaderMap) -> HeaderMap {
+        let names = self.filters().flat_map(Filter::identity_headers);
+        credentials::without_identity(names, trailers)
     }
 
     /// Changes a response on its way to the client, by the filters that its request has come past. `length`:
@@ -201,7 +215,9 @@ impl Applied {
                 | Filter::ErrorPages(_)
                 | Filter::Faults(_)
                 | Filter::AccessLog(_)
-                | Filter::RequestBuffering(_) => {}
+                | Filter::RequestBuffering(_)
+                | Filter::BasicAuth(_)
+                | Filter::ApiKey(_) => {}
             }
         }
         encoding

@@ -46,6 +46,7 @@ mod listener;
 mod listeners;
 mod outlet;
 mod pace;
+mod passwords;
 mod permit;
 mod pool;
 pub mod proxy_protocol;
@@ -58,6 +59,7 @@ pub mod replicas;
 mod request;
 mod retry;
 mod route;
+mod secret_digest;
 mod session;
 pub mod settings;
 mod socket_room;
@@ -88,6 +90,7 @@ use crate::{
     counters::Counters,
     listener::Connections,
     listeners::{Listeners, Reserved},
+    passwords::Passwords,
     pool::Registry,
     replicas::{Peers, Replica, ReplicasError},
     settings::{OutOfBounds, Settings},
@@ -109,6 +112,7 @@ pub(crate) struct Engine {
     pub(crate) digests: Digests,
     /// The replicas that count limits together.
     pub(crate) peers: Arc<Peers>,
+    pub(crate) passwords: Arc<Passwords>,
 }
 
 impl Engine {
@@ -215,6 +219,7 @@ impl Bound {
         let clients = Clients::default();
         let connections = Connections::new(&settings.limits, &clients);
         let workers = workers(settings.server.threads);
+        let passwords = Arc::new(Passwords::new(workers));
         let settings = Arc::new(settings);
         let pools = Arc::new(Registry::new(&settings.upstream));
         let engine = |worker| Engine {
@@ -233,6 +238,7 @@ impl Bound {
             access_log: access_log.clone(),
             digests: digests.clone(),
             peers: Arc::clone(&peers),
+            passwords: Arc::clone(&passwords),
         };
         Ok(Self {
             engines: (0..workers).map(engine).collect(),

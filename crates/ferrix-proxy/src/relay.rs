@@ -583,6 +583,10 @@ fn on_request(
             progress.request_done = true;
             progress.pace = None;
             received.ended(relay.engine);
+            let trailers = match relay.applied {
+                Some(applied) => trailers.map(|it| applied.trailers(it)),
+                None => trailers,
+            };
             backend.finish(trailers)?;
         }
     }

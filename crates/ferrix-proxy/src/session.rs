@@ -90,11 +90,19 @@ pub(crate) fn token(session: &Session, head: &RequestHead) -> Option<Token> {
     lasts.then_some(token)
 }
 
-/// The value of a cookie.
+/// The value of a cookie: of several of one name, that of the first.
 pub(crate) fn cookie<'f>(fields: &'f Fields, name: &str) -> Option<&'f [u8]> {
+    cookies(fields, name).next()
+}
+
+/// The values of all cookies of a name.
+pub(crate) fn cookies<'f, 'n>(
+    fields: &'f Fields,
+    name: &'n str,
+) -> impl Iterator<Item = &'f [u8]> + use<'f, 'n> {
     let pairs = fields.get_all("cookie");
-    let mut pairs = pairs.flat_map(|value| value.split(|byte| *byte == b';'));
-    pairs.find_map(|pair| {
+    let pairs = pairs.flat_map(|value| value.split(|byte| *byte == b';'));
+    pairs.filter_map(|pair| {
         let pair = pair.trim_ascii();
         let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(unquoted(value))

@@ -5,10 +5,12 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::ids::ServiceIndex;
+use crate::{ids::ServiceIndex, object::ObjectName};
 
 pub mod access_log;
+pub mod api_key;
 pub mod bandwidth;
+pub mod basic_auth;
 pub mod body_size;
 pub mod cache;
 pub mod compression;
@@ -17,6 +19,7 @@ pub mod cors;
 pub mod error_pages;
 pub mod external_auth;
 pub mod faults;
+pub mod from_secret;
 pub mod header_changes;
 pub mod ip_filter;
 pub mod lasting;
@@ -31,7 +34,9 @@ pub mod respond;
 pub mod rewrite;
 
 use access_log::AccessLog;
+use api_key::{ApiKey, CredentialPlace};
 use bandwidth::Bandwidth;
+use basic_auth::BasicAuth;
 use body_size::BodySize;
 use cache::Cache;
 use compression::Compression;
@@ -93,6 +98,10 @@ pub enum Filter<S = Reference> {
     AccessLog(Arc<AccessLog>),
     /// Reads whole bodies before it goes on.
     RequestBuffering(RequestBuffering),
+    /// Lets users pass that know their password.
+    BasicAuth(Arc<BasicAuth>),
+    /// Lets clients pass that have a key.
+    ApiKey(Arc<ApiKey>),
 }
 
 /// Requests that a limit has counted as too many.
@@ -132,7 +141,9 @@ impl<S> Filter<S> {
             | Filter::Respond(_)
             | Filter::Faults(_)
             | Filter::AccessLog(_)
-            | Filter::RequestBuffering(_) => None,
+            | Filter::RequestBuffering(_)
+            | Filter::BasicAuth(_)
+            | Filter::ApiKey(_) => None,
         }
     }
 
@@ -158,6 +169,8 @@ impl<S> Filter<S> {
             Filter::Faults(faults) => Filter::Faults(*faults),
             Filter::AccessLog(log) => Filter::AccessLog(Arc::clone(log)),
             Filter::RequestBuffering(buffering) => Filter::RequestBuffering(*buffering),
+            Filter::BasicAuth(auth) => Filter::BasicAuth(Arc::clone(auth)),
+            Filter::ApiKey(auth) => Filter::ApiKey(Arc::clone(auth)),
         }
     }
 
@@ -182,7 +195,9 @@ impl<S> Filter<S> {
             | Filter::ErrorPages(_)
             | Filter::Faults(_)
             | Filter::AccessLog(_)
-            | Filter::RequestBuffering(_) => {}
+            | Filter::RequestBuffering(_)
+            | Filter::BasicAuth(_)
+            | Filter::ApiKey(_) => {}
         }
     }
 
@@ -204,6 +219,44 @@ impl<S> Filter<S> {
             }),
             _ => None,
         }
+    }
+
+    /// The Secret that it names.
+    pub fn secret(&self) -> Option<&ObjectName> {
+        match self {
+            Filter::BasicAuth(auth) => Some(&auth.users.secret),
+            Filter::ApiKey(auth) => Some(&auth.clients.secret),
+            _ => None,
+        }
+    }
+
+    /// Whether it says who may pass, and so has to see every request.
+    pub fn is_guard(&self) -> bool {
+        matches!(
+            self,
+            Filter::ExternalAuth(_)
+                | Filter::IpFilter(_)
+                | Filter::BasicAuth(_)
+                | Filter::ApiKey(_)
+        )
+    }
+
+    /// Where it looks for credentials, where that is not `Authorization`.
+    pub fn credential_place(&self) -> Option<&CredentialPlace> {
+        match self {
+            Filter::ApiKey(auth) => Some(&auth.place),
+            _ => None,
+        }
+    }
+
+    /// The fields that it tells the service of whoever sends a request: nobody else may.
+    pub fn identity_headers(&self) -> impl Iterator<Item = &str> {
+        let header = match self {
+            Filter::BasicAuth(auth) => auth.user_header.as_deref(),
+            Filter::ApiKey(auth) => auth.client_header.as_deref(),
+            _ => None,
+        };
+        header.into_iter()
     }
 
     /// Whether it answers every request, so that none goes on.
@@ -239,6 +292,8 @@ impl<S: fmt::Display> fmt::Display for Filter<S> {
             Filter::Faults(faults) => write!(f, "faults: {faults}"),
             Filter::AccessLog(log) => write!(f, "access log: {log}"),
             Filter::RequestBuffering(buffering) => write!(f, "buffered body: {buffering}"),
+            Filter::BasicAuth(auth) => write!(f, "password: {auth}"),
+            Filter::ApiKey(auth) => write!(f, "API key: {auth}"),
         }
     }
 }

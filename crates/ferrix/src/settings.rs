@@ -85,7 +85,7 @@ pub struct Files {
 pub struct Kubernetes {
     /// A kubeconfig file; absent: the service account of the pod.
     pub kubeconfig: Option<PathBuf>,
-    /// Whose Secrets are watched; only those of type `kubernetes.io/tls` ever are.
+    /// Whose Secrets of type `kubernetes.io/tls` are watched. Others are one by one, where filters name them.
     pub secrets: Secrets,
     /// The folder of the snapshot that the next process in the pod serves where the API server does not
     /// answer it; absent: there is none.

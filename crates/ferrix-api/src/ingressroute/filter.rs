@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     access_log::AccessLog,
+    api_key::ApiKey,
     bandwidth::{Bandwidth, ByteRate},
+    basic_auth::BasicAuth,
     body_size::BodySize,
     cache::Cache,
     compression::{Compression, ContentEncoding},
@@ -27,7 +29,9 @@ use crate::{
 };
 
 mod access_log;
+mod api_key;
 mod bandwidth;
+mod basic_auth;
 mod body_size;
 mod cache;
 mod compression;
@@ -119,6 +123,14 @@ pub struct RouteFilter {
     /// Reads whole bodies of requests before their service is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_buffering: Option<RequestBuffering>,
+
+    /// Lets users pass that know their password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
+
+    /// Lets clients pass that have a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKey>,
 
     /// Does all that a `Filter` says, by its name: `NAME` in the namespace of the route, or
     /// `NAMESPACE/NAME` in another one, with a ReferenceGrant there. Without it requests get 500.

@@ -71,7 +71,7 @@ pub(super) fn fields(
 }
 
 /// A name may have one change, whatever its case.
-fn check(name: &str, field: &str, names: &mut Vec<String>, faults: &mut Faults) {
+pub(super) fn check(name: &str, field: &str, names: &mut Vec<String>, faults: &mut Faults) {
     let lower = name.to_ascii_lowercase();
     let message = match () {
         () if !is_token(name) => format!("`{name}` is no name of a header"),

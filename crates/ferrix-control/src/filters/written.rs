@@ -18,7 +18,9 @@ use ferrix_api::{
 use ferrix_table::{
     filters::{
         access_log::AccessLog,
+        api_key::{ApiKey, CredentialPlace},
         bandwidth::{Bandwidth, ByteRate},
+        basic_auth::BasicAuth,
         body_size::BodySize,
         cache::{Cache, CacheTerms},
         compression::{Compression, ContentEncoding},
@@ -276,6 +278,43 @@ pub(crate) fn request_buffering(buffering: &RequestBuffering) -> filter::Request
         max_bytes: Some(format!("{max_bytes}B")),
         memory_bytes: Some(format!("{memory_bytes}B")),
     }
+}
+
+pub(crate) fn basic_auth(auth: &BasicAuth) -> filter::BasicAuth {
+    let BasicAuth {
+        users,
+        realm,
+        user_header,
+        hide_credentials,
+    } = auth;
+    filter::BasicAuth {
+        secret: users.secret.name.to_string(),
+        realm: Some(realm.to_string()),
+        user_header: user_header.as_deref().map(str::to_owned),
+        hide_credentials: *hide_credentials,
+    }
+}
+
+pub(crate) fn api_key(auth: &ApiKey) -> filter::ApiKey {
+    let ApiKey {
+        clients,
+        place,
+        client_header,
+        hide_credentials,
+    } = auth;
+    let mut written = filter::ApiKey {
+        secret: clients.secret.name.to_string(),
+        client_header: client_header.as_deref().map(str::to_owned),
+        hide_credentials: *hide_credentials,
+        ..filter::ApiKey::default()
+    };
+    let (slot, name) = match place {
+        CredentialPlace::Header(name) => (&mut written.header, name),
+        CredentialPlace::Query(name) => (&mut written.query, name),
+        CredentialPlace::Cookie(name) => (&mut written.cookie, name),
+    };
+    *slot = Some(name.to_string());
+    written
 }
 
 pub(crate) fn external_auth(

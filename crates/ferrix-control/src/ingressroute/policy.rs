@@ -136,6 +136,8 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         faults,
         access_log,
         request_buffering,
+        basic_auth,
+        api_key,
         filter,
         cache,
     } = filter;
@@ -159,6 +161,8 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         faults.as_ref().map(Written::Faults),
         access_log.as_ref().map(Written::AccessLog),
         (request_buffering.as_ref()).map(Written::RequestBuffering),
+        basic_auth.as_ref().map(Written::BasicAuth),
+        api_key.as_ref().map(Written::ApiKey),
     ];
     let own = own.into_iter().flatten().map(Item::Own);
     let named = (filter.iter()).map(|name| Item::Named(named(name, namespace)));
@@ -268,6 +272,8 @@ fn item(filter: &Filter<DraftService>, own_namespace: &str) -> RouteFilter {
         Filter::RequestBuffering(buffering) => {
             item.request_buffering = Some(written::request_buffering(buffering));
         }
+        Filter::BasicAuth(auth) => item.basic_auth = Some(written::basic_auth(auth)),
+        Filter::ApiKey(auth) => item.api_key = Some(written::api_key(auth)),
     }
     item
 }

@@ -34,17 +34,18 @@ const BEGINNING: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub struct Watches(Arc<Mutex<BTreeMap<Name, Pulse>>>);
 
-/// The kind and the namespace; none where it is over all of them.
-type Name = (&'static str, Option<Arc<str>>);
+/// The kind, the namespace, and the object; none where it is over all of them.
+type Name = (&'static str, Option<Arc<str>>, Option<Arc<str>>);
 
-/// A watch, and how fresh it is.
+/// The watches of a kind and a namespace, and how fresh they are.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Watch {
     /// What it is over.
     pub kind: &'static str,
     /// In this namespace; `None`: in all.
     pub namespace: Option<Box<str>>,
-    /// Time since the API server was heard on it last, in seconds; `None`: it never was.
+    /// Time since the API server was heard on it last, in seconds; `None`: it never was. Where there is one
+    /// for each of some objects, on that which it was heard on least.
     pub age_seconds: Option<f64>,
 }
 
@@ -60,39 +61,49 @@ struct Heard {
 }
 
 impl Watches {
-    /// Every watch that there is.
+    /// Every watch that there is, those of one kind and namespace as one.
     pub fn list(&self) -> Vec<Watch> {
-        (self.lock().iter())
-            .map(|((kind, namespace), pulse)| Watch {
+        let mut all: Vec<Watch> = Vec::new();
+        for ((kind, namespace, _), pulse) in self.lock().iter() {
+            let watch = Watch {
                 kind,
                 namespace: namespace.as_deref().map(Into::into),
                 age_seconds: pulse.age().map(|age| age.as_secs_f64()),
-            })
-            .collect()
+            };
+            let same = |it: &&mut Watch| it.kind == *kind && it.namespace == watch.namespace;
+            match all.last_mut().filter(same) {
+                Some(known) => {
+                    let ages = known.age_seconds.zip(watch.age_seconds);
+                    known.age_seconds = ages.map(|(one, other)| one.max(other));
+                }
+                None => all.push(watch),
+            }
+        }
+        all
     }
 
     /// A new watch.
-    pub(super) fn begin(&self, kind: &'static str, namespace: Option<Arc<str>>) -> Pulse {
+    pub(super) fn begin(&self, name: Name) -> Pulse {
         let pulse = Pulse::default();
-        self.lock().insert((kind, namespace), pulse.clone());
+        self.lock().insert(name, pulse.clone());
         pulse
     }
 
     /// A watch that is given up.
-    pub(super) fn end(&self, kind: &'static str, namespace: Option<Arc<str>>) {
-        self.lock().remove(&(kind, namespace));
+    pub(super) fn end(&self, name: &Name) {
+        self.lock().remove(name);
     }
 
     /// Whether a watch that was heard once has not been for long.
-    pub(super) fn is_stale(&self, kind: &'static str, namespace: Option<Arc<str>>) -> bool {
-        let age = self.lock().get(&(kind, namespace)).and_then(Pulse::age);
+    pub(super) fn is_stale(&self, name: &Name) -> bool {
+        let age = self.lock().get(name).and_then(Pulse::age);
         age.is_some_and(|age| age >= STALE)
     }
 
     /// As if each watch over a kind had been heard so long ago.
     #[cfg(test)]
     pub(super) fn set_age(&self, of: &'static str, age: Duration) {
-        for ((kind, _), pulse) in self.lock().iter_mut() {
+        for ((kind, ..), pulse) in self.lock().iter_mut() {
             if *kind == of {
                 let start = Instant::now() - age;
                 let at = AtomicU64::new(1);

@@ -5,7 +5,7 @@
 //! earlier process in the pod has left: see [`snapshot`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     panic::{self, AssertUnwindSafe},
     sync::Arc,
     time::{Duration, Instant},
@@ -315,13 +315,12 @@ impl Source {
     /// Watches a kind in every namespace that is watched.
     fn watch_kind(&mut self, kind: Kind, version: &'static str) {
         let Some(namespaces) = namespaces(&self.settings).cloned() else {
-            let namespace = None;
-            return self.watch(Scope { kind, namespace }, version);
+            return self.watch(Scope::of(kind, None), version);
         };
         // Whoever may see some namespaces only may not list what is in none.
         for namespace in namespaces.iter().filter(|_| kind.is_namespaced()) {
             let namespace = Some(namespace.as_str().into());
-            self.watch(Scope { kind, namespace }, version);
+            self.watch(Scope::of(kind, namespace), version);
         }
     }
 
@@ -329,8 +328,7 @@ impl Source {
         if self.watches.contains_key(&scope) {
             return;
         }
-        let (kind, namespace) = (scope.kind.as_str(), scope.namespace.clone());
-        let pulse = self.freshness.begin(kind, namespace);
+        let pulse = self.freshness.begin(watch_name(&scope));
         let (client, outages) = (self.client.clone(), self.outages.clone());
         let sink = self.sink.clone();
         let controller = self.settings.gateway_controller().into();
@@ -341,34 +339,18 @@ impl Source {
         self.watches.insert(scope, handle);
     }
 
-    /// Watches the Secrets and the ConfigMaps of the namespaces that need them, and of no others.
+    /// Watches the certificates and the ConfigMaps of the namespaces that need them, and the Secrets that
+    /// filters name, and no others.
     fn follow_named(&mut self) {
-        if self.secrets == Secrets::Namespaces {
-            let mut needed: BTreeSet<_> = self.compiler.world().namespaces_with_tls().collect();
-            if let Some(DefaultCertificate::Secret { namespace, .. }) =
-                &self.settings.default_certificate
-            {
-                needed.insert(namespace.as_str().into());
-            }
-            self.follow(Kind::Secret, needed);
-        }
-        let world = self.compiler.world();
-        let needed = world.namespaces_with_authorities().collect();
-        self.follow(Kind::ConfigMap, needed);
-    }
-
-    /// Watches a kind in the namespaces that need it, and in no others.
-    fn follow(&mut self, kind: Kind, mut needed: BTreeSet<Arc<str>>) {
-        if let Some(namespaces) = namespaces(&self.settings) {
-            needed.retain(|namespace| namespaces.contains(&**namespace));
-        }
-        let idle: Vec<Scope> = (self.watches.keys().filter(|scope| scope.kind == kind))
-            .filter(|scope| {
-                scope
-                    .namespace
-                    .as_ref()
-                    .is_none_or(|it| !needed.contains(it))
-            })
+        let needed = self.needed();
+        let certificates = self.secrets == Secrets::Namespaces;
+        let follows = |scope: &Scope| match scope.kind {
+            Kind::ConfigMap => true,
+            Kind::Secret => certificates || scope.name.is_some(),
+            _ => false,
+        };
+        let idle: Vec<Scope> = (self.watches.keys())
+            .filter(|scope| follows(scope) && !needed.contains(scope))
             .cloned()
             .collect();
         for scope in idle {
@@ -376,18 +358,44 @@ impl Source {
                 watch.abort();
             }
             self.pending.remove(&scope);
-            self.refused.remove(&scope);
-            self.stale.remove(&scope);
-            let (kind, namespace) = (scope.kind.as_str(), scope.namespace.clone());
-            self.freshness.end(kind, namespace);
-            let gone = self.gone(&scope, &HashSet::new());
-            let removals = gone.into_iter().map(Change::Remove);
-            self.apply(removals.chain([scope.withheld(None)]).collect());
+            let was_refused = self.refused.remove(&scope).is_some();
+            let was_stale = self.stale.remove(&scope);
+            self.freshness.end(&watch_name(&scope));
+            let mut changes = self.gone(&scope, &HashSet::new());
+            if was_refused || was_stale {
+                changes.push(scope.withheld(None));
+            }
+            self.apply(changes);
         }
-        for namespace in needed {
-            let namespace = Some(namespace);
-            self.watch(Scope { kind, namespace }, objects::versions(kind)[0]);
+        for scope in needed {
+            let version = objects::versions(scope.kind)[0];
+            self.watch(scope, version);
         }
+    }
+
+    /// What is watched only where objects name it.
+    fn needed(&self) -> HashSet<Scope> {
+        let world = self.compiler.world();
+        let in_namespace = |kind| move |namespace| Scope::of(kind, Some(namespace));
+        let authorities = world.namespaces_with_authorities();
+        let mut needed: HashSet<_> = authorities.map(in_namespace(Kind::ConfigMap)).collect();
+        if self.secrets == Secrets::Namespaces {
+            needed.extend(world.namespaces_with_tls().map(in_namespace(Kind::Secret)));
+            if let Some(DefaultCertificate::Secret { namespace, .. }) =
+                &self.settings.default_certificate
+            {
+                needed.insert(in_namespace(Kind::Secret)(namespace.as_str().into()));
+            }
+        }
+        needed.extend(world.secrets_of_filters().map(|secret| Scope {
+            name: Some((*secret.name).into()),
+            ..in_namespace(Kind::Secret)(Arc::clone(&secret.namespace))
+        }));
+        if let Some(namespaces) = namespaces(&self.settings) {
+            let is_watched = |it: &Arc<str>| namespaces.contains(&**it);
+            needed.retain(|scope| scope.namespace.as_ref().is_some_and(is_watched));
+        }
+        needed
     }
 
     pub(super) fn take(&mut self, messages: Vec<Message>) {
@@ -418,9 +426,11 @@ impl Source {
                         info!(%scope, "the API server shows it");
                         changes.push(scope.withheld(None));
                     }
-                    for key in self.gone(&scope, &listed.keys) {
-                        seen.extend(lost(&key));
-                        changes.push(Change::Remove(key));
+                    for change in self.gone(&scope, &listed.keys) {
+                        if let Change::Remove(key) = &change {
+                            seen.extend(lost(key));
+                        }
+                        changes.push(change);
                     }
                     (scope, listed.version)
                 }
@@ -431,7 +441,7 @@ impl Source {
                 }
                 Message::Deleted(scope, key, version) => {
                     seen.extend(lost(&key));
-                    changes.push(Change::Remove(key));
+                    changes.push(scope.gone(key));
                     (scope, version)
                 }
                 Message::Refused(scope, refusal) => {
@@ -505,10 +515,9 @@ impl Source {
     pub(super) fn look_at_freshness(&mut self) {
         let mut changes = Vec::new();
         for scope in self.watches.keys() {
-            let (kind, namespace) = (scope.kind.as_str(), scope.namespace.clone());
             // A refusal says more.
             let refused = self.refused.contains_key(scope);
-            let stale = !refused && self.freshness.is_stale(kind, namespace);
+            let stale = !refused && self.freshness.is_stale(&watch_name(scope));
             if stale && self.stale.insert(scope.clone()) {
                 let since =
                     Timestamp::now() - SignedDuration::try_from(pulse::STALE).unwrap_or_default();
@@ -528,15 +537,11 @@ impl Source {
         }
     }
 
-    /// All that the world has of a scope, but for `kept`.
-    fn gone(&self, scope: &Scope, kept: &HashSet<Key>) -> Vec<Key> {
-        let world = self.compiler.world();
-        let inside = |key: &Key| {
-            let namespace = scope.namespace.as_ref();
-            namespace.is_none_or(|namespace| *namespace == key.namespace)
-        };
-        (world.keys(scope.kind).into_iter())
-            .filter(|key| inside(key) && !kept.contains(key))
+    /// That all is gone which the world has of a scope, but for `kept`.
+    fn gone(&self, scope: &Scope, kept: &HashSet<Key>) -> Vec<Change> {
+        let keys = self.compiler.world().keys(scope.kind).into_iter();
+        keys.filter(|key| scope.has(key) && !kept.contains(key))
+            .map(|key| scope.gone(key))
             .collect()
     }
 
@@ -676,6 +681,16 @@ fn lost(key: &Key) -> Option<Sighting> {
     }
 }
 
+/// What the freshness of a watch goes by.
+fn watch_name(scope: &Scope) -> (&'static str, Option<Arc<str>>, Option<Arc<str>>) {
+    let Scope {
+        kind,
+        namespace,
+        name,
+    } = scope;
+    (kind.as_str(), namespace.clone(), name.clone())
+}
+
 impl Scope {
     /// That it cannot be seen, for this reason, or that it can.
     fn withheld(&self, reason: Option<String>) -> Change {
@@ -691,7 +706,9 @@ impl Refusal {
     /// Why, and what to do. In the words of `deploy/ferrix.yaml`; a chart's release has names of its
     /// own.
     fn reason(self, scope: &Scope) -> String {
-        let Scope { kind, namespace } = scope;
+        let Scope {
+            kind, namespace, ..
+        } = scope;
         match (self, kind, namespace) {
             (Self::NotInstalled, Kind::IngressRoute, _) => {
                 "the API server does not know IngressRoute; install it with \

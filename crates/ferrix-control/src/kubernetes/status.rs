@@ -295,10 +295,8 @@ pub(super) async fn apply(
         installation: Some(&write.installation),
         controller,
     };
-    let scope = Scope {
-        kind: key.kind,
-        namespace: (key.kind.is_namespaced()).then(|| Arc::clone(&key.namespace)),
-    };
+    let namespace = (key.kind.is_namespaced()).then(|| Arc::clone(&key.namespace));
+    let scope = Scope::of(key.kind, namespace);
     let objects = watch_kind::api(client, &scope, write.api_version);
     // The identifier keeps a status from a route that was deleted and made again, the version from one
     // that another installation has written to meanwhile.

@@ -471,17 +471,14 @@ async fn what_becomes_of_a_status_that_is_not_taken() {
 /// Runs a watch over Services against a script until the API server refuses. What was told, and why
 /// it ended.
 async fn refused(script: &Script) -> (Vec<Message>, Option<Refusal>) {
-    watched(script, watch_kind::config(Kind::Service)).await
+    watched(script, watch_kind::config(&Scope::of(Kind::Service, None))).await
 }
 
 async fn watched(
     script: &Script,
     config: kube::runtime::watcher::Config,
 ) -> (Vec<Message>, Option<Refusal>) {
-    let scope = Scope {
-        kind: Kind::Service,
-        namespace: None,
-    };
+    let scope = Scope::of(Kind::Service, None);
     let (sink, mut inbox) = tokio::sync::mpsc::channel(16);
     let api = watch_kind::api(&script.client(), &scope, "v1");
     let mut health = health::Health::default();
@@ -584,7 +581,7 @@ async fn a_stream_comes_first_and_then_lists() {
     ];
     for (scenes, expected) in cases {
         let script = Script::new(scenes);
-        let config = watch_kind::config(Kind::Service).streaming_lists();
+        let config = watch_kind::config(&Scope::of(Kind::Service, None)).streaming_lists();
         let (told, refusal) = watched(&script, config).await;
         assert_eq!(refusal, Some(Refusal::Forbidden));
         script.bodies().await;
@@ -682,10 +679,7 @@ impl Served {
     }
 
     fn scope(kind: Kind) -> Scope {
-        Scope {
-            kind,
-            namespace: None,
-        }
+        Scope::of(kind, None)
     }
 
     /// A list of all that there is of a kind.
@@ -1031,14 +1025,78 @@ async fn the_secret_of_a_version_that_was_kept_is_there_before_the_first_table()
     shown.revisions.send_replace(Arc::new(revisions_of(&list)));
     served.source.take_kept();
     assert_eq!(served.reader.load().generation, 0, "it is not listed yet");
-    let secrets = Scope {
-        kind: Kind::Secret,
-        namespace: Some("default".into()),
-    };
+    let secrets = Scope::of(Kind::Secret, Some("default".into()));
     served
         .source
         .take(vec![Message::Listed(secrets, Listed::default())]);
     assert_eq!(served.reader.load().generation, 1);
+}
+
+/// What the watch over certificates tells of a name and what that over one Secret tells of it come in any order.
+#[tokio::test]
+async fn secrets_that_filters_name_are_watched_beside_certificates() {
+    let mut served = Served::new();
+    let certificates = Scope::of(Kind::Secret, Some("default".into()));
+    let named = Scope {
+        name: Some("users".into()),
+        ..certificates.clone()
+    };
+    let selector = |scope| watch_kind::config(scope).field_selector.unwrap();
+    assert_eq!(selector(&certificates), "type=kubernetes.io/tls");
+    let expected = "metadata.name=users,type!=kubernetes.io/tls";
+    assert_eq!(selector(&named), expected);
+
+    let applied = |scope: &Scope, object: Value| {
+        let object = serde_json::from_value(object).unwrap();
+        let item = watch_kind::item((scope, "v1"), CONTROLLER, object).unwrap();
+        vec![Message::Applied(scope.clone(), Box::new(item))]
+    };
+    let routes = Served::scope(Kind::IngressRoute);
+    let mut guarded = route(3, "PathPrefix(`/`)");
+    guarded["spec"]["tls"] = json!("cert");
+    guarded["spec"]["route"]["rules"][0]["filters"] = json!([{"basicAuth": {"secret": "users"}}]);
+    served.source.take(applied(&routes, guarded));
+    let (_, told) = served.state();
+    assert!(
+        told.contains("Secret default/users does not exist"),
+        "{told}"
+    );
+
+    let secret = |kind: &str| {
+        json!({
+            "metadata": {"name": "users", "namespace": "default"},
+            "type": kind, "data": {"auth": "YTokYXByMSRhJDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="},
+        })
+    };
+    let key = objects::key(Kind::Secret, "default", "users");
+    let gone = |scope: &Scope| vec![Message::Deleted(scope.clone(), key.clone(), 9)];
+    let nothing = |scope: &Scope| vec![Message::Listed(scope.clone(), Listed::default())];
+    let steps = [
+        (applied(&named, secret("Opaque")), Some(false)),
+        (nothing(&certificates), Some(false)),
+        (gone(&certificates), Some(false)),
+        (gone(&named), None),
+        (applied(&named, secret("Opaque")), Some(false)),
+        (
+            applied(&certificates, secret("kubernetes.io/tls")),
+            Some(true),
+        ),
+        (gone(&named), Some(true)),
+        (nothing(&named), Some(true)),
+        (applied(&routes, route(4, "PathPrefix(`/`)")), None),
+    ];
+    for (step, (messages, expected)) in steps.into_iter().enumerate() {
+        served.source.take(messages);
+        let is_certificate = served.source.world().is_certificate(&key.object);
+        assert_eq!(is_certificate, expected, "step {step}");
+        let (_, told) = served.state();
+        let serves = !told.contains("users");
+        assert_eq!(
+            serves,
+            expected == Some(false) || step == 8,
+            "step {step}: {told}"
+        );
+    }
 }
 
 /// Which routes are bad is told when all have been seen, and not before: what is kept of others would
@@ -1251,7 +1309,7 @@ async fn what_was_kept_is_followed_whatever_the_api_server_answers_first() {
         let mut refusals = shown.refused.subscribe();
         let mut known = shown.revisions.subscribe();
         let client = showing(vec![(first, failure(first)), list()]);
-        let pulse = Watches::default().begin(revisions::KIND, None);
+        let pulse = Watches::default().begin((revisions::KIND, None, None));
         let task = tokio::spawn(revisions::follow(client, identity(), pulse, shown));
         let listed = known.wait_for(|known| known.is_some());
         let listed = tokio::time::timeout(Duration::from_secs(15), listed).await;

@@ -26,6 +26,7 @@ use crate::{
     decode::{self, Decoded, Strictness},
     jitter::jittered,
     objects::{self, Key, Kind, Origin},
+    secret::TLS_TYPE,
     world::Change,
 };
 
@@ -38,6 +39,8 @@ pub(super) struct Scope {
     pub(super) kind: Kind,
     /// `None`: all namespaces.
     pub(super) namespace: Option<Arc<str>>,
+    /// A Secret that is no certificate; `None`: all objects, of Secrets the certificates.
+    pub(super) name: Option<Arc<str>>,
 }
 
 /// What a watch has to tell.
@@ -111,8 +114,8 @@ pub(super) async fn run(
         let api = api(&client, &scope, version);
         // What has been seen was perhaps newer than what another API server has in its cache.
         let config = match health.listed() {
-            false => config(scope.kind).streaming_lists(),
-            true => config(scope.kind),
+            false => config(&scope).streaming_lists(),
+            true => config(&scope),
         };
         let Some(refusal) = watch(
             api,
@@ -268,11 +271,13 @@ pub(super) fn resource(kind: Kind, version: &str) -> ApiResource {
     ApiResource::from_gvk(&kind)
 }
 
-pub(super) fn config(kind: Kind) -> watcher::Config {
+/// No two watches over Secrets see the same ones.
+pub(super) fn config(scope: &Scope) -> watcher::Config {
     let config = pulse::config();
-    match kind {
-        Kind::Secret => config.fields("type=kubernetes.io/tls"),
-        _ => config,
+    match (scope.kind, &scope.name) {
+        (Kind::Secret, None) => config.fields(&format!("type={TLS_TYPE}")),
+        (_, None) => config,
+        (_, Some(name)) => config.fields(&format!("metadata.name={name},type!={TLS_TYPE}")),
     }
 }
 
@@ -331,11 +336,41 @@ pub(super) fn refusal(error: &watcher::Error) -> Option<Refusal> {
     }
 }
 
+impl Scope {
+    /// All of a kind, in one namespace or in all.
+    pub(super) fn of(kind: Kind, namespace: Option<Arc<str>>) -> Self {
+        Self {
+            kind,
+            namespace,
+            name: None,
+        }
+    }
+
+    /// Whether an object may be among what it shows.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.kind == key.kind
+            && (self.namespace.as_ref()).is_none_or(|it| *it == key.namespace)
+            && self.name.as_ref().is_none_or(|it| **it == *key.name)
+    }
+
+    /// That an object is gone.
+    pub(super) fn gone(&self, key: Key) -> Change {
+        match key.kind {
+            Kind::Secret => Change::RemoveSecret {
+                name: key.object,
+                certificate: self.name.is_none(),
+            },
+            _ => Change::Remove(key),
+        }
+    }
+}
+
 impl std::fmt::Display for Scope {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.namespace {
-            None => write!(f, "{}", self.kind),
-            Some(namespace) => write!(f, "{} of {namespace}", self.kind),
+        match (&self.namespace, &self.name) {
+            (None, _) => write!(f, "{}", self.kind),
+            (Some(namespace), None) => write!(f, "{} of {namespace}", self.kind),
+            (Some(namespace), Some(name)) => write!(f, "{} {namespace}/{name}", self.kind),
         }
     }
 }

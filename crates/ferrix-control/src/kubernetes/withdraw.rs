@@ -233,7 +233,7 @@ async fn written_by(
     kept: &BTreeSet<String>,
 ) -> Result<Vec<Write>, kube::Error> {
     let namespace = (namespace != EVERYWHERE).then(|| namespace.into());
-    let api = watch_kind::api(client, &Scope { kind, namespace }, version);
+    let api = watch_kind::api(client, &Scope::of(kind, namespace), version);
     let signature = kinds::form(kind).map(|form| form.signature);
     let mut page = ListParams::default().limit(PAGE);
     let mut writes = Vec::new();

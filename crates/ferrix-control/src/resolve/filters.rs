@@ -11,7 +11,7 @@ use ferrix_table::{
     filters::Filter,
 };
 
-use super::{Found, Seeker, all_no_longer_seen, found_by_filter, opened, reference};
+use super::{Found, Seeker, all_no_longer_seen, complete, opened, reference};
 use crate::{
     backend::{self, Backends},
     draft::{Draft, FilterReference, Target, Versions, own_filters},
@@ -48,6 +48,8 @@ pub(crate) struct NamedFilter {
     fallback: Option<Fallback>,
     /// The Services that it names, whether they exist or not.
     services: BTreeSet<ObjectName>,
+    /// The same for Secrets.
+    secrets: BTreeSet<ObjectName>,
     /// What it may attach to, and does.
     targets: BTreeSet<Target>,
     optional: bool,
@@ -65,6 +67,7 @@ impl NamedFilter {
         let key = draft.key();
         let mut outcome = opened(world, versions);
         let services = draft.services().cloned().collect();
+        let secrets = draft.secrets_of_filters().cloned().collect();
         let fallback = world.fallback(key);
         let seniority = Seniority::of(&draft.route);
         let attachment = filter::attachment_of(draft);
@@ -81,6 +84,7 @@ impl NamedFilter {
                 outcome,
                 fallback,
                 services,
+                secrets,
                 targets: BTreeSet::new(),
                 optional: false,
                 seniority,
@@ -112,6 +116,7 @@ impl NamedFilter {
             outcome,
             fallback,
             services,
+            secrets,
             targets,
             optional: attachment.is_some_and(|it| it.optional),
             seniority,
@@ -131,6 +136,10 @@ impl NamedFilter {
 
     pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectName> {
         self.services.iter()
+    }
+
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &ObjectName> {
+        self.secrets.iter()
     }
 
     /// Whether rules that name it are as they would be with another version.
@@ -180,8 +189,7 @@ fn filters(
         // It is of no Gateway.
         client_certificate: None,
     };
-    let mut found = |service: &_| found_by_filter(seeker, service, findings);
-    let filters = own_filters(policy).map(|filter| filter.with_service(&mut found));
+    let filters = own_filters(policy).map(|it| complete(seeker, it, findings));
     Some(filters.collect())
 }
 

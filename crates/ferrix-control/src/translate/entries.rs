@@ -148,7 +148,7 @@ impl Translation {
     fn fall_back(&mut self, world: &World, key: &Key) -> bool {
         let resolved = self.routes.get(key).map(|route| &route.resolved);
         let is_ours = resolved.is_none_or(|it| !it.outcome.not_ours);
-        let secrets = resolved.into_iter().flat_map(Resolved::secrets);
+        let secrets = resolved.into_iter().flat_map(Resolved::certificate_secrets);
         let filters = resolved.into_iter().flat_map(Resolved::filters);
         let objects = std::iter::once(key.clone())
             .chain(secrets.map(|it| it.key(Kind::Secret)))

@@ -94,14 +94,20 @@ impl Translation {
             if resolved.is_none() {
                 self.table_lists.forget(name);
             }
-            let user = |service: &ObjectName| (service.clone(), key.clone());
+            let user = |named: &ObjectName| (named.clone(), key.clone());
             let services = resolved.iter().flat_map(NamedFilter::services).map(user);
             let services: Vec<_> = services.collect();
+            let secrets = resolved.iter().flat_map(NamedFilter::secrets).map(user);
+            let secrets: Vec<_> = secrets.collect();
             let before = self.filters.replace(name, resolved);
             for service in before.iter().flat_map(NamedFilter::services) {
                 self.filters_of_service.remove(&user(service));
             }
+            for secret in before.iter().flat_map(NamedFilter::secrets) {
+                self.filters_of_secret.remove(&user(secret));
+            }
             self.filters_of_service.extend(services);
+            self.filters_of_secret.extend(secrets);
             // Why there is none is told as well.
             let same = match (&before, self.filters.get(name)) {
                 (Some(before), Some(after)) => before.serves_as(after),

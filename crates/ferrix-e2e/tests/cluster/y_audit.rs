@@ -40,8 +40,12 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
                 | "endpointslices" | "referencegrants" | "ingresses" | "ingressclasses" => {
                     call.namespace.is_empty()
                 }
+                // Certificates, and those that filters name.
                 "secrets" => {
-                    !call.namespace.is_empty() && call.query.contains("type%3Dkubernetes.io%2Ftls")
+                    let query = &call.query;
+                    let by_name = query.contains("metadata.name%3D");
+                    let by_type = query.contains("=type%3Dkubernetes.io%2Ftls");
+                    !call.namespace.is_empty() && (by_name || by_type)
                 }
                 "leases" => call.namespace == "ferrix",
                 "controllerrevisions" => {

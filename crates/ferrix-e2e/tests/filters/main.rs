@@ -37,6 +37,7 @@ mod access_log;
 mod bandwidth;
 mod error_pages;
 mod faults;
+mod identity;
 mod paths;
 mod refusals;
 mod request_buffering;

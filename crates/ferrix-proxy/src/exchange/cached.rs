@@ -54,7 +54,7 @@ impl<'p> Place<'p> {
     fn is_guarded(self) -> bool {
         let all = self.rule.filters();
         let mut behind = all.skip_while(move |it| !std::ptr::eq(*it, self.filter));
-        behind.any(|it| matches!(it, Filter::ExternalAuth(_) | Filter::IpFilter(_)))
+        behind.any(Filter::is_guard)
     }
 }
 
@@ -79,6 +79,7 @@ impl Exchange<'_, '_> {
             return None;
         }
         let question = match Question::of(cache, head, body, place.arrival, place.rule) {
+            Ok(question) if applied.authenticated => question.authenticated(),
             Ok(question) => question,
             Err(bypass) => {
                 counters.bypasses.add(1);

@@ -11,6 +11,7 @@ use ferrix_table::{
     filters::{
         Filter,
         access_log::AccessLog,
+        api_key::CredentialPlace,
         bandwidth::{Bandwidth, Direction, Line},
         external_auth::ExternalAuth,
         limit_key::{Counted, IPV6_PREFIX, LimitKey},
@@ -31,7 +32,7 @@ use crate::{
     filters::{
         self, Applied, Arrival,
         access_log::Logged,
-        body_size, concurrency,
+        api_key, basic_auth, body_size, concurrency, credentials,
         error_pages::Passed,
         external_auth::{self, Asker, Verdict},
         faults, ip_filter, limit_key,
@@ -89,6 +90,14 @@ impl Exchange<'_, '_> {
         applied.policy = Some(Arc::clone(policy));
         applied.body_bytes = policy.body_bytes;
         applied.token = session.and_then(|session| session::token(session, head));
+        for filter in policy.filters() {
+            for name in filter.identity_headers() {
+                credentials::take_out_identity(name, &mut head.fields);
+            }
+            if let Some(CredentialPlace::Query(name)) = filter.credential_place() {
+                self.hide_from_log(name);
+            }
+        }
         let place = Place {
             rule: Some(rule),
             table,
@@ -170,6 +179,16 @@ impl Exchange<'_, '_> {
                 let counted = self.counted(&limit.by, head);
                 let under_way = concurrency::begin(limit, counted, engine)?;
                 applied.under_way.push(under_way);
+                return Ok(None);
+            }
+            Filter::BasicAuth(auth) => {
+                self.in_time(basic_auth::check(auth, engine, head)).await?;
+                applied.authenticated = true;
+                return Ok(None);
+            }
+            Filter::ApiKey(auth) => {
+                api_key::check(auth, head)?;
+                applied.authenticated = true;
                 return Ok(None);
             }
             Filter::BodySize(limit) => {
@@ -316,11 +335,28 @@ impl Exchange<'_, '_> {
             secure: self.connection.secure,
         };
         let asking = external_auth::ask(auth, self.engine, table, asker, head, body);
+        self.in_time(asking).await
+    }
+
+    /// Waits for what a filter does, but no longer than the request may take.
+    async fn in_time<T>(
+        &self,
+        done: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         match self.deadline.ceiling() {
-            None => asking.await,
+            None => done.await,
             Some(until) => {
-                (timeout_at(until, asking).await).unwrap_or_else(|_| Err(Failure::UpstreamTimeout))
+                (timeout_at(until, done).await).unwrap_or_else(|_| Err(Failure::UpstreamTimeout))
             }
+        }
+    }
+
+    /// Leaves credentials in a parameter of the query out of the access log.
+    fn hide_from_log(&mut self, name: &str) {
+        if let Some(log) = &mut self.served.log
+            && let Some(path) = credentials::without_parameter(log.path.as_bytes(), name)
+        {
+            log.path = String::from_utf8_lossy(&path).into_owned();
         }
     }
 

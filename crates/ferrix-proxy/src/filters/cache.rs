@@ -129,6 +129,12 @@ impl<'c> Question<'c> {
         })
     }
 
+    /// The same of a request that was let pass by credentials, perhaps without having them any more.
+    pub(crate) fn authenticated(mut self) -> Self {
+        self.personal.credentials = true;
+        self
+    }
+
     /// What there is for it now. `alone`: whoever else fetches it is not waited for.
     pub(crate) fn look_up(&self, fields: &Fields, alone: bool) -> LookedUp {
         let now = clock::read();

@@ -42,7 +42,8 @@ fn scan_touched(folder: &mut Folder, touched: &[PathBuf]) -> Vec<String> {
                 format!("# {} {}", file(path), findings.join("; "))
                     .replace(&format!("{}/", root.display()), "")
             }
-            other @ (Change::Withhold { .. }
+            other @ (Change::RemoveSecret { .. }
+            | Change::Withhold { .. }
             | Change::LookedUp { .. }
             | Change::Forget(_)
             | Change::Keep(_)

@@ -133,12 +133,9 @@ async fn a_connection_that_is_dead_without_a_word_is_replaced() {
 
     let client = Client::try_from(Config::new(format!("http://{proxy}").parse().unwrap())).unwrap();
     let watches = Watches::default();
-    let client = watches.begin("Service", None).listen(&client);
+    let client = watches.begin(("Service", None, None)).listen(&client);
     assert_eq!(watches.list()[0].age_seconds, None);
-    let scope = Scope {
-        kind: Kind::Service,
-        namespace: None,
-    };
+    let scope = Scope::of(Kind::Service, None);
     let (sink, mut told) = mpsc::channel(16);
     let watching = tokio::spawn(async move {
         let api = watch_kind::api(&client, &scope, "v1");
@@ -173,7 +170,7 @@ async fn a_connection_that_is_dead_without_a_word_is_replaced() {
     assert!(oldest > 3.0, "it was silent for {oldest} s");
     let age = watches.list()[0].age_seconds.unwrap();
     assert!(age < 3.0, "it was heard {age} s ago");
-    assert!(!watches.is_stale("Service", None));
+    assert!(!watches.is_stale(&("Service", None, None)));
     watching.abort();
 }
 

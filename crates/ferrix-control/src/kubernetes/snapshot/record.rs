@@ -32,6 +32,7 @@ use crate::{
     document::{DecodeError, Fault},
     external_name::{Answer, DomainName, Failure, Resolution},
     objects::{self, Key, Kind, Object, Origin},
+    secret,
     world::{Change, Effect, World},
 };
 
@@ -133,6 +134,7 @@ impl Record {
             }
             Change::Reject { key, .. } => Self::of_rejection(key, world),
             Change::Remove(key) => Some(Self::gone(subject(key))),
+            Change::RemoveSecret { name, .. } => Some(Self::gone(subject(&name.key(Kind::Secret)))),
             Change::LookedUp { name, .. } => Self::of_name(name, world.resolution(name)?),
             Change::Forget(name) => Some(Self::gone(subject_of_name(name))),
             Change::KeepsRetries(_)
@@ -336,7 +338,7 @@ fn reduced(object: &Object) -> serde_json::Result<Value> {
                 entries.retain(|name, _| name == "ca.crt");
             }
         }
-        Object::Secret(_) => {
+        Object::Secret(secret) if secret::entries(secret).is_none() => {
             if let Some(Value::Object(entries)) = value.get_mut("data") {
                 entries.retain(|name, _| matches!(&**name, "tls.crt" | "tls.key"));
             }

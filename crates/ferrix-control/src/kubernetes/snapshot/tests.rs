@@ -180,7 +180,7 @@ impl Process {
         let compiler = Compiler::new(settings.clone(), publisher);
         let (generations, reports) = (compiler.generations(), compiler.reports());
         let (client, watches) = (server.client(), Watches::default());
-        let pulse = watches.begin(revisions::KIND, None);
+        let pulse = watches.begin((revisions::KIND, None, None));
         let shown = revisions::Shown::new();
         let kept = shown.reader();
         let mut watch = JoinSet::new();
@@ -795,8 +795,13 @@ fn what_is_written_of_an_object_is_what_something_is_made_of() {
         },
         "data": {"tls.crt": "YQ==", "tls.key": "Yg==", "ca.crt": "Yw=="},
     });
+    let users = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": "s", "namespace": "default"}, "data": {"auth": "YQ=="},
+    });
     let cases = [
         (secret, vec!["tls.crt", "tls.key", "kept", "\"uid\""]),
+        (users, vec!["auth"]),
         (route("a", "1", A, 7), vec!["/a", "\"generation\":7"]),
         (service()[1].clone(), vec!["10.0.0.1", "service-name"]),
     ];
@@ -818,5 +823,5 @@ fn what_is_written_of_an_object_is_what_something_is_made_of() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 3);
+    assert_eq!(ran, 4);
 }

@@ -1,0 +1,55 @@
+//! Clients that may pass by their keys, as it is written.
+
+use ferrix_api::ingressroute::filter;
+use ferrix_table::filters::{
+    api_key::{ApiKey, CredentialPlace},
+    from_secret::FromSecret,
+};
+
+use super::{Faults, credentials};
+use crate::{names::shared_name, report::Reason};
+
+/// `namespace`: that of the object.
+pub(super) fn compile(
+    written: &filter::ApiKey,
+    field: &str,
+    namespace: &str,
+    faults: &mut Faults,
+) -> ApiKey {
+    let filter::ApiKey {
+        secret,
+        header,
+        query,
+        cookie,
+        client_header,
+        hide_credentials,
+    } = written;
+    let place = credentials::place([header, query, cookie], field, faults);
+    let place = place.unwrap_or_else(|| {
+        let message = "expected exactly one of `header`, `query` and `cookie`";
+        faults.add(Reason::InvalidSpec, field, message);
+        CredentialPlace::Header("X-Api-Key".into())
+    });
+    let client_header = credentials::header(
+        client_header.as_deref(),
+        &format!("{field}.clientHeader"),
+        faults,
+    );
+    if let (CredentialPlace::Header(key), Some(name)) = (&place, &client_header)
+        && key.eq_ignore_ascii_case(name)
+    {
+        let message = format!("`{name}` has the key already");
+        faults.add(
+            Reason::InvalidSpec,
+            format!("{field}.clientHeader"),
+            message,
+        );
+    }
+    let secret = shared_name(namespace, secret);
+    ApiKey {
+        clients: FromSecret::unknown(secret, format!("{field}.secret")),
+        place,
+        client_header,
+        hide_credentials: *hide_credentials,
+    }
+}

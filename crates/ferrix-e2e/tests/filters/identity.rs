@@ -1,0 +1,342 @@
+//! Who may pass, judged by what a strict backend received of requests that did.
+
+use std::{sync::Arc, time::Duration};
+
+use ferrix_e2e::{Backend, Gateway, Routes, within};
+use ferrix_table::{
+    filters::{
+        Filter,
+        api_key::{ApiClients, ApiKey, CredentialPlace},
+        basic_auth::{BasicAuth, PasswordHash, Users},
+        from_secret::FromSecret,
+        header_changes::HeaderChanges,
+        lasting::{FilterId, Lasting},
+        limit_key::LimitKey,
+        rate_limit::{RateLimit, Scope, gcra::Rate},
+    },
+    object::{Key, Kind, ObjectName},
+};
+
+use crate::{Ask, Either, GET, PAIRS, ask, ask_once, field, filters};
+
+/// `alice:secret`, and others that are not right.
+const RIGHT: &str = "Basic YWxpY2U6c2VjcmV0";
+const WRONG: [&str; 5] = [
+    // alice:wrong
+    "Basic YWxpY2U6d3Jvbmc=",
+    // mallory:secret
+    "Basic bWFsbG9yeTpzZWNyZXQ=",
+    // alice
+    "Basic YWxpY2U=",
+    "Bearer YWxpY2U6c2VjcmV0",
+    "Basic",
+];
+
+/// Of `secret`, with the least cost.
+const BCRYPT: &str = "$2b$04$CCCCCCCCCCCCCCCCCCCCC.4K7lyz.nKATbsiu/RcZjqWyDNnj87qG";
+
+fn holding<T>(value: T) -> FromSecret<T> {
+    FromSecret {
+        secret: ObjectName::new("default", "s"),
+        field: Box::default(),
+        held: Ok(Arc::new(value)),
+    }
+}
+
+fn nothing<T>() -> FromSecret<T> {
+    FromSecret::unknown(ObjectName::new("default", "s"), "")
+}
+
+/// Alice, whose password is this hash.
+fn users(hash: PasswordHash) -> FromSecret<Users> {
+    holding(Users::new([("alice".into(), hash)]).unwrap())
+}
+
+fn hashed() -> FromSecret<Users> {
+    users(PasswordHash::Bcrypt(BCRYPT.into()))
+}
+
+fn basic_auth(users: FromSecret<Users>, hide_credentials: bool) -> Filter {
+    Filter::BasicAuth(Arc::new(BasicAuth {
+        users,
+        realm: "shop".into(),
+        user_header: Some("X-User".into()),
+        hide_credentials,
+    }))
+}
+
+fn api_key(place: CredentialPlace, hide_credentials: bool) -> Filter {
+    let clients = [("partner", "key-1"), ("other", "key-2")];
+    let clients = clients.map(|(name, key)| (name.into(), key.into()));
+    Filter::ApiKey(Arc::new(ApiKey {
+        clients: holding(ApiClients::new(clients).unwrap()),
+        place,
+        client_header: Some("X-Client".into()),
+        hide_credentials,
+    }))
+}
+
+#[tokio::test]
+async fn users_pass_by_their_passwords_and_nobody_by_a_header() {
+    let mut ran = 0;
+    for (to_client, to_backend) in PAIRS {
+        for hidden in [false, true] {
+            let backend = Either::start(to_backend).await;
+            let policy = filters([basic_auth(hashed(), hidden)]);
+            let gateway = Gateway::start(backend.routes().policy(policy));
+            let forged = [("X-User", "admin"), ("x_user", "admin"), ("x-other", "1")];
+            for wrong in WRONG.into_iter().map(Some).chain([None]) {
+                let credentials = wrong.map(|it| ("authorization", it));
+                let fields: Vec<_> = forged.into_iter().chain(credentials).collect();
+                let request = Ask {
+                    fields: &fields,
+                    ..GET
+                };
+                for answer in ask(&gateway, to_client, request).await {
+                    assert_eq!(answer.status, 401, "{wrong:?}");
+                    let challenge = "Basic realm=\"shop\", charset=\"UTF-8\"";
+                    assert_eq!(answer.all("www-authenticate"), [challenge]);
+                    ran += 1;
+                }
+            }
+            assert_eq!(backend.count(), 0);
+            let fields: Vec<_> = forged
+                .into_iter()
+                .chain([("authorization", RIGHT)])
+                .collect();
+            let request = Ask {
+                fields: &fields,
+                ..GET
+            };
+            for answer in ask(&gateway, to_client, request).await {
+                assert_eq!(answer.status, 200);
+                ran += 1;
+            }
+            let arrived = backend.last();
+            assert_eq!(arrived.all("x-user"), ["alice"]);
+            assert!(arrived.all("x_user").is_empty());
+            assert_eq!(arrived.all("x-other"), ["1"]);
+            let kept: &[&str] = if hidden { &[] } else { &[RIGHT] };
+            assert_eq!(arrived.all("authorization"), kept);
+            gateway.failed("unauthenticated", 12).await;
+        }
+    }
+    assert_eq!(ran, 4 * 2 * 14);
+}
+
+/// A password that was verified is not hashed again, until the Secret is another.
+#[tokio::test]
+async fn what_was_verified_goes_with_its_secret() {
+    let backend = Backend::hello("hi").await;
+    let routes =
+        |users| Routes::all_to(&[backend.address()]).policy(filters([basic_auth(users, false)]));
+    let same = hashed();
+    let gateway = Gateway::start(routes(same.clone()));
+    let right = Ask {
+        fields: &[("authorization", RIGHT)],
+        ..GET
+    };
+    for http2 in [false, true] {
+        assert_eq!(ask_once(&gateway, http2, right).await.status, 200);
+    }
+    gateway.publish(routes(same));
+    assert_eq!(ask_once(&gateway, false, right).await.status, 200);
+    gateway.publish(routes(users(PasswordHash::Plain("another".into()))));
+    for http2 in [false, true] {
+        assert_eq!(ask_once(&gateway, http2, right).await.status, 401);
+    }
+    gateway.publish(routes(nothing()));
+    assert_eq!(ask_once(&gateway, false, right).await.status, 500);
+    gateway.failed("unresolved", 1).await;
+    assert_eq!(backend.requests().len(), 3);
+}
+
+/// Requests that bring no password are served while many bring wrong ones.
+#[tokio::test]
+async fn a_flood_of_wrong_passwords_is_refused() {
+    let backend = Backend::hello("hi").await;
+    // Half a second each.
+    let slow = BCRYPT.replace("$04$", "$13$");
+    let guarded = filters([basic_auth(users(PasswordHash::Bcrypt(slow.into())), false)]);
+    let routes = Routes::all_to(&[backend.address()]).policy(guarded);
+    let gateway = Arc::new(Gateway::start_with("server: {threads: 2}", routes));
+    let flood: Vec<_> = (0..80)
+        .map(|_| {
+            let gateway = Arc::clone(&gateway);
+            tokio::spawn(async move {
+                let mut client = gateway.client().await;
+                let head = format!(
+                    "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\n\r\n",
+                    WRONG[0]
+                );
+                client.exchange(head).await.status
+            })
+        })
+        .collect();
+    let busy = ferrix_proxy::failure::Failure::NAMES;
+    let busy = busy.iter().position(|it| *it == "passwords_busy").unwrap();
+    let counted =
+        |counters: &ferrix_proxy::counters::EntryPointCounters| counters.failures[busy].get() >= 10;
+    gateway.counted("refused passwords", counted).await;
+    let unasked = ask_once(&gateway, false, GET);
+    assert_eq!(within("an answer", unasked).await.status, 401);
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
+    assert_eq!(backend.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn clients_pass_by_their_keys_wherever_those_are() {
+    let header = || CredentialPlace::Header("X-Api-Key".into());
+    let query = || CredentialPlace::Query("key".into());
+    let cookie = || CredentialPlace::Cookie("key".into());
+    // Place, path and field that pass; those that do not.
+    type Sent<'s> = (&'s str, (&'s str, &'s str));
+    let nothing = ("x-none", "1");
+    let cases: [(CredentialPlace, Sent<'_>, [Sent<'_>; 3]); 3] = [
+        (
+            header(),
+            ("/a?b", ("x-api-key", "key-1")),
+            [
+                ("/", ("x-api-key", "key-3")),
+                ("/?X-Api-Key=key-1", nothing),
+                ("/", ("cookie", "X-Api-Key=key-1")),
+            ],
+        ),
+        (
+            query(),
+            ("/a?b&key=key-1", nothing),
+            [
+                ("/?key=key-1&key=key-1", nothing),
+                ("/?key=", nothing),
+                ("/", ("key", "key-1")),
+            ],
+        ),
+        (
+            cookie(),
+            ("/a?b", ("cookie", "c=d; key=key-1")),
+            [
+                ("/", ("cookie", "key=key-1; key=key-1")),
+                ("/?key=key-1", nothing),
+                ("/", ("cookie", "keys=key-1")),
+            ],
+        ),
+    ];
+    let mut ran = 0;
+    for (place, right, wrong) in cases {
+        for (to_client, to_backend) in PAIRS {
+            for hidden in [false, true] {
+                let backend = Either::start(to_backend).await;
+                let policy = filters([api_key(place.clone(), hidden)]);
+                let gateway = Gateway::start(backend.routes().policy(policy));
+                for (sent, status) in wrong.map(|it| (it, 401)).into_iter().chain([(right, 200)]) {
+                    let request = Ask {
+                        path: sent.0,
+                        fields: &[sent.1, ("x-client", "admin")],
+                        ..GET
+                    };
+                    for answer in ask(&gateway, to_client, request).await {
+                        assert_eq!(answer.status, status, "{place} {sent:?}");
+                        ran += 1;
+                    }
+                }
+                assert_eq!(backend.count(), 2);
+                let arrived = backend.last();
+                assert_eq!(arrived.all("x-client"), ["partner"]);
+                let has_key = format!("{arrived:?}").contains("key-1");
+                assert_eq!(has_key, !hidden, "{arrived:?}");
+                let (path, _) = right;
+                let expected = if hidden { "/a?b" } else { path };
+                assert_eq!(arrived.target, expected);
+            }
+        }
+    }
+    assert_eq!(ran, 3 * 4 * 2 * 4 * 2);
+}
+
+#[tokio::test]
+async fn no_key_is_logged() {
+    let backend = Backend::hello("hi").await;
+    let policy = filters([api_key(CredentialPlace::Query("key".into()), false)]);
+    let routes = Routes::all_to(&[backend.address()]).policy(policy);
+    let (gateway, mut records) = Gateway::start_logged(routes);
+    for path in ["/a?key=key-1&b=c", "/a?b=c&key=wrong"] {
+        ask_once(&gateway, false, Ask { path, ..GET }).await;
+        let record = within("a record", records.recv()).await.unwrap();
+        assert_eq!(record.path, "/a?b=c");
+    }
+    assert_eq!(backend.last().target(), "/a?key=key-1&b=c");
+}
+
+/// Behind a filter that tells who it is, a limit by that header counts for each client, whatever it says itself.
+#[tokio::test]
+async fn limits_count_for_whom_filters_have_found() {
+    let hour = Duration::from_secs(3600);
+    let limit = Filter::RateLimit(Box::new(RateLimit {
+        requests: 2,
+        per: hour,
+        burst: 2,
+        rate: Rate::new(2, hour, 2),
+        by: LimitKey::Header("X-Client".into()),
+        scope: Scope::Replica,
+        dry_run: false,
+        state: Lasting::new(FilterId {
+            object: Key::new(Kind::IngressRoute, "default", "r"),
+            place: "rateLimit".into(),
+        }),
+    }));
+    let backend = Backend::hello("hi").await;
+    let policy = filters([
+        api_key(CredentialPlace::Header("X-Api-Key".into()), true),
+        limit,
+    ]);
+    let gateway = Gateway::start(Routes::all_to(&[backend.address()]).policy(policy));
+    for (number, (key, status)) in [
+        ("key-1", 200),
+        ("key-1", 200),
+        ("key-1", 429),
+        ("key-2", 200),
+        ("key-2", 200),
+        ("key-2", 429),
+        ("key-3", 401),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let forged = format!("client-{number}");
+        let request = Ask {
+            fields: &[("x-api-key", key), ("x-client", &forged)],
+            ..GET
+        };
+        let answer = ask_once(&gateway, number % 2 == 0, request).await;
+        assert_eq!(answer.status, status, "{number}");
+    }
+    assert_eq!(backend.requests().len(), 4);
+}
+
+/// What is told of clients cannot be said by them in trailers either, nor before another filter reads it.
+#[tokio::test]
+async fn identities_are_told_by_filters_alone() {
+    let backend = Backend::hello("hi").await;
+    let policy = filters([
+        Filter::RequestHeaders(HeaderChanges {
+            set: [field("X-Set", "1")].into(),
+            ..HeaderChanges::default()
+        }),
+        api_key(CredentialPlace::Header("X-Api-Key".into()), false),
+    ]);
+    let gateway = Gateway::start(Routes::all_to(&[backend.address()]).policy(policy));
+    let mut client = gateway.client().await;
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nX-Api-Key: key-1\r\nConnection: x-set\r\n\
+                Transfer-Encoding: chunked\r\nTrailer: x-client, x-sum\r\n\r\n";
+    let trailers = "X-Client: admin\r\nX_Client: admin\r\nX-Sum: 1\r\n\r\n";
+    client
+        .send(format!("{head}1\r\na\r\n0\r\n{trailers}"))
+        .await;
+    assert_eq!(client.response().await.status, 200);
+    let arrived = backend.last();
+    let text = format!("{arrived:?}");
+    assert_eq!(arrived.head.one("x-client"), Some("partner"));
+    assert_eq!(arrived.head.one("x-set"), Some("1"));
+    assert!(!text.contains("admin"), "{text}");
+    assert!(text.to_lowercase().contains("x-sum"), "{text}");
+}

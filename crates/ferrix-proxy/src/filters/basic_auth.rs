@@ -1,0 +1,175 @@
+//! Basic authentication at work (RFC 7617).
+//!
+//! A password that was verified is remembered by a digest, for as long as the Secret stays as it is. One that
+//! was not costs its hash each time, and so does that of a user who is not there.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_PAD_INDIFFERENT};
+use ferrix_http1::{Fields, RequestHead};
+use ferrix_table::filters::basic_auth::{BasicAuth, Users};
+use quick_cache::sync::Cache;
+
+use crate::{
+    Engine,
+    failure::Failure,
+    passwords,
+    secret_digest::{self, SecretDigest},
+};
+
+/// Verified passwords that are remembered of one Secret.
+const MOST_VERIFIED: usize = 10_000;
+
+/// Longer ones are no credentials: what a hash takes grows with what is hashed.
+const LONGEST: usize = 512;
+
+/// Passwords that were verified, with the names of their users.
+struct Verified(Cache<SecretDigest, ()>);
+
+/// What a client knows: its name and its password.
+struct Credentials {
+    text: Vec<u8>,
+    colon: usize,
+}
+
+/// Lets a user pass.
+///
+/// # Errors
+/// [`Failure::Unauthenticated`]: it is none. [`Failure::Unresolved`]: nobody knows who there is.
+/// [`Failure::PasswordsBusy`]: too many passwords wait to be verified.
+pub(crate) async fn check(
+    auth: &BasicAuth,
+    engine: &Engine,
+    head: &mut RequestHead,
+) -> Result<(), Failure> {
+    let users = auth.users.held.as_ref();
+    let users = users.map_err(|_| Failure::Unresolved)?;
+    let unknown = || {
+        let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", auth.realm);
+        Failure::Unauthenticated(challenge.into())
+    };
+    let credentials = Credentials::of(&head.fields).ok_or_else(unknown)?;
+    if !is_known(users, &credentials, engine).await? {
+        return Err(unknown());
+    }
+    let (name, _) = users.find(credentials.name()).ok_or_else(unknown)?;
+    if auth.hide_credentials {
+        head.fields.remove("authorization");
+    }
+    if let Some(header) = &auth.user_header {
+        head.fields.set(header, name.as_bytes());
+    }
+    Ok(())
+}
+
+async fn is_known(
+    users: &Users,
+    credentials: &Credentials,
+    engine: &Engine,
+) -> Result<bool, Failure> {
+    let (name, password) = (credentials.name(), credentials.password());
+    let verified = users
+        .verified
+        .get_or_make(|| Verified(Cache::new(MOST_VERIFIED)));
+    let digest = secret_digest::of(&[name, password]);
+    let is_verified = || {
+        verified
+            .as_ref()
+            .is_some_and(|it| it.0.get(&digest).is_some())
+    };
+    if is_verified() {
+        return Ok(true);
+    }
+    let permit = engine.passwords.admit().await?;
+    // Browsers ask for all of a page at once.
+    if is_verified() {
+        return Ok(true);
+    }
+    let user = users.find(name);
+    let hash = match user {
+        Some((_, hash)) => hash.clone(),
+        None => users.any(number(name)).clone(),
+    };
+    let password = password.to_vec();
+    let hashing = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        passwords::verify(&password, &hash)
+    });
+    let is_right = hashing.await.unwrap_or(false) && user.is_some();
+    if let Some(verified) = verified.filter(|_| is_right) {
+        verified.0.insert(digest, ());
+    }
+    Ok(is_right)
+}
+
+/// The same for the same name, and otherwise chance.
+fn number(name: &[u8]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = secret_digest::of(&[name]);
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+impl Credentials {
+    /// Those of a request; `None`: it has none, or several.
+    fn of(fields: &Fields) -> Option<Self> {
+        let mut values = fields.get_all("authorization");
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return None;
+        };
+        let (scheme, encoded) = value.split_at_checked("Basic ".len())?;
+        if !scheme.eq_ignore_ascii_case(b"Basic ") || encoded.len() > LONGEST.div_ceil(3) * 4 {
+            return None;
+        }
+        let text = STANDARD_PAD_INDIFFERENT.decode(encoded.trim_ascii()).ok()?;
+        let colon = text.iter().position(|byte| *byte == b':')?;
+        Some(Self { text, colon })
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.text[..self.colon]
+    }
+
+    fn password(&self) -> &[u8] {
+        &self.text[self.colon + 1..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    fn credentials(values: &[&str]) -> Option<(String, String)> {
+        let mut fields = Fields::default();
+        for value in values {
+            fields.append("Authorization", value.as_bytes());
+        }
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let credentials = Credentials::of(&fields)?;
+        Some((text(credentials.name()), text(credentials.password())))
+    }
+
+    #[test]
+    fn credentials_of_requests() {
+        let long = format!(
+            "Basic {}",
+            STANDARD.encode(format!("a:{}", "b".repeat(LONGEST)))
+        );
+        let cases: [(&[&str], Option<(&str, &str)>); 12] = [
+            (&["Basic YTpi"], Some(("a", "b"))),
+            (&["bAsIc YTpi"], Some(("a", "b"))),
+            (&["Basic   YTpi "], Some(("a", "b"))),
+            (&["Basic YTpiOmM="], Some(("a", "b:c"))),
+            (&["Basic YTpiOmM"], Some(("a", "b:c"))),
+            (&["Basic Og=="], Some(("", ""))),
+            (&[], None),
+            (&["Basic YTpi", "Basic YTpi"], None),
+            (&["Basic YWI="], None),
+            (&["Basic !!!!"], None),
+            (&["Bearer YTpi"], None),
+            (&[&long], None),
+        ];
+        for (values, expected) in cases {
+            let expected = expected.map(|(name, password)| (name.to_owned(), password.to_owned()));
+            assert_eq!(credentials(values), expected, "{values:?}");
+        }
+    }
+}
