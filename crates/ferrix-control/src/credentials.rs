@@ -12,8 +12,11 @@ use std::{
 use ferrix_table::filters::{
     api_key::ApiClients,
     basic_auth::{PasswordHash, Users},
+    jwt::KeySet,
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+
+use crate::jwks;
 
 /// The type of Secrets with one user and the password.
 const BASIC_AUTH_TYPE: &str = "kubernetes.io/basic-auth";
@@ -69,6 +72,15 @@ impl Entries {
     /// The clients that it holds, each under its name.
     pub(crate) fn clients(&self) -> &Read<ApiClients> {
         self.clients.get_or_init(|| clients(&self.entries))
+    }
+
+    /// The keys of an issuer that one of them holds.
+    pub(crate) fn keys(&self, entry: &str) -> Read<KeySet> {
+        let text = self.entries.get(entry);
+        let text = text.ok_or_else(|| format!("it has no entry `{entry}`"))?;
+        let text = std::str::from_utf8(text).map_err(|_| "its keys are no text")?;
+        let (keys, faults) = jwks::parse(text)?;
+        Ok((Arc::new(keys), faults))
     }
 
     fn one_user(&self) -> Read<Users> {

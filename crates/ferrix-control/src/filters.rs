@@ -38,6 +38,7 @@ mod external_auth;
 mod faults;
 mod header_changes;
 mod ip_filter;
+mod jwt;
 mod limit_key;
 mod mirror;
 mod path_change;
@@ -236,6 +237,7 @@ pub(crate) enum Written<'w> {
     RequestBuffering(&'w filter::RequestBuffering),
     BasicAuth(&'w filter::BasicAuth),
     ApiKey(&'w filter::ApiKey),
+    Jwt(&'w filter::Jwt),
 }
 
 /// An item of a list.
@@ -380,6 +382,10 @@ fn one(
             let namespace = &place.object.namespace;
             Filter::ApiKey(Arc::new(api_key::compile(auth, &field, namespace, faults)))
         }
+        Written::Jwt(jwt) => {
+            let namespace = &place.object.namespace;
+            Filter::Jwt(Arc::new(jwt::compile(jwt, &field, namespace, faults)))
+        }
     }
 }
 
@@ -388,7 +394,11 @@ impl Written<'_> {
     fn is_guard(self) -> bool {
         matches!(
             self,
-            Self::ExternalAuth(_) | Self::IpFilter(_) | Self::BasicAuth(_) | Self::ApiKey(_)
+            Self::ExternalAuth(_)
+                | Self::IpFilter(_)
+                | Self::BasicAuth(_)
+                | Self::ApiKey(_)
+                | Self::Jwt(_)
         )
     }
 
@@ -416,6 +426,7 @@ impl Written<'_> {
             Self::RequestBuffering(_) => "requestBuffering",
             Self::BasicAuth(_) => "basicAuth",
             Self::ApiKey(_) => "apiKey",
+            Self::Jwt(_) => "jwt",
         }
     }
 }

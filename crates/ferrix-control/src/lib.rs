@@ -66,6 +66,7 @@ mod ingress;
 mod ingressclass;
 mod ingressroute;
 mod jitter;
+mod jwks;
 mod kinds;
 pub mod kubernetes;
 mod label_selector;

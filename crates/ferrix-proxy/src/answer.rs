@@ -49,7 +49,7 @@ impl Answer {
         match failure {
             Failure::RateLimited(quota) => tell_quota(quota, fields),
             // RFC 9110, section 11.6.1.
-            Failure::Unauthenticated(challenge) => {
+            Failure::Unauthenticated(challenge) | Failure::Forbidden(challenge) => {
                 fields.append("WWW-Authenticate", challenge.as_bytes());
             }
             _ => {}

@@ -90,6 +90,9 @@ pub enum Failure {
     /// The request has no credentials that a filter of the rule takes. With the challenge of the answer.
     #[error("the request has no valid credentials")]
     Unauthenticated(Box<str>),
+    /// What the request is known by is valid, and does not say what it has to. With the challenge.
+    #[error("the token of the request does not say what it has to")]
+    Forbidden(Box<str>),
     /// Too many passwords wait to be verified.
     #[error("too many passwords wait to be verified")]
     PasswordsBusy,
@@ -118,7 +121,7 @@ pub struct Quota {
 
 impl Failure {
     /// Names for metrics, by [`Failure::index`].
-    pub const NAMES: [&'static str; 27] = [
+    pub const NAMES: [&'static str; 28] = [
         "bad_request",
         "method_not_allowed",
         "header_timeout",
@@ -146,6 +149,7 @@ impl Failure {
         "service_busy",
         "unauthenticated",
         "passwords_busy",
+        "forbidden",
     ];
 
     /// Position in [`Failure::NAMES`].
@@ -178,6 +182,7 @@ impl Failure {
             Self::ServiceBusy => 24,
             Self::Unauthenticated(_) => 25,
             Self::PasswordsBusy => 26,
+            Self::Forbidden(_) => 27,
         }
     }
 
@@ -186,7 +191,7 @@ impl Failure {
         match self {
             Self::BadRequest(_) => 400,
             Self::Unauthenticated(_) => 401,
-            Self::AddressRefused => 403,
+            Self::AddressRefused | Self::Forbidden(_) => 403,
             Self::MethodNotAllowed => 405,
             Self::HeaderTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,

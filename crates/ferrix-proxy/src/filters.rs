@@ -47,6 +47,7 @@ pub(crate) mod external_auth;
 pub(crate) mod faults;
 mod header_changes;
 pub(crate) mod ip_filter;
+pub(crate) mod jwt;
 pub(crate) mod limit_key;
 pub(crate) mod mirror;
 mod path_change;
@@ -109,7 +110,8 @@ pub(crate) fn on_request(
         | Filter::AccessLog(_)
         | Filter::RequestBuffering(_)
         | Filter::BasicAuth(_)
-        | Filter::ApiKey(_) => {}
+        | Filter::ApiKey(_)
+        | Filter::Jwt(_) => {}
     }
     Ok(None)
 }
@@ -217,7 +219,8 @@ impl Applied {
                 | Filter::AccessLog(_)
                 | Filter::RequestBuffering(_)
                 | Filter::BasicAuth(_)
-                | Filter::ApiKey(_) => {}
+                | Filter::ApiKey(_)
+                | Filter::Jwt(_) => {}
             }
         }
         encoding

@@ -22,6 +22,7 @@ pub mod faults;
 pub mod from_secret;
 pub mod header_changes;
 pub mod ip_filter;
+pub mod jwt;
 pub mod lasting;
 pub mod limit_key;
 pub mod mirror;
@@ -47,6 +48,7 @@ use external_auth::ExternalAuth;
 use faults::Faults;
 use header_changes::HeaderChanges;
 use ip_filter::IpFilter;
+use jwt::Jwt;
 use lasting::{FilterId, States};
 use mirror::Mirror;
 use rate_limit::RateLimit;
@@ -102,6 +104,8 @@ pub enum Filter<S = Reference> {
     BasicAuth(Arc<BasicAuth>),
     /// Lets clients pass that have a key.
     ApiKey(Arc<ApiKey>),
+    /// Lets requests pass that have a token.
+    Jwt(Arc<Jwt>),
 }
 
 /// Requests that a limit has counted as too many.
@@ -143,7 +147,8 @@ impl<S> Filter<S> {
             | Filter::AccessLog(_)
             | Filter::RequestBuffering(_)
             | Filter::BasicAuth(_)
-            | Filter::ApiKey(_) => None,
+            | Filter::ApiKey(_)
+            | Filter::Jwt(_) => None,
         }
     }
 
@@ -171,6 +176,7 @@ impl<S> Filter<S> {
             Filter::RequestBuffering(buffering) => Filter::RequestBuffering(*buffering),
             Filter::BasicAuth(auth) => Filter::BasicAuth(Arc::clone(auth)),
             Filter::ApiKey(auth) => Filter::ApiKey(Arc::clone(auth)),
+            Filter::Jwt(jwt) => Filter::Jwt(Arc::clone(jwt)),
         }
     }
 
@@ -197,7 +203,8 @@ impl<S> Filter<S> {
             | Filter::AccessLog(_)
             | Filter::RequestBuffering(_)
             | Filter::BasicAuth(_)
-            | Filter::ApiKey(_) => {}
+            | Filter::ApiKey(_)
+            | Filter::Jwt(_) => {}
         }
     }
 
@@ -226,6 +233,7 @@ impl<S> Filter<S> {
         match self {
             Filter::BasicAuth(auth) => Some(&auth.users.secret),
             Filter::ApiKey(auth) => Some(&auth.clients.secret),
+            Filter::Jwt(jwt) => jwt.secret(),
             _ => None,
         }
     }
@@ -238,6 +246,7 @@ impl<S> Filter<S> {
                 | Filter::IpFilter(_)
                 | Filter::BasicAuth(_)
                 | Filter::ApiKey(_)
+                | Filter::Jwt(_)
         )
     }
 
@@ -245,18 +254,21 @@ impl<S> Filter<S> {
     pub fn credential_place(&self) -> Option<&CredentialPlace> {
         match self {
             Filter::ApiKey(auth) => Some(&auth.place),
+            Filter::Jwt(jwt) => jwt.place.as_ref(),
             _ => None,
         }
     }
 
     /// The fields that it tells the service of whoever sends a request: nobody else may.
     pub fn identity_headers(&self) -> impl Iterator<Item = &str> {
-        let header = match self {
-            Filter::BasicAuth(auth) => auth.user_header.as_deref(),
-            Filter::ApiKey(auth) => auth.client_header.as_deref(),
-            _ => None,
+        let (header, claims) = match self {
+            Filter::BasicAuth(auth) => (auth.user_header.as_deref(), &[][..]),
+            Filter::ApiKey(auth) => (auth.client_header.as_deref(), &[][..]),
+            Filter::Jwt(jwt) => (None, &*jwt.headers),
+            _ => (None, &[][..]),
         };
-        header.into_iter()
+        let claims = claims.iter().map(|it| &*it.header);
+        header.into_iter().chain(claims)
     }
 
     /// Whether it answers every request, so that none goes on.
@@ -294,6 +306,7 @@ impl<S: fmt::Display> fmt::Display for Filter<S> {
             Filter::RequestBuffering(buffering) => write!(f, "buffered body: {buffering}"),
             Filter::BasicAuth(auth) => write!(f, "password: {auth}"),
             Filter::ApiKey(auth) => write!(f, "API key: {auth}"),
+            Filter::Jwt(jwt) => write!(f, "token: {jwt}"),
         }
     }
 }

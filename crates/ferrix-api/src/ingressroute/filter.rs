@@ -15,6 +15,7 @@ pub use self::{
     error_pages::{ErrorPages, StatusRange},
     faults::{FaultAbort, FaultDelay, Faults},
     ip_filter::IpFilter,
+    jwt::{ClaimHeader, Jwks, Jwt, RequiredClaim, SecretEntry, TokenPlace},
     limit_key::{ClientKey, LimitKey, RouteKey},
     path_change::{PathChange, RegexMatch},
     rate_limit::{LimitScope, RateLimit},
@@ -39,6 +40,7 @@ mod concurrency;
 mod error_pages;
 mod faults;
 mod ip_filter;
+mod jwt;
 mod limit_key;
 mod path_change;
 mod rate_limit;
@@ -131,6 +133,10 @@ pub struct RouteFilter {
     /// Lets clients pass that have a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKey>,
+
+    /// Lets requests pass that have a JSON Web Token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<Jwt>,
 
     /// Does all that a `Filter` says, by its name: `NAME` in the namespace of the route, or
     /// `NAMESPACE/NAME` in another one, with a ReferenceGrant there. Without it requests get 500.

@@ -31,6 +31,7 @@ use ferrix_table::{
         faults::{Faults, Percent},
         header_changes::{Field, HeaderChanges},
         ip_filter::IpFilter,
+        jwt::{ClaimHeader, Jwt, KeySource, RequiredClaim},
         limit_key::LimitKey,
         mirror::Mirror,
         path_change::PathChange,
@@ -308,13 +309,69 @@ pub(crate) fn api_key(auth: &ApiKey) -> filter::ApiKey {
         hide_credentials: *hide_credentials,
         ..filter::ApiKey::default()
     };
-    let (slot, name) = match place {
-        CredentialPlace::Header(name) => (&mut written.header, name),
-        CredentialPlace::Query(name) => (&mut written.query, name),
-        CredentialPlace::Cookie(name) => (&mut written.cookie, name),
-    };
-    *slot = Some(name.to_string());
+    [written.header, written.query, written.cookie] = credential_place(place);
     written
+}
+
+/// As `header`, `query` and `cookie`.
+fn credential_place(place: &CredentialPlace) -> [Option<String>; 3] {
+    match place {
+        CredentialPlace::Header(name) => [Some(name.to_string()), None, None],
+        CredentialPlace::Query(name) => [None, Some(name.to_string()), None],
+        CredentialPlace::Cookie(name) => [None, None, Some(name.to_string())],
+    }
+}
+
+pub(crate) fn jwt(jwt: &Jwt) -> filter::Jwt {
+    let Jwt {
+        keys,
+        place,
+        issuer,
+        audiences,
+        leeway,
+        required,
+        headers,
+        optional,
+        hide_credentials,
+    } = jwt;
+    let mut jwks = filter::Jwks::default();
+    match keys {
+        KeySource::Inline(keys) => jwks.inline = Some(keys.text.to_string()),
+        KeySource::Secret { keys, entry } => {
+            jwks.secret = Some(filter::SecretEntry {
+                name: keys.secret.name.to_string(),
+                key: Some(entry.to_string()),
+            });
+        }
+    }
+    filter::Jwt {
+        jwks,
+        issuer: issuer.as_deref().map(str::to_owned),
+        audiences: texts(audiences),
+        leeway: Some(duration(*leeway)),
+        from: place.as_ref().map(|place| {
+            let [header, query, cookie] = credential_place(place);
+            filter::TokenPlace {
+                header,
+                query,
+                cookie,
+            }
+        }),
+        required_claims: (required.iter())
+            .map(|RequiredClaim { name, values }| filter::RequiredClaim {
+                name: name.to_string(),
+                values: texts(values),
+            })
+            .collect(),
+        claims_to_headers: (headers.iter())
+            .map(|ClaimHeader { claim, header }| filter::ClaimHeader {
+                claim: claim.to_string(),
+                header: header.to_string(),
+            })
+            .collect(),
+        optional: *optional,
+        hide_credentials: *hide_credentials,
+    }
 }
 
 pub(crate) fn external_auth(

@@ -138,6 +138,7 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         request_buffering,
         basic_auth,
         api_key,
+        jwt,
         filter,
         cache,
     } = filter;
@@ -163,6 +164,7 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         (request_buffering.as_ref()).map(Written::RequestBuffering),
         basic_auth.as_ref().map(Written::BasicAuth),
         api_key.as_ref().map(Written::ApiKey),
+        jwt.as_ref().map(Written::Jwt),
     ];
     let own = own.into_iter().flatten().map(Item::Own);
     let named = (filter.iter()).map(|name| Item::Named(named(name, namespace)));
@@ -274,6 +276,7 @@ fn item(filter: &Filter<DraftService>, own_namespace: &str) -> RouteFilter {
         }
         Filter::BasicAuth(auth) => item.basic_auth = Some(written::basic_auth(auth)),
         Filter::ApiKey(auth) => item.api_key = Some(written::api_key(auth)),
+        Filter::Jwt(jwt) => item.jwt = Some(written::jwt(jwt)),
     }
     item
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use ferrix_table::filters::{Filter, from_secret::FromSecret};
+use ferrix_table::filters::{Filter, from_secret::FromSecret, jwt::KeySource};
 
 use super::{Seeker, no_longer_seen};
 use crate::{
@@ -23,14 +23,22 @@ pub(super) fn look_up<S>(
 ) -> Filter<S> {
     match filter {
         Filter::BasicAuth(mut auth) => {
-            let users = found(seeker, &auth.users, Entries::users, findings);
+            let users = found(seeker, &auth.users, |it| it.users().clone(), findings);
             Arc::make_mut(&mut auth).users = users;
             Filter::BasicAuth(auth)
         }
         Filter::ApiKey(mut auth) => {
-            let clients = found(seeker, &auth.clients, Entries::clients, findings);
+            let clients = found(seeker, &auth.clients, |it| it.clients().clone(), findings);
             Arc::make_mut(&mut auth).clients = clients;
             Filter::ApiKey(auth)
+        }
+        Filter::Jwt(mut jwt) => {
+            if let KeySource::Secret { keys, entry } = &jwt.keys {
+                let keys = found(seeker, keys, |it| it.keys(entry), findings);
+                let entry = entry.clone();
+                Arc::make_mut(&mut jwt).keys = KeySource::Secret { keys, entry };
+            }
+            Filter::Jwt(jwt)
         }
         other => other,
     }
@@ -40,7 +48,7 @@ pub(super) fn look_up<S>(
 fn found<T>(
     seeker: Seeker<'_>,
     named: &FromSecret<T>,
-    read: impl Fn(&Entries) -> &Read<T>,
+    read: impl Fn(&Entries) -> Read<T>,
     findings: &mut Vec<Finding>,
 ) -> FromSecret<T> {
     let Seeker {
@@ -68,7 +76,7 @@ fn found<T>(
                     let message = format!("Secret {name}: {fault}");
                     tell(Finding::warning, Reason::InvalidSecret, message);
                 }
-                Ok(Arc::clone(value))
+                Ok(value)
             }
             Err(why) => {
                 let message = format!("Secret {name} is of no use: {why}");

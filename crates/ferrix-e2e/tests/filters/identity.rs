@@ -10,11 +10,13 @@ use ferrix_table::{
         basic_auth::{BasicAuth, PasswordHash, Users},
         from_secret::FromSecret,
         header_changes::HeaderChanges,
+        jwt::{ClaimHeader, Jwt, KeyMaterial, KeySet, KeySource, RequiredClaim, TokenKey},
         lasting::{FilterId, Lasting},
         limit_key::LimitKey,
         rate_limit::{RateLimit, Scope, gcra::Rate},
     },
     object::{Key, Kind, ObjectName},
+    verification::Prepared,
 };
 
 use crate::{Ask, Either, GET, PAIRS, ask, ask_once, field, filters};
@@ -311,6 +313,118 @@ async fn limits_count_for_whom_filters_have_found() {
         assert_eq!(answer.status, status, "{number}");
     }
     assert_eq!(backend.requests().len(), 4);
+}
+
+/// A key of Ed25519, and that of somebody else.
+const KEY: [u8; 32] = [
+    234, 154, 242, 196, 135, 166, 16, 169, 119, 83, 205, 224, 161, 148, 36, 242, 197, 38, 94, 174,
+    67, 50, 130, 161, 45, 216, 216, 55, 95, 213, 32, 123,
+];
+const THIEF: [u8; 32] = [
+    27, 155, 168, 215, 22, 45, 253, 53, 160, 169, 68, 192, 216, 78, 231, 157, 194, 21, 73, 190, 26,
+    254, 196, 116, 15, 130, 144, 142, 113, 174, 12, 178,
+];
+
+/// By the key until 2100: `{"sub":"alice","scope":"orders read"}`, and `{"sub":"bob","scope":"read"}`.
+const ALICE: &str = "Bearer eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ.eyJzdWIiOiJhbGljZSIsInNjb3BlIjoib3JkZXJzIHJlYWQiLCJleHAiOjQxMDI0NDQ4MDB9.riyXjeIBZwhPyqp08wzw4elcAzXMySCyECz0yPC4VfNnmLLk9zM6hrZ8rhkbNiNyU5IgIB7TqS_9x9JL-KEUCQ";
+const BOB: &str = "Bearer eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ.eyJzdWIiOiJib2IiLCJzY29wZSI6InJlYWQiLCJleHAiOjQxMDI0NDQ4MDB9.-rXermx3D049-muh-Ws7umODVoKC6IsbL3HrFFET1mr6ZVQGSeqHE0TkuL2SfiD3pTg20UiCGw5YR6ND-YnnBQ";
+
+/// Alice's of 2001, by somebody else, and by nobody.
+const INVALID: [&str; 3] = [
+    "Bearer eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ.eyJzdWIiOiJhbGljZSIsInNjb3BlIjoib3JkZXJzIiwiZXhwIjoxMDAwMDAwMDAwfQ.OOqgS2OJWMcwiiaIsAwACnmovlYnncx9u70sPPK7KWK7As4CoRP10Rk037jE3-goRbZm8IaNOeU02-aju8i6Cw",
+    "Bearer eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ.eyJzdWIiOiJhbGljZSIsInNjb3BlIjoib3JkZXJzIiwiZXhwIjo0MTAyNDQ0ODAwfQ.teyt7nN8_9z-holxFiHgAZX4wBX-KaRUSYXf1HgL4cgj94XSP3ZeH4cKNuQi3f0JcstVyqVYEzFGhEEapP51AA",
+    "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsInNjb3BlIjoib3JkZXJzIiwiZXhwIjo0MTAyNDQ0ODAwfQ.",
+];
+
+fn jwt(key: [u8; 32], optional: bool) -> Filter {
+    let key = TokenKey {
+        id: Some("k".into()),
+        algorithm: None,
+        material: KeyMaterial::Ed25519(key.into()),
+    };
+    let keys = holding(KeySet {
+        text: Box::default(),
+        keys: [key].into(),
+        verified: Prepared::default(),
+    });
+    Filter::Jwt(Arc::new(Jwt {
+        keys: KeySource::Secret {
+            keys,
+            entry: "jwks.json".into(),
+        },
+        place: None,
+        issuer: None,
+        audiences: Box::default(),
+        leeway: Duration::ZERO,
+        required: [RequiredClaim {
+            name: "scope".into(),
+            values: ["orders".into()].into(),
+        }]
+        .into(),
+        headers: [ClaimHeader {
+            claim: "sub".into(),
+            header: "X-User".into(),
+        }]
+        .into(),
+        optional,
+        hide_credentials: true,
+    }))
+}
+
+#[tokio::test]
+async fn tokens_let_pass_whom_they_say_until_their_key_goes() {
+    let mut ran = 0;
+    for (to_client, to_backend) in PAIRS {
+        for optional in [false, true] {
+            let backend = Either::start(to_backend).await;
+            let routes = |key| backend.routes().policy(filters([jwt(key, optional)]));
+            let gateway = Gateway::start(routes(KEY));
+            let invalid = Some("Bearer error=\"invalid_token\"");
+            let refused = INVALID.map(|it| (Some(it), 401, invalid)).into_iter();
+            let others = [
+                (Some(BOB), 403, Some("Bearer error=\"insufficient_scope\"")),
+                match optional {
+                    false => (None, 401, Some("Bearer")),
+                    true => (None, 200, None),
+                },
+                (Some(ALICE), 200, None),
+            ];
+            for (token, status, challenge) in refused.chain(others) {
+                let forged = [("x-user", "admin"), ("X_User", "admin")];
+                let token = token.map(|it| ("authorization", it));
+                let fields: Vec<_> = forged.into_iter().chain(token).collect();
+                let request = Ask {
+                    fields: &fields,
+                    ..GET
+                };
+                for answer in ask(&gateway, to_client, request).await {
+                    assert_eq!(answer.status, status, "{token:?}");
+                    assert_eq!(answer.all("www-authenticate"), Vec::from_iter(challenge));
+                    ran += 1;
+                }
+                if status == 200 {
+                    let arrived = backend.last();
+                    assert!(!format!("{arrived:?}").contains("admin"), "{arrived:?}");
+                    assert_eq!(
+                        arrived.all("x-user"),
+                        Vec::from_iter(token.map(|_| "alice"))
+                    );
+                    assert!(arrived.all("authorization").is_empty());
+                }
+            }
+            let passed = if optional { 4 } else { 2 };
+            assert_eq!(backend.count(), passed);
+            // What was verified is not believed any more.
+            gateway.publish(routes(THIEF));
+            let request = Ask {
+                fields: &[("authorization", ALICE)],
+                ..GET
+            };
+            assert_eq!(ask_once(&gateway, to_client, request).await.status, 401);
+            assert_eq!(backend.count(), passed);
+        }
+    }
+    assert_eq!(ran, 4 * 2 * 6 * 2);
 }
 
 /// What is told of clients cannot be said by them in trailers either, nor before another filter reads it.

@@ -35,7 +35,7 @@ use crate::{
         api_key, basic_auth, body_size, concurrency, credentials,
         error_pages::Passed,
         external_auth::{self, Asker, Verdict},
-        faults, ip_filter, limit_key,
+        faults, ip_filter, jwt, limit_key,
         mirror::{Copies, Copy},
         rate_limit, respond,
     },
@@ -189,6 +189,10 @@ impl Exchange<'_, '_> {
             Filter::ApiKey(auth) => {
                 api_key::check(auth, head)?;
                 applied.authenticated = true;
+                return Ok(None);
+            }
+            Filter::Jwt(jwt) => {
+                applied.authenticated |= jwt::check(jwt, head)?;
                 return Ok(None);
             }
             Filter::BodySize(limit) => {

@@ -153,7 +153,8 @@ mod tests {
             "Basic {}",
             STANDARD.encode(format!("a:{}", "b".repeat(LONGEST)))
         );
-        let cases: [(&[&str], Option<(&str, &str)>); 12] = [
+        type Case<'c> = (&'c [&'c str], Option<(&'c str, &'c str)>);
+        let cases: [Case<'_>; 12] = [
             (&["Basic YTpi"], Some(("a", "b"))),
             (&["bAsIc YTpi"], Some(("a", "b"))),
             (&["Basic   YTpi "], Some(("a", "b"))),

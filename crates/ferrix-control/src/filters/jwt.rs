@@ -1,0 +1,175 @@
+//! Tokens that let whoever has them pass, as it is written.
+
+use std::{sync::Arc, time::Duration};
+
+use ferrix_api::ingressroute::filter;
+use ferrix_table::filters::{
+    from_secret::FromSecret,
+    jwt::{ClaimHeader, Jwt, KeySet, KeySource, RequiredClaim},
+};
+
+use super::{Faults, credentials, policy};
+use crate::{jwks, names::shared_name, report::Reason};
+
+/// How far clocks may differ where nothing else is said.
+const LEEWAY: Duration = Duration::from_secs(30);
+
+/// Farther, and a token would not end.
+const MOST_LEEWAY: Duration = Duration::from_secs(300);
+
+/// The entry of a Secret where nothing else is said.
+const ENTRY: &str = "jwks.json";
+
+/// `namespace`: that of the object.
+pub(super) fn compile(
+    written: &filter::Jwt,
+    field: &str,
+    namespace: &str,
+    faults: &mut Faults,
+) -> Jwt {
+    let filter::Jwt {
+        jwks,
+        issuer,
+        audiences,
+        leeway,
+        from,
+        required_claims,
+        claims_to_headers,
+        optional,
+        hide_credentials,
+    } = written;
+    let leeway = leeway.as_deref();
+    let leeway = leeway.and_then(|it| policy::duration(it, &format!("{field}.leeway"), faults));
+    let leeway = leeway.unwrap_or(LEEWAY);
+    if leeway > MOST_LEEWAY {
+        let message = "expected 5 minutes at most";
+        faults.add(Reason::InvalidSpec, format!("{field}.leeway"), message);
+    }
+    let place = from.as_ref().and_then(|from| {
+        let filter::TokenPlace {
+            header,
+            query,
+            cookie,
+        } = from;
+        let field = format!("{field}.from");
+        let place = credentials::place([header, query, cookie], &field, faults);
+        if place.is_none() {
+            let message = "expected exactly one of `header`, `query` and `cookie`";
+            faults.add(Reason::InvalidSpec, field, message);
+        }
+        place
+    });
+    Jwt {
+        keys: keys(jwks, &format!("{field}.jwks"), namespace, faults),
+        place,
+        issuer: issuer.as_deref().map(Into::into),
+        audiences: texts(audiences),
+        leeway,
+        required: required(required_claims, &format!("{field}.requiredClaims"), faults),
+        headers: headers(
+            claims_to_headers,
+            &format!("{field}.claimsToHeaders"),
+            faults,
+        ),
+        optional: *optional,
+        hide_credentials: *hide_credentials,
+    }
+}
+
+fn keys(written: &filter::Jwks, field: &str, namespace: &str, faults: &mut Faults) -> KeySource {
+    match written {
+        filter::Jwks {
+            inline: Some(text),
+            secret: None,
+        } => {
+            let field = format!("{field}.inline");
+            KeySource::Inline(Arc::new(inline(text, &field, faults)))
+        }
+        filter::Jwks {
+            inline: None,
+            secret: Some(secret),
+        } => {
+            let name = shared_name(namespace, &secret.name);
+            KeySource::Secret {
+                keys: FromSecret::unknown(name, format!("{field}.secret")),
+                entry: secret.key.as_deref().unwrap_or(ENTRY).into(),
+            }
+        }
+        _ => {
+            let message = "expected exactly one of `inline` and `secret`";
+            faults.add(Reason::InvalidSpec, field, message);
+            KeySource::Inline(Arc::new(nothing()))
+        }
+    }
+}
+
+/// Whoever wrote the keys can mend them all.
+fn inline(text: &str, field: &str, faults: &mut Faults) -> KeySet {
+    let (keys, wrong) = match jwks::parse(text) {
+        Ok((keys, wrong)) => (keys, wrong),
+        Err(wrong) => (nothing(), vec![wrong]),
+    };
+    for message in wrong {
+        faults.add(Reason::InvalidSpec, field, message);
+    }
+    keys
+}
+
+/// Keys of a filter that is no good.
+fn nothing() -> KeySet {
+    KeySet {
+        text: Box::default(),
+        keys: Box::default(),
+        verified: Default::default(),
+    }
+}
+
+fn required(
+    written: &[filter::RequiredClaim],
+    field: &str,
+    faults: &mut Faults,
+) -> Box<[RequiredClaim]> {
+    let claims = written.iter().enumerate().map(|(at, claim)| {
+        check_claim(&claim.name, &format!("{field}[{at}].name"), faults);
+        RequiredClaim {
+            name: claim.name.as_str().into(),
+            values: texts(&claim.values),
+        }
+    });
+    claims.collect()
+}
+
+fn headers(
+    written: &[filter::ClaimHeader],
+    field: &str,
+    faults: &mut Faults,
+) -> Box<[ClaimHeader]> {
+    let mut headers: Vec<ClaimHeader> = Vec::with_capacity(written.len());
+    for (at, filter::ClaimHeader { claim, header }) in written.iter().enumerate() {
+        check_claim(claim, &format!("{field}[{at}].claim"), faults);
+        let field = format!("{field}[{at}].header");
+        if headers
+            .iter()
+            .any(|it| it.header.eq_ignore_ascii_case(header))
+        {
+            let message = format!("`{header}` is named more than once");
+            faults.add(Reason::InvalidSpec, field.as_str(), message);
+        }
+        credentials::header(Some(header), &field, faults);
+        headers.push(ClaimHeader {
+            claim: claim.as_str().into(),
+            header: header.as_str().into(),
+        });
+    }
+    headers.into()
+}
+
+fn check_claim(name: &str, field: &str, faults: &mut Faults) {
+    if name.is_empty() {
+        faults.add(Reason::InvalidSpec, field, "expected the name of a claim");
+    }
+}
+
+fn texts(texts: &[String]) -> Box<[Box<str>]> {
+    texts.iter().map(|it| it.as_str().into()).collect()
+}
