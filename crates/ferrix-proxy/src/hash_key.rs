@@ -9,7 +9,7 @@ use ferrix_table::{
     filters::limit_key,
 };
 
-use crate::{clock, session::cookie};
+use crate::{clock, filters::credentials::parameters, session::cookie};
 
 /// What the choice of an endpoint depends on. A connection has no more than a client, and a request of the
 /// proxy's own has none.
@@ -51,17 +51,8 @@ fn of_client(client: IpAddr, ipv6_prefix: u8) -> u64 {
 
 /// The first value of a parameter, as it stands in the query of a target.
 fn parameter<'t>(target: &'t [u8], name: &str) -> Option<&'t [u8]> {
-    let mut parts = target.splitn(2, |byte| *byte == b'?');
-    let query = parts.nth(1)?;
-    let mut pairs = query.split(|byte| *byte == b'&');
-    pairs.find_map(|pair| {
-        let rest = pair.strip_prefix(name.as_bytes())?;
-        match rest {
-            [] => Some(rest),
-            [b'=', value @ ..] => Some(value),
-            _ => None,
-        }
-    })
+    let mut all = parameters(target);
+    all.find_map(|(it, value)| (it == name.as_bytes()).then_some(value))
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub(crate) fn without_parameter(target: &[u8], name: &str) -> Option<Vec<u8>> {
 }
 
 /// The parameters of the query of a target, as they are written.
-fn parameters(target: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn parameters(target: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let query = target.iter().position(|byte| *byte == b'?');
     let query = query.map_or(&[][..], |place| &target[place + 1..]);
     query.split(|byte| *byte == b'&').map(split)
