@@ -1,6 +1,7 @@
 //! Entry points that come, change and go while others serve: no request is lost.
 
 use std::{
+    io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     time::Duration,
 };
@@ -34,7 +35,10 @@ fn free_port() -> u16 {
 }
 
 async fn refused(address: SocketAddr) {
-    let refused = async { while TcpStream::connect(address).await.is_ok() {} };
+    let refused = async {
+        let error = || async { TcpStream::connect(address).await.err() };
+        while error().await.map(|it| it.kind()) != Some(ErrorKind::ConnectionRefused) {}
+    };
     within("connections to be refused", refused).await;
 }
 
@@ -124,11 +128,11 @@ async fn one_that_moves_keeps_its_index_and_loses_nothing() {
         routes(),
     );
     assert_eq!(gateway.address("web"), Some(moved.address));
-    refused(gateway.web).await;
     // The next request says that it is the last on this connection.
     let response = before.get("/").await;
     assert_eq!(response.text(), "hi");
     assert_eq!(response.head.one("connection"), Some("close"));
+    refused(gateway.web).await;
     assert_eq!(once(moved.address, get("/")).await.text(), "hi");
 }
 
