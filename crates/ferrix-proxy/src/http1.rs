@@ -26,9 +26,9 @@ const DRAIN_BODY: Duration = Duration::from_secs(5);
 /// How long closing may take.
 const CLOSE: Duration = Duration::from_secs(2);
 
-/// How long a connection keeps the room for a request when one is over, for the next one to be served in.
-/// Room that is made for each request costs three hundredths of what an exchange does.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long the room for a request is kept when one is over, for the next one to be served in. Room that is
+/// made for each request costs three hundredths of what an exchange does.
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves the connection to its end.
 pub(crate) async fn serve(engine: &Engine, connection: &ClientConnection, wire: &mut Wire) {

@@ -19,7 +19,7 @@ use h2::{
     RecvStream,
     server::{Connection, SendResponse},
 };
-use http::{Request, Version, request::Parts};
+use http::{Version, request::Parts};
 use pingora_core::protocols::http::v2::server::{self, H2Options};
 use tokio::time::Instant;
 
@@ -32,6 +32,7 @@ use crate::{
     frames::{Conduct, Followed},
     settings,
     stream::{Backlog, HeldBack, SEND_BUFFER, StreamReader},
+    stream_tasks::{StreamTasks, Waiting},
     transport::Stream,
 };
 
@@ -59,6 +60,7 @@ pub(crate) async fn serve(engine: &Arc<Engine>, connection: ClientConnection, st
         http2,
         conduct,
         streams: Streams::default(),
+        tasks: StreamTasks::new(),
         backlog: Backlog::default(),
         due: Due::default(),
         idle: Deadline::never(),
@@ -85,6 +87,7 @@ struct Serving<'e> {
     http2: Connection<Stream, Bytes>,
     conduct: Arc<Conduct>,
     streams: Streams,
+    tasks: StreamTasks<Request>,
     backlog: Backlog,
     due: Due,
     idle: Deadline,
@@ -109,7 +112,7 @@ enum Life {
     reason = "it is taken apart where it is made, and is a stream nearly always"
 )]
 enum Event {
-    Stream(Request<RecvStream>, SendResponse<Bytes>),
+    Stream(http::Request<RecvStream>, SendResponse<Bytes>),
     Draining,
     Misbehaves(&'static str),
     Idle,
@@ -145,7 +148,7 @@ impl Serving<'_> {
         }
     }
 
-    fn on_stream(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn on_stream(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         let (limits, http2) = (&self.engine.settings.limits, &self.engine.settings.http2);
         match &mut self.life {
             Life::Open => self.idle.set(self.engine.settings.timeouts.keep_alive),
@@ -170,14 +173,19 @@ impl Serving<'_> {
         {
             self.say_goodbye();
         }
-        let (engine, connection) = (Arc::clone(self.engine), Arc::clone(&self.connection));
-        let backlog = self.backlog.clone();
         let body = StreamReader::new(body, held_back(http2, self.streams.running()));
-        // Boxed within the task: a large future is dear to move into it.
-        tokio::spawn(async move {
-            let client = Client::http2(body, respond, backlog);
-            Box::pin(serve_stream(engine, connection, incoming, client, running)).await;
-        });
+        let request = Request {
+            incoming,
+            client: Client::http2(body, respond, self.backlog.clone()),
+            running,
+        };
+        if let Err((request, waiting)) = self.tasks.hand(request) {
+            let (engine, connection) = (Arc::clone(self.engine), Arc::clone(&self.connection));
+            // Boxed within the task: a large future is dear to move into it.
+            tokio::spawn(async move {
+                Box::pin(serve_requests(engine, connection, request, waiting)).await;
+            });
+        }
     }
 
     /// Lets the streams that there are come to their end, and no others.
@@ -316,24 +324,41 @@ fn incoming(parts: Parts, body: &RecvStream) -> Incoming {
     }
 }
 
-async fn serve_stream(
-    engine: Arc<Engine>,
-    connection: Arc<ClientConnection>,
+/// A request on its stream.
+struct Request {
     incoming: Incoming,
     client: Client<'static>,
     running: Running,
+}
+
+/// Serves requests one after another, until there is none for a moment.
+async fn serve_requests(
+    engine: Arc<Engine>,
+    connection: Arc<ClientConnection>,
+    request: Request,
+    waiting: Waiting<Request>,
 ) {
     let _panics = engine.panic_guard();
-    let (mut incoming, mut client) = (incoming, client);
     let mut deadline = Deadline::never();
-    let ending = exchange::serve(
-        &engine,
-        &connection,
-        &mut client,
-        &mut incoming,
-        &mut deadline,
-    )
-    .await;
+    let mut next = Some(request);
+    while let Some(request) = next {
+        serve_request(&engine, &connection, request, &mut deadline).await;
+        next = waiting.next(&mut deadline).await;
+    }
+}
+
+async fn serve_request(
+    engine: &Engine,
+    connection: &ClientConnection,
+    request: Request,
+    deadline: &mut Deadline,
+) {
+    let Request {
+        mut incoming,
+        mut client,
+        running,
+    } = request;
+    let ending = exchange::serve(engine, connection, &mut client, &mut incoming, deadline).await;
     match ending {
         Ending::Complete | Ending::Close => running.completed(),
         Ending::Abort if client.status.is_none() => running.abandoned(),

@@ -64,6 +64,7 @@ mod session;
 pub mod settings;
 mod socket_room;
 mod stream;
+mod stream_tasks;
 mod subrequest;
 mod sync;
 mod tcp;
