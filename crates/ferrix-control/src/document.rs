@@ -287,7 +287,10 @@ fn typed<T: DeserializeOwned>(value: &Value, unknown: &mut Vec<String>) -> Resul
     let mut note = |path: serde_ignored::Path<'_>| unknown.push(field_of(&path.to_string()));
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
-    let result = T::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
+    let noted = serde_ignored::Deserializer::new(tracked, &mut note);
+    // Erased, because each of the many types would be compiled against all three layers.
+    let mut erased = <dyn erased_serde::Deserializer<'_>>::erase(noted);
+    let result = T::deserialize(&mut erased as &mut dyn erased_serde::Deserializer<'_>);
     result.map_err(|error| {
         let field = track.path().to_string();
         Fault {
