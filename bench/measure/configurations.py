@@ -217,6 +217,9 @@ def ferrix(setup, binary):
         write_slice(manifests, number, [setup.address(number)])
     lists = re.findall("^([a-z-]+): (.*)", filters(setup, "ferrix.yaml"), re.M)
     routes = each_route(setup, numbered) + "".join(filtered(*each) for each in lists)
+    if setup.filters:
+        rules = [f"{{matches: PathPrefix(`/app{more}`), service: {{name: service-0, port: 80}}" for more in ("/1", "")]
+        routes += route("dry-run", "dry-run.example.com", [rules[0] + ", dryRun: true}", rules[1] + "}"])
     (manifests / "routes.yaml").write_text(routes)
     (manifests / "services.yaml").write_text(each_service(setup, service) + ECHO_SERVICE)
     log = f"access_log: {{format: text, path: {setup.folder}/access.log}}" if setup.access_log else ""

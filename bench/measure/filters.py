@@ -55,12 +55,14 @@ CASES = {
     "rate-limit": Case("`rateLimit`"),
     "concurrency": Case("`concurrency`", "nginx ferrix"),
     "ip-filter": Case("`ipFilter`", shows="403 ", shown_by=("", {}, "127.0.0.66")),
+    "bandwidth": Case("`bandwidth`", "nginx ferrix"),
     "cache": Case("`cache`, what it has", path="/app/kept", shows=r"(?s)\n([0-9a-f]{32})x.*\n\1x"),
     "access-log": Case("`accessLog`, with a log", "nginx ferrix", headers={"X-Tenant": "shop"}),
     "error-pages": Case(
         "`errorPages`, no failure", "nginx haproxy ferrix", shows="a page", shown_by=("/app/none", {}, "127.0.0.1")
     ),
     "faults": Case("`faults`, none", "haproxy envoy ferrix"),
+    "dry-run": Case("no filter, behind a rule with `dryRun`", "ferrix"),
     "mirror": Case("`requestMirror`", "nginx envoy ferrix"),
     "external-auth": Case("`externalAuth`", "nginx envoy ferrix"),
     "text": Case("no filter, 10 KiB of text", plain="text", path="/app/text"),

@@ -54,6 +54,10 @@ const PLAIN: Trial = Trial {
     shows: "\"path\":\"/plain\"",
 };
 
+/// How many requests the first rule would have served.
+const DRY_RUNS: &str = "ferrix_route_dry_run_requests_total{kind=\"IngressRoute\",namespace=\"filters\",\
+                        name=\"trials\",rule=\"rules[0]\"}";
+
 /// Those of a path that begins with `kept` have another service, as those of `failing`, which has no endpoint.
 const TRIALS: &[Trial] = &[
     PLAIN,
@@ -185,6 +189,12 @@ const TRIALS: &[Trial] = &[
         ..PLAIN
     },
     Trial {
+        name: "bandwidth",
+        filters: "{bandwidth: {response: {bytesPerSecond: 8KB}}}",
+        shows: "xxx",
+        ..PLAIN
+    },
+    Trial {
         name: "respond",
         filters: "{respond: {status: 203, body: hello}}",
         status: 203,
@@ -301,6 +311,10 @@ async fn filters_do_on_every_replica_what_they_say() {
         .wait("a copy from each", |log| log.requests.len() == REPLICAS)
         .await;
     limits_of_one(pods[0]).await;
+    for pod in &pods {
+        let counted = metric(*pod, DRY_RUNS).await;
+        assert_eq!(counted, 1.0, "it is the trial `plain` that it would serve");
+    }
     access_log(&space).await;
     println!("{} trials on each: {:?}", TRIALS.len(), started.elapsed());
     limits_of_all(&pods).await;
@@ -365,7 +379,7 @@ fn route() -> String {
             filters => format!("\n        filters: [{filters}]"),
         };
         let service = match name {
-            "kept" => "kept",
+            "kept" | "bandwidth" => "kept",
             "failing" => "none",
             _ => "api",
         };
@@ -374,9 +388,12 @@ fn route() -> String {
         )
     };
     let rules: String = TRIALS.iter().map(rule).collect();
+    // Before the trial `plain`, as its text is longer.
+    let dry_run = "\n      - matches: PathPrefix(`/plain`) && Method(`GET`)\n        \
+                   service: {name: none, port: 80}\n        dryRun: true";
     format!(
         "apiVersion: ferrix.com/v1\nkind: IngressRoute\nmetadata: {{name: trials}}\nspec:\n  \
-         ingressClassName: shared\n  route:\n    host: {HOST}\n    rules:{rules}\n"
+         ingressClassName: shared\n  route:\n    host: {HOST}\n    rules:{dry_run}{rules}\n"
     )
 }
 
@@ -464,6 +481,13 @@ async fn answers(pod: Ipv4Addr, trial: &Trial) {
 
 /// What each replica counts for itself.
 async fn limits_of_one(pod: Ipv4Addr) {
+    let begin = Instant::now();
+    let answer = once(web(pod), get("bandwidth")).await;
+    // A tenth of what passes in a second comes at once.
+    let least = (answer.body.len() - 800) as f64 / 8000.0;
+    let time = begin.elapsed().as_secs_f64();
+    assert!(answer.body.len() == 4096 && time > least * 0.9, "{time} s");
+
     let refused = once(web(pod), get("rate-limit")).await;
     assert_eq!(refused.status, 429);
     assert!(refused.head.has("retry-after"));
