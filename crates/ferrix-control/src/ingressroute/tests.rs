@@ -136,13 +136,14 @@ fn the_definition_refuses_nothing_that_ferrix_takes() {
         }
     }
     let definition = definition(PORT);
-    for number in 0..=70_000 {
+    // About both ends of what is a port.
+    for number in (0..=1_000).chain(65_000..=66_000) {
         let value = json!(number);
         let route = route(PORT, &value);
         assert_eq!(definition.admits(&value), takes(&route), "{number}");
         taken += usize::from(takes(&route));
     }
-    assert!(taken > 67_000, "only {taken} values were taken");
+    assert!(taken > 3_000, "only {taken} values were taken");
 }
 
 fn is_number(text: &str) -> bool {
