@@ -46,8 +46,11 @@ pub const SIZE: &str = r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtT]i?)?[bB]?$";
 /// A status of a failure, or a range of them.
 pub const STATUS_RANGE: &str = "^[45][0-9]{2}(-[45][0-9]{2})?$";
 
+/// A URL of HTTP without user and fragment.
+pub const HTTP_URL: &str = r"^https?://[^/?#@\s]+([/?][^#\s]*)?$";
+
 /// What each of them stands for, in words.
-const MEANINGS: [(&str, &str); 12] = [
+const MEANINGS: [(&str, &str); 13] = [
     (HOST, "a host such as `example.com` or `*.example.com`"),
     (SERVER_NAME, "a host name"),
     (ENTRY_POINT, "letters, digits, `-` and `_`"),
@@ -72,6 +75,7 @@ const MEANINGS: [(&str, &str); 12] = [
         STATUS_RANGE,
         "a status from 400 to 599, or a range such as `500-599`",
     ),
+    (HTTP_URL, "a URL such as `https://id.example.com/jwks.json`"),
 ];
 
 /// What a text of this form is, in words.

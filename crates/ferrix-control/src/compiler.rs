@@ -55,6 +55,7 @@ pub struct Compiler {
     /// time, and after a failure.
     translation: Option<Translation>,
     names: watch::Sender<Arc<BTreeSet<DomainName>>>,
+    key_urls: watch::Sender<Arc<BTreeSet<Arc<str>>>>,
     generations: watch::Sender<u64>,
     reports: watch::Sender<Arc<Report>>,
     failures: watch::Sender<Failures>,
@@ -73,10 +74,30 @@ enum Stage {
         world: Box<World>,
         at: Timestamp,
     },
-    /// These names were not looked up yet: a table without their addresses would answer 503 where an
-    /// older replica does not.
-    LookingUp(BTreeSet<DomainName>),
+    /// This was not found out yet: a table without it would answer 503 where an older replica does not.
+    LookingUp(Unknown),
     Serving,
+}
+
+/// What the first publication waits for.
+#[derive(Debug)]
+struct Unknown {
+    /// Names without addresses.
+    names: BTreeSet<DomainName>,
+    /// URLs whose keys were not fetched.
+    key_urls: BTreeSet<Arc<str>>,
+}
+
+impl Unknown {
+    fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.key_urls.is_empty()
+    }
+
+    /// Leaves out what a world knows of.
+    fn settle(&mut self, world: &World) {
+        self.names.retain(|name| world.resolution(name).is_none());
+        self.key_urls.retain(|url| world.keys_at(url).is_none());
+    }
 }
 
 /// Translations that ended in a bug of Ferrix, for which no single object could be blamed. What was
@@ -99,6 +120,7 @@ impl Compiler {
             stage: Stage::Listing,
             translation: None,
             names: watch::Sender::default(),
+            key_urls: watch::Sender::default(),
             generations: watch::Sender::new(0),
             reports: watch::Sender::default(),
             failures: watch::Sender::default(),
@@ -124,6 +146,12 @@ impl Compiler {
     /// each, success or failure, and soon: the first publication waits for it.
     pub fn names(&self) -> watch::Receiver<Arc<BTreeSet<DomainName>>> {
         self.names.subscribe()
+    }
+
+    /// The URLs that keys have to be fetched from. Whoever does so tells by [`Change::KeysFetched`] what came of
+    /// each, success or failure, and soon: the first publication waits for it.
+    pub fn key_urls(&self) -> watch::Receiver<Arc<BTreeSet<Arc<str>>>> {
+        self.key_urls.subscribe()
     }
 
     /// Whether a table was published of all objects that there are, or would have been but for a bug.
@@ -183,9 +211,9 @@ impl Compiler {
                 effect = effect.and(served.unwrap_or(further));
             }
         }
-        if let Stage::LookingUp(names) = &mut self.stage {
-            names.retain(|name| self.world.resolution(name).is_none());
-            if names.is_empty() {
+        if let Stage::LookingUp(unknown) = &mut self.stage {
+            unknown.settle(&self.world);
+            if unknown.is_empty() {
                 self.stage = Stage::Serving;
             }
         }
@@ -208,7 +236,7 @@ impl Compiler {
             return Published::Nothing;
         }
         world.set_time(now());
-        self.world.inherit_resolutions(&world);
+        self.world.inherit_finds(&world);
         let world = Box::new(world);
         self.stage = Stage::Restored { world, at };
         self.follow_or_fail(None, Effect::default())
@@ -286,8 +314,9 @@ impl Compiler {
         };
         let next = translation.follow(world, &self.settings, &effect, &current);
         drop(current);
-        self.announce_names(&translation);
-        if self.awaits_names() {
+        announce(&self.names, translation.names());
+        announce(&self.key_urls, translation.key_urls());
+        if self.awaits_lookups() {
             return Published::Nothing;
         }
         let published = match (next.differs || anew, next.services) {
@@ -309,30 +338,22 @@ impl Compiler {
         published
     }
 
-    /// Whether the first publication has to wait for names. It does so once: those that come to be
+    /// Whether the first publication has to wait for names or keys. It does so once: those that come to be
     /// named meanwhile are not waited for.
-    fn awaits_names(&mut self) -> bool {
+    fn awaits_lookups(&mut self) -> bool {
         if !matches!(self.stage, Stage::Listing) {
             return false;
         }
-        let names = self.names.borrow();
-        let unknown = (names.iter()).filter(|name| self.world.resolution(name).is_none());
-        let unknown: BTreeSet<_> = unknown.cloned().collect();
+        let mut unknown = Unknown {
+            names: BTreeSet::clone(&self.names.borrow()),
+            key_urls: BTreeSet::clone(&self.key_urls.borrow()),
+        };
+        unknown.settle(&self.world);
         let awaits = !unknown.is_empty();
         if awaits {
             self.stage = Stage::LookingUp(unknown);
         }
         awaits
-    }
-
-    fn announce_names(&self, translation: &Translation) {
-        self.names.send_if_modified(|names| {
-            let differ = !names.iter().eq(translation.names());
-            if differ {
-                *names = Arc::new(translation.names().cloned().collect());
-            }
-            differ
-        });
     }
 
     fn tell(&self, report: &Report) {
@@ -358,6 +379,21 @@ impl Compiler {
             self.generations.send_replace(generation);
         }
     }
+}
+
+/// Tells what has to be found out, where that is something else than before.
+fn announce<'w, T: Clone + Ord + 'w>(
+    announced: &watch::Sender<Arc<BTreeSet<T>>>,
+    wanted: impl Iterator<Item = &'w T>,
+) {
+    let wanted: Vec<_> = wanted.collect();
+    announced.send_if_modified(|announced| {
+        let differ = !announced.iter().eq(wanted.iter().copied());
+        if differ {
+            *announced = Arc::new(wanted.into_iter().cloned().collect());
+        }
+        differ
+    });
 }
 
 fn now() -> i64 {

@@ -1,10 +1,14 @@
-//! `ConfigMap`: authorities that certificates are verified with. Nothing else of one is kept.
+//! `ConfigMap`: authorities that certificates are verified with, and keys of issuers. Nothing else of one is
+//! kept.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use ferrix_table::filters::jwt::KeySet;
 use k8s_openapi::api::core::v1::ConfigMap;
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+use crate::{credentials::Read, jwks};
 
 /// The entry with the authorities.
 const AUTHORITIES: &str = "ca.crt";
@@ -12,8 +16,47 @@ const AUTHORITIES: &str = "ca.crt";
 /// The authorities of a ConfigMap, or why it has none, in a sentence.
 pub(crate) type Authorities = Result<Arc<[CertificateDer<'static>]>, &'static str>;
 
+/// What is kept of a ConfigMap.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kept {
+    pub(crate) authorities: Authorities,
+    /// Entries that may be keys of issuers.
+    keys: BTreeMap<Box<str>, Read<KeySet>>,
+}
+
 /// Keeps what is read of a ConfigMap.
-pub(crate) fn compile(map: &ConfigMap) -> Authorities {
+pub(crate) fn compile(map: &ConfigMap) -> Kept {
+    let entries = map.data.iter().flatten();
+    let keys = entries.filter(|(_, text)| is_key_set(text));
+    let keys = keys.map(|(name, text)| {
+        let read = jwks::parse(text).map(|(keys, faults)| (Arc::new(keys), faults));
+        (name.as_str().into(), read)
+    });
+    Kept {
+        authorities: authorities(map),
+        keys: keys.collect(),
+    }
+}
+
+/// Whether anything is made of an entry.
+pub(crate) fn is_kept(name: &str, text: &str) -> bool {
+    name == AUTHORITIES || is_key_set(text)
+}
+
+/// Whether a text may be a set of keys: that of a ConfigMap may be anything, and long.
+fn is_key_set(text: &str) -> bool {
+    text.trim_start().starts_with('{') && text.contains("\"keys\"")
+}
+
+impl Kept {
+    /// The keys of an issuer that an entry holds.
+    pub(crate) fn keys(&self, entry: &str) -> Read<KeySet> {
+        let missing = || Err(format!("it has no entry `{entry}` with a set of keys"));
+        self.keys.get(entry).cloned().unwrap_or_else(missing)
+    }
+}
+
+fn authorities(map: &ConfigMap) -> Authorities {
     let text = map.data.as_ref().and_then(|data| data.get(AUTHORITIES));
     let text = text.ok_or("it has no entry `ca.crt`")?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();

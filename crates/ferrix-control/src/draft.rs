@@ -19,6 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     field::Field,
+    issuer_keys::KeyPlace,
     names::shared_name,
     objects::{self, Key, Kind, ObjectName, Origin},
     rare::Rare,
@@ -320,6 +321,12 @@ impl Draft {
         filters.filter_map(Filter::secret)
     }
 
+    /// Where its filters have keys from, besides Secrets, in its order, some perhaps more than once.
+    pub(crate) fn key_places(&self) -> impl Iterator<Item = KeyPlace> {
+        let filters = self.rules.iter().flat_map(DraftRule::all_filters);
+        filters.filter_map(|filter| KeyPlace::of(filter.key_source()?))
+    }
+
     /// The field of the rule at a position.
     pub(crate) fn field_of(&self, position: u32) -> Option<Field> {
         let rules = &self.rules;
@@ -473,6 +480,11 @@ impl Versions {
     /// Every Secret that filters of any version that may serve name, some perhaps more than once.
     pub(crate) fn secrets_of_filters(&self) -> impl Iterator<Item = &ObjectName> {
         self.all().flat_map(|it| it.secrets_of_filters())
+    }
+
+    /// Where filters of any version that may serve have keys from, besides Secrets.
+    pub(crate) fn key_places(&self) -> impl Iterator<Item = KeyPlace> {
+        self.all().flat_map(|it| it.key_places())
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Draft>> {

@@ -16,8 +16,8 @@ use ferrix_table::{Publisher, Table, sockets::Refusals};
 use tokio::{sync::watch::Receiver, task::JoinSet};
 
 use crate::{
-    compiler::Failures, lookup::Lookups, report::Report, settings::Settings, translate,
-    world::World,
+    compiler::Failures, key_fetch::KeyFetches, lookup::Lookups, report::Report, settings::Settings,
+    translate, world::World,
 };
 
 mod folder;
@@ -59,6 +59,7 @@ pub struct Files {
     reports: Receiver<Arc<Report>>,
     failures: Receiver<Failures>,
     lookups: Arc<Lookups>,
+    key_fetches: Arc<KeyFetches>,
     _watch: watch::Stop,
     /// They end with it.
     _tasks: JoinSet<()>,
@@ -84,10 +85,15 @@ impl Files {
     pub fn lookups(&self) -> Arc<Lookups> {
         Arc::clone(&self.lookups)
     }
+
+    /// How fetches of keys have gone.
+    pub fn key_fetches(&self) -> Arc<KeyFetches> {
+        Arc::clone(&self.key_fetches)
+    }
 }
 
 /// Reads a folder once, or a file or a pipe of any size: for `ferrix check` and `ferrix explain`. No
-/// name is looked up.
+/// name is looked up, and no key fetched.
 pub fn load(folder: &Path, settings: &Settings) -> Result<(Table, Report), FolderError> {
     let mut world = World::new();
     let since = SystemTime::now()

@@ -12,7 +12,7 @@ use ferrix_api::gateway::{
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use crate::{
-    configmap::{self, Authorities},
+    configmap::{self, Kept},
     gateway::{self, GatewayVersion},
     names::{shared, shared_name},
     objects::{Key, Kind, ObjectName, Origin},
@@ -25,7 +25,7 @@ pub(crate) enum GatewayObject {
     Gateway(Box<GatewayVersion>),
     ListenerSet(Version<ListenerSetSpec>),
     Policy(Version<BackendTlsPolicySpec>),
-    ConfigMap(Authorities),
+    ConfigMap(Kept),
 }
 
 /// All that there are.
@@ -39,7 +39,7 @@ pub(crate) struct GatewayObjects {
     policies: BTreeMap<ObjectName, Version<BackendTlsPolicySpec>>,
     /// Each Service that policies are for, with those.
     policies_of: BTreeSet<(ObjectName, ObjectName)>,
-    authorities: BTreeMap<ObjectName, Authorities>,
+    config_maps: BTreeMap<ObjectName, Kept>,
 }
 
 impl GatewayObject {
@@ -84,9 +84,7 @@ impl GatewayObjects {
                 (self.policies_of).extend(services.map(|service| (service, name.clone())));
                 store(&mut self.policies, name, policy)
             }
-            GatewayObject::ConfigMap(authorities) => {
-                store(&mut self.authorities, name, authorities)
-            }
+            GatewayObject::ConfigMap(kept) => store(&mut self.config_maps, name, kept),
         }
     }
 
@@ -104,7 +102,7 @@ impl GatewayObjects {
                 self.forget_policy(name);
                 self.policies.remove(name).is_some()
             }
-            Kind::ConfigMap => self.authorities.remove(name).is_some(),
+            Kind::ConfigMap => self.config_maps.remove(name).is_some(),
             _ => false,
         }
     }
@@ -131,7 +129,7 @@ impl GatewayObjects {
             Kind::Gateway => self.gateways.keys().map(key).collect(),
             Kind::ListenerSet => self.listener_sets.keys().map(key).collect(),
             Kind::BackendTlsPolicy => self.policies.keys().map(key).collect(),
-            Kind::ConfigMap => self.authorities.keys().map(key).collect(),
+            Kind::ConfigMap => self.config_maps.keys().map(key).collect(),
             _ => Vec::new(),
         }
     }
@@ -189,9 +187,9 @@ impl GatewayObjects {
         policies.take_while(move |name| *name.namespace == *namespace)
     }
 
-    /// The authorities of a ConfigMap, for who may use it.
-    pub(crate) fn authorities(&self, map: &ObjectName) -> Option<&Authorities> {
-        self.authorities.get(map)
+    /// What is kept of a ConfigMap, for who may use it.
+    pub(crate) fn config_map(&self, map: &ObjectName) -> Option<&Kept> {
+        self.config_maps.get(map)
     }
 
     /// Every namespace with a Secret that a Gateway or ListenerSet names, some more than once.

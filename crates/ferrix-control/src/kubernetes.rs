@@ -51,6 +51,7 @@ use tracing::error;
 
 use crate::{
     compiler::{Compiler, Failures},
+    key_fetch::KeyFetches,
     lookup::Lookups,
     report::Report,
     settings::Settings,
@@ -177,6 +178,7 @@ pub struct Kubernetes {
     reports: Receiver<Arc<Report>>,
     failures: Receiver<Failures>,
     lookups: Arc<Lookups>,
+    key_fetches: Arc<KeyFetches>,
     leaving: watch::Sender<bool>,
     figures: Arc<Figures>,
     watches: Watches,
@@ -213,6 +215,11 @@ impl Kubernetes {
     /// How lookups of names have gone.
     pub fn lookups(&self) -> Arc<Lookups> {
         Arc::clone(&self.lookups)
+    }
+
+    /// How fetches of keys have gone.
+    pub fn key_fetches(&self) -> Arc<KeyFetches> {
+        Arc::clone(&self.key_fetches)
     }
 
     /// Tells the other replicas that this one is about to end, so that none waits for it, and
@@ -306,6 +313,7 @@ pub async fn run_kubernetes(
         }
     }
     let lookups = source.lookups();
+    let key_fetches = source.key_fetches();
     let mut tasks = JoinSet::new();
     let shown = revisions::Shown::new();
     source.follow_kept(shown.reader());
@@ -384,6 +392,7 @@ pub async fn run_kubernetes(
         reports,
         failures,
         lookups,
+        key_fetches,
         leaving,
         figures,
         watches,

@@ -65,8 +65,10 @@ mod host_policy;
 mod ingress;
 mod ingressclass;
 mod ingressroute;
+pub mod issuer_keys;
 mod jitter;
 mod jwks;
+pub mod key_fetch;
 mod kinds;
 pub mod kubernetes;
 mod label_selector;
@@ -97,6 +99,7 @@ pub mod yaml;
 
 pub use compiler::{Compiler, Failures};
 pub use files::run_files;
+pub use key_fetch::KeyFetches;
 pub use kubernetes::run_kubernetes;
 pub use lookup::Lookups;
 pub use report::Report;

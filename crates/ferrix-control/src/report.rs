@@ -228,6 +228,10 @@ reasons! {
     InvalidCertificate,
     /// A Secret does not hold what a filter needs of it, or not all of that can be used.
     InvalidSecret,
+    /// A ConfigMap does not exist, or does not hold what a filter needs of it.
+    InvalidConfigMap,
+    /// The keys at a URL cannot be fetched, and never were.
+    KeysNotFetched,
     /// The newest version is served.
     Programmed,
     /// Part of the newest version is served.
@@ -252,6 +256,11 @@ reasons! {
     LookupFailed,
     /// The name that a Service stands for has not been looked up: `ferrix check` looks none up.
     NotLookedUp,
+    /// The keys at a URL are fetched in vain: those that were fetched last serve on. Or some of them cannot be
+    /// used.
+    FetchFailed,
+    /// The keys at a URL have not been fetched: `ferrix check` fetches none.
+    NotFetched,
     /// A rule, or a part of one, that no request can match.
     NeverMatches,
     /// Rules of two namespaces can match the same requests, and one comes first.
@@ -301,7 +310,9 @@ impl Reason {
             | InternalError => Some(ConditionType::Accepted),
             ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable | NotPermitted
             | InvalidKind | FilterNotFound | FilterNotUsable | SecretNotFound
-            | InvalidCertificate | InvalidSecret => Some(ConditionType::ResolvedRefs),
+            | InvalidCertificate | InvalidSecret | InvalidConfigMap | KeysNotFetched => {
+                Some(ConditionType::ResolvedRefs)
+            }
             Programmed | PartlyProgrammed | LastGoodServed | NotProgrammed | Pending => {
                 Some(ConditionType::Programmed)
             }
@@ -312,6 +323,8 @@ impl Reason {
             | EndpointNotUsed
             | LookupFailed
             | NotLookedUp
+            | FetchFailed
+            | NotFetched
             | FilterLost
             | NeverMatches
             | Overlaps

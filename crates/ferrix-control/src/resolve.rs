@@ -34,6 +34,7 @@ use crate::{
     entry_points::{self, EntryPoints},
     field::Field,
     guard::Bug,
+    issuer_keys::KeyPlace,
     listeners::{self, Gateways},
     objects::{Key, Kind, ObjectName},
     outcome::{self, FilterUse, Outcome},
@@ -379,6 +380,13 @@ impl Resolved {
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &ObjectName> {
         self.certificate_secrets()
             .chain(self.draft.secrets_of_filters())
+    }
+
+    /// Where it has keys from, besides Secrets. None where it is not ours: nobody else's URLs are asked for
+    /// anything.
+    pub(crate) fn key_places(&self) -> impl Iterator<Item = KeyPlace> {
+        let ours = (!self.outcome.not_ours).then_some(&self.draft);
+        ours.into_iter().flat_map(|draft| draft.key_places())
     }
 
     /// The Filters that its rules name, whether they exist or not.

@@ -42,6 +42,7 @@ use crate::{
     entry_points,
     external_name::DomainName,
     guard::{Step, guarded},
+    issuer_keys::KeyPlace,
     kinds,
     listeners::Gateways,
     names::Known,
@@ -57,10 +58,12 @@ use crate::{
 mod entries;
 mod filters;
 mod gateways;
+mod keys;
 mod policies;
 mod service_policies;
 
 use filters::FilterUsers;
+use keys::KeyUsers;
 
 /// Makes the table and the report of a world.
 pub fn translate(world: &World, settings: &Settings) -> (Table, Report) {
@@ -86,6 +89,7 @@ pub(crate) struct Translation {
     filters_of_service: Users,
     filters_of_secret: Users,
     users_of_filter: FilterUsers,
+    users_of_keys: KeyUsers,
     table_lists: TableLists,
     service_policies: ServicePolicies,
     gateways: Gateways,
@@ -167,6 +171,11 @@ impl Translation {
     /// The names that have to be looked up, in order.
     pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &DomainName> {
         self.backends.names()
+    }
+
+    /// The URLs that keys have to be fetched from, in order.
+    pub(crate) fn key_urls(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.users_of_keys.urls()
     }
 
     /// Follows a change of the world. `current` is the table that was made last.
@@ -276,6 +285,10 @@ impl Translation {
             let policies = self.service_policies.names();
             routes.extend(policies.map(|name| name.key(Kind::BackendPolicy)));
         }
+        for url in &effect.keys {
+            let place = KeyPlace::Url(Arc::clone(url));
+            routes.extend(self.users_of_keys.of(&place).cloned());
+        }
         for key in &effect.objects {
             let name = key.object.clone();
             match key.kind {
@@ -321,7 +334,11 @@ impl Translation {
                 Kind::EndpointSlice | Kind::IngressClass => {}
                 // Those that name what changed there: see `follow_gateways`.
                 Kind::Gateway | Kind::GatewayClass | Kind::ListenerSet => {}
-                Kind::BackendTlsPolicy | Kind::ConfigMap => {}
+                Kind::BackendTlsPolicy => {}
+                Kind::ConfigMap => {
+                    let place = KeyPlace::ConfigMap(name);
+                    routes.extend(self.users_of_keys.of(&place).cloned());
+                }
             }
         }
         routes
@@ -427,6 +444,11 @@ impl Translation {
             let [before, after] =
                 [before, after].map(|it| it.into_iter().flat_map(Resolved::filters));
             self.name_filters(&route, before, after, concerned);
+        }
+        if let Some(route) = after.or(before).map(Resolved::key) {
+            let [before, after] =
+                [before, after].map(|it| it.into_iter().flat_map(Resolved::key_places));
+            self.users_of_keys.replace(route, before, after);
         }
         if let Some(before) = before {
             let user = |named: &ObjectName| (named.clone(), before.key().clone());

@@ -14,11 +14,11 @@ use ferrix_api::{
     gateway::{BackendTlsPolicySpec, GatewayClassSpec, ListenerSetSpec},
     referencegrant::ReferenceGrantSpec,
 };
-use ferrix_table::sockets::Refusals;
+use ferrix_table::{filters::jwt::Renewal, sockets::Refusals};
 
 use crate::{
     backendpolicy,
-    configmap::Authorities,
+    configmap::{self, Authorities},
     credentials::Entries,
     document::DecodeError,
     draft::{ClassReference, Draft, Versions},
@@ -32,7 +32,9 @@ use crate::{
     guard::{Step, guarded},
     ingress,
     ingressclass::{self, IngressClassSpec, IngressClasses},
-    ingressroute, kinds,
+    ingressroute,
+    issuer_keys::{Fetched, KeyPlace, KnownKeys},
+    kinds,
     last_good::{BadVersion, LastGood},
     names::shared,
     namespace::{self, Labels},
@@ -66,6 +68,8 @@ pub struct World {
     services_of: BTreeSet<(DomainName, ObjectName)>,
     /// What was found of the names that are looked up.
     resolutions: HashMap<DomainName, Resolution>,
+    /// What was fetched of the keys at URLs.
+    keys: HashMap<Arc<str>, KnownKeys>,
     secrets: HashMap<ObjectName, Stored<SecretState>>,
     grants: Grants,
     namespaces: BTreeMap<Arc<str>, Labels>,
@@ -190,6 +194,17 @@ pub enum Change {
     },
     /// A name is not looked up any more: nothing is known of it.
     Forget(DomainName),
+    /// The keys at a URL were fetched. What was fetched before stays where nothing was now.
+    KeysFetched {
+        /// The URL.
+        url: Arc<str>,
+        /// What came of it.
+        fetched: Fetched,
+        /// Has them fetched again.
+        renewal: Renewal,
+    },
+    /// The keys at a URL are not fetched any more: nothing is known of them.
+    ForgetKeys(Arc<str>),
     /// All there is to say about a file itself. Replaces what was said before.
     Remark {
         /// The file.
@@ -224,11 +239,15 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether it comes from elsewhere than a source of objects: from DNS, or from the system.
+    /// Whether it comes from elsewhere than a source of objects: from DNS, an issuer, or the system.
     pub(crate) fn is_of_no_object(&self) -> bool {
         matches!(
             self,
-            Self::LookedUp { .. } | Self::Forget(_) | Self::Refused(_)
+            Self::LookedUp { .. }
+                | Self::Forget(_)
+                | Self::KeysFetched { .. }
+                | Self::ForgetKeys(_)
+                | Self::Refused(_)
         )
     }
 }
@@ -240,6 +259,8 @@ pub struct Effect {
     pub(crate) objects: BTreeSet<Key>,
     /// Services of which slices are among those.
     pub(crate) endpoints: BTreeSet<ObjectName>,
+    /// URLs of which other keys are known, or something else is to be said.
+    pub(crate) keys: BTreeSet<Arc<str>>,
     /// Whether files are, of which something was found.
     pub(crate) remarks: bool,
     /// Whether the system lets replicas listen elsewhere than before.
@@ -252,6 +273,13 @@ impl Effect {
     fn on(key: Key) -> Self {
         Self {
             objects: [key].into(),
+            ..Self::default()
+        }
+    }
+
+    fn on_keys(url: Arc<str>) -> Self {
+        Self {
+            keys: [url].into(),
             ..Self::default()
         }
     }
@@ -273,6 +301,7 @@ impl Effect {
     pub fn and(mut self, other: Self) -> Self {
         self.objects.extend(other.objects);
         self.endpoints.extend(other.endpoints);
+        self.keys.extend(other.keys);
         self.remarks |= other.remarks;
         self.refused |= other.refused;
         self.sight |= other.sight;
@@ -330,6 +359,7 @@ impl World {
                 .collect(),
             // The others follow from what routes name.
             endpoints: BTreeSet::new(),
+            keys: BTreeSet::new(),
             remarks: true,
             refused: true,
             sight: true,
@@ -357,6 +387,15 @@ impl World {
             Change::Reject { key, origin, error } => self.reject(key, origin, error),
             Change::LookedUp { name, answer } => self.looked_up(name, &answer),
             Change::Forget(name) => self.forget(&name),
+            Change::KeysFetched {
+                url,
+                fetched,
+                renewal,
+            } => self.keys_fetched(url, fetched, renewal),
+            Change::ForgetKeys(url) => match self.keys.remove(&url) {
+                Some(_) => Effect::on_keys(url),
+                None => Effect::default(),
+            },
             Change::Remark { path, findings } => self.remark(path, findings),
             Change::Keep(object) => self.keep(&object),
             Change::Discard { key, uid } => {
@@ -659,6 +698,18 @@ impl World {
         effect
     }
 
+    fn keys_fetched(&mut self, url: Arc<str>, fetched: Fetched, renewal: Renewal) -> Effect {
+        let before = self.keys.get(&url).cloned().unwrap_or_default();
+        let after = before.clone().after(fetched, renewal);
+        match before == after {
+            true => Effect::default(),
+            false => {
+                self.keys.insert(Arc::clone(&url), after);
+                Effect::on_keys(url)
+            }
+        }
+    }
+
     fn apply_slice(&mut self, name: ObjectName, slice: Slice, origin: Origin) -> Effect {
         let before = self.slices.get(&name);
         if before.is_some_and(|known| known.value == slice && known.origin == origin) {
@@ -928,6 +979,13 @@ impl World {
         all.flat_map(Versions::secrets_of_filters)
     }
 
+    /// Every ConfigMap that a filter names, some of them more than once.
+    fn config_maps_of_filters(&self) -> impl Iterator<Item = ObjectName> {
+        let all = self.routes.values().chain(self.filters.values());
+        let places = all.flat_map(Versions::key_places);
+        places.filter_map(KeyPlace::config_map)
+    }
+
     /// The GatewayClass of a name.
     pub(crate) fn gateway_class(&self, name: &str) -> Option<&Version<GatewayClassSpec>> {
         self.gateway_api.class(name)
@@ -974,9 +1032,20 @@ impl World {
         from: Referrer<'_>,
         name: &ObjectName,
     ) -> Result<&Authorities, Refused> {
+        let map = self.config_map(settings, from, name)?;
+        Ok(&map.authorities)
+    }
+
+    /// What is kept of a ConfigMap, if the referrer may use it.
+    pub(crate) fn config_map(
+        &self,
+        settings: &Settings,
+        from: Referrer<'_>,
+        name: &ObjectName,
+    ) -> Result<&configmap::Kept, Refused> {
         let map = self.grants.permit(settings, from, Kind::ConfigMap, name)?;
         self.gateway_api
-            .authorities(map.name())
+            .config_map(map.name())
             .ok_or(Refused::Missing)
     }
 
@@ -1037,9 +1106,21 @@ impl World {
             || key.kind == Kind::Secret && self.secrets.contains_key(&key.object)
     }
 
-    /// Takes over what was found of names in another world, as what was found last outlives failures.
-    pub(crate) fn inherit_resolutions(&mut self, other: &World) {
+    /// Takes over what was found elsewhere than in objects in another world, as what was found last outlives
+    /// failures.
+    pub(crate) fn inherit_finds(&mut self, other: &World) {
         self.resolutions.clone_from(&other.resolutions);
+        self.keys.clone_from(&other.keys);
+    }
+
+    /// What is known of the keys at a URL; `None` before they were fetched.
+    pub(crate) fn keys_at(&self, url: &str) -> Option<&KnownKeys> {
+        self.keys.get(url)
+    }
+
+    /// What is known of the keys at each URL.
+    pub(crate) fn all_keys(&self) -> impl Iterator<Item = (&Arc<str>, &KnownKeys)> {
+        self.keys.iter()
     }
 
     /// What was found of a name; `None` before it was looked up.
@@ -1153,10 +1234,12 @@ impl World {
         of_routes.chain(self.gateway_api.namespaces_of_secrets())
     }
 
-    /// Every namespace with a ConfigMap that is named for the authorities in it, some of them more than
-    /// once.
-    pub(crate) fn namespaces_with_authorities(&self) -> impl Iterator<Item = Arc<str>> {
-        self.gateway_api.namespaces_of_authorities()
+    /// Every namespace with a ConfigMap that is named for what is in it, some of them more than once.
+    pub(crate) fn namespaces_with_config_maps(&self) -> impl Iterator<Item = Arc<str>> {
+        let of_filters = self.config_maps_of_filters();
+        let of_filters = of_filters.map(|map| Arc::clone(&map.namespace));
+        let of_gateways = self.gateway_api.namespaces_of_authorities();
+        of_gateways.chain(of_filters)
     }
 
     /// What decoding found about an object, where it found anything.

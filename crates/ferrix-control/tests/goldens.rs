@@ -12,6 +12,7 @@
 //! # Delete: KIND NAMESPACE/NAME
 //! # Withhold: KIND [NAMESPACE]
 //! # LookedUp: NAME ADDRESS…, or NXDOMAIN
+//! # Fetched: URL and a set of keys, or why there is none
 //! # Refused: ADDRESS WHY, of each place where nothing can listen, or nothing
 //! OBJECTS
 //! ---
@@ -31,6 +32,7 @@ use std::{
 use ferrix_control::{
     decode::{self, Decoded, Strictness},
     external_name::{Answer, DomainName, Failure},
+    issuer_keys::FetchedKeys,
     kubernetes::snapshot,
     objects::{FileOrigin, Key, Kind, ObjectName, Origin},
     settings::{DefaultCertificate, HostGrant, HostSet, NamespaceFilters, Publish, Settings},
@@ -38,7 +40,7 @@ use ferrix_control::{
     world::{Change, World},
     yaml,
 };
-use ferrix_table::{sockets::Place, table::EntryPoint};
+use ferrix_table::{filters::jwt::Renewal, sockets::Place, table::EntryPoint};
 use serde_json::{Value, json};
 
 /// 2027-01-15, when every certificate of the cases is as its case says.
@@ -146,6 +148,7 @@ fn steps(path: &Path, input: &str) -> Vec<Change> {
         steps.extend(told("# Delete: ").map(|key| Change::Remove(parse_key(key))));
         steps.extend(told("# Withhold: ").map(parse_withheld));
         steps.extend(told("# LookedUp: ").map(parse_looked_up));
+        steps.extend(told("# Fetched: ").map(parse_fetched));
         let refused: Vec<_> = told("# Refused:").collect();
         if !refused.is_empty() {
             let places = refused.into_iter().filter_map(parse_refused);
@@ -319,6 +322,18 @@ fn parse_looked_up(text: &str) -> Change {
     }
 }
 
+fn parse_fetched(text: &str) -> Change {
+    let (url, found) = text.split_once(' ').expect("URL KEYS");
+    Change::KeysFetched {
+        url: url.into(),
+        fetched: FetchedKeys::parse(found).map_err(|error| match found.starts_with('{') {
+            true => panic!("{error}"),
+            false => found.into(),
+        }),
+        renewal: Renewal::default(),
+    }
+}
+
 /// `None`: that there is no such place.
 fn parse_refused(text: &str) -> Option<(Place, Arc<str>)> {
     let (address, why) = text.trim().split_once(' ')?;
@@ -378,11 +393,14 @@ fn a_snapshot_makes_the_same_table_and_report() {
             for line in lines {
                 restored.take(snapshot::change_of(line).expect("a change"));
             }
-            // What cannot be seen, what DNS says, and where nothing can listen, is found out anew.
+            // What cannot be seen, what DNS and issuers say, and where nothing can listen, is found out anew.
             let anew = steps.iter().filter(|step| {
                 matches!(
                     step,
-                    Change::Withhold { .. } | Change::LookedUp { .. } | Change::Refused(_)
+                    Change::Withhold { .. }
+                        | Change::LookedUp { .. }
+                        | Change::KeysFetched { .. }
+                        | Change::Refused(_)
                 )
             });
             for step in anew {

@@ -7,6 +7,7 @@ use ferrix_control::{
     compiler::Published,
     decode::{self, DecodeError, Decoded, Strictness},
     external_name::{Answer, DomainName, Failure},
+    issuer_keys::FetchedKeys,
     kubernetes::snapshot,
     objects::{Key, Object, ObjectName, Origin},
     report::{ConditionType, Finding, Reason, Severity},
@@ -18,7 +19,10 @@ use ferrix_control::{
     world::{Change, World},
     yaml,
 };
-use ferrix_table::{Table, publish, rules::HostPattern, services::Endpoint, table::EntryPoint};
+use ferrix_table::{
+    Table, filters::jwt::Renewal, publish, rules::HostPattern, services::Endpoint,
+    table::EntryPoint,
+};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 /// One of a few objects that know each other, in one of a few versions, some of them bad.
@@ -240,7 +244,8 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
                 "requestHeaderModifier: {remove: [a]}}, {apiKey: {secret: c1, header: K}",
                 "requestMirror: {backendRef: {name: s0, port: 80}}",
                 "requestMirror: {backendRef: {kind: Odd, name: s0, port: 80}}",
-                "requestMirror: {backendRef: {name: s1, namespace: n1, port: 80}}",
+                "jwt: {jwks: {configMap: {name: m0}}}}, {requestMirror: {backendRef: {name: s1, \
+                 namespace: n1, port: 80}}",
             ]);
             let rest = [
                 "",
@@ -257,7 +262,7 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
         8 => {
             let filters = pick([
                 "filter: f0}, {basicAuth: {secret: c0}",
-                "filter: n0/f1",
+                "filter: n0/f1}, {jwt: {jwks: {url: 'https://x.example/'}}",
                 "responseHeaderModifier: {remove: [a]}}, {filter: f0}, {filter: f1",
                 "filter: none",
             ]);
@@ -293,7 +298,9 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
             let authority = authority.trim_end().replace('\n', "\n    ");
             return format!(
                 "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m{name}, \
-                 namespace: n{namespace}}}\ndata:\n  ca.crt: |\n    {authority}\n"
+                 namespace: n{namespace}}}\ndata:\n  ca.crt: |\n    {authority}\n  \
+                 jwks.json: '{}'\n",
+                key_set(variant)
             );
         }
     };
@@ -632,6 +639,8 @@ enum Step {
     Remark(bool),
     /// A name is looked up, and this is found: see [`looked_up`].
     LookedUp(u8, u8),
+    /// Keys are fetched, and this is found: see [`fetched`].
+    Fetched(u8),
     /// A kind cannot be seen, or can again; in all namespaces, or in that of the object.
     Withhold {
         spec: Spec,
@@ -671,6 +680,7 @@ impl Step {
                 findings: there.then(finding).into_iter().collect(),
             },
             Self::LookedUp(name, found) => looked_up(*name, *found),
+            Self::Fetched(found) => fetched(*found),
             Self::Withhold {
                 spec,
                 everywhere,
@@ -705,6 +715,28 @@ fn looked_up(name: u8, found: u8) -> Change {
     Change::LookedUp { name, answer }
 }
 
+fn fetched(found: u8) -> Change {
+    let url = "https://x.example/".into();
+    let fetched = match found {
+        0 | 1 => Ok(FetchedKeys::parse(&key_set(found)).expect("a set")),
+        2 => Err("no answer".into()),
+        _ => return Change::ForgetKeys(url),
+    };
+    Change::KeysFetched {
+        url,
+        fetched,
+        renewal: Renewal::default(),
+    }
+}
+
+/// A set of one key, or nothing that is one.
+fn key_set(variant: u8) -> String {
+    let x = ["A", "E"].get(usize::from(variant)).map(|it| it.repeat(43));
+    let key = |x| format!(r#"{{"kty": "OKP", "crv": "Ed25519", "x": "{x}"}}"#);
+    let keys = x.map_or_else(String::new, key);
+    format!(r#"{{"keys": [{keys}]}}"#)
+}
+
 fn finding() -> Finding {
     Finding {
         severity: Severity::Warning,
@@ -725,6 +757,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => route().prop_map(Step::Discard),
         1 => any::<bool>().prop_map(Step::Remark),
         6 => (0..3_u8, 0..7_u8).prop_map(|(name, found)| Step::LookedUp(name, found)),
+        2 => (0..4_u8).prop_map(Step::Fetched),
         2 => (spec(), any::<bool>(), any::<bool>()).prop_map(|(spec, everywhere, there)| {
             Step::Withhold { spec, everywhere, there }
         }),

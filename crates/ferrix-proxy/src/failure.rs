@@ -93,6 +93,9 @@ pub enum Failure {
     /// What the request is known by is valid, and does not say what it has to. With the challenge.
     #[error("the token of the request does not say what it has to")]
     Forbidden(Box<str>),
+    /// The keys that tokens are verified with were never fetched.
+    #[error("the keys of the issuer could not be fetched")]
+    KeysMissing,
     /// Too many passwords wait to be verified.
     #[error("too many passwords wait to be verified")]
     PasswordsBusy,
@@ -121,7 +124,7 @@ pub struct Quota {
 
 impl Failure {
     /// Names for metrics, by [`Failure::index`].
-    pub const NAMES: [&'static str; 28] = [
+    pub const NAMES: [&'static str; 29] = [
         "bad_request",
         "method_not_allowed",
         "header_timeout",
@@ -150,6 +153,7 @@ impl Failure {
         "unauthenticated",
         "passwords_busy",
         "forbidden",
+        "keys_missing",
     ];
 
     /// Position in [`Failure::NAMES`].
@@ -183,6 +187,7 @@ impl Failure {
             Self::Unauthenticated(_) => 25,
             Self::PasswordsBusy => 26,
             Self::Forbidden(_) => 27,
+            Self::KeysMissing => 28,
         }
     }
 
@@ -207,6 +212,7 @@ impl Failure {
             | Self::Overloaded
             | Self::RouteBusy
             | Self::ServiceBusy
+            | Self::KeysMissing
             | Self::PasswordsBusy
             | Self::Unauthorised(_) => 503,
             Self::Connect(_) | Self::Upstream(_) => 502,

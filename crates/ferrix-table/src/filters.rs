@@ -48,7 +48,7 @@ use external_auth::ExternalAuth;
 use faults::Faults;
 use header_changes::HeaderChanges;
 use ip_filter::IpFilter;
-use jwt::Jwt;
+use jwt::{Jwt, KeySource};
 use lasting::{FilterId, States};
 use mirror::Mirror;
 use rate_limit::RateLimit;
@@ -234,6 +234,17 @@ impl<S> Filter<S> {
             Filter::BasicAuth(auth) => Some(&auth.users.secret),
             Filter::ApiKey(auth) => Some(&auth.clients.secret),
             Filter::Jwt(jwt) => jwt.secret(),
+            _ => None,
+        }
+    }
+
+    /// Where its keys are, where that is neither in the object itself nor in a Secret.
+    pub fn key_source(&self) -> Option<&KeySource> {
+        match self {
+            Filter::Jwt(jwt) => match &jwt.keys {
+                KeySource::Inline(_) | KeySource::Secret { .. } => None,
+                source => Some(source),
+            },
             _ => None,
         }
     }

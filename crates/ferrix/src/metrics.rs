@@ -17,7 +17,7 @@ use std::{
 };
 
 use ferrix_control::{
-    Failures, Lookups, Report,
+    Failures, KeyFetches, Lookups, Report,
     kubernetes::{Figures, Watches},
 };
 use ferrix_proxy::{counters::Counters, failure::Failure, replicas::Peers};
@@ -53,6 +53,7 @@ pub(crate) struct Sources {
     pub(crate) failures: watch::Receiver<Failures>,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) lookups: Arc<Lookups>,
+    pub(crate) key_fetches: Arc<KeyFetches>,
     pub(crate) access_log: Option<Losses>,
     pub(crate) published: Arc<Published>,
     pub(crate) connections: ConnectionLimits,
@@ -243,6 +244,16 @@ impl Sources {
             "ferrix_name_lookups",
             "Lookups of names that Services stand for, by what came of them",
             (lookups.into_iter())
+                .map(|(result, count)| (vec![label("result", result)], count as f64)),
+        )?;
+        let fetches = [
+            ("fetched", self.key_fetches.fetched()),
+            ("failed", self.key_fetches.failed()),
+        ];
+        page.counters(
+            "ferrix_key_fetches",
+            "Fetches of keys that tokens are verified with, by what came of them",
+            (fetches.into_iter())
                 .map(|(result, count)| (vec![label("result", result)], count as f64)),
         )?;
         let mut seen = HashSet::new();

@@ -7,7 +7,7 @@
 use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ferrix_control::{
-    Failures, Lookups, Report,
+    Failures, KeyFetches, Lookups, Report,
     files::{Files, FolderError},
     kubernetes::{self, Kubernetes, KubernetesError},
     objects::ObjectName,
@@ -95,6 +95,13 @@ impl Source {
         match self {
             Self::Files(files) => files.failures(),
             Self::Kubernetes(kubernetes) => kubernetes.failures(),
+        }
+    }
+
+    fn key_fetches(&self) -> Arc<KeyFetches> {
+        match self {
+            Self::Files(files) => files.key_fetches(),
+            Self::Kubernetes(kubernetes) => kubernetes.key_fetches(),
         }
     }
 
@@ -214,6 +221,7 @@ impl Program {
             failures: source.failures(),
             cluster: source.cluster(),
             lookups: source.lookups(),
+            key_fetches: source.key_fetches(),
             access_log: access_log.as_ref().map(Writer::losses),
             published,
             connections,

@@ -137,6 +137,6 @@ fn every_filter_in_the_documents_is_served() {
     let (table, report) = files::load(folder.path(), &settings).unwrap();
     let findings: Vec<_> = report.findings().map(|it| it.to_string()).collect();
     assert_eq!(findings, [""; 0]);
-    assert_eq!((examples.len(), table.rules.len()), (22, 25));
+    assert_eq!((examples.len(), table.rules.len()), (23, 26));
     assert!(table.rules.iter().all(|rule| rule.policy.is_some()));
 }

@@ -15,7 +15,7 @@ pub use self::{
     error_pages::{ErrorPages, StatusRange},
     faults::{FaultAbort, FaultDelay, Faults},
     ip_filter::IpFilter,
-    jwt::{ClaimHeader, Jwks, Jwt, RequiredClaim, SecretEntry, TokenPlace},
+    jwt::{ClaimHeader, Jwks, Jwt, KeysEntry, RequiredClaim, TokenPlace},
     limit_key::{ClientKey, LimitKey, RouteKey},
     path_change::{PathChange, RegexMatch},
     rate_limit::{LimitScope, RateLimit},

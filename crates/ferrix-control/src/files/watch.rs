@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     compiler::{Compiler, Published},
+    key_fetch::{self, Http, KeyFetches},
     lookup::{self, Dns, Lookups},
     report::Report,
     settings::Settings,
@@ -81,11 +82,13 @@ pub(super) async fn start(
     let (messages, inbox) = mpsc::channel();
     let (ready, loaded) = oneshot::channel();
     let stop = Stop(messages.clone());
+    let keys = Http::new(settings.clone());
     let compiler = Compiler::new(settings, publisher);
     let (generations, reports) = (compiler.generations(), compiler.reports());
     let failures = compiler.failures();
     let lookups = Arc::new(Lookups::default());
-    let [told, also_told] = [messages.clone(), messages.clone()];
+    let key_fetches = Arc::new(KeyFetches::default());
+    let [told, also_told, told_of_keys] = [(); 3].map(|()| messages.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(lookup::follow(
         Dns::of_the_system(),
@@ -94,6 +97,15 @@ pub(super) async fn start(
         move |change| {
             // If nobody listens, the watch has ended.
             let _ = told.send(Message::Change(change));
+        },
+    ));
+    tasks.spawn(key_fetch::follow(
+        keys,
+        compiler.key_urls(),
+        Arc::clone(&key_fetches),
+        move |change| {
+            // The same.
+            let _ = told_of_keys.send(Message::Change(change));
         },
     ));
     tasks.spawn(async move {
@@ -121,6 +133,7 @@ pub(super) async fn start(
         reports,
         failures,
         lookups,
+        key_fetches,
         _watch: stop,
         _tasks: tasks,
     })

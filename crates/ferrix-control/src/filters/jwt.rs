@@ -5,11 +5,16 @@ use std::{sync::Arc, time::Duration};
 use ferrix_api::ingressroute::filter;
 use ferrix_table::filters::{
     from_secret::FromSecret,
-    jwt::{ClaimHeader, Jwt, KeySet, KeySource, RequiredClaim},
+    jwt::{ClaimHeader, Jwt, KeySet, KeySource, Renewal, RequiredClaim},
 };
+use http::Uri;
 
 use super::{Faults, credentials, policy};
-use crate::{jwks, names::shared_name, report::Reason};
+use crate::{
+    jwks,
+    names::{shared, shared_name},
+    report::Reason,
+};
 
 /// How far clocks may differ where nothing else is said.
 const LEEWAY: Duration = Duration::from_secs(30);
@@ -17,7 +22,7 @@ const LEEWAY: Duration = Duration::from_secs(30);
 /// Farther, and a token would not end.
 const MOST_LEEWAY: Duration = Duration::from_secs(300);
 
-/// The entry of a Secret where nothing else is said.
+/// The entry of a Secret or a ConfigMap where nothing else is said.
 const ENTRY: &str = "jwks.json";
 
 /// `namespace`: that of the object.
@@ -77,34 +82,65 @@ pub(super) fn compile(
 }
 
 fn keys(written: &filter::Jwks, field: &str, namespace: &str, faults: &mut Faults) -> KeySource {
-    match written {
-        filter::Jwks {
-            inline: Some(text),
-            secret: None,
-        } => {
+    let filter::Jwks {
+        inline,
+        secret,
+        config_map,
+        url,
+    } = written;
+    let entry = |it: &filter::KeysEntry| it.key.as_deref().unwrap_or(ENTRY).into();
+    match (inline, secret, config_map, url) {
+        (Some(text), None, None, None) => {
             let field = format!("{field}.inline");
-            KeySource::Inline(Arc::new(inline(text, &field, faults)))
+            KeySource::Inline(Arc::new(inline_keys(text, &field, faults)))
         }
-        filter::Jwks {
-            inline: None,
-            secret: Some(secret),
-        } => {
-            let name = shared_name(namespace, &secret.name);
-            KeySource::Secret {
-                keys: FromSecret::unknown(name, format!("{field}.secret")),
-                entry: secret.key.as_deref().unwrap_or(ENTRY).into(),
+        (None, Some(secret), None, None) => KeySource::Secret {
+            keys: FromSecret::unknown(
+                shared_name(namespace, &secret.name),
+                format!("{field}.secret"),
+            ),
+            entry: entry(secret),
+        },
+        (None, None, Some(map), None) => KeySource::ConfigMap {
+            map: shared_name(namespace, &map.name),
+            entry: entry(map),
+            field: format!("{field}.configMap").into(),
+            held: Err("the ConfigMap was not looked for".into()),
+        },
+        (None, None, None, Some(url)) => {
+            let field = format!("{field}.url");
+            if !is_url(url) {
+                let message = "expected a URL without user and fragment, such as `https://id.example.com/jwks.json`";
+                faults.add(Reason::InvalidSpec, field.as_str(), message);
+            }
+            KeySource::Url {
+                url: shared(url),
+                field: field.into(),
+                held: Err("the keys were not fetched".into()),
+                renewal: Renewal::default(),
             }
         }
         _ => {
-            let message = "expected exactly one of `inline` and `secret`";
+            let message = "expected exactly one of `inline`, `secret`, `configMap` and `url`";
             faults.add(Reason::InvalidSpec, field, message);
             KeySource::Inline(Arc::new(nothing()))
         }
     }
 }
 
+/// Whether it is a URL that can be asked for: of HTTP, with a host, and nothing that no request has.
+fn is_url(text: &str) -> bool {
+    let is_good = |url: Uri| {
+        let is_of_http = matches!(url.scheme_str(), Some("http" | "https"));
+        let authority = url.authority().map(|it| it.as_str());
+        let has_host = url.host().is_some_and(|host| !host.is_empty());
+        is_of_http && has_host && authority.is_some_and(|it| !it.contains('@'))
+    };
+    !text.contains('#') && text.parse().is_ok_and(is_good)
+}
+
 /// Whoever wrote the keys can mend them all.
-fn inline(text: &str, field: &str, faults: &mut Faults) -> KeySet {
+fn inline_keys(text: &str, field: &str, faults: &mut Faults) -> KeySet {
     let (keys, wrong) = match jwks::parse(text) {
         Ok((keys, wrong)) => (keys, wrong),
         Err(wrong) => (nothing(), vec![wrong]),

@@ -47,7 +47,7 @@ use ferrix_table::{
 use ipnet::IpNet;
 
 use super::{error_pages, respond::CONTENT_TYPE};
-use crate::draft::DraftService;
+use crate::{draft::DraftService, objects::ObjectName};
 
 pub(crate) fn header_changes(changes: &HeaderChanges) -> gateway::HeaderChanges {
     let HeaderChanges { set, add, remove } = changes;
@@ -322,6 +322,13 @@ fn credential_place(place: &CredentialPlace) -> [Option<String>; 3] {
     }
 }
 
+fn keys_entry(object: &ObjectName, entry: &str) -> filter::KeysEntry {
+    filter::KeysEntry {
+        name: object.name.to_string(),
+        key: Some(entry.to_owned()),
+    }
+}
+
 pub(crate) fn jwt(jwt: &Jwt) -> filter::Jwt {
     let Jwt {
         keys,
@@ -338,11 +345,12 @@ pub(crate) fn jwt(jwt: &Jwt) -> filter::Jwt {
     match keys {
         KeySource::Inline(keys) => jwks.inline = Some(keys.text.to_string()),
         KeySource::Secret { keys, entry } => {
-            jwks.secret = Some(filter::SecretEntry {
-                name: keys.secret.name.to_string(),
-                key: Some(entry.to_string()),
-            });
+            jwks.secret = Some(keys_entry(&keys.secret, entry));
         }
+        KeySource::ConfigMap { map, entry, .. } => {
+            jwks.config_map = Some(keys_entry(map, entry));
+        }
+        KeySource::Url { url, .. } => jwks.url = Some(url.to_string()),
     }
     filter::Jwt {
         jwks,

@@ -155,6 +155,9 @@ impl Snapshot {
         for (name, resolution) in world.resolutions() {
             self.order(Record::of_name(name, resolution).map(Order::Record));
         }
+        for (url, known) in world.all_keys() {
+            self.order(Record::of_keys(url, known).map(Order::Record));
+        }
         self.whole = true;
     }
 

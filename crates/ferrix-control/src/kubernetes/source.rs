@@ -37,6 +37,7 @@ use super::{
 };
 use crate::{
     compiler::{Compiler, Published},
+    key_fetch::{self, Http, KeyFetches},
     kinds,
     lookup::{self, Dns, Lookups},
     names::shared,
@@ -92,6 +93,7 @@ pub(super) struct Source {
     sink: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
     lookups: Arc<Lookups>,
+    key_fetches: Arc<KeyFetches>,
     listed: Progress,
     standing: watch::Sender<Standing>,
     /// For the next process in the pod, and from the one before.
@@ -139,6 +141,7 @@ impl Source {
             sink,
             inbox,
             lookups: Arc::default(),
+            key_fetches: Arc::default(),
             listed: Progress::default(),
             standing,
             snapshot: None,
@@ -174,6 +177,11 @@ impl Source {
     /// How lookups have gone.
     pub(super) fn lookups(&self) -> Arc<Lookups> {
         Arc::clone(&self.lookups)
+    }
+
+    /// How fetches of keys have gone.
+    pub(super) fn key_fetches(&self) -> Arc<KeyFetches> {
+        Arc::clone(&self.key_fetches)
     }
 
     pub(super) async fn run(mut self) {
@@ -266,9 +274,19 @@ impl Source {
         withheld
     }
 
-    /// Begins to look up names, and gives what comes of it.
+    /// Begins to look up names and to fetch keys, and gives what comes of it.
     fn look_up(&mut self) -> mpsc::UnboundedReceiver<Change> {
         let (tell, looked_up) = mpsc::unbounded_channel();
+        let also_tell = tell.clone();
+        self.tasks.spawn(key_fetch::follow(
+            Http::new(self.settings.clone()),
+            self.compiler.key_urls(),
+            Arc::clone(&self.key_fetches),
+            move |change| {
+                // Whoever listened has gone only if the program ends.
+                let _ = also_tell.send(change);
+            },
+        ));
         self.tasks.spawn(lookup::follow(
             Dns::of_the_system(),
             self.compiler.names(),
@@ -377,8 +395,8 @@ impl Source {
     fn needed(&self) -> HashSet<Scope> {
         let world = self.compiler.world();
         let in_namespace = |kind| move |namespace| Scope::of(kind, Some(namespace));
-        let authorities = world.namespaces_with_authorities();
-        let mut needed: HashSet<_> = authorities.map(in_namespace(Kind::ConfigMap)).collect();
+        let config_maps = world.namespaces_with_config_maps();
+        let mut needed: HashSet<_> = config_maps.map(in_namespace(Kind::ConfigMap)).collect();
         if self.secrets == Secrets::Namespaces {
             needed.extend(world.namespaces_with_tls().map(in_namespace(Kind::Secret)));
             if let Some(DefaultCertificate::Secret { namespace, .. }) =

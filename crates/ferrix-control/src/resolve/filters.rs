@@ -18,6 +18,7 @@ use crate::{
     fallback::Fallback,
     field::Field,
     filter,
+    issuer_keys::KeyPlace,
     objects::{Key, Kind, ObjectName},
     outcome::Outcome,
     referencegrant::{Permitted, Referrer, Refused},
@@ -50,6 +51,8 @@ pub(crate) struct NamedFilter {
     services: BTreeSet<ObjectName>,
     /// The same for Secrets.
     secrets: BTreeSet<ObjectName>,
+    /// Where it has keys from, besides Secrets.
+    key_places: BTreeSet<KeyPlace>,
     /// What it may attach to, and does.
     targets: BTreeSet<Target>,
     optional: bool,
@@ -85,6 +88,7 @@ impl NamedFilter {
                 fallback,
                 services,
                 secrets,
+                key_places: BTreeSet::new(),
                 targets: BTreeSet::new(),
                 optional: false,
                 seniority,
@@ -117,6 +121,7 @@ impl NamedFilter {
             fallback,
             services,
             secrets,
+            key_places: draft.key_places().collect(),
             targets,
             optional: attachment.is_some_and(|it| it.optional),
             seniority,
@@ -140,6 +145,10 @@ impl NamedFilter {
 
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &ObjectName> {
         self.secrets.iter()
+    }
+
+    pub(crate) fn key_places(&self) -> impl Iterator<Item = &KeyPlace> {
+        self.key_places.iter()
     }
 
     /// Whether rules that name it are as they would be with another version.

@@ -1,16 +1,21 @@
-//! What filters have of the Secrets that they name.
+//! What filters have of the Secrets that they name, and keys from elsewhere.
 //!
 //! Without that no request passes: the filter stays, and refuses.
 
 use std::sync::Arc;
 
-use ferrix_table::filters::{Filter, from_secret::FromSecret, jwt::KeySource};
+use ferrix_table::filters::{
+    Filter,
+    from_secret::FromSecret,
+    jwt::{HeldKeys, KeySource, Renewal},
+};
 
 use super::{Seeker, no_longer_seen};
 use crate::{
     backend,
     credentials::{Entries, Read},
-    objects::Kind,
+    issuer_keys::{FetchedKeys, KnownKeys},
+    objects::{Kind, ObjectName},
     referencegrant::Referrer,
     report::{Finding, Reason},
 };
@@ -33,15 +38,105 @@ pub(super) fn look_up<S>(
             Filter::ApiKey(auth)
         }
         Filter::Jwt(mut jwt) => {
-            if let KeySource::Secret { keys, entry } = &jwt.keys {
-                let keys = found(seeker, keys, |it| it.keys(entry), findings);
-                let entry = entry.clone();
-                Arc::make_mut(&mut jwt).keys = KeySource::Secret { keys, entry };
+            if let Some(keys) = keys(seeker, &jwt.keys, findings) {
+                Arc::make_mut(&mut jwt).keys = keys;
             }
             Filter::Jwt(jwt)
         }
         other => other,
     }
+}
+
+/// Keys of an issuer with what was found of them. `None`: they are as they were written.
+fn keys(seeker: Seeker<'_>, source: &KeySource, findings: &mut Vec<Finding>) -> Option<KeySource> {
+    let mut source = source.clone();
+    match &mut source {
+        KeySource::Inline(_) => return None,
+        KeySource::Secret { keys, entry } => {
+            *keys = found(seeker, keys, |it| it.keys(entry), findings);
+        }
+        KeySource::ConfigMap {
+            map,
+            entry,
+            field,
+            held,
+        } => *held = keys_of_config_map(seeker, map, entry, field, findings),
+        KeySource::Url {
+            url,
+            field,
+            held,
+            renewal,
+        } => {
+            let known = seeker.world.keys_at(url);
+            *renewal = known.map_or_else(Renewal::default, |known| known.renewal.clone());
+            *held = keys_at(known, url, field, findings);
+        }
+    }
+    Some(source)
+}
+
+fn keys_of_config_map(
+    seeker: Seeker<'_>,
+    name: &ObjectName,
+    entry: &str,
+    field: &str,
+    findings: &mut Vec<Finding>,
+) -> HeldKeys {
+    let Seeker {
+        world,
+        settings,
+        from,
+        ..
+    } = seeker;
+    let read = match world.config_map(settings, Referrer::Object(from), name) {
+        Err(_) => Err(backend::why_missing(world, Kind::ConfigMap, name)),
+        Ok(map) => map
+            .keys(entry)
+            .map_err(|why| format!("ConfigMap {name} is of no use: {why}")),
+    };
+    let (keys, faults) = read.map_err(|message| {
+        let finding = format!("{message}: requests get 500");
+        findings.push(Finding::problem(Reason::InvalidConfigMap, field, finding));
+        Arc::from(message)
+    })?;
+    for fault in faults {
+        let message = format!("ConfigMap {name}: {fault}");
+        findings.push(Finding::warning(Reason::InvalidConfigMap, field, message));
+    }
+    findings.extend(no_longer_seen(world, Kind::ConfigMap, &name.namespace));
+    Ok(keys)
+}
+
+/// The keys at a URL, of which this is known.
+fn keys_at(
+    known: Option<&KnownKeys>,
+    url: &str,
+    field: &str,
+    findings: &mut Vec<Finding>,
+) -> HeldKeys {
+    let Some(KnownKeys { last, trouble, .. }) = known else {
+        let message =
+            format!("the keys at {url} are fetched at run time; until then requests get 503");
+        findings.push(Finding::info(Reason::NotFetched, field, message));
+        return Err("the keys were not fetched yet".into());
+    };
+    let Some(FetchedKeys { keys, faults }) = last else {
+        let why = trouble.as_deref().unwrap_or("they were not fetched yet");
+        let message = format!("there are no keys at {url}: {why}");
+        let finding = format!("{message}: requests get 503");
+        findings.push(Finding::problem(Reason::KeysNotFetched, field, finding));
+        return Err(message.into());
+    };
+    if let Some(why) = trouble {
+        let message =
+            format!("the keys at {url} are fetched in vain: {why}; those fetched last serve on");
+        findings.push(Finding::warning(Reason::FetchFailed, field, message));
+    }
+    for fault in faults {
+        let message = format!("the keys at {url}: {fault}");
+        findings.push(Finding::warning(Reason::FetchFailed, field, message));
+    }
+    Ok(Arc::clone(keys))
 }
 
 /// What a Secret holds, read in one way.

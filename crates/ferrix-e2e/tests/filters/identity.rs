@@ -1,8 +1,20 @@
 //! Who may pass, judged by what a strict backend received of requests that did.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
-use ferrix_e2e::{Backend, Gateway, Routes, within};
+use ferrix_e2e::{
+    Backend, Gateway, Routes,
+    backend::{Connection, Dead, ok},
+    manifests::service,
+    within,
+};
 use ferrix_table::{
     filters::{
         Filter,
@@ -453,4 +465,67 @@ async fn identities_are_told_by_filters_alone() {
     assert_eq!(arrived.head.one("x-set"), Some("1"));
     assert!(!text.contains("admin"), "{text}");
     assert!(text.to_lowercase().contains("x-sum"), "{text}");
+}
+
+/// The keys of somebody else and those of [`KEY`], as an issuer has them at a URL.
+const KEY_SETS: [&str; 2] = [
+    r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "old", "x": "G5uo1xYt_TWgqUTA2E7nncIVSb4a_sR0D4KQjnGuDLI"}]}"#,
+    r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": "6pryxIemEKl3U83goZQk8sUmXq5DMoKhLdjYN1_VIHs"}]}"#,
+];
+
+/// The whole program: a rotation at the issuer is followed at once, and its end costs nothing.
+#[tokio::test]
+async fn keys_at_a_url_are_followed_and_outlive_their_server() {
+    let newest = Arc::new(AtomicUsize::new(0));
+    let served = Arc::clone(&newest);
+    let issuer = Backend::start(move |mut connection: Connection| {
+        let served = Arc::clone(&served);
+        async move {
+            if connection.request().await.is_some() {
+                let keys = KEY_SETS[served.load(SeqCst)];
+                connection.send(ok(keys)).await;
+            }
+        }
+    })
+    .await;
+    let backend = Backend::hello("hi").await;
+    let gone = Dead::new();
+    let route = |name: &str, issuer: SocketAddr| {
+        format!(
+            "---\napiVersion: ferrix.com/v1\nkind: IngressRoute\n\
+             metadata: {{name: {name}, namespace: default}}\n\
+             spec:\n  entrypoint: web\n  route:\n    host: example.com\n    rules:\n    \
+             - matches: Path(`/{name}`)\n      service: {{name: api, port: 80}}\n      \
+               filters: [{{jwt: {{jwks: {{url: 'http://{issuer}/keys'}}}}}}]\n"
+        )
+    };
+    let manifests = service("api", &[backend.address()])
+        + &route("a", issuer.address())
+        + &route("b", gone.address());
+    let ferrix = Gateway::from_manifests(&manifests, "").await;
+    let mut client = ferrix.client().await;
+    let mut ask = async |path: &str| {
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: example.com\r\nAuthorization: {ALICE}\r\n\r\n");
+        client.exchange(head).await.status
+    };
+    // Without keys nobody passes, and the route says why.
+    assert_eq!(ask("/b").await, 503);
+    ferrix.reported("requests get 503").await;
+    assert_eq!(issuer.last().target(), "/keys");
+    assert_eq!(issuer.requests().len(), 1);
+    newest.store(1, SeqCst);
+    assert_eq!(ask("/a").await, 401, "the key is not known yet");
+    issuer
+        .wait("another fetch", |log| log.requests.len() == 2)
+        .await;
+    let passes = async {
+        while ask("/a").await != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the new key", passes).await;
+    drop(issuer);
+    assert_eq!(ask("/a").await, 200);
+    assert_eq!(ask("/b").await, 503);
 }

@@ -12,7 +12,9 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ferrix_http1::RequestHead;
-use ferrix_table::filters::jwt::{ClaimHeader, Jwt, KeyMaterial, KeySet, RequiredClaim, TokenKey};
+use ferrix_table::filters::jwt::{
+    ClaimHeader, Jwt, KeyMaterial, KeySet, KeySource, RequiredClaim, TokenKey,
+};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, crypto, decode_header};
 use quick_cache::sync::Cache;
 use serde_json::{Map, Value};
@@ -63,16 +65,26 @@ impl From<Denial> for Failure {
 ///
 /// # Errors
 /// [`Failure::Unauthenticated`], [`Failure::Forbidden`]: the token lets nobody pass.
-/// [`Failure::Unresolved`]: nobody knows the keys.
+/// [`Failure::Unresolved`], [`Failure::KeysMissing`]: nobody knows the keys.
 pub(crate) fn check(jwt: &Jwt, head: &mut RequestHead) -> Result<bool, Failure> {
-    let keys = jwt.keys().map_err(|_| Failure::Unresolved)?;
+    let keys = jwt.keys().map_err(|_| match jwt.keys {
+        KeySource::Url { .. } => Failure::KeysMissing,
+        _ => Failure::Unresolved,
+    })?;
     let token = match token(jwt, head) {
         Found::Nothing if jwt.optional => return Ok(false),
         Found::Nothing => return Err(Denial::Missing.into()),
         Found::Several => return Err(Denial::Ambiguous.into()),
         Found::One(token) => token,
     };
-    let claims = verify(keys, &token).ok_or(Denial::Invalid)?;
+    let claims = verify(keys, &token).ok_or_else(|| {
+        if let KeySource::Url { renewal, .. } = &jwt.keys
+            && names_unknown_key(keys, &token)
+        {
+            renewal.ask();
+        }
+        Denial::Invalid
+    })?;
     judge(jwt, &claims, now())?;
     let values = values(&jwt.headers, &claims)?;
     if jwt.hide_credentials {
@@ -140,6 +152,15 @@ fn signed(keys: &KeySet, token: &[u8]) -> Option<Claims> {
         return None;
     }
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
+/// Whether a token is of a key that is not known, as it may be a new one.
+fn names_unknown_key(keys: &KeySet, token: &[u8]) -> bool {
+    let header = std::str::from_utf8(token).ok().map(decode_header);
+    let Some(Ok(header)) = header else {
+        return false;
+    };
+    header.kid.is_some() && !keys.keys.iter().any(|key| fits(key, &header))
 }
 
 /// Whether a token says that it is one for resources (RFC 8725, section 3.11; RFC 9068, section 2.1).

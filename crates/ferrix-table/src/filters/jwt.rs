@@ -40,6 +40,66 @@ pub enum KeySource {
         /// The entry.
         entry: Box<str>,
     },
+    /// They are in an entry of a ConfigMap.
+    ConfigMap {
+        /// The ConfigMap.
+        map: ObjectName,
+        /// The entry.
+        entry: Box<str>,
+        /// The field that names it.
+        field: Box<str>,
+        /// What it holds.
+        held: HeldKeys,
+    },
+    /// They are fetched from a URL, now and then.
+    Url {
+        /// The URL.
+        url: Arc<str>,
+        /// The field that names it.
+        field: Box<str>,
+        /// What was fetched last.
+        held: HeldKeys,
+        /// For whoever misses a key.
+        renewal: Renewal,
+    },
+}
+
+/// Keys, or why there are none, for logs and `explain`: then no request passes.
+pub type HeldKeys = Result<Arc<KeySet>, Arc<str>>;
+
+/// Asks for keys to be fetched before it is time, as a token names one that is not known.
+#[derive(Clone, Default)]
+pub struct Renewal(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl Renewal {
+    /// Done by this, which has to be quick however often it is asked for.
+    pub fn new(ask: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(ask)))
+    }
+
+    /// Asks for it.
+    pub fn ask(&self) {
+        if let Some(ask) = &self.0 {
+            ask();
+        }
+    }
+}
+
+impl PartialEq for Renewal {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+}
+
+impl Eq for Renewal {}
+
+impl fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Renewal")
+    }
 }
 
 /// Keys of an issuer (RFC 7517). At least one.
@@ -106,6 +166,7 @@ impl Jwt {
         match &self.keys {
             KeySource::Inline(keys) => Ok(keys),
             KeySource::Secret { keys, .. } => keys.held.as_ref(),
+            KeySource::ConfigMap { held, .. } | KeySource::Url { held, .. } => held.as_ref(),
         }
     }
 
@@ -113,7 +174,7 @@ impl Jwt {
     pub fn secret(&self) -> Option<&ObjectName> {
         match &self.keys {
             KeySource::Secret { keys, .. } => Some(&keys.secret),
-            KeySource::Inline(_) => None,
+            KeySource::Inline(_) | KeySource::ConfigMap { .. } | KeySource::Url { .. } => None,
         }
     }
 }
@@ -135,6 +196,8 @@ impl fmt::Display for Jwt {
         match &self.keys {
             KeySource::Inline(_) => f.write_str(", by keys of its own")?,
             KeySource::Secret { keys, .. } => write!(f, ", by keys of Secret {}", keys.secret)?,
+            KeySource::ConfigMap { map, .. } => write!(f, ", by keys of ConfigMap {map}")?,
+            KeySource::Url { url, .. } => write!(f, ", by keys of {url}")?,
         }
         for RequiredClaim { name, values } in &self.required {
             match values.is_empty() {

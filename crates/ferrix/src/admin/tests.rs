@@ -26,6 +26,7 @@ fn start_with(failures: watch::Receiver<Failures>) -> (Admin, Readiness, Publish
             failures,
             cluster: None,
             lookups: Arc::default(),
+            key_fetches: Arc::default(),
             buffered_limit: 0,
             access_log: None,
             published: Arc::new(Published::default()),

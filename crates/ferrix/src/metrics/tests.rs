@@ -139,6 +139,7 @@ fn sources() -> Sources {
             watches: Watches::default(),
         }),
         lookups: Arc::default(),
+        key_fetches: Arc::default(),
         access_log: None,
         published,
         buffered_limit: 1 << 20,

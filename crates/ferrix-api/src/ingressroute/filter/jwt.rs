@@ -44,6 +44,7 @@ pub struct Jwt {
 
 /// Where keys are. Exactly one of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Jwks {
     /// The set itself, in JSON.
@@ -52,13 +53,21 @@ pub struct Jwks {
     pub inline: Option<String>,
     /// A Secret of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<SecretEntry>,
+    pub secret: Option<KeysEntry>,
+    /// A ConfigMap of the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<KeysEntry>,
+    /// Where the set is fetched from, every 5 minutes and when a token names a key that is not known: such
+    /// as `https://id.example.com/jwks.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 10, max = 2048), regex(pattern = pattern::HTTP_URL))]
+    pub url: Option<String>,
 }
 
-/// An entry of a Secret.
+/// An entry of a Secret or a ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub struct SecretEntry {
-    /// The Secret.
+pub struct KeysEntry {
+    /// The object.
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::SUBDOMAIN))]
     pub name: String,
     /// The entry. Absent: `jwks.json`.

@@ -46,6 +46,8 @@ fn scan_touched(folder: &mut Folder, touched: &[PathBuf]) -> Vec<String> {
             | Change::Withhold { .. }
             | Change::LookedUp { .. }
             | Change::Forget(_)
+            | Change::KeysFetched { .. }
+            | Change::ForgetKeys(_)
             | Change::Keep(_)
             | Change::KeepsRetries(_)
             | Change::Refused(_)

@@ -9,6 +9,7 @@
 //!  good kept/IngressRoute/default/api/UID {…}         as others had kept it, since it was the last good one
 //!  gone Service/default/api null
 //!  good name/example.org ["192.0.2.1"]
+//!  good keys/https://id.example.org/jwks.json "{\"keys\": […]}"
 //!  good progress {"":7}
 //!  good time 1764244800
 //! ```
@@ -23,14 +24,17 @@ use std::{
     sync::Arc,
 };
 
+use ferrix_table::filters::jwt::{KeySet, Renewal};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::super::progress::Progress;
 use crate::{
+    configmap,
     document::{DecodeError, Fault},
     external_name::{Answer, DomainName, Failure, Resolution},
+    issuer_keys::{FetchedKeys, KnownKeys},
     objects::{self, Key, Kind, Object, Origin},
     secret,
     world::{Change, Effect, World},
@@ -38,6 +42,9 @@ use crate::{
 
 /// In the place of a kind, for the addresses of a name.
 const NAME: &str = "name";
+
+/// The same for the keys at a URL.
+const KEYS: &str = "keys";
 
 /// Before the subject of an object and its `metadata.uid`, for a version of it that others have kept.
 const KEPT: &str = "kept";
@@ -108,6 +115,7 @@ enum Body {
     Object(Object),
     Undecodable(DecodeError),
     Addresses(Vec<IpAddr>),
+    Keys(Arc<KeySet>),
     Progress(Progress),
     Time(Timestamp),
 }
@@ -137,6 +145,8 @@ impl Record {
             Change::RemoveSecret { name, .. } => Some(Self::gone(subject(&name.key(Kind::Secret)))),
             Change::LookedUp { name, .. } => Self::of_name(name, world.resolution(name)?),
             Change::Forget(name) => Some(Self::gone(subject_of_name(name))),
+            Change::KeysFetched { url, .. } => Self::of_keys(url, world.keys_at(url)?),
+            Change::ForgetKeys(url) => Some(Self::gone(subject_of_keys(url))),
             Change::KeepsRetries(_)
             | Change::Refused(_)
             | Change::Remark { .. }
@@ -149,6 +159,12 @@ impl Record {
         let addresses = resolution.in_turn().collect();
         let body = Body::Addresses(addresses);
         (!resolution.is_empty()).then(|| Self::good(subject_of_name(name), body))
+    }
+
+    /// Of the keys at a URL, where there are any.
+    pub(super) fn of_keys(url: &str, known: &KnownKeys) -> Option<Self> {
+        let keys = Arc::clone(&known.last.as_ref()?.keys);
+        Some(Self::good(subject_of_keys(url), Body::Keys(keys)))
     }
 
     /// Of how far the watches have come.
@@ -217,6 +233,7 @@ impl Body {
             Self::Object(object) => reduced(object),
             Self::Undecodable(error) => serde_json::to_value(Undecodable::of(error)),
             Self::Addresses(addresses) => serde_json::to_value(addresses),
+            Self::Keys(keys) => Ok((&*keys.text).into()),
             Self::Progress(progress) => serde_json::to_value(progress),
             Self::Time(time) => Ok(time.as_second().into()),
         }
@@ -285,6 +302,11 @@ fn subject_of_name(name: &DomainName) -> String {
     format!("{NAME}/{name}")
 }
 
+/// No URL that keys are fetched from has a space.
+fn subject_of_keys(url: &str) -> String {
+    format!("{KEYS}/{url}")
+}
+
 /// An object, as far as anything is made of it.
 fn reduced(object: &Object) -> serde_json::Result<Value> {
     let mut value = match object {
@@ -335,7 +357,8 @@ fn reduced(object: &Object) -> serde_json::Result<Value> {
         Object::ConfigMap(_) => {
             take_out(&mut value, &["binaryData"]);
             if let Some(Value::Object(entries)) = value.get_mut("data") {
-                entries.retain(|name, _| name == "ca.crt");
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                entries.retain(|name, value| configmap::is_kept(name, &text(value)));
             }
         }
         Object::Secret(secret) if secret::entries(secret).is_none() => {
@@ -411,6 +434,7 @@ impl<'t> Line<'t> {
             subject => {
                 let change = match subject.split_once('/')? {
                     (NAME, name) => self.change_of_name(DomainName::parse(name)?)?,
+                    (KEYS, url) => self.change_of_keys(url)?,
                     (KEPT, version) => self.change_of_kept(version)?,
                     (kind, name) => self.change_of_object(key(kind, name)?)?,
                 };
@@ -496,6 +520,19 @@ impl<'t> Line<'t> {
             ipv6: records(ipv6),
         };
         Some(Change::LookedUp { name, answer })
+    }
+
+    fn change_of_keys(&self, url: &str) -> Option<Change> {
+        if self.verb == Verb::Gone {
+            return Some(Change::ForgetKeys(url.into()));
+        }
+        let text: String = self.read()?;
+        Some(Change::KeysFetched {
+            url: url.into(),
+            fetched: Ok(FetchedKeys::parse(&text).ok()?),
+            // They are fetched anew as soon as anybody names them.
+            renewal: Renewal::default(),
+        })
     }
 }
 

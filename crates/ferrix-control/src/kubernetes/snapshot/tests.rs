@@ -2,7 +2,7 @@
 
 use std::{sync::Mutex, time::Instant};
 
-use ferrix_table::{Reader, publish, table::EntryPoint};
+use ferrix_table::{Reader, filters::jwt::Renewal, publish, table::EntryPoint};
 use http::{Request, Response, Uri};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Client, client::Body};
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     compiler::Compiler,
     decode::{Decoded, Strictness, decode},
+    issuer_keys::FetchedKeys,
     objects::{self, Origin},
     report::{ConditionType, Report, Serving},
     settings::Settings,
@@ -824,4 +825,39 @@ fn what_is_written_of_an_object_is_what_something_is_made_of() {
         ran += 1;
     }
     assert_eq!(ran, 4);
+}
+
+/// Keys that were fetched serve on where neither the API server nor the issuer is there.
+#[test]
+fn keys_of_issuers_are_kept() {
+    let x = "A".repeat(43);
+    let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": x}]});
+    let url: Arc<str> = "https://id.example.com/keys?of=a".into();
+    let mut world = World::new();
+    let mut line = |change: Change| {
+        let effect = world.take(change.clone());
+        record::Record::new(&change, &effect, &world).map(|it| it.line())
+    };
+    let fetched = |fetched| Change::KeysFetched {
+        url: Arc::clone(&url),
+        fetched,
+        renewal: Renewal::default(),
+    };
+    assert_eq!(line(fetched(Err("no answer".into()))), None);
+    let kept = line(fetched(
+        FetchedKeys::parse(&set.to_string()).map_err(Arc::from),
+    ));
+    let still = line(fetched(Err("no answer".into())));
+    let gone = line(Change::ForgetKeys(Arc::clone(&url)));
+    let mut restored = World::new();
+    for (line, there) in [(kept, true), (still, true), (gone, false)] {
+        let line = line.expect("a line");
+        restored.take(record::change_of(&line).expect(&line));
+        let last = restored.keys_at(&url).and_then(|it| it.last.clone());
+        assert_eq!(
+            last.is_some_and(|it| it.keys.keys.len() == 1),
+            there,
+            "{line}"
+        );
+    }
 }

@@ -9,7 +9,10 @@ use aws_lc_rs::{
         Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
     },
 };
-use ferrix_table::{filters::jwt::KeySource, verification::Prepared};
+use ferrix_table::{
+    filters::jwt::{KeySource, Renewal},
+    verification::Prepared,
+};
 use http::{Method, Version};
 use serde_json::json;
 
@@ -425,4 +428,45 @@ fn requests_bring_tokens() {
             !passed && !values.is_empty()
         );
     }
+}
+
+/// What no key of the issuer can have signed may be by a new one; what one has not signed, or what is none of a
+/// token, is asked for by nobody.
+#[test]
+fn a_key_that_is_not_known_is_asked_for() {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    let (issuer, thief) = (Issuer::p256(), Issuer::p256());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let jwt = Jwt {
+        keys: KeySource::Url {
+            url: "https://id.example.com/keys".into(),
+            field: Box::default(),
+            held: Ok(Arc::new(issuer.keys())),
+            renewal: Renewal::new(move || _ = counted.fetch_add(1, SeqCst)),
+        },
+        ..jwt(keys([]))
+    };
+    let header = |kid: Value| json!({"alg": "ES256", "kid": kid});
+    let cases = [
+        (issuer.token(&issuer.header(), &claims()), 0),
+        (thief.token(&issuer.header(), &claims()), 0),
+        (issuer.token(&issuer.header(), &json!({"exp": 1})), 0),
+        (thief.token(&json!({"alg": "ES256"}), &claims()), 0),
+        (thief.token(&header(json!("new")), &claims()), 1),
+        (
+            thief.token(&json!({"alg": "ES384", "kid": "ES256"}), &claims()),
+            1,
+        ),
+        ("no token".to_owned(), 0),
+    ];
+    for (token, expected) in &cases {
+        let mut head = RequestHead::new(Method::GET, b"/", Version::HTTP_11);
+        head.fields
+            .append("Authorization", format!("Bearer {token}").as_bytes());
+        let _ = check(&jwt, &mut head);
+        assert_eq!(asked.swap(0, SeqCst), *expected, "{token}");
+    }
+    assert_eq!(cases.len(), 7);
 }
