@@ -14,6 +14,7 @@ use ferrix_table::{
     filters::{
         Filter, Reference,
         lasting::{FilterId, Lasting},
+        limit_key::LimitKey,
         rate_limit::Scope,
     },
     ids::EntryPointIndex,
@@ -304,6 +305,8 @@ impl Resolved {
             let found = backend::resolve(world, settings, draft.key(), reference, None);
             findings.extend(found.err());
         }
+        let policies = rules.iter().filter_map(|rule| rule.policy.as_ref());
+        findings.extend(policies.flat_map(|policy| counted_without_claims(policy)));
         findings.extend(draft.notes.iter().cloned());
         findings.extend(all_no_longer_seen(context.world, draft));
         // Matches of one rule share its backends.
@@ -930,6 +933,24 @@ fn counted_alone<S>(filter: &Filter<S>) -> Option<Finding> {
     );
     let finding = Finding::warning(Reason::NoEffect, "", message);
     (limit.scope == Scope::Cluster).then_some(finding)
+}
+
+/// What there is to say of limits by claims that nobody has found before them.
+fn counted_without_claims(policy: &ResolvedPolicy) -> Vec<Finding> {
+    let before = policy.filters().take_while(|filter| !filter.knows_claims());
+    let limits = before.filter_map(Filter::limit_key);
+    let findings = limits.filter_map(|(by, id)| match by {
+        LimitKey::Claim(name) => {
+            let message = format!(
+                "`by: {{claim: {name}}}` of `{}` has no effect: no `jwt` stands before it, so that requests \
+                 are counted by client",
+                id.place
+            );
+            Some(Finding::warning(Reason::NoEffect, "", message))
+        }
+        _ => None,
+    });
+    findings.collect()
 }
 
 /// Who looks for services, and in what.

@@ -136,6 +136,8 @@ pub(crate) struct Applied {
     pub(crate) invalidation: Option<Box<cache::Invalidation>>,
     /// Whether a filter has let whoever sends the request pass by credentials.
     pub(crate) authenticated: bool,
+    /// What the token claims that a filter has let pass.
+    pub(crate) claims: Option<Arc<jwt::Claims>>,
     /// The token that the request came with.
     pub(crate) token: Option<Token>,
     /// The beginning of the body, or all of it, where a filter has read it.

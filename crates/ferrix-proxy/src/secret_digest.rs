@@ -15,8 +15,16 @@ static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
     key.expect("the library makes random bytes, or ends the process")
 });
 
+#[cfg(test)]
+thread_local! {
+    /// How many were made on this thread.
+    pub(crate) static MADE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// That of some parts, which others cannot be run into.
 pub(crate) fn of(parts: &[&[u8]]) -> SecretDigest {
+    #[cfg(test)]
+    MADE.set(MADE.get() + 1);
     let mut context = hmac::Context::with_key(&KEY);
     for part in parts {
         context.update(&(part.len() as u64).to_be_bytes());

@@ -50,6 +50,7 @@ use header_changes::HeaderChanges;
 use ip_filter::IpFilter;
 use jwt::{Jwt, KeySource};
 use lasting::{FilterId, States};
+use limit_key::LimitKey;
 use mirror::Mirror;
 use rate_limit::RateLimit;
 use redirect::Redirect;
@@ -226,6 +227,21 @@ impl<S> Filter<S> {
             }),
             _ => None,
         }
+    }
+
+    /// What it counts apart, where it limits, and which limit it is.
+    pub fn limit_key(&self) -> Option<(&LimitKey, &FilterId)> {
+        match self {
+            Filter::RateLimit(limit) => Some((&limit.by, limit.state.id())),
+            Filter::Concurrency(limit) => Some((&limit.by, limit.state.id())),
+            Filter::Bandwidth(limit) => Some((limit.by.as_ref()?, limit.state.id())),
+            _ => None,
+        }
+    }
+
+    /// Whether those behind it know what a token claims.
+    pub fn knows_claims(&self) -> bool {
+        matches!(self, Filter::Jwt(_))
     }
 
     /// The Secret that it names.

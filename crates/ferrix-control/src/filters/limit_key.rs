@@ -24,6 +24,7 @@ pub(super) fn compile(
         route,
         header,
         cookie,
+        claim,
     } = written;
     let name = |name: &String| Box::from(name.as_str());
     let all = [
@@ -33,10 +34,11 @@ pub(super) fn compile(
         route.as_ref().map(|_| LimitKey::Route),
         header.as_ref().map(|it| LimitKey::Header(name(it))),
         cookie.as_ref().map(|it| LimitKey::Cookie(name(it))),
+        claim.as_ref().map(|it| LimitKey::Claim(name(it))),
     ];
     let mut named = all.into_iter().flatten();
     let (Some(key), None) = (named.next(), named.next()) else {
-        let message = "expected exactly one of `client`, `route`, `header` and `cookie`";
+        let message = "expected exactly one of `client`, `route`, `header`, `cookie` and `claim`";
         faults.add(Reason::InvalidSpec, format!("{field}.by"), message);
         return by_client;
     };
@@ -50,6 +52,9 @@ pub(super) fn compile(
         }
         LimitKey::Cookie(name) if !is_token(name) => {
             ("cookie", format!("`{name}` is no name of a cookie"))
+        }
+        LimitKey::Claim(name) if name.is_empty() => {
+            ("claim", "expected the name of a claim".to_owned())
         }
         _ => return key,
     };

@@ -493,6 +493,7 @@ fn limit_key(key: &LimitKey) -> filter::LimitKey {
         LimitKey::Route => written.route = Some(filter::RouteKey {}),
         LimitKey::Header(name) => written.header = Some(name.to_string()),
         LimitKey::Cookie(name) => written.cookie = Some(name.to_string()),
+        LimitKey::Claim(name) => written.claim = Some(name.to_string()),
     }
     written
 }

@@ -204,6 +204,27 @@ mod tests {
             {"bandwidth": {"request": {"bytesPerSecond": "1500KiB"}, "by": {"route": {}}}},
             {"cache": {"maxBytes": "10MB", "defaultTtl": "1m30s", "keyHeaders": ["X-A"]}},
         ]);
+        let keys =
+            json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "A".repeat(43)}]});
+        let url = "https://id.example.com:8443/keys?of=shop";
+        let who = json!([
+            {"basicAuth": {"secret": "people", "realm": "shop", "userHeader": "X-User", "hideCredentials": true}},
+            {"apiKey": {"secret": "partners", "cookie": "key", "clientHeader": "X-Client"}},
+            {"jwt": {
+                "jwks": {"inline": keys.to_string()}, "issuer": "https://id.example.com",
+                "audiences": ["a", "b"], "leeway": "1m", "from": {"query": "token"},
+                "requiredClaims": [{"name": "scope", "values": ["x", "y"]}, {"name": "sub"}],
+                "claimsToHeaders": [{"claim": "org.team", "header": "X-Team"}],
+                "optional": true, "hideCredentials": true,
+            }},
+            {"rateLimit": {"requests": 5, "by": {"claim": "org.team"}}},
+            {"concurrency": {"requests": 5, "by": {"claim": "sub"}}},
+        ]);
+        let alone = |filter: Value| {
+            json!({
+                "route": {"rules": [{"service": {"name": "api", "port": 80}, "filters": [filter]}]},
+            })
+        };
         let by_grpc = json!([
             {"externalAuth": {
                 "protocol": "GRPC", "backendRef": api, "grpc": {"allowedHeaders": ["Cookie"]},
@@ -252,6 +273,15 @@ mod tests {
                 ],
             }}),
             rule(json!({"service": api, "filters": by_grpc})),
+            rule(json!({"service": api, "filters": who})),
+            alone(json!({"basicAuth": {"secret": "people"}})),
+            alone(
+                json!({"apiKey": {"secret": "partners", "header": "X-Key", "hideCredentials": true}}),
+            ),
+            alone(json!({"apiKey": {"secret": "partners", "query": "key"}})),
+            alone(json!({"jwt": {"jwks": {"secret": {"name": "keys"}}, "leeway": "0s"}})),
+            alone(json!({"jwt": {"jwks": {"configMap": {"name": "keys", "key": "all"}}}})),
+            alone(json!({"jwt": {"jwks": {"url": url}, "from": {"header": "X-Token"}}})),
             rule(json!({"filters": [{"requestRedirect": {"scheme": "https", "statusCode": 301}}]})),
             rule(json!({"filters": [
                 {"respond": {"status": 503, "body": "closed", "headers": [{"name": "A", "value": "b"}]}},
@@ -313,6 +343,6 @@ mod tests {
             assert!(drafted.same(&after), "{case} became {written}");
             ran += 1;
         }
-        assert_eq!(ran, 38);
+        assert_eq!(ran, 45);
     }
 }

@@ -281,23 +281,27 @@ async fn no_key_is_logged() {
     assert_eq!(backend.last().target(), "/a?key=key-1&b=c");
 }
 
-/// Behind a filter that tells who it is, a limit by that header counts for each client, whatever it says itself.
-#[tokio::test]
-async fn limits_count_for_whom_filters_have_found() {
+fn two_an_hour(by: LimitKey) -> Filter {
     let hour = Duration::from_secs(3600);
-    let limit = Filter::RateLimit(Box::new(RateLimit {
+    Filter::RateLimit(Box::new(RateLimit {
         requests: 2,
         per: hour,
         burst: 2,
         rate: Rate::new(2, hour, 2),
-        by: LimitKey::Header("X-Client".into()),
+        by,
         scope: Scope::Replica,
         dry_run: false,
         state: Lasting::new(FilterId {
             object: Key::new(Kind::IngressRoute, "default", "r"),
             place: "rateLimit".into(),
         }),
-    }));
+    }))
+}
+
+/// Behind a filter that tells who it is, a limit by that header counts for each client, whatever it says itself.
+#[tokio::test]
+async fn limits_count_for_whom_filters_have_found() {
+    let limit = two_an_hour(LimitKey::Header("X-Client".into()));
     let backend = Backend::hello("hi").await;
     let policy = filters([
         api_key(CredentialPlace::Header("X-Api-Key".into()), true),
@@ -437,6 +441,35 @@ async fn tokens_let_pass_whom_they_say_until_their_key_goes() {
         }
     }
     assert_eq!(ran, 4 * 2 * 6 * 2);
+}
+
+#[tokio::test]
+async fn limits_count_by_what_tokens_claim() {
+    let backend = Backend::hello("hi").await;
+    let anybody = match jwt(KEY, true) {
+        Filter::Jwt(mut jwt) => {
+            Arc::make_mut(&mut jwt).required = Box::default();
+            Filter::Jwt(jwt)
+        }
+        other => panic!("{other:?}"),
+    };
+    let policy = filters([anybody, two_an_hour(LimitKey::Claim("sub".into()))]);
+    let gateway = Gateway::start(Routes::all_to(&[backend.address()]).policy(policy));
+    let mut ran = 0;
+    // Those without a token are one client.
+    for token in [Some(ALICE), Some(BOB), None] {
+        for status in [200, 200, 429] {
+            let fields = Vec::from_iter(token.map(|it| ("authorization", it)));
+            let request = Ask {
+                fields: &fields,
+                ..GET
+            };
+            let answer = ask_once(&gateway, ran % 2 == 0, request).await;
+            assert_eq!(answer.status, status, "{token:?}");
+            ran += 1;
+        }
+    }
+    assert_eq!((ran, backend.requests().len()), (9, 6));
 }
 
 /// What is told of clients cannot be said by them in trailers either, nor before another filter reads it.

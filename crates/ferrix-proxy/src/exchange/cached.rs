@@ -137,7 +137,9 @@ impl Exchange<'_, '_> {
         for filter in place.behind() {
             applied.note(filter, head);
             match filter {
-                Filter::Bandwidth(limit) => self.shape(limit, Direction::Response, head),
+                Filter::Bandwidth(limit) => {
+                    self.shape(limit, Direction::Response, head, applied);
+                }
                 Filter::AccessLog(log) => self.log(log, head, applied),
                 Filter::ErrorPages(pages) => {
                     applied.error_pages.push(Passed::new(pages, place.table));

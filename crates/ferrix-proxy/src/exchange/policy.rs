@@ -172,11 +172,12 @@ impl Exchange<'_, '_> {
                 return Ok(None);
             }
             Filter::RateLimit(limit) => {
-                rate_limit::check(limit, self.counted(&limit.by, head), engine)?;
+                let counted = self.counted(&limit.by, head, applied);
+                rate_limit::check(limit, counted, engine)?;
                 return Ok(None);
             }
             Filter::Concurrency(limit) => {
-                let counted = self.counted(&limit.by, head);
+                let counted = self.counted(&limit.by, head, applied);
                 let under_way = concurrency::begin(limit, counted, engine)?;
                 applied.under_way.push(under_way);
                 return Ok(None);
@@ -192,7 +193,10 @@ impl Exchange<'_, '_> {
                 return Ok(None);
             }
             Filter::Jwt(jwt) => {
-                applied.authenticated |= jwt::check(jwt, head)?;
+                if let Some(claims) = jwt::check(jwt, head)? {
+                    applied.authenticated = true;
+                    applied.claims = Some(claims);
+                }
                 return Ok(None);
             }
             Filter::BodySize(limit) => {
@@ -200,8 +204,8 @@ impl Exchange<'_, '_> {
                 return Ok(None);
             }
             Filter::Bandwidth(limit) => {
-                self.shape(limit, Direction::Request, head);
-                self.shape(limit, Direction::Response, head);
+                self.shape(limit, Direction::Request, head, applied);
+                self.shape(limit, Direction::Response, head, applied);
                 return Ok(None);
             }
             Filter::Cache(cache) => {
@@ -281,10 +285,17 @@ impl Exchange<'_, '_> {
     }
 
     /// Who or what a limit counts the request for.
-    fn counted<'r>(&'r self, by: &LimitKey, head: &'r RequestHead) -> Counted<'r> {
+    fn counted<'r>(
+        &'r self,
+        by: &LimitKey,
+        head: &'r RequestHead,
+        applied: &'r Applied,
+    ) -> Counted<'r> {
         let client = self.served.client.ip();
         match &self.served.route {
-            Some((route, _)) => limit_key::counted(by, head, client, &route.key),
+            Some((route, _)) => {
+                limit_key::counted(by, head, applied.claims.as_deref(), client, &route.key)
+            }
             // Filters are those of a rule, which has a route.
             None => Counted::client(client, IPV6_PREFIX),
         }
@@ -300,14 +311,20 @@ impl Exchange<'_, '_> {
     }
 
     /// Holds bodies of the request to a limit of bandwidth.
-    pub(super) fn shape(&mut self, limit: &Bandwidth, direction: Direction, head: &RequestHead) {
+    pub(super) fn shape(
+        &mut self,
+        limit: &Bandwidth,
+        direction: Direction,
+        head: &RequestHead,
+        applied: &Applied,
+    ) {
         let Some(rate) = limit.rate(direction) else {
             return;
         };
         let line = match &limit.by {
             None => Line::Own(0),
             Some(by) => {
-                let key = self.engine.digests.of(self.counted(by, head));
+                let key = self.engine.digests.of(self.counted(by, head, applied));
                 Line::Shared(Arc::clone(limit.state.get()), direction, key)
             }
         };

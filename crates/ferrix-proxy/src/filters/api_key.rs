@@ -63,5 +63,11 @@ mod tests {
         for none in ["", "key-", "key-12", "a", "KEY-1"] {
             assert_eq!(found(none), None);
         }
+        // One digest and one look-up by it, whatever of a key is right.
+        for key in ["key-1", "key-2", "key-3", "k", "x", ""] {
+            let before = secret_digest::MADE.get();
+            found(key);
+            assert_eq!(secret_digest::MADE.get() - before, 1, "{key}");
+        }
     }
 }

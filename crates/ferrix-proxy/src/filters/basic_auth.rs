@@ -5,13 +5,13 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_PAD_INDIFFERENT};
 use ferrix_http1::{Fields, RequestHead};
-use ferrix_table::filters::basic_auth::{BasicAuth, Users};
+use ferrix_table::filters::basic_auth::{BasicAuth, PasswordHash, Users};
 use quick_cache::sync::Cache;
 
 use crate::{
     Engine,
     failure::Failure,
-    passwords,
+    passwords::{self, Passwords},
     secret_digest::{self, SecretDigest},
 };
 
@@ -47,7 +47,7 @@ pub(crate) async fn check(
         Failure::Unauthenticated(challenge.into())
     };
     let credentials = Credentials::of(&head.fields).ok_or_else(unknown)?;
-    if !is_known(users, &credentials, engine).await? {
+    if !is_known(users, &credentials, &engine.passwords, passwords::verify).await? {
         return Err(unknown());
     }
     let (name, _) = users.find(credentials.name()).ok_or_else(unknown)?;
@@ -60,10 +60,12 @@ pub(crate) async fn check(
     Ok(())
 }
 
+/// `verify`: computes a hash, and compares it.
 async fn is_known(
     users: &Users,
     credentials: &Credentials,
-    engine: &Engine,
+    passwords: &Passwords,
+    verify: impl FnOnce(&[u8], &PasswordHash) -> bool + Send + 'static,
 ) -> Result<bool, Failure> {
     let (name, password) = (credentials.name(), credentials.password());
     let verified = users
@@ -78,7 +80,7 @@ async fn is_known(
     if is_verified() {
         return Ok(true);
     }
-    let permit = engine.passwords.admit().await?;
+    let permit = passwords.admit().await?;
     // Browsers ask for all of a page at once.
     if is_verified() {
         return Ok(true);
@@ -91,7 +93,7 @@ async fn is_known(
     let password = password.to_vec();
     let hashing = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        passwords::verify(&password, &hash)
+        verify(&password, &hash)
     });
     let is_right = hashing.await.unwrap_or(false) && user.is_some();
     if let Some(verified) = verified.filter(|_| is_right) {
@@ -133,6 +135,8 @@ impl Credentials {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
@@ -172,5 +176,52 @@ mod tests {
             let expected = expected.map(|(name, password)| (name.to_owned(), password.to_owned()));
             assert_eq!(credentials(values), expected, "{values:?}");
         }
+    }
+    /// A refusal costs one hash, whoever is or is not there: of the form and with the cost of some user's, the
+    /// same one each time.
+    #[tokio::test]
+    async fn a_refusal_costs_the_same_whoever_is_there() {
+        const COST: &str = "$2b$04$CCCCCCCCCCCCCCCCCCCCC.4K7lyz.nKATbsiu/RcZjqWyDNnj87qG";
+        let user = |name: &str| (name.into(), PasswordHash::Bcrypt(COST.into()));
+        let users = Users::new(["alice", "bob"].map(user)).unwrap();
+        let passwords = Passwords::new(2);
+        let mut ran = 0;
+        for name in ["alice", "bob", "mallory", "alic", "alicee", "", "ALICE"] {
+            let mut hashed = Vec::new();
+            for password in ["wrong", "wrong", "", "another"] {
+                let computed: Arc<Mutex<Vec<PasswordHash>>> = Arc::default();
+                let noted = Arc::clone(&computed);
+                let verify = move |password: &[u8], hash: &PasswordHash| {
+                    noted.lock().unwrap().push(hash.clone());
+                    passwords::verify(password, hash)
+                };
+                let credentials = Credentials {
+                    text: format!("{name}:{password}").into(),
+                    colon: name.len(),
+                };
+                let known = is_known(&users, &credentials, &passwords, verify).await;
+                assert_eq!(known, Ok(false), "{name}");
+                let computed = computed.lock().unwrap().clone();
+                assert_eq!(computed.len(), 1, "{name}:{password}");
+                hashed.extend(computed);
+                ran += 1;
+            }
+            assert!(hashed.iter().all(|hash| *hash == hashed[0]), "{name}");
+            assert_eq!(hashed[0], PasswordHash::Bcrypt(COST.into()));
+        }
+        assert_eq!(ran, 28);
+        // Right, even, for a name that is not there: the hash is of somebody, and lets nobody pass.
+        let credentials = |name: &str| Credentials {
+            text: format!("{name}:secret").into(),
+            colon: name.len(),
+        };
+        for (name, expected) in [("mallory", false), ("alice", true)] {
+            let known = is_known(&users, &credentials(name), &passwords, passwords::verify).await;
+            assert_eq!(known, Ok(expected), "{name}");
+        }
+        // What was verified takes no hash.
+        let never = |_: &[u8], _: &PasswordHash| panic!();
+        let known = is_known(&users, &credentials("alice"), &passwords, never).await;
+        assert_eq!(known, Ok(true));
     }
 }

@@ -32,7 +32,7 @@ const MOST_VERIFIED: usize = 4096;
 const LONGEST_VERIFIED: usize = 4096;
 
 /// What a token claims.
-type Claims = Map<String, Value>;
+pub(crate) type Claims = Map<String, Value>;
 
 /// Claims by the digests of their tokens.
 struct Verified(Cache<SecretDigest, Arc<Claims>>);
@@ -61,18 +61,18 @@ impl From<Denial> for Failure {
     }
 }
 
-/// Lets whoever has a token pass. Returns whether there is one: it may be optional.
+/// Lets whoever has a token pass. Returns what it claims, where there is one: it may be optional.
 ///
 /// # Errors
 /// [`Failure::Unauthenticated`], [`Failure::Forbidden`]: the token lets nobody pass.
 /// [`Failure::Unresolved`], [`Failure::KeysMissing`]: nobody knows the keys.
-pub(crate) fn check(jwt: &Jwt, head: &mut RequestHead) -> Result<bool, Failure> {
+pub(crate) fn check(jwt: &Jwt, head: &mut RequestHead) -> Result<Option<Arc<Claims>>, Failure> {
     let keys = jwt.keys().map_err(|_| match jwt.keys {
         KeySource::Url { .. } => Failure::KeysMissing,
         _ => Failure::Unresolved,
     })?;
     let token = match token(jwt, head) {
-        Found::Nothing if jwt.optional => return Ok(false),
+        Found::Nothing if jwt.optional => return Ok(None),
         Found::Nothing => return Err(Denial::Missing.into()),
         Found::Several => return Err(Denial::Ambiguous.into()),
         Found::One(token) => token,
@@ -96,7 +96,7 @@ pub(crate) fn check(jwt: &Jwt, head: &mut RequestHead) -> Result<bool, Failure> 
     for (header, value) in values {
         head.fields.set(header, value.as_bytes());
     }
-    Ok(true)
+    Ok(Some(claims))
 }
 
 /// The token of a request.
@@ -256,7 +256,7 @@ fn is_for_us(jwt: &Jwt, audience: Option<&Value>) -> bool {
 }
 
 /// A claim of this name, or where the names lead that have dots between them.
-fn claim<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
+pub(crate) fn claim<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
     if let Some(claim) = claims.get(name) {
         return Some(claim);
     }

@@ -14,7 +14,7 @@ use crate::object::Key;
 /// many (RFC 4291, section 2.5.4).
 pub const IPV6_PREFIX: u8 = 64;
 
-/// What a limit counts by. A request without the field or the cookie is counted by its client.
+/// What a limit counts by. A request without the field, the cookie or the claim is counted by its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitKey {
     /// The real client.
@@ -29,6 +29,8 @@ pub enum LimitKey {
     Header(Box<str>),
     /// The value of a cookie.
     Cookie(Box<str>),
+    /// What a token claims, by the name of the claim or the names that lead to it.
+    Claim(Box<str>),
 }
 
 /// Who or what a request is counted for.
@@ -40,6 +42,8 @@ pub enum Counted<'r> {
     Route(&'r Key),
     /// All requests with this value.
     Value(&'r [u8]),
+    /// All requests with this number, by its bits.
+    Number(u64),
 }
 
 /// Makes keys of whom requests are counted for: digests with a secret, so that nobody can find two with one
@@ -74,6 +78,7 @@ impl LimitKey {
             Self::Route => "route",
             Self::Header(_) => "header",
             Self::Cookie(_) => "cookie",
+            Self::Claim(_) => "claim",
         }
     }
 }
@@ -102,7 +107,7 @@ impl fmt::Display for LimitKey {
         f.write_str(self.as_str())?;
         match self {
             Self::Client { .. } | Self::Route => Ok(()),
-            Self::Header(name) | Self::Cookie(name) => write!(f, " {name}"),
+            Self::Header(name) | Self::Cookie(name) | Self::Claim(name) => write!(f, " {name}"),
         }
     }
 }

@@ -23,6 +23,11 @@ pub struct LimitKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = pattern::TOKEN))]
     pub cookie: Option<String>,
+    /// The requests with each value of a claim, of the token that a `jwt` before has taken: a text, a number,
+    /// or true or false. Those without it are counted by client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub claim: Option<String>,
 }
 
 /// Clients.

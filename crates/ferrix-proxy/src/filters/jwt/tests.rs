@@ -419,7 +419,8 @@ fn requests_bring_tokens() {
         for value in values {
             head.fields.append("Authorization", value.as_bytes());
         }
-        assert_eq!(check(jwt, &mut head), expected, "{values:?}");
+        let found = check(jwt, &mut head).map(|claims| claims.is_some());
+        assert_eq!(found, expected, "{values:?}");
         let passed = expected == Ok(true);
         let user = head.fields.get("x-user");
         assert_eq!(user, passed.then_some(&b"alice"[..]));
