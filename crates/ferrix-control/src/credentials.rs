@@ -12,11 +12,16 @@ use std::{
 use ferrix_table::filters::{
     api_key::ApiClients,
     basic_auth::{PasswordHash, Users},
+    client_certificate::ClientAuthorities,
     jwt::KeySet,
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 
-use crate::jwks;
+use crate::{
+    client_authorities::{self, AUTHORITIES, REVOCATIONS},
+    jwks,
+    read::Read,
+};
 
 /// The type of Secrets with one user and the password.
 const BASIC_AUTH_TYPE: &str = "kubernetes.io/basic-auth";
@@ -40,10 +45,8 @@ pub(crate) struct Entries {
     entries: BTreeMap<String, Vec<u8>>,
     users: OnceLock<Read<Users>>,
     clients: OnceLock<Read<ApiClients>>,
+    authorities: OnceLock<Read<ClientAuthorities>>,
 }
-
-/// What a Secret was read as, with what is wrong with parts of it; or why it is none.
-pub(crate) type Read<T> = Result<(Arc<T>, Vec<String>), String>;
 
 impl Entries {
     /// Those of a Secret of a type.
@@ -58,6 +61,7 @@ impl Entries {
             entries: data.chain(texts).collect(),
             users: OnceLock::new(),
             clients: OnceLock::new(),
+            authorities: OnceLock::new(),
         }
     }
 
@@ -72,6 +76,14 @@ impl Entries {
     /// The clients that it holds, each under its name.
     pub(crate) fn clients(&self) -> &Read<ApiClients> {
         self.clients.get_or_init(|| clients(&self.entries))
+    }
+
+    /// The authorities of clients.
+    pub(crate) fn client_authorities(&self) -> &Read<ClientAuthorities> {
+        self.authorities.get_or_init(|| {
+            let entry = |name| self.entries.get(name).map(Vec::as_slice);
+            client_authorities::parse(entry(AUTHORITIES), entry(REVOCATIONS))
+        })
     }
 
     /// The keys of an issuer that one of them holds.

@@ -19,12 +19,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     field::Field,
-    issuer_keys::KeyPlace,
     names::shared_name,
     objects::{self, Key, Kind, ObjectName, Origin},
     rare::Rare,
     report::{Finding, Reason},
     settings::DEFAULT_CLASS,
+    supply::Supply,
 };
 
 /// One version of an object that makes rules, compiled by itself. Of the object nothing else is kept.
@@ -321,10 +321,11 @@ impl Draft {
         filters.filter_map(Filter::secret)
     }
 
-    /// Where its filters have keys from, besides Secrets, in its order, some perhaps more than once.
-    pub(crate) fn key_places(&self) -> impl Iterator<Item = KeyPlace> {
+    /// Where its filters have keys and authorities from, besides Secrets, in its order, some perhaps more than
+    /// once.
+    pub(crate) fn supplies(&self) -> impl Iterator<Item = Supply> {
         let filters = self.rules.iter().flat_map(DraftRule::all_filters);
-        filters.filter_map(|filter| KeyPlace::of(filter.key_source()?))
+        filters.filter_map(Supply::of)
     }
 
     /// The field of the rule at a position.
@@ -482,9 +483,9 @@ impl Versions {
         self.all().flat_map(|it| it.secrets_of_filters())
     }
 
-    /// Where filters of any version that may serve have keys from, besides Secrets.
-    pub(crate) fn key_places(&self) -> impl Iterator<Item = KeyPlace> {
-        self.all().flat_map(|it| it.key_places())
+    /// The same of any version that may serve.
+    pub(crate) fn supplies(&self) -> impl Iterator<Item = Supply> {
+        self.all().flat_map(|it| it.supplies())
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Draft>> {

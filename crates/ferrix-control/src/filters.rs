@@ -29,6 +29,7 @@ mod bandwidth;
 mod basic_auth;
 mod body_size;
 mod cache;
+mod client_certificate;
 mod compression;
 mod concurrency;
 mod cors;
@@ -238,6 +239,7 @@ pub(crate) enum Written<'w> {
     BasicAuth(&'w filter::BasicAuth),
     ApiKey(&'w filter::ApiKey),
     Jwt(&'w filter::Jwt),
+    ClientCertificate(&'w filter::ClientCertificate),
 }
 
 /// An item of a list.
@@ -386,6 +388,11 @@ fn one(
             let namespace = &place.object.namespace;
             Filter::Jwt(Arc::new(jwt::compile(jwt, &field, namespace, faults)))
         }
+        Written::ClientCertificate(it) => {
+            let namespace = &place.object.namespace;
+            let compiled = client_certificate::compile(it, &field, namespace, faults);
+            Filter::ClientCertificate(Arc::new(compiled))
+        }
     }
 }
 
@@ -399,6 +406,7 @@ impl Written<'_> {
                 | Self::BasicAuth(_)
                 | Self::ApiKey(_)
                 | Self::Jwt(_)
+                | Self::ClientCertificate(_)
         )
     }
 
@@ -427,6 +435,7 @@ impl Written<'_> {
             Self::BasicAuth(_) => "basicAuth",
             Self::ApiKey(_) => "apiKey",
             Self::Jwt(_) => "jwt",
+            Self::ClientCertificate(_) => "clientCertificate",
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Keys of issuers at URLs: what was fetched of each, and where filters have keys from.
+//! Keys of issuers at URLs: what was fetched of each.
 //!
 //! They are fetched elsewhere. What a fetch came to is an input like any object, so that translation itself
 //! fetches nothing.
 
 use std::sync::Arc;
 
-use ferrix_table::filters::jwt::{KeySet, KeySource, Renewal};
+use ferrix_table::filters::jwt::{KeySet, Renewal};
 
-use crate::{jwks, objects::ObjectName};
+use crate::jwks;
 
 /// Keys as they were fetched, with what is wrong with some of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,37 +58,6 @@ impl KnownKeys {
             last,
             trouble,
             renewal,
-        }
-    }
-}
-
-/// Where keys are that are neither in the object that names them nor in a Secret.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum KeyPlace {
-    ConfigMap(ObjectName),
-    Url(Arc<str>),
-}
-
-impl KeyPlace {
-    pub(crate) fn of(source: &KeySource) -> Option<Self> {
-        match source {
-            KeySource::Inline(_) | KeySource::Secret { .. } => None,
-            KeySource::ConfigMap { map, .. } => Some(Self::ConfigMap(map.clone())),
-            KeySource::Url { url, .. } => Some(Self::Url(Arc::clone(url))),
-        }
-    }
-
-    pub(crate) fn config_map(self) -> Option<ObjectName> {
-        match self {
-            Self::ConfigMap(map) => Some(map),
-            Self::Url(_) => None,
-        }
-    }
-
-    pub(crate) fn url(&self) -> Option<&Arc<str>> {
-        match self {
-            Self::ConfigMap(_) => None,
-            Self::Url(url) => Some(url),
         }
     }
 }

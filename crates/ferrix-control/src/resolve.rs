@@ -35,7 +35,6 @@ use crate::{
     entry_points::{self, EntryPoints},
     field::Field,
     guard::Bug,
-    issuer_keys::KeyPlace,
     listeners::{self, Gateways},
     objects::{Key, Kind, ObjectName},
     outcome::{self, FilterUse, Outcome},
@@ -45,6 +44,7 @@ use crate::{
     report::{Finding, Reason, Serving},
     secret::Parsed,
     settings::Settings,
+    supply::Supply,
     world::World,
 };
 
@@ -385,11 +385,11 @@ impl Resolved {
             .chain(self.draft.secrets_of_filters())
     }
 
-    /// Where it has keys from, besides Secrets. None where it is not ours: nobody else's URLs are asked for
-    /// anything.
-    pub(crate) fn key_places(&self) -> impl Iterator<Item = KeyPlace> {
+    /// Where its filters have keys and authorities from, besides Secrets. None where it is not ours: nobody else's
+    /// URLs are asked for anything.
+    pub(crate) fn supplies(&self) -> impl Iterator<Item = Supply> {
         let ours = (!self.outcome.not_ours).then_some(&self.draft);
-        ours.into_iter().flat_map(|draft| draft.key_places())
+        ours.into_iter().flat_map(|draft| draft.supplies())
     }
 
     /// The Filters that its rules name, whether they exist or not.

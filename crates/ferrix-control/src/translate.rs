@@ -42,7 +42,6 @@ use crate::{
     entry_points,
     external_name::DomainName,
     guard::{Step, guarded},
-    issuer_keys::KeyPlace,
     kinds,
     listeners::Gateways,
     names::Known,
@@ -52,18 +51,19 @@ use crate::{
     report::{Condition, Report},
     resolve::{Context, NamedFilters, Presented, Resolved, ServicePolicies, TableLists},
     settings::Settings,
+    supply::Supply,
     world::{Effect, World},
 };
 
 mod entries;
 mod filters;
 mod gateways;
-mod keys;
 mod policies;
 mod service_policies;
+mod supplies;
 
 use filters::FilterUsers;
-use keys::KeyUsers;
+use supplies::SupplyUsers;
 
 /// Makes the table and the report of a world.
 pub fn translate(world: &World, settings: &Settings) -> (Table, Report) {
@@ -89,7 +89,7 @@ pub(crate) struct Translation {
     filters_of_service: Users,
     filters_of_secret: Users,
     users_of_filter: FilterUsers,
-    users_of_keys: KeyUsers,
+    users_of_supply: SupplyUsers,
     table_lists: TableLists,
     service_policies: ServicePolicies,
     gateways: Gateways,
@@ -175,7 +175,7 @@ impl Translation {
 
     /// The URLs that keys have to be fetched from, in order.
     pub(crate) fn key_urls(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.users_of_keys.urls()
+        self.users_of_supply.urls()
     }
 
     /// Follows a change of the world. `current` is the table that was made last.
@@ -286,8 +286,8 @@ impl Translation {
             routes.extend(policies.map(|name| name.key(Kind::BackendPolicy)));
         }
         for url in &effect.keys {
-            let place = KeyPlace::Url(Arc::clone(url));
-            routes.extend(self.users_of_keys.of(&place).cloned());
+            let supply = Supply::Url(Arc::clone(url));
+            routes.extend(self.users_of_supply.of(&supply).cloned());
         }
         for key in &effect.objects {
             let name = key.object.clone();
@@ -336,8 +336,8 @@ impl Translation {
                 Kind::Gateway | Kind::GatewayClass | Kind::ListenerSet => {}
                 Kind::BackendTlsPolicy => {}
                 Kind::ConfigMap => {
-                    let place = KeyPlace::ConfigMap(name);
-                    routes.extend(self.users_of_keys.of(&place).cloned());
+                    let supply = Supply::ConfigMap(name);
+                    routes.extend(self.users_of_supply.of(&supply).cloned());
                 }
             }
         }
@@ -447,8 +447,8 @@ impl Translation {
         }
         if let Some(route) = after.or(before).map(Resolved::key) {
             let [before, after] =
-                [before, after].map(|it| it.into_iter().flat_map(Resolved::key_places));
-            self.users_of_keys.replace(route, before, after);
+                [before, after].map(|it| it.into_iter().flat_map(Resolved::supplies));
+            self.users_of_supply.replace(route, before, after);
         }
         if let Some(before) = before {
             let user = |named: &ObjectName| (named.clone(), before.key().clone());

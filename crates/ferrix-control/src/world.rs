@@ -33,7 +33,7 @@ use crate::{
     ingress,
     ingressclass::{self, IngressClassSpec, IngressClasses},
     ingressroute,
-    issuer_keys::{Fetched, KeyPlace, KnownKeys},
+    issuer_keys::{Fetched, KnownKeys},
     kinds,
     last_good::{BadVersion, LastGood},
     names::shared,
@@ -45,6 +45,7 @@ use crate::{
     service::{self, ServiceSpec},
     settings::{Publish, Settings},
     status::Address,
+    supply::Supply,
     version::Version,
 };
 
@@ -982,8 +983,8 @@ impl World {
     /// Every ConfigMap that a filter names, some of them more than once.
     fn config_maps_of_filters(&self) -> impl Iterator<Item = ObjectName> {
         let all = self.routes.values().chain(self.filters.values());
-        let places = all.flat_map(Versions::key_places);
-        places.filter_map(KeyPlace::config_map)
+        let supplies = all.flat_map(Versions::supplies);
+        supplies.filter_map(Supply::config_map)
     }
 
     /// The GatewayClass of a name.

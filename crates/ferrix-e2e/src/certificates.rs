@@ -1,10 +1,15 @@
 //! Certificates of an authority that only the test trusts.
 
-use std::{io::Write, sync::Arc};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    io::Write,
+    sync::Arc,
+};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer,
-    KeyPair,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
+    CertifiedIssuer, DnType, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -39,6 +44,7 @@ impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params
             .distinguished_name
             .push(DnType::CommonName, "Authority of a test");
@@ -52,6 +58,25 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params(id, names).signed_by(&key, &self.issuer).unwrap();
         Certified::new(id, &certificate, &key)
+    }
+
+    /// A list in PEM that revokes a certificate of this authority, and is in force until 2100.
+    pub fn revoke(&self, certified: &Certified) -> String {
+        let revoked = RevokedCertParams {
+            serial_number: serial(&certified.id),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     /// A client that trusts this authority alone, and offers these protocols by ALPN.
@@ -118,7 +143,15 @@ fn params(id: &str, names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     params.distinguished_name.push(DnType::CommonName, id);
+    params.serial_number = Some(serial(id));
     params
+}
+
+/// What an authority knows a certificate by.
+fn serial(id: &str) -> SerialNumber {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    SerialNumber::from(hasher.finish())
 }
 
 impl Certified {

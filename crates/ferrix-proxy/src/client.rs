@@ -15,6 +15,7 @@ use pingora_core::server::ShutdownWatch;
 use crate::{
     address::Address,
     buffered::Buffered,
+    client_certificates::Shown,
     clients::Account,
     counters::EntryPointCounters,
     drain,
@@ -41,6 +42,8 @@ pub(crate) struct ClientConnection {
     pub(crate) client: Address,
     /// The name the client gave in the TLS handshake, in canonical form.
     pub(crate) server_name: Option<String>,
+    /// What it has shown in that handshake, where it was asked for a certificate.
+    pub(crate) shown: Option<Box<Shown>>,
     pub(crate) forwarding: Forwarding,
     /// What that client has open. `None`: its requests are not limited.
     pub(crate) account: Option<Arc<Account>>,

@@ -1,8 +1,14 @@
-//! What a socket asks of the certificates of its clients (mutual TLS).
+//! What a socket asks of the certificates of its clients (mutual TLS), and what they have shown.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use ferrix_table::certificates::ClientCertificates;
+use ferrix_table::{
+    certificates::ClientCertificates, filters::client_certificate::ClientAuthorities,
+};
+use parking_lot::Mutex;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
@@ -14,6 +20,8 @@ use rustls::{
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
+
+use crate::transport::Tls;
 
 /// What decides about the certificates of clients. Nothing asked: none is.
 ///
@@ -48,6 +56,52 @@ pub(crate) fn verifier(
         provider: Arc::clone(provider),
         required: asked.required,
     }))
+}
+
+/// So long a certificate is believed that was judged: it may end meanwhile.
+const BELIEVED: Duration = Duration::from_secs(60);
+
+/// What a client has shown that was asked for a certificate.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// The certificate, and those between it and an authority. None: it has none.
+    chain: Box<[CertificateDer<'static>]>,
+    /// By whom it was judged valid last, and when.
+    judged: Mutex<Option<(Arc<ClientAuthorities>, Instant)>>,
+}
+
+impl Shown {
+    pub(crate) fn new(stream: &Tls) -> Self {
+        Self {
+            chain: stream.client_certificates().into(),
+            judged: Mutex::default(),
+        }
+    }
+
+    /// The certificate.
+    pub(crate) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.chain.first()
+    }
+
+    /// Whether some authorities have certified the client, and none has revoked it. What is valid is not judged
+    /// anew with each request.
+    pub(crate) fn is_valid(&self, authorities: &Arc<ClientAuthorities>) -> bool {
+        let Some((certificate, between)) = self.chain.split_first() else {
+            return false;
+        };
+        let mut judged = self.judged.lock();
+        if let Some((by, at)) = &*judged
+            && Arc::ptr_eq(by, authorities)
+            && at.elapsed() < BELIEVED
+        {
+            return true;
+        }
+        let verifier = &authorities.verifier;
+        let verified = verifier.verify_client_cert(certificate, between, UnixTime::now());
+        let is_valid = verified.is_ok();
+        *judged = is_valid.then(|| (Arc::clone(authorities), Instant::now()));
+        is_valid
+    }
 }
 
 /// The TLS library's verifier, or one that trusts nobody; and whether a client that it refuses is served

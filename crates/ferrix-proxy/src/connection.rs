@@ -18,6 +18,7 @@ use crate::{
     Engine,
     address::Address,
     client::ClientConnection,
+    client_certificates::Shown,
     counters::EntryPointCounters,
     drain::{self, Drain, LINGER},
     headers::Forwarding,
@@ -95,7 +96,7 @@ impl Application {
             let Some(read) = first_bytes(engine, &mut stream, shutdown).await else {
                 return;
             };
-            let connection = self.client(client, None, shutdown);
+            let connection = self.client(client, None, None, shutdown);
             if read.starts_with(PREFACE) {
                 stream.rewind(&read);
                 return Box::pin(http2::serve(engine, connection, stream)).await;
@@ -104,8 +105,8 @@ impl Application {
             return http1::serve(engine, &connection, &mut wire).await;
         };
         match Box::pin(self.receive(acceptors, stream)).await {
-            Some(Received::Requests(stream)) => {
-                let connection = self.client(client, Some(&stream), shutdown);
+            Some(Received::Requests(stream, shown)) => {
+                let connection = self.client(client, Some(&stream), shown, shutdown);
                 if stream.selected_alpn_proto() == Some(ALPN::H2) {
                     Box::pin(http2::serve(engine, connection, stream)).await;
                 } else {
@@ -126,6 +127,7 @@ impl Application {
         &self,
         client: Address,
         tls: Option<&Tls>,
+        shown: Option<Box<Shown>>,
         shutdown: &ShutdownWatch,
     ) -> ClientConnection {
         let Self {
@@ -141,6 +143,7 @@ impl Application {
             secure,
             client,
             server_name: tls.and_then(Tls::server_name).map(tls::canonical_name),
+            shown,
             account: engine.account(client),
             forwarding: Forwarding::new(trusted, peer.ip(), client.ip(), entry.port, secure),
             shutdown: shutdown.clone(),
@@ -204,9 +207,12 @@ impl Application {
         let table = self.engine.table.load();
         let reception = tls::receive(&table, self.entry.index, name.as_deref());
         let is_server = table.entry_points.ends_tls(self.entry.index);
+        let asks_all = self.entry.socket.client_certificates.is_some();
         drop(table);
         let acceptor = match reception {
-            Ok(Reception::Requests) => &acceptors.requests,
+            // What a socket asks of all is asked once.
+            Ok(Reception::Requests { asking: true }) if !asks_all => &acceptors.asking,
+            Ok(Reception::Requests { .. }) => &acceptors.requests,
             Ok(Reception::Bytes) => &acceptors.bytes,
             Ok(Reception::Through) => {
                 let io = Io::resumed(Box::new(stream), read);
@@ -223,7 +229,10 @@ impl Application {
         drop(read);
         let stream = Box::new(transport::accept(acceptor, hello, stream).await?);
         Ok(match reception {
-            Ok(Reception::Requests) => Received::Requests(stream),
+            Ok(Reception::Requests { asking }) => {
+                let shown = (asking || asks_all).then(|| Box::new(Shown::new(&stream)));
+                Received::Requests(stream, shown)
+            }
             _ => Received::Bytes(Box::new(Io::new(stream)), name),
         })
     }
@@ -231,8 +240,8 @@ impl Application {
 
 /// What TLS came to.
 enum Received {
-    /// Requests.
-    Requests(Box<Tls>),
+    /// Requests, and what the client has shown where it was asked for a certificate.
+    Requests(Box<Tls>, Option<Box<Shown>>),
     /// Bytes, for a server of this name: those within TLS, or TLS itself.
     Bytes(Box<Io>, Option<String>),
 }

@@ -51,6 +51,9 @@ pub enum Failure {
     /// The client is in a network whose requests the rule refuses.
     #[error("requests from the address of the client are refused")]
     AddressRefused,
+    /// The client has shown no certificate that lets it pass.
+    #[error("the client has no valid certificate")]
+    CertificateRefused,
     /// The request is one too many for a rate limit of the rule.
     #[error("too many requests in {:?} for a limit by {}", .0.per, .0.by)]
     RateLimited(Box<Quota>),
@@ -124,7 +127,7 @@ pub struct Quota {
 
 impl Failure {
     /// Names for metrics, by [`Failure::index`].
-    pub const NAMES: [&'static str; 29] = [
+    pub const NAMES: [&'static str; 30] = [
         "bad_request",
         "method_not_allowed",
         "header_timeout",
@@ -154,6 +157,7 @@ impl Failure {
         "passwords_busy",
         "forbidden",
         "keys_missing",
+        "certificate_refused",
     ];
 
     /// Position in [`Failure::NAMES`].
@@ -188,6 +192,7 @@ impl Failure {
             Self::PasswordsBusy => 26,
             Self::Forbidden(_) => 27,
             Self::KeysMissing => 28,
+            Self::CertificateRefused => 29,
         }
     }
 
@@ -196,7 +201,7 @@ impl Failure {
         match self {
             Self::BadRequest(_) => 400,
             Self::Unauthenticated(_) => 401,
-            Self::AddressRefused | Self::Forbidden(_) => 403,
+            Self::AddressRefused | Self::CertificateRefused | Self::Forbidden(_) => 403,
             Self::MethodNotAllowed => 405,
             Self::HeaderTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,

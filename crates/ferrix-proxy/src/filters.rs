@@ -38,6 +38,7 @@ pub(crate) mod bandwidth;
 pub(crate) mod basic_auth;
 pub(crate) mod body_size;
 pub(crate) mod cache;
+pub(crate) mod client_certificate;
 pub(crate) mod compression;
 pub(crate) mod concurrency;
 pub(crate) mod cors;
@@ -111,7 +112,8 @@ pub(crate) fn on_request(
         | Filter::RequestBuffering(_)
         | Filter::BasicAuth(_)
         | Filter::ApiKey(_)
-        | Filter::Jwt(_) => {}
+        | Filter::Jwt(_)
+        | Filter::ClientCertificate(_) => {}
     }
     Ok(None)
 }
@@ -222,7 +224,8 @@ impl Applied {
                 | Filter::RequestBuffering(_)
                 | Filter::BasicAuth(_)
                 | Filter::ApiKey(_)
-                | Filter::Jwt(_) => {}
+                | Filter::Jwt(_)
+                | Filter::ClientCertificate(_) => {}
             }
         }
         encoding

@@ -1,7 +1,7 @@
 //! TLS towards clients: certificates come from the table at each handshake, so that a rotation
 //! touches no open connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ferrix_table::{
     Reader, Table,
@@ -27,6 +27,9 @@ use crate::{
 pub(crate) struct Acceptors {
     /// Of TLS with requests in it.
     pub(crate) requests: Acceptor,
+    /// The same for names of hosts whose rules want certificates of clients, where the socket itself does not:
+    /// they are asked for, and judged by the rules.
+    pub(crate) asking: Acceptor,
     /// Of TLS with bytes in it, whose protocol is for client and backend to agree on: none is chosen by
     /// ALPN.
     pub(crate) bytes: Acceptor,
@@ -40,16 +43,27 @@ impl Acceptors {
         asked: Option<&ClientCertificates>,
         table: Reader,
     ) -> Result<Self, rustls::Error> {
-        let bytes = config(settings, socket, asked, table)?;
+        let bytes = config(settings, socket, asked, table.clone())?;
         let mut requests = bytes.clone();
-        requests.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let [requests, bytes] = [requests, bytes].map(Arc::new);
+        // With tickets of its own: whoever was not asked cannot go on as one who was.
+        let mut asking = config(settings, socket, Some(&ANYBODY), table)?;
+        for config in [&mut requests, &mut asking] {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
+        let [requests, asking, bytes] = [requests, asking, bytes].map(Arc::new);
         Ok(Self {
             requests: Acceptor::from_server_config(requests),
+            asking: Acceptor::from_server_config(asking),
             bytes: Acceptor::from_server_config(bytes),
         })
     }
 }
+
+/// Clients show what they have, of whomever. That the key is theirs is verified.
+static ANYBODY: LazyLock<ClientCertificates> = LazyLock::new(|| ClientCertificates {
+    authorities: Box::default(),
+    required: false,
+});
 
 fn config(
     settings: &Tls,
@@ -109,8 +123,11 @@ fn presented<'t>(
 /// What becomes of a connection after the client's first message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reception {
-    /// TLS ends here, and there are requests in it.
-    Requests,
+    /// TLS ends here, and there are requests in it. Clients are asked for a certificate, where rules want one.
+    Requests {
+        /// Whether they do.
+        asking: bool,
+    },
     /// TLS ends here, and there are bytes in it.
     Bytes,
     /// It passes through as it is.
@@ -133,7 +150,9 @@ pub(crate) fn receive(
     let index = choose(table, socket, name).ok_or(refusal)?;
     let entry_point = table.entry_points.get(index).ok_or(refusal)?;
     let reception = match entry_point.protocol {
-        Protocol::Https => Reception::Requests,
+        Protocol::Https => Reception::Requests {
+            asking: table.rules.ask_for_certificates(index, name),
+        },
         Protocol::TlsTerminate => Reception::Bytes,
         Protocol::TlsPassthrough => return Ok(Reception::Through),
         // No socket has them beside those with TLS.

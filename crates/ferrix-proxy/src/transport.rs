@@ -33,7 +33,7 @@ use pingora_core::{
 use rustix::net::SendFlags;
 use rustls::{
     ClientConfig,
-    pki_types::ServerName,
+    pki_types::{CertificateDer, ServerName},
     server::{Accepted, Acceptor as HelloReader},
 };
 use tokio::{
@@ -265,6 +265,15 @@ impl Tls {
             TlsStream::Server(stream) => stream.get_ref().1.server_name(),
             TlsStream::Client(_) => None,
         }
+    }
+
+    /// The certificate that the client has shown, and those between it and an authority.
+    pub(crate) fn client_certificates(&self) -> &[CertificateDer<'static>] {
+        let shown = match &self.0 {
+            TlsStream::Server(stream) => stream.get_ref().1.peer_certificates(),
+            TlsStream::Client(_) => None,
+        };
+        shown.unwrap_or_default()
     }
 
     fn socket(&self) -> &Counted {

@@ -13,12 +13,14 @@ pub mod bandwidth;
 pub mod basic_auth;
 pub mod body_size;
 pub mod cache;
+pub mod client_certificate;
 pub mod compression;
 pub mod concurrency;
 pub mod cors;
 pub mod error_pages;
 pub mod external_auth;
 pub mod faults;
+pub mod from_config_map;
 pub mod from_secret;
 pub mod header_changes;
 pub mod ip_filter;
@@ -40,6 +42,7 @@ use bandwidth::Bandwidth;
 use basic_auth::BasicAuth;
 use body_size::BodySize;
 use cache::Cache;
+use client_certificate::{AuthoritySource, ClientCertificate};
 use compression::Compression;
 use concurrency::Concurrency;
 use cors::Cors;
@@ -107,6 +110,8 @@ pub enum Filter<S = Reference> {
     ApiKey(Arc<ApiKey>),
     /// Lets requests pass that have a token.
     Jwt(Arc<Jwt>),
+    /// Lets clients pass that have a certificate.
+    ClientCertificate(Arc<ClientCertificate>),
 }
 
 /// Requests that a limit has counted as too many.
@@ -149,7 +154,8 @@ impl<S> Filter<S> {
             | Filter::RequestBuffering(_)
             | Filter::BasicAuth(_)
             | Filter::ApiKey(_)
-            | Filter::Jwt(_) => None,
+            | Filter::Jwt(_)
+            | Filter::ClientCertificate(_) => None,
         }
     }
 
@@ -178,6 +184,7 @@ impl<S> Filter<S> {
             Filter::BasicAuth(auth) => Filter::BasicAuth(Arc::clone(auth)),
             Filter::ApiKey(auth) => Filter::ApiKey(Arc::clone(auth)),
             Filter::Jwt(jwt) => Filter::Jwt(Arc::clone(jwt)),
+            Filter::ClientCertificate(it) => Filter::ClientCertificate(Arc::clone(it)),
         }
     }
 
@@ -205,7 +212,8 @@ impl<S> Filter<S> {
             | Filter::RequestBuffering(_)
             | Filter::BasicAuth(_)
             | Filter::ApiKey(_)
-            | Filter::Jwt(_) => {}
+            | Filter::Jwt(_)
+            | Filter::ClientCertificate(_) => {}
         }
     }
 
@@ -250,19 +258,43 @@ impl<S> Filter<S> {
             Filter::BasicAuth(auth) => Some(&auth.users.secret),
             Filter::ApiKey(auth) => Some(&auth.clients.secret),
             Filter::Jwt(jwt) => jwt.secret(),
+            Filter::ClientCertificate(it) => match &it.authorities {
+                AuthoritySource::Secret(it) => Some(&it.secret),
+                AuthoritySource::ConfigMap(_) => None,
+            },
             _ => None,
         }
     }
 
-    /// Where its keys are, where that is neither in the object itself nor in a Secret.
-    pub fn key_source(&self) -> Option<&KeySource> {
+    /// The ConfigMap that it names.
+    pub fn config_map(&self) -> Option<&ObjectName> {
         match self {
             Filter::Jwt(jwt) => match &jwt.keys {
-                KeySource::Inline(_) | KeySource::Secret { .. } => None,
-                source => Some(source),
+                KeySource::ConfigMap { keys, .. } => Some(&keys.map),
+                _ => None,
+            },
+            Filter::ClientCertificate(it) => match &it.authorities {
+                AuthoritySource::ConfigMap(it) => Some(&it.map),
+                AuthoritySource::Secret(_) => None,
             },
             _ => None,
         }
+    }
+
+    /// The URL that it has keys from.
+    pub fn key_url(&self) -> Option<&Arc<str>> {
+        match self {
+            Filter::Jwt(jwt) => match &jwt.keys {
+                KeySource::Url { url, .. } => Some(url),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether TLS has to ask clients for certificates because of it.
+    pub(crate) fn asks_for_certificates(&self) -> bool {
+        matches!(self, Filter::ClientCertificate(_))
     }
 
     /// Whether it says who may pass, and so has to see every request.
@@ -274,6 +306,7 @@ impl<S> Filter<S> {
                 | Filter::BasicAuth(_)
                 | Filter::ApiKey(_)
                 | Filter::Jwt(_)
+                | Filter::ClientCertificate(_)
         )
     }
 
@@ -288,14 +321,17 @@ impl<S> Filter<S> {
 
     /// The fields that it tells the service of whoever sends a request: nobody else may.
     pub fn identity_headers(&self) -> impl Iterator<Item = &str> {
-        let (header, claims) = match self {
-            Filter::BasicAuth(auth) => (auth.user_header.as_deref(), &[][..]),
-            Filter::ApiKey(auth) => (auth.client_header.as_deref(), &[][..]),
-            Filter::Jwt(jwt) => (None, &*jwt.headers),
-            _ => (None, &[][..]),
-        };
+        let (mut header, mut claims, mut details) = (None, &[][..], &[][..]);
+        match self {
+            Filter::BasicAuth(auth) => header = auth.user_header.as_deref(),
+            Filter::ApiKey(auth) => header = auth.client_header.as_deref(),
+            Filter::Jwt(jwt) => claims = &jwt.headers,
+            Filter::ClientCertificate(it) => details = &it.headers,
+            _ => {}
+        }
         let claims = claims.iter().map(|it| &*it.header);
-        header.into_iter().chain(claims)
+        let details = details.iter().map(|it| &*it.header);
+        header.into_iter().chain(claims).chain(details)
     }
 
     /// Whether it answers every request, so that none goes on.
@@ -334,6 +370,7 @@ impl<S: fmt::Display> fmt::Display for Filter<S> {
             Filter::BasicAuth(auth) => write!(f, "password: {auth}"),
             Filter::ApiKey(auth) => write!(f, "API key: {auth}"),
             Filter::Jwt(jwt) => write!(f, "token: {jwt}"),
+            Filter::ClientCertificate(it) => write!(f, "certificate: {it}"),
         }
     }
 }

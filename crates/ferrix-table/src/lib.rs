@@ -14,6 +14,7 @@ pub mod backend_policy;
 pub mod backoff;
 pub mod balancing;
 mod bucket;
+mod certificate_hosts;
 pub mod certificates;
 pub mod dry_runs;
 pub mod dump;

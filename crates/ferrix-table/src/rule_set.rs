@@ -2,7 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::{Request, dry_runs::DryRuns, ids::EntryPointIndex, index::Index, rules::Rule};
+use crate::{
+    Request,
+    certificate_hosts::{self, CertificateHosts},
+    dry_runs::DryRuns,
+    ids::EntryPointIndex,
+    index::Index,
+    rules::Rule,
+};
 
 /// All rules in their total order, with the index that finds those that serve. Immutable: a changed set is
 /// derived from an earlier one and shares with it all that the change does not touch.
@@ -11,6 +18,7 @@ pub struct RuleSet {
     rules: Vec<Arc<Rule>>,
     index: Index,
     dry_runs: Option<Arc<DryRuns>>,
+    certificate_hosts: Option<Arc<CertificateHosts>>,
 }
 
 impl RuleSet {
@@ -33,10 +41,16 @@ impl RuleSet {
             true => DryRuns::of(&rules),
             false => self.dry_runs.clone(),
         };
+        let mut touched = gone.iter().chain(fresh);
+        let certificate_hosts = match touched.any(|rule| certificate_hosts::asks(rule)) {
+            true => CertificateHosts::of(&rules),
+            false => self.certificate_hosts.clone(),
+        };
         RuleSet {
             index: self.index.with(&gone, fresh),
             rules,
             dry_runs,
+            certificate_hosts,
         }
     }
 
@@ -46,6 +60,13 @@ impl RuleSet {
     /// and the path leave, not to the number of rules.
     pub fn lookup(&self, entry_point: EntryPointIndex, request: &Request<'_>) -> Option<&Rule> {
         self.index.lookup(entry_point, request)
+    }
+
+    /// Whether TLS asks clients for a certificate that name this host, in canonical form, or none. Where no rule
+    /// wants any, that costs nothing.
+    pub fn ask_for_certificates(&self, entry_point: EntryPointIndex, host: Option<&str>) -> bool {
+        let hosts = self.certificate_hosts.as_ref();
+        hosts.is_some_and(|hosts| hosts.ask(entry_point, host))
     }
 
     /// The dry runs that would serve a request in the place of the rule that does, each by itself: those that

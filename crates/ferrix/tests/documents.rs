@@ -121,6 +121,23 @@ fn service(name: &str) -> String {
     )
 }
 
+/// What the examples of client certificates name: an authority, and a certificate of a server.
+fn authorities() -> String {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["banking.example.com".to_owned()]).unwrap();
+    let indented = |text: &str| text.trim_end().replace('\n', "\n    ");
+    let (certificate, key) = (
+        indented(&cert.pem()),
+        indented(&signing_key.serialize_pem()),
+    );
+    format!(
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: partners, namespace: default}}\n\
+         data:\n  ca.crt: |\n    {certificate}\n---\napiVersion: v1\nkind: Secret\n\
+         type: kubernetes.io/tls\nmetadata: {{name: banking-tls, namespace: default}}\n\
+         stringData:\n  tls.crt: |\n    {certificate}\n  tls.key: |\n    {key}\n"
+    )
+}
+
 /// Every example of the document loads without a word.
 #[test]
 fn every_filter_in_the_documents_is_served() {
@@ -129,7 +146,7 @@ fn every_filter_in_the_documents_is_served() {
     let examples: Vec<_> = blocks.map(|it| it.split("```").next().unwrap()).collect();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("examples.yaml"), examples.join("---\n")).unwrap();
-    let services = ["api", "api-next", "authority"].map(service).concat();
+    let services = ["api", "api-next", "authority"].map(service).concat() + &authorities();
     fs::write(folder.path().join("services.yaml"), services).unwrap();
     let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
     let mut settings = Settings::for_files(entry_points);
@@ -137,6 +154,6 @@ fn every_filter_in_the_documents_is_served() {
     let (table, report) = files::load(folder.path(), &settings).unwrap();
     let findings: Vec<_> = report.findings().map(|it| it.to_string()).collect();
     assert_eq!(findings, [""; 0]);
-    assert_eq!((examples.len(), table.rules.len()), (23, 26));
+    assert_eq!((examples.len(), table.rules.len()), (24, 27));
     assert!(table.rules.iter().all(|rule| rule.policy.is_some()));
 }

@@ -10,6 +10,9 @@ pub use self::{
     basic_auth::BasicAuth,
     body_size::BodySize,
     cache::Cache,
+    client_certificate::{
+        CertificateAuthorities, CertificateDetail, ClientCertificate, DetailHeader,
+    },
     compression::{Compression, ContentEncoding},
     concurrency::Concurrency,
     error_pages::{ErrorPages, StatusRange},
@@ -35,6 +38,7 @@ mod bandwidth;
 mod basic_auth;
 mod body_size;
 mod cache;
+mod client_certificate;
 mod compression;
 mod concurrency;
 mod error_pages;
@@ -137,6 +141,10 @@ pub struct RouteFilter {
     /// Lets requests pass that have a JSON Web Token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<Jwt>,
+
+    /// Lets clients pass that have a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
 
     /// Does all that a `Filter` says, by its name: `NAME` in the namespace of the route, or
     /// `NAMESPACE/NAME` in another one, with a ReferenceGrant there. Without it requests get 500.

@@ -41,3 +41,17 @@ pub(super) fn header(name: Option<&str>, field: &str, faults: &mut Faults) -> Op
     header_changes::check(name, field, &mut Vec::new(), faults);
     Some(name.into())
 }
+
+/// The same beside others, which tell something else.
+pub(super) fn another_header<'h>(
+    name: &str,
+    mut before: impl Iterator<Item = &'h str>,
+    field: &str,
+    faults: &mut Faults,
+) {
+    if before.any(|it| it.eq_ignore_ascii_case(name)) {
+        let message = format!("`{name}` is named more than once");
+        faults.add(Reason::InvalidSpec, field, message);
+    }
+    header(Some(name), field, faults);
+}

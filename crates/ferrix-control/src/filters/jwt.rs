@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ferrix_api::ingressroute::filter;
 use ferrix_table::filters::{
+    from_config_map::FromConfigMap,
     from_secret::FromSecret,
     jwt::{ClaimHeader, Jwt, KeySet, KeySource, Renewal, RequiredClaim},
 };
@@ -102,10 +103,11 @@ fn keys(written: &filter::Jwks, field: &str, namespace: &str, faults: &mut Fault
             entry: entry(secret),
         },
         (None, None, Some(map), None) => KeySource::ConfigMap {
-            map: shared_name(namespace, &map.name),
+            keys: FromConfigMap::unknown(
+                shared_name(namespace, &map.name),
+                format!("{field}.configMap"),
+            ),
             entry: entry(map),
-            field: format!("{field}.configMap").into(),
-            held: Err("the ConfigMap was not looked for".into()),
         },
         (None, None, None, Some(url)) => {
             let field = format!("{field}.url");
@@ -183,15 +185,8 @@ fn headers(
     let mut headers: Vec<ClaimHeader> = Vec::with_capacity(written.len());
     for (at, filter::ClaimHeader { claim, header }) in written.iter().enumerate() {
         check_claim(claim, &format!("{field}[{at}].claim"), faults);
-        let field = format!("{field}[{at}].header");
-        if headers
-            .iter()
-            .any(|it| it.header.eq_ignore_ascii_case(header))
-        {
-            let message = format!("`{header}` is named more than once");
-            faults.add(Reason::InvalidSpec, field.as_str(), message);
-        }
-        credentials::header(Some(header), &field, faults);
+        let before = headers.iter().map(|it| &*it.header);
+        credentials::another_header(header, before, &format!("{field}[{at}].header"), faults);
         headers.push(ClaimHeader {
             claim: claim.as_str().into(),
             header: header.as_str().into(),

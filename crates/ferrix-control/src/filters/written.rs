@@ -23,6 +23,7 @@ use ferrix_table::{
         basic_auth::BasicAuth,
         body_size::BodySize,
         cache::{Cache, CacheTerms},
+        client_certificate::{AuthoritySource, ClientCertificate, Detail},
         compression::{Compression, ContentEncoding},
         concurrency::Concurrency,
         cors::{Cors, Listed, OriginPattern},
@@ -322,6 +323,34 @@ fn credential_place(place: &CredentialPlace) -> [Option<String>; 3] {
     }
 }
 
+pub(crate) fn client_certificate(filter: &ClientCertificate) -> filter::ClientCertificate {
+    let ClientCertificate {
+        authorities,
+        optional,
+        headers,
+    } = filter;
+    let mut written = filter::CertificateAuthorities::default();
+    match authorities {
+        AuthoritySource::Secret(it) => written.secret = Some(it.secret.name.to_string()),
+        AuthoritySource::ConfigMap(it) => written.config_map = Some(it.map.name.to_string()),
+    }
+    let headers = headers.iter().map(|it| filter::DetailHeader {
+        detail: match it.detail {
+            Detail::Subject => filter::CertificateDetail::Subject,
+            Detail::Names => filter::CertificateDetail::Names,
+            Detail::Fingerprint => filter::CertificateDetail::Fingerprint,
+            Detail::Certificate => filter::CertificateDetail::Certificate,
+            Detail::ForwardedClientCert => filter::CertificateDetail::ForwardedClientCert,
+        },
+        header: it.header.to_string(),
+    });
+    filter::ClientCertificate {
+        authorities: written,
+        optional: *optional,
+        details_to_headers: headers.collect(),
+    }
+}
+
 fn keys_entry(object: &ObjectName, entry: &str) -> filter::KeysEntry {
     filter::KeysEntry {
         name: object.name.to_string(),
@@ -347,8 +376,8 @@ pub(crate) fn jwt(jwt: &Jwt) -> filter::Jwt {
         KeySource::Secret { keys, entry } => {
             jwks.secret = Some(keys_entry(&keys.secret, entry));
         }
-        KeySource::ConfigMap { map, entry, .. } => {
-            jwks.config_map = Some(keys_entry(map, entry));
+        KeySource::ConfigMap { keys, entry } => {
+            jwks.config_map = Some(keys_entry(&keys.map, entry));
         }
         KeySource::Url { url, .. } => jwks.url = Some(url.to_string()),
     }

@@ -139,6 +139,7 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         basic_auth,
         api_key,
         jwt,
+        client_certificate,
         filter,
         cache,
     } = filter;
@@ -165,6 +166,7 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         basic_auth.as_ref().map(Written::BasicAuth),
         api_key.as_ref().map(Written::ApiKey),
         jwt.as_ref().map(Written::Jwt),
+        (client_certificate.as_ref()).map(Written::ClientCertificate),
     ];
     let own = own.into_iter().flatten().map(Item::Own);
     let named = (filter.iter()).map(|name| Item::Named(named(name, namespace)));
@@ -277,6 +279,9 @@ fn item(filter: &Filter<DraftService>, own_namespace: &str) -> RouteFilter {
         Filter::BasicAuth(auth) => item.basic_auth = Some(written::basic_auth(auth)),
         Filter::ApiKey(auth) => item.api_key = Some(written::api_key(auth)),
         Filter::Jwt(jwt) => item.jwt = Some(written::jwt(jwt)),
+        Filter::ClientCertificate(it) => {
+            item.client_certificate = Some(written::client_certificate(it));
+        }
     }
     item
 }

@@ -217,6 +217,15 @@ mod tests {
                 "claimsToHeaders": [{"claim": "org.team", "header": "X-Team"}],
                 "optional": true, "hideCredentials": true,
             }},
+            {"clientCertificate": {
+                "authorities": {"configMap": "partners"}, "optional": true,
+                "detailsToHeaders": [
+                    {"detail": "Subject", "header": "X-Client"}, {"detail": "Names", "header": "X-Names"},
+                    {"detail": "Fingerprint", "header": "X-Hash"},
+                    {"detail": "Certificate", "header": "X-Cert"},
+                    {"detail": "ForwardedClientCert", "header": "X-Forwarded-Client-Cert"},
+                ],
+            }},
             {"rateLimit": {"requests": 5, "by": {"claim": "org.team"}}},
             {"concurrency": {"requests": 5, "by": {"claim": "sub"}}},
         ]);
@@ -279,6 +288,7 @@ mod tests {
                 json!({"apiKey": {"secret": "partners", "header": "X-Key", "hideCredentials": true}}),
             ),
             alone(json!({"apiKey": {"secret": "partners", "query": "key"}})),
+            alone(json!({"clientCertificate": {"authorities": {"secret": "partners"}}})),
             alone(json!({"jwt": {"jwks": {"secret": {"name": "keys"}}, "leeway": "0s"}})),
             alone(json!({"jwt": {"jwks": {"configMap": {"name": "keys", "key": "all"}}}})),
             alone(json!({"jwt": {"jwks": {"url": url}, "from": {"header": "X-Token"}}})),
@@ -343,6 +353,6 @@ mod tests {
             assert!(drafted.same(&after), "{case} became {written}");
             ran += 1;
         }
-        assert_eq!(ran, 45);
+        assert_eq!(ran, 46);
     }
 }

@@ -18,13 +18,13 @@ use crate::{
     fallback::Fallback,
     field::Field,
     filter,
-    issuer_keys::KeyPlace,
     objects::{Key, Kind, ObjectName},
     outcome::Outcome,
     referencegrant::{Permitted, Referrer, Refused},
     report::{Finding, Reason},
     seniority::Seniority,
     settings::Settings,
+    supply::Supply,
     world::World,
 };
 
@@ -51,8 +51,8 @@ pub(crate) struct NamedFilter {
     services: BTreeSet<ObjectName>,
     /// The same for Secrets.
     secrets: BTreeSet<ObjectName>,
-    /// Where it has keys from, besides Secrets.
-    key_places: BTreeSet<KeyPlace>,
+    /// Where it has keys and authorities from, besides Secrets.
+    supplies: BTreeSet<Supply>,
     /// What it may attach to, and does.
     targets: BTreeSet<Target>,
     optional: bool,
@@ -88,7 +88,7 @@ impl NamedFilter {
                 fallback,
                 services,
                 secrets,
-                key_places: BTreeSet::new(),
+                supplies: BTreeSet::new(),
                 targets: BTreeSet::new(),
                 optional: false,
                 seniority,
@@ -121,7 +121,7 @@ impl NamedFilter {
             fallback,
             services,
             secrets,
-            key_places: draft.key_places().collect(),
+            supplies: draft.supplies().collect(),
             targets,
             optional: attachment.is_some_and(|it| it.optional),
             seniority,
@@ -147,8 +147,8 @@ impl NamedFilter {
         self.secrets.iter()
     }
 
-    pub(crate) fn key_places(&self) -> impl Iterator<Item = &KeyPlace> {
-        self.key_places.iter()
+    pub(crate) fn supplies(&self) -> impl Iterator<Item = &Supply> {
+        self.supplies.iter()
     }
 
     /// Whether rules that name it are as they would be with another version.

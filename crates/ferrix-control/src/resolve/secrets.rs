@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use ferrix_table::filters::{
     Filter,
+    client_certificate::AuthoritySource,
+    from_config_map::FromConfigMap,
     from_secret::FromSecret,
     jwt::{HeldKeys, KeySource, Renewal},
 };
@@ -13,9 +15,11 @@ use ferrix_table::filters::{
 use super::{Seeker, no_longer_seen};
 use crate::{
     backend,
-    credentials::{Entries, Read},
+    configmap::Kept,
+    credentials::Entries,
     issuer_keys::{FetchedKeys, KnownKeys},
-    objects::{Kind, ObjectName},
+    objects::Kind,
+    read::Read,
     referencegrant::Referrer,
     report::{Finding, Reason},
 };
@@ -43,6 +47,20 @@ pub(super) fn look_up<S>(
             }
             Filter::Jwt(jwt)
         }
+        Filter::ClientCertificate(mut it) => {
+            let authorities = match &it.authorities {
+                AuthoritySource::Secret(named) => {
+                    let read = |it: &Entries| it.client_authorities().clone();
+                    AuthoritySource::Secret(found(seeker, named, read, findings))
+                }
+                AuthoritySource::ConfigMap(named) => {
+                    let read = |it: &Kept| it.client_authorities().clone();
+                    AuthoritySource::ConfigMap(found_in_map(seeker, named, read, findings))
+                }
+            };
+            Arc::make_mut(&mut it).authorities = authorities;
+            Filter::ClientCertificate(it)
+        }
         other => other,
     }
 }
@@ -55,12 +73,9 @@ fn keys(seeker: Seeker<'_>, source: &KeySource, findings: &mut Vec<Finding>) -> 
         KeySource::Secret { keys, entry } => {
             *keys = found(seeker, keys, |it| it.keys(entry), findings);
         }
-        KeySource::ConfigMap {
-            map,
-            entry,
-            field,
-            held,
-        } => *held = keys_of_config_map(seeker, map, entry, field, findings),
+        KeySource::ConfigMap { keys, entry } => {
+            *keys = found_in_map(seeker, keys, |it| it.keys(entry), findings);
+        }
         KeySource::Url {
             url,
             field,
@@ -75,36 +90,53 @@ fn keys(seeker: Seeker<'_>, source: &KeySource, findings: &mut Vec<Finding>) -> 
     Some(source)
 }
 
-fn keys_of_config_map(
+/// What a ConfigMap holds, read in one way.
+fn found_in_map<T>(
     seeker: Seeker<'_>,
-    name: &ObjectName,
-    entry: &str,
-    field: &str,
+    named: &FromConfigMap<T>,
+    read: impl Fn(&Kept) -> Read<T>,
     findings: &mut Vec<Finding>,
-) -> HeldKeys {
+) -> FromConfigMap<T> {
     let Seeker {
         world,
         settings,
         from,
         ..
     } = seeker;
+    let FromConfigMap {
+        map: name, field, ..
+    } = named;
     let read = match world.config_map(settings, Referrer::Object(from), name) {
         Err(_) => Err(backend::why_missing(world, Kind::ConfigMap, name)),
-        Ok(map) => map
-            .keys(entry)
-            .map_err(|why| format!("ConfigMap {name} is of no use: {why}")),
+        Ok(map) => read(map).map_err(|why| format!("ConfigMap {name} is of no use: {why}")),
     };
-    let (keys, faults) = read.map_err(|message| {
-        let finding = format!("{message}: requests get 500");
-        findings.push(Finding::problem(Reason::InvalidConfigMap, field, finding));
-        Arc::from(message)
-    })?;
-    for fault in faults {
-        let message = format!("ConfigMap {name}: {fault}");
-        findings.push(Finding::warning(Reason::InvalidConfigMap, field, message));
+    let held = match read {
+        Ok((value, faults)) => {
+            for fault in faults {
+                let message = format!("ConfigMap {name}: {fault}");
+                findings.push(Finding::warning(
+                    Reason::InvalidConfigMap,
+                    &**field,
+                    message,
+                ));
+            }
+            findings.extend(no_longer_seen(world, Kind::ConfigMap, &name.namespace));
+            Ok(value)
+        }
+        Err(message) => {
+            let finding = format!("{message}: requests get 500");
+            findings.push(Finding::problem(
+                Reason::InvalidConfigMap,
+                &**field,
+                finding,
+            ));
+            Err(message.into())
+        }
+    };
+    FromConfigMap {
+        held,
+        ..named.clone()
     }
-    findings.extend(no_longer_seen(world, Kind::ConfigMap, &name.namespace));
-    Ok(keys)
 }
 
 /// The keys at a URL, of which this is known.

@@ -99,11 +99,11 @@ impl Translation {
             let services: Vec<_> = services.collect();
             let secrets = resolved.iter().flat_map(NamedFilter::secrets).map(user);
             let secrets: Vec<_> = secrets.collect();
-            let places = resolved.iter().flat_map(NamedFilter::key_places).cloned();
-            let places: Vec<_> = places.collect();
+            let supplies = resolved.iter().flat_map(NamedFilter::supplies).cloned();
+            let supplies: Vec<_> = supplies.collect();
             let before = self.filters.replace(name, resolved);
-            let before_places = before.iter().flat_map(NamedFilter::key_places).cloned();
-            self.users_of_keys.replace(key, before_places, places);
+            let supplies_before = before.iter().flat_map(NamedFilter::supplies).cloned();
+            (self.users_of_supply).replace(key, supplies_before, supplies);
             for service in before.iter().flat_map(NamedFilter::services) {
                 self.filters_of_service.remove(&user(service));
             }

@@ -10,9 +10,10 @@ use std::{
 };
 
 use ferrix_e2e::{
-    Backend, Gateway, Routes,
+    Backend, Client, Gateway, Routes,
     backend::{Connection, Dead, ok},
-    manifests::service,
+    certificates::{Authority, Certified},
+    manifests::{secret, service},
     within,
 };
 use ferrix_table::{
@@ -561,4 +562,114 @@ async fn keys_at_a_url_are_followed_and_outlive_their_server() {
     drop(issuer);
     assert_eq!(ask("/a").await, 200);
     assert_eq!(ask("/b").await, 503);
+}
+
+#[tokio::test]
+async fn clients_pass_by_the_certificates_that_they_show() {
+    let [server, partners] = [Authority::new(), Authority::new()];
+    let presented = server.certify("server", &["secure.test", "open.test"]);
+    let good = partners.certify("good", &["client.test"]);
+    let revoked = partners.certify("revoked", &["client.test"]);
+    let foreign = server.certify("foreign", &["client.test"]);
+    let backend = Backend::hello("hi").await;
+    let indented = |text: &str| text.trim_end().replace('\n', "\n    ");
+    let route = |host: &str, rules: &str| {
+        let name = host.replace('.', "-");
+        format!(
+            "---\napiVersion: ferrix.com/v1\nkind: IngressRoute\n\
+             metadata: {{name: {name}, namespace: default}}\n\
+             spec:\n  entrypoints: [web, websecure]\n  tls: server\n  \
+             route:\n    host: {host}\n    rules:\n{rules}"
+        )
+    };
+    let rule = |path: &str, filters: &str| {
+        format!(
+            "    - matches: PathPrefix(`{path}`)\n      service: {{name: api, port: 80}}\n      \
+             filters: {filters}\n"
+        )
+    };
+    let filter = |optional: bool| {
+        format!(
+            "[{{clientCertificate: {{authorities: {{configMap: partners}}, optional: {optional}, \
+             detailsToHeaders: [{{detail: Subject, header: X-Client}}, \
+             {{detail: Certificate, header: X-Client-Cert}}]}}}}]"
+        )
+    };
+    let manifests = service("api", &[backend.address()])
+        + &secret("server", &presented.certificate_pem, &presented.key_pem)
+        + &route(
+            "secure.test",
+            &(rule("/perhaps", &filter(true)) + &rule("/must", &filter(false))),
+        )
+        + &route(
+            "open.test",
+            &rule("/", "[{requestHeaderModifier: {remove: [X-None]}}]"),
+        )
+        + &format!(
+            "---\napiVersion: v1\nkind: ConfigMap\n\
+             metadata: {{name: partners, namespace: default}}\ndata:\n  ca.crt: |\n    {}\n  \
+             ca.crl: |\n    {}\n",
+            indented(&partners.certificate_pem()),
+            indented(&partners.revoke(&revoked)),
+        );
+    let ferrix = Gateway::from_manifests(&manifests, "").await;
+    assert_eq!(ferrix.program.report().to_string(), "");
+    let forged = "X-Client: admin\r\nx_client_cert: admin\r\n";
+    let ask = |name: &'static str, host: &'static str, shown: Option<&Certified>, path: &str| {
+        let config = match shown {
+            Some(certified) => server.client_with(certified),
+            None => server.client(&[]),
+        };
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{forged}\r\n");
+        let ferrix = &ferrix;
+        async move {
+            let mut client = Client::new(ferrix.tls(&config, name).await.expect("a handshake"));
+            let statuses = [client.exchange(&head).await, client.exchange(&head).await];
+            assert_eq!(statuses[0].status, statuses[1].status);
+            statuses[0].status
+        }
+    };
+    let (secure, open) = ("secure.test", "open.test");
+    let cases = [
+        (secure, secure, Some(&good), "/must", 200),
+        (secure, secure, Some(&good), "/perhaps", 200),
+        (secure, secure, Some(&revoked), "/must", 403),
+        (secure, secure, Some(&revoked), "/perhaps", 403),
+        (secure, secure, Some(&foreign), "/must", 403),
+        (secure, secure, Some(&foreign), "/perhaps", 403),
+        (secure, secure, None, "/must", 403),
+        (secure, secure, None, "/perhaps", 200),
+        // A connection for a name that nobody is asked by is for the other host as well, and not for this.
+        (open, secure, Some(&good), "/must", 421),
+        (open, secure, Some(&good), "/perhaps", 421),
+        (open, open, Some(&good), "/", 200),
+        (secure, open, Some(&foreign), "/", 200),
+    ];
+    let mut ran = 0;
+    for (name, host, shown, path, status) in cases {
+        let before = backend.requests().len();
+        assert_eq!(
+            ask(name, host, shown, path).await,
+            status,
+            "{name} {host}{path} {ran}"
+        );
+        let passed = if status == 200 { 2 } else { 0 };
+        assert_eq!(backend.requests().len() - before, passed);
+        if status == 200 && host == secure {
+            let head = backend.last().head;
+            let told = head.one("x-client").map(str::to_owned);
+            let is_known = shown.is_some();
+            assert_eq!(told.is_some_and(|it| it.contains("CN=good")), is_known);
+            assert_eq!(head.one("x-client-cert").is_some(), is_known);
+            assert!(!format!("{head:?}").contains("admin"), "{head:?}");
+        }
+        ran += 1;
+    }
+    assert_eq!(ran, 12);
+    // In plain text nobody shows anything.
+    let mut plain = ferrix.client().await;
+    for (path, status) in [("/must", 403), ("/perhaps", 200)] {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: secure.test\r\n{forged}\r\n");
+        assert_eq!(plain.exchange(head).await.status, status, "{path}");
+    }
 }

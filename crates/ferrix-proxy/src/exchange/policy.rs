@@ -32,7 +32,7 @@ use crate::{
     filters::{
         self, Applied, Arrival,
         access_log::Logged,
-        api_key, basic_auth, body_size, concurrency, credentials,
+        api_key, basic_auth, body_size, client_certificate, concurrency, credentials,
         error_pages::Passed,
         external_auth::{self, Asker, Verdict},
         faults, ip_filter, jwt, limit_key,
@@ -197,6 +197,11 @@ impl Exchange<'_, '_> {
                     applied.authenticated = true;
                     applied.claims = Some(claims);
                 }
+                return Ok(None);
+            }
+            Filter::ClientCertificate(filter) => {
+                let has_one = client_certificate::check(filter, self.connection, head)?;
+                applied.authenticated |= has_one;
                 return Ok(None);
             }
             Filter::BodySize(limit) => {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{api_key::CredentialPlace, from_secret::FromSecret};
+use super::{api_key::CredentialPlace, from_config_map::FromConfigMap, from_secret::FromSecret};
 use crate::{object::ObjectName, verification::Prepared};
 
 /// Who may pass: whoever has a token that one of these keys has signed, and that says what it has to.
@@ -42,14 +42,10 @@ pub enum KeySource {
     },
     /// They are in an entry of a ConfigMap.
     ConfigMap {
-        /// The ConfigMap.
-        map: ObjectName,
+        /// What it holds.
+        keys: FromConfigMap<KeySet>,
         /// The entry.
         entry: Box<str>,
-        /// The field that names it.
-        field: Box<str>,
-        /// What it holds.
-        held: HeldKeys,
     },
     /// They are fetched from a URL, now and then.
     Url {
@@ -166,12 +162,13 @@ impl Jwt {
         match &self.keys {
             KeySource::Inline(keys) => Ok(keys),
             KeySource::Secret { keys, .. } => keys.held.as_ref(),
-            KeySource::ConfigMap { held, .. } | KeySource::Url { held, .. } => held.as_ref(),
+            KeySource::ConfigMap { keys, .. } => keys.held.as_ref(),
+            KeySource::Url { held, .. } => held.as_ref(),
         }
     }
 
     /// The Secret with the keys.
-    pub fn secret(&self) -> Option<&ObjectName> {
+    pub(super) fn secret(&self) -> Option<&ObjectName> {
         match &self.keys {
             KeySource::Secret { keys, .. } => Some(&keys.secret),
             KeySource::Inline(_) | KeySource::ConfigMap { .. } | KeySource::Url { .. } => None,
@@ -196,7 +193,9 @@ impl fmt::Display for Jwt {
         match &self.keys {
             KeySource::Inline(_) => f.write_str(", by keys of its own")?,
             KeySource::Secret { keys, .. } => write!(f, ", by keys of Secret {}", keys.secret)?,
-            KeySource::ConfigMap { map, .. } => write!(f, ", by keys of ConfigMap {map}")?,
+            KeySource::ConfigMap { keys, .. } => {
+                write!(f, ", by keys of ConfigMap {}", keys.map)?;
+            }
             KeySource::Url { url, .. } => write!(f, ", by keys of {url}")?,
         }
         for RequiredClaim { name, values } in &self.required {
