@@ -223,7 +223,7 @@ pub(crate) enum Written<'w> {
     Rewrite(rewrite::Written<'w>),
     Mirror(&'w gateway::RequestMirror),
     Cors(&'w gateway::CorsFilter),
-    ExternalAuth(&'w gateway::ExternalAuth),
+    ExternalAuth(external_auth::Written<'w>),
     Compression(&'w filter::Compression),
     IpFilter(&'w filter::IpFilter),
     RateLimit(&'w filter::RateLimit),
@@ -338,7 +338,7 @@ fn one(
         Written::Cors(cors) => Filter::Cors(cors::compile(cors, &field, faults)),
         Written::ExternalAuth(auth) => {
             let named = place.list.external_auth(at);
-            let service = service::of(&auth.backend_ref, named, &place.object.namespace);
+            let service = service::of(auth.backend_ref, named, &place.object.namespace);
             Filter::ExternalAuth(external_auth::compile(auth, &field, service, faults))
         }
         Written::Compression(compression) => {
@@ -512,7 +512,7 @@ fn written<'w>(
             .ok_or("urlRewrite"),
         "CORS" if !grpc => filter.cors.as_ref().map(Written::Cors).ok_or("cors"),
         "ExternalAuth" if !grpc => (filter.external_auth.as_ref())
-            .map(Written::ExternalAuth)
+            .map(|it| Written::ExternalAuth(it.into()))
             .ok_or("externalAuth"),
         other => {
             let known = match grpc {

@@ -152,8 +152,10 @@ fn every_filter_in_the_documents_is_served() {
     let mut settings = Settings::for_files(entry_points);
     settings.filters.namespace = Some("ferrix".to_owned());
     let (table, report) = files::load(folder.path(), &settings).unwrap();
-    let findings: Vec<_> = report.findings().map(|it| it.to_string()).collect();
+    // Keys at a URL are fetched at run time.
+    let findings = (report.findings()).filter(|it| it.finding.reason != Reason::NotFetched);
+    let findings: Vec<_> = findings.map(|it| it.to_string()).collect();
     assert_eq!(findings, [""; 0]);
-    assert_eq!((examples.len(), table.rules.len()), (24, 27));
+    assert_eq!((examples.len(), table.rules.len()), (25, 28));
     assert!(table.rules.iter().all(|rule| rule.policy.is_some()));
 }

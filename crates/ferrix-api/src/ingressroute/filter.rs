@@ -16,6 +16,7 @@ pub use self::{
     compression::{Compression, ContentEncoding},
     concurrency::Concurrency,
     error_pages::{ErrorPages, StatusRange},
+    external_auth::{ExternalAuth, VerdictCache},
     faults::{FaultAbort, FaultDelay, Faults},
     ip_filter::IpFilter,
     jwt::{ClaimHeader, Jwks, Jwt, KeysEntry, RequiredClaim, TokenPlace},
@@ -28,7 +29,7 @@ pub use self::{
     rewrite::Rewrite,
 };
 use crate::{
-    gateway::{CorsFilter, ExternalAuth, HeaderChanges, RequestMirror},
+    gateway::{CorsFilter, HeaderChanges, RequestMirror},
     pattern,
 };
 
@@ -42,6 +43,7 @@ mod client_certificate;
 mod compression;
 mod concurrency;
 mod error_pages;
+mod external_auth;
 mod faults;
 mod ip_filter;
 mod jwt;

@@ -131,7 +131,7 @@ fn keys(written: &filter::Jwks, field: &str, namespace: &str, faults: &mut Fault
 }
 
 /// Whether it is a URL that can be asked for: of HTTP, with a host, and nothing that no request has.
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     let is_good = |url: Uri| {
         let is_of_http = matches!(url.scheme_str(), Some("http" | "https"));
         let authority = url.authority().map(|it| it.as_str());

@@ -28,7 +28,7 @@ use ferrix_table::{
         concurrency::Concurrency,
         cors::{Cors, Listed, OriginPattern},
         error_pages::{ErrorPages, Page},
-        external_auth::{AuthProtocol, ExternalAuth},
+        external_auth::{AuthProtocol, ExternalAuth, VerdictCache},
         faults::{Faults, Percent},
         header_changes::{Field, HeaderChanges},
         ip_filter::IpFilter,
@@ -414,11 +414,13 @@ pub(crate) fn jwt(jwt: &Jwt) -> filter::Jwt {
 pub(crate) fn external_auth(
     auth: &ExternalAuth<DraftService>,
     own_namespace: &str,
-) -> gateway::ExternalAuth {
+) -> filter::ExternalAuth {
     let ExternalAuth {
         service,
         protocol,
         body_bytes,
+        verdicts,
+        sign_in,
     } = auth;
     let (name, http, grpc) = match protocol {
         AuthProtocol::Http {
@@ -438,7 +440,22 @@ pub(crate) fn external_auth(
             ("GRPC", None, Some(GrpcAuth { allowed_headers }))
         }
     };
-    gateway::ExternalAuth {
+    let cache = verdicts.as_deref().map(|verdicts| {
+        let VerdictCache {
+            ttl,
+            key_headers,
+            headers_alone,
+            kept: _,
+        } = verdicts;
+        filter::VerdictCache {
+            ttl: duration(*ttl),
+            key_headers: texts(key_headers),
+            headers_alone: *headers_alone,
+        }
+    });
+    filter::ExternalAuth {
+        cache,
+        sign_in: sign_in.as_deref().map(str::to_owned),
         protocol: name.to_owned(),
         backend_ref: reference(service, own_namespace),
         grpc,

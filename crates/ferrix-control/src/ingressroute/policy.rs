@@ -150,7 +150,7 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         (request_redirect.as_ref()).map(|it| Written::Redirect(it.into())),
         (url_rewrite.as_ref()).map(|it| Written::Rewrite(it.into())),
         cors.as_ref().map(Written::Cors),
-        external_auth.as_ref().map(Written::ExternalAuth),
+        (external_auth.as_ref()).map(|it| Written::ExternalAuth(it.into())),
         compression.as_ref().map(Written::Compression),
         ip_filter.as_ref().map(Written::IpFilter),
         rate_limit.as_ref().map(Written::RateLimit),

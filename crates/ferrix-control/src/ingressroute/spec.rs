@@ -237,6 +237,8 @@ mod tests {
         let by_grpc = json!([
             {"externalAuth": {
                 "protocol": "GRPC", "backendRef": api, "grpc": {"allowedHeaders": ["Cookie"]},
+                "cache": {"ttl": "1m30s", "keyHeaders": ["Cookie"], "headersAlone": true},
+                "signIn": "https://sign-in.example.com/start?a=b",
             }},
         ]);
         let host = |host: &str| json!({"route": {"host": host, "rules": [{"service": api}]}});

@@ -288,6 +288,8 @@ async fn who_may_not_pass_is_told_so_on_a_page() {
             response_headers: Box::default(),
         },
         body_bytes: 0,
+        verdicts: None,
+        sign_in: None,
     });
     let pages = Filter::ErrorPages(Arc::new(ErrorPages {
         statuses: [401..=401].into(),

@@ -20,7 +20,7 @@ use ferrix_table::{
     filters::{
         Filter,
         cors::{Cors, Listed, OriginPattern},
-        external_auth::{AuthProtocol, ExternalAuth},
+        external_auth::{AuthProtocol, ExternalAuth, VerdictCache},
         header_changes::{Field, HeaderChanges},
         mirror::Mirror,
         path_change::PathChange,
@@ -31,6 +31,7 @@ use ferrix_table::{
     rules::Destination,
     services::Protocol,
     table::EntryPoint,
+    verification::Prepared,
 };
 
 mod access_log;
@@ -999,20 +1000,32 @@ async fn sessions_stay_with_their_endpoint() {
 }
 
 fn authorised(backend: SocketAddr, auth: SocketAddr, body_bytes: u16) -> Routes {
+    authorised_with(backend, auth, |auth| auth.body_bytes = body_bytes)
+}
+
+fn authorised_with(
+    backend: SocketAddr,
+    auth: SocketAddr,
+    change: impl FnOnce(&mut ExternalAuth),
+) -> Routes {
     let routes = Routes::new()
         .service("all", Protocol::Http1, &[backend])
         .service("auth", Protocol::Http1, &[auth])
         .rule("*", "", &[("all", 1)]);
     let service = Ok(routes.index("auth"));
-    routes.policy(filters([Filter::ExternalAuth(ExternalAuth {
+    let mut auth = ExternalAuth {
         service,
         protocol: AuthProtocol::Http {
             path_prefix: "/check".into(),
             request_headers: ["x-key".into()].into(),
             response_headers: Box::default(),
         },
-        body_bytes,
-    })]))
+        body_bytes: 0,
+        verdicts: None,
+        sign_in: None,
+    };
+    change(&mut auth);
+    routes.policy(filters([Filter::ExternalAuth(auth)]))
 }
 
 /// Lets requests with `X-Key: good` pass, and says who they are from.
@@ -1067,6 +1080,107 @@ async fn another_service_says_whether_requests_pass() {
         ran += 1;
     }
     assert_eq!(ran, 2);
+}
+
+/// What let a request pass lets others pass that are like it, and nothing else is kept.
+#[tokio::test]
+async fn verdicts_are_kept_where_that_is_asked_for() {
+    let [backend, auth] = [Backend::hello("hi").await, authority().await];
+    let routes = |ttl| {
+        authorised_with(backend.address(), auth.address(), |auth| {
+            auth.verdicts = Some(Arc::new(VerdictCache {
+                ttl,
+                key_headers: ["X-Key".into()].into(),
+                headers_alone: false,
+                kept: Prepared::default(),
+            }));
+        })
+    };
+    let gateway = Gateway::start(routes(Duration::from_secs(3600)));
+    // Who asks for what, what comes of it, and how often the authority is asked by both of them.
+    let cases = [
+        ("good", "/a", 200, 1),
+        ("good", "/a", 200, 0),
+        ("good", "/b", 200, 1),
+        ("bad", "/a", 401, 2),
+        ("bad", "/a", 401, 2),
+        ("good", "/a", 200, 0),
+    ];
+    let mut ran = 0;
+    for http2 in [false, true] {
+        for (key, path, status, asked) in cases {
+            let before = auth.requests().len();
+            let request = Ask {
+                path,
+                fields: &[("X-Key", key), ("X-User", "forged")],
+                ..GET
+            };
+            for answer in ask(&gateway, http2, request).await {
+                assert_eq!(answer.status, status, "{key} {path}");
+                ran += 1;
+            }
+            let asked = if http2 && status == 200 { 0 } else { asked };
+            assert_eq!(auth.requests().len() - before, asked, "{key} {path}");
+            if status == 200 {
+                assert_eq!(backend.last().head.all("x-user"), ["alice"]);
+            }
+        }
+    }
+    assert_eq!(ran, 24);
+    // They go with the authority's filter, and not with the authority.
+    drop(auth);
+    let request = Ask {
+        path: "/a",
+        fields: &[("X-Key", "good")],
+        ..GET
+    };
+    assert_eq!(ask_once(&gateway, false, request).await.status, 200);
+    let dead = Dead::new();
+    let routes = authorised_with(backend.address(), dead.address(), |auth| {
+        auth.verdicts = Some(Arc::new(VerdictCache {
+            ttl: Duration::from_secs(3600),
+            key_headers: Box::default(),
+            headers_alone: true,
+            kept: Prepared::default(),
+        }));
+    });
+    gateway.publish(routes);
+    let answers = ask(&gateway, false, request).await;
+    assert_eq!(answers.map(|it| it.status), [503; 2], "no error is kept");
+}
+
+#[tokio::test]
+async fn browsers_are_sent_to_sign_in() {
+    let [backend, auth] = [Backend::hello("hi").await, authority().await];
+    let routes = authorised_with(backend.address(), auth.address(), |auth| {
+        auth.sign_in = Some("https://sign-in.test/start".into());
+    });
+    let gateway = Gateway::start(routes);
+    for http2 in [false, true] {
+        let page = Ask {
+            path: "/a?b=c",
+            ..GET
+        };
+        for answer in ask(&gateway, http2, page).await {
+            assert_eq!((answer.status, &*answer.body), (302, ""));
+            let rd = "rd=http%3A%2F%2Fexample.com%2Fa%3Fb%3Dc";
+            assert_eq!(
+                answer.all("location"),
+                [format!("https://sign-in.test/start?{rd}")]
+            );
+        }
+        let form = Ask {
+            method: "POST",
+            body: "x",
+            ..page
+        };
+        assert_eq!(ask_once(&gateway, http2, form).await.status, 401);
+        let good = Ask {
+            fields: &[("X-Key", "good")],
+            ..page
+        };
+        assert_eq!(ask_once(&gateway, http2, good).await.status, 200);
+    }
 }
 
 #[tokio::test]

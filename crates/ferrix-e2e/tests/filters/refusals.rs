@@ -96,6 +96,8 @@ async fn refusals_pass_what_stands_before() {
             response_headers: Box::default(),
         },
         body_bytes: 0,
+        verdicts: None,
+        sign_in: None,
     });
     let abort = Faults {
         delay: None,

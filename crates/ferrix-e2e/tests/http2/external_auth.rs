@@ -26,6 +26,8 @@ fn authorised(backend: SocketAddr, auth: SocketAddr, allowed: &[&str]) -> Routes
             request_headers: allowed.iter().map(|it| (*it).into()).collect(),
         },
         body_bytes: 0,
+        verdicts: None,
+        sign_in: None,
     };
     routes.policy(Policy::of([Filter::ExternalAuth(auth)]))
 }

@@ -16,12 +16,14 @@ use crate::{
     Engine,
     address::Address,
     failure::Failure,
-    subrequest::{self, Subrequest},
+    subrequest::{self, Reply, Subrequest},
 };
 
+mod cache;
 mod check;
 mod grpc;
 mod http;
+mod sign_in;
 
 /// As much of the body of an answer is read: a refusal's is passed on, and one by gRPC is refused if it is
 /// longer.
@@ -59,6 +61,35 @@ pub(crate) async fn ask(
     head: &mut RequestHead,
     body: Bytes,
 ) -> Result<Verdict, Failure> {
+    let known = auth.verdicts.as_deref();
+    let known = known.map(|verdicts| (verdicts, cache::key(verdicts, head)));
+    let kept = known.and_then(|(verdicts, key)| cache::get(verdicts, &key));
+    let verdict = match kept {
+        Some(reply) => judge(auth, &reply, head)?,
+        None => {
+            let reply = Arc::new(reply(auth, engine, table, asker, head, body).await?);
+            let verdict = judge(auth, &reply, head)?;
+            if let (Some((verdicts, key)), Verdict::Passed) = (known, &verdict) {
+                cache::keep(verdicts, key, reply);
+            }
+            verdict
+        }
+    };
+    Ok(match &auth.sign_in {
+        Some(url) => sign_in::instead(url, verdict, asker, head),
+        None => verdict,
+    })
+}
+
+/// What the service answers.
+async fn reply(
+    auth: &ExternalAuth,
+    engine: &Engine,
+    table: &Table,
+    asker: Asker,
+    head: &RequestHead,
+    body: Bytes,
+) -> Result<Reply, Failure> {
     let (index, service) = service(auth, table)?;
     let (question, body) = match &auth.protocol {
         AuthProtocol::Http {
@@ -86,12 +117,16 @@ pub(crate) async fn ask(
         Ok(answered) => answered.map_err(|failure| failure.to_string()),
         Err(_) => Err("it took too long".to_owned()),
     };
-    let reply = answered.map_err(Failure::Unauthorised)?;
+    answered.map_err(Failure::Unauthorised)
+}
+
+/// What an answer means. A request that passes gets what the answer has for it.
+fn judge(auth: &ExternalAuth, reply: &Reply, head: &mut RequestHead) -> Result<Verdict, Failure> {
     match &auth.protocol {
         AuthProtocol::Http {
             response_headers, ..
         } => Ok(http::verdict(reply, response_headers, head)),
-        AuthProtocol::Grpc { .. } => grpc::verdict(&reply, head).map_err(Failure::Unauthorised),
+        AuthProtocol::Grpc { .. } => grpc::verdict(reply, head).map_err(Failure::Unauthorised),
     }
 }
 

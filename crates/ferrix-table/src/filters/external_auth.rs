@@ -1,6 +1,9 @@
 //! External authorisation: another service says whether a request may pass.
 
+use std::{sync::Arc, time::Duration};
+
 use super::Reference;
+use crate::verification::Prepared;
 
 /// Another service that says whether a request may pass (Gateway API, `HTTPExternalAuthFilter`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +14,23 @@ pub struct ExternalAuth<S = Reference> {
     pub protocol: AuthProtocol,
     /// How much of the request's body it gets, in bytes; a longer body does not pass. 0: none of it.
     pub body_bytes: u16,
+    /// Answers that are kept. `None`: it is asked about each request.
+    pub verdicts: Option<Arc<VerdictCache>>,
+    /// Where a GET is sent that gets 401, with its own URL.
+    pub sign_in: Option<Arc<str>>,
+}
+
+/// Answers that let requests pass, for others that are like these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerdictCache {
+    /// How long each is good for.
+    pub ttl: Duration,
+    /// Requests are alike that have these fields in common, besides `Authorization`.
+    pub key_headers: Box<[Box<str>]>,
+    /// Whether these alone count, and not method, host, path and query as well.
+    pub headers_alone: bool,
+    /// For whoever keeps them: they are forgotten with this version of the filter.
+    pub kept: Prepared,
 }
 
 /// How an authorisation service is asked.
@@ -39,6 +59,8 @@ impl<S> ExternalAuth<S> {
             service: service(&self.service),
             protocol: self.protocol.clone(),
             body_bytes: self.body_bytes,
+            verdicts: self.verdicts.clone(),
+            sign_in: self.sign_in.clone(),
         }
     }
 }

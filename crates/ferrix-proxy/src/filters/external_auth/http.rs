@@ -41,7 +41,7 @@ pub(super) fn question(
 
 /// What the service says. A request that passes gets what the answer has for it: these fields, or all.
 pub(super) fn verdict(
-    reply: Reply,
+    reply: &Reply,
     response_headers: &[Box<str>],
     head: &mut RequestHead,
 ) -> Verdict {
@@ -50,7 +50,7 @@ pub(super) fn verdict(
             take_over(response_headers, &reply.head, head);
             Verdict::Passed
         }
-        _ => refusal(reply.head, reply.body),
+        _ => refusal(&reply.head, &reply.body),
     }
 }
 
@@ -81,7 +81,7 @@ fn is_about_answer(name: &str) -> bool {
 }
 
 /// A refusal as the service has worded it. One that makes no sense as a refusal is 403.
-fn refusal(answer: ResponseHead, body: Bytes) -> Verdict {
+fn refusal(answer: &ResponseHead, body: &Bytes) -> Verdict {
     let status = match answer.status {
         status if status.is_redirection() || status.is_client_error() => status,
         _ => StatusCode::FORBIDDEN,
@@ -95,7 +95,7 @@ fn refusal(answer: ResponseHead, body: Bytes) -> Verdict {
                 refusal.fields.append(name, value);
             }
         }
-        return Verdict::Refused(refusal, body);
+        return Verdict::Refused(refusal, body.clone());
     }
     Verdict::Refused(refusal, Bytes::new())
 }
@@ -187,7 +187,7 @@ mod tests {
         ];
         for (said, told) in cases {
             let answer = ResponseHead::new(StatusCode::from_u16(said).unwrap());
-            let Verdict::Refused(head, _) = refusal(answer, Bytes::new()) else {
+            let Verdict::Refused(head, _) = refusal(&answer, &Bytes::new()) else {
                 panic!("{said}")
             };
             assert_eq!(head.status, told, "{said}");
