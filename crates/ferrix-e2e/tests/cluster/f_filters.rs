@@ -9,8 +9,10 @@ use std::{
 
 use ferrix_e2e::{
     Backend, Client,
+    certificates::Authority,
     client::{Response, once},
     cluster::{Ferrix, Namespace, REPORT, backend, rolled_out, until},
+    gateway,
 };
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -126,6 +128,73 @@ const TRIALS: &[Trial] = &[
         filters: "{externalAuth: {protocol: HTTP, backendRef: {name: shared-ferrix, port: 80}, http: {path: /no}}}",
         status: 403,
         shows: "notyou",
+        ..PLAIN
+    },
+    Trial {
+        name: "who",
+        filters: "{respond: {status: 401}}",
+        status: 401,
+        shows: "",
+        ..PLAIN
+    },
+    Trial {
+        name: "sign-in",
+        filters: "{externalAuth: {protocol: HTTP, backendRef: {name: shared-ferrix, port: 80}, http: {path: /who}, \
+                  signIn: 'https://sign-in.test/', cache: {ttl: 30s}}}",
+        status: 302,
+        shows: "https://sign-in.test/?rd=http%3A%2F%2Ffilters.test%2Fsign-in",
+        ..PLAIN
+    },
+    Trial {
+        name: "basic-auth",
+        filters: "{basicAuth: {secret: people, userHeader: X-User, hideCredentials: true}}",
+        // jane:secret
+        fields: "X-User: root\r\nAuthorization: Basic amFuZTpzZWNyZXQ=\r\n",
+        shows: "\"x-user\":[\"jane\"]",
+        ..PLAIN
+    },
+    Trial {
+        name: "basic-auth-of-nobody",
+        filters: "{basicAuth: {secret: people}}",
+        status: 401,
+        shows: "WWW-Authenticate:Basic",
+        ..PLAIN
+    },
+    Trial {
+        name: "api-key",
+        filters: "{apiKey: {secret: partners, header: X-Api-Key, clientHeader: X-Client, hideCredentials: true}}",
+        fields: "X-Client: root\r\nX-Api-Key: key-of-acme\r\n",
+        shows: "\"x-client\":[\"acme\"]",
+        ..PLAIN
+    },
+    Trial {
+        name: "jwt",
+        filters: "{jwt: {jwks: {configMap: {name: issuer}}, claimsToHeaders: [{claim: sub, header: X-User}]}}, \
+                  {rateLimit: {requests: 1000, by: {claim: sub}}}",
+        fields: TOKEN,
+        shows: "\"x-user\":[\"alice\"]",
+        ..PLAIN
+    },
+    // Ferrix is also the issuer.
+    Trial {
+        name: "keys",
+        filters: KEYS,
+        shows: "Ed25519",
+        ..PLAIN
+    },
+    Trial {
+        name: "fetched",
+        filters: "{jwt: {jwks: {url: 'http://filters.test:6190/keys'}, claimsToHeaders: [{claim: sub, header: X-User}]}}",
+        fields: TOKEN,
+        shows: "\"x-user\":[\"alice\"]",
+        ..PLAIN
+    },
+    // It came without TLS.
+    Trial {
+        name: "client-certificate",
+        filters: "{clientCertificate: {authorities: {configMap: authorities}}}",
+        status: 403,
+        shows: "",
         ..PLAIN
     },
     Trial {
@@ -261,6 +330,30 @@ const TRIALS: &[Trial] = &[
     },
 ];
 
+/// A key of Ed25519, and a token by it: of alice, until 2100.
+const KEYS: &str = r#"{respond: {contentType: application/json, body: '{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": "6pryxIemEKl3U83goZQk8sUmXq5DMoKhLdjYN1_VIHs"}]}'}}"#;
+const TOKEN: &str = "X-User: root\r\nAuthorization: Bearer eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ.eyJzdWIiOiJhbGljZSIsInNjb3BlIjoib3JkZXJzIHJlYWQiLCJleHAiOjQxMDI0NDQ4MDB9.riyXjeIBZwhPyqp08wzw4elcAzXMySCyECz0yPC4VfNnmLLk9zM6hrZ8rhkbNiNyU5IgIB7TqS_9x9JL-KEUCQ\r\n";
+
+/// What filters name that say who may pass.
+const SECRETS: &str = r#"
+---
+apiVersion: v1
+kind: Secret
+type: kubernetes.io/basic-auth
+metadata: {name: people}
+stringData: {username: jane, password: secret}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: partners}
+stringData: {acme: key-of-acme}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: issuer}
+data: {jwks.json: '{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": "6pryxIemEKl3U83goZQk8sUmXq5DMoKhLdjYN1_VIHs"}]}'}
+"#;
+
 const FILTERS: &str = "
 ---
 apiVersion: ferrix.com/v1
@@ -293,8 +386,15 @@ async fn filters_do_on_every_replica_what_they_say() {
     let _names = tokio::spawn(answer_questions(socket, known));
     space.apply(&[backend("api", 1), replicas(), FILTERS.to_owned()].join("\n---\n"));
     space.apply(&[outside("kept", &kept), outside("mirrored", &mirrored)].concat());
+    let authority = Authority::new();
+    space.apply(&[SECRETS, &authorities(&authority)].concat());
+    space.certificate(
+        "certified",
+        &authority.certify("certified", &["certified.test"]),
+    );
     space.apply("{apiVersion: v1, kind: Service, metadata: {name: none}, spec: {ports: [{name: http, port: 80}]}}");
     space.apply(&route());
+    space.apply(CERTIFIED);
     rolled_out("filters", "deployment/api");
     rolled_out("filters", "deployment/shared-ferrix");
     let pods = pods(&space);
@@ -303,9 +403,11 @@ async fn filters_do_on_every_replica_what_they_say() {
     let started = Instant::now();
     statuses(&space).await;
     for pod in &pods {
+        keys_are_fetched(*pod).await;
         for trial in TRIALS {
             answers(*pod, trial).await;
         }
+        client_certificates(*pod, &authority).await;
     }
     mirrored
         .wait("a copy from each", |log| log.requests.len() == REPLICAS)
@@ -477,6 +579,62 @@ async fn answers(pod: Ipv4Addr, trial: &Trial) {
     assert_eq!(answer.status, trial.status, "{name}: {text}");
     assert!(text.contains(trial.shows), "{name}: {text}");
     assert!(!text.contains("x-debug"), "{name}: {text}");
+}
+
+/// A replica has asked for keys before there was anybody to answer, and asks again.
+async fn keys_are_fetched(pod: Ipv4Addr) {
+    until("the keys", REPORT, async || {
+        let request = format!("GET /fetched HTTP/1.1\r\nHost: {HOST}\r\n{TOKEN}\r\n");
+        (once(web(pod), request).await.status == 200).then_some(())
+    })
+    .await;
+}
+
+/// A route of its own, with TLS.
+const CERTIFIED: &str = "
+apiVersion: ferrix.com/v1
+kind: IngressRoute
+metadata: {name: certified}
+spec:
+  ingressClassName: shared
+  entrypoint: websecure
+  tls: certified
+  route:
+    host: certified.test
+    rules:
+      - service: {name: api, port: 80}
+        filters:
+          - clientCertificate:
+              authorities: {configMap: authorities}
+              detailsToHeaders: [{detail: Subject, header: X-Client}]
+";
+
+fn authorities(authority: &Authority) -> String {
+    let pem = authority.certificate_pem();
+    let pem = pem.trim_end().replace('\n', "\n    ");
+    format!(
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: authorities}}\ndata:\n  ca.crt: |\n    {pem}\n"
+    )
+}
+
+/// Who shows a certificate of the authority passes, and nobody else.
+async fn client_certificates(pod: Ipv4Addr, authority: &Authority) {
+    let good = authority.certify("good", &["client.test"]);
+    let foreign = Authority::new().certify("foreign", &["client.test"]);
+    let cases = [(Some(&good), 200), (Some(&foreign), 403), (None, 403)];
+    for (shown, status) in cases {
+        let config = match shown {
+            Some(certified) => authority.client_with(certified),
+            None => authority.client(&[]),
+        };
+        let stream = gateway::tls((pod, 6191).into(), &config, "certified.test").await;
+        let request = "GET / HTTP/1.1\r\nHost: certified.test\r\nX-Client: root\r\n\r\n";
+        let answer = Client::new(stream.expect("a handshake"))
+            .exchange(request)
+            .await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.text().contains("CN=good"), status == 200);
+    }
 }
 
 /// What each replica counts for itself.
