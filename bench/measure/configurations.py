@@ -21,6 +21,11 @@ def filters(setup, name, **values):
     return filled(setup, f"filters/{name}", **values) if setup.filters else ""
 
 
+def keep(setup, name):
+    """Writes what filters of a proxy read."""
+    (setup.folder / name).write_text(filters(setup, name))
+
+
 def filled(setup, name, **values):
     text = (PEERS / name).read_text()
     common = {"DIR": setup.folder, "FILES": FILES, "ECHO": ECHO, "HOST": setup.host, "WORKERS": setup.workers}
@@ -68,6 +73,7 @@ def nginx(setup):
     routes = [each_service(setup, upstream), each_route(setup, server)]
     routes += [filters(setup, "nginx.conf", PORT=setup.plain_port)]
     fill(setup, "nginx-forwarded.conf")
+    keep(setup, "users")
     modules = ["-g", f"load_module {install.NGINX_BROTLI};"] if setup.filters else []
     return ["nginx", *modules, "-c", fill(setup, "nginx.conf", ROUTES="\n".join(routes))]
 
@@ -81,6 +87,7 @@ def haproxy(setup):
     hosts = each_route(setup, lambda number: f"{host(number)} {setup.service(number)}\n")
     hosts += "".join(f"{name}.example.com {name}\n" for name in re.findall("^backend (.*)", more, re.M))
     (setup.folder / "hosts.map").write_text(hosts)
+    keep(setup, "issuer.pem")
     pair = setup.folder / "pair.pem"
     pair.write_text("".join((setup.folder / name).read_text() for name in ("certificate.pem", "key.pem")))
     binds = "\n".join(
@@ -222,6 +229,8 @@ def ferrix(setup, binary):
         routes += route("dry-run", "dry-run.example.com", [rules[0] + ", dryRun: true}", rules[1] + "}"])
     (manifests / "routes.yaml").write_text(routes)
     (manifests / "services.yaml").write_text(each_service(setup, service) + ECHO_SERVICE)
+    if setup.filters:
+        (manifests / "secrets.yaml").write_text(filters(setup, "ferrix-secrets.yaml"))
     log = f"access_log: {{format: text, path: {setup.folder}/access.log}}" if setup.access_log else ""
     settings = fill(setup, "ferrix.yaml", ENTRY_POINTS=entry_points, ADMIN=setup.admin_port, ACCESS_LOG=log)
     return [binary, "run", "--config", settings]

@@ -29,6 +29,18 @@ class Case:
     shown_by: tuple = ("", {}, "127.0.0.1")
 
 
+# By the key in ../peers/filters, of alice, until 2100.
+TOKEN = (
+    "eyJhbGciOiJFUzI1NiIsImtpZCI6ImJlbmNoIiwidHlwIjoiSldUIn0.eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUuY29tIiwic3ViIjoiYWxpY2UiLCJhdWQiOiJiZW5jaCIsImV4cCI6NDEwMjQ0NDgwMH0."
+    "0mAy932PuUCT2y1pN0jvs5K6l2Cn_FcrR090ZGEXCwyUDM1Xg8DivbE1KT-25V8OiEIligKjhnIZv3qc90Z6Ug"
+)
+
+
+def identity(title, names, header, right, wrong):
+    """What lets whoever has this field pass, and nobody who has another."""
+    return Case(title, names, headers={header: right}, shows="401 ", shown_by=("", {header: wrong}, "127.0.0.1"))
+
+
 def compression(title, names, coding):
     headers = {"Accept-Encoding": coding}
     return Case(title, names, "text", "/app/text", headers, shows=f"(?i)content-encoding: {coding}\n")
@@ -65,6 +77,18 @@ CASES = {
     "dry-run": Case("no filter, behind a rule with `dryRun`", "ferrix"),
     "mirror": Case("`requestMirror`", "nginx envoy ferrix"),
     "external-auth": Case("`externalAuth`", "nginx envoy ferrix"),
+    "basic-auth": identity(
+        "`basicAuth`", "nginx haproxy envoy ferrix", "Authorization", "Basic YWxpY2U6c2VjcmV0", "Basic YWxpY2U6eA=="
+    ),
+    "api-key": identity("`apiKey`", "nginx haproxy envoy ferrix", "X-Api-Key", "key-of-acme", "key-of-globex"),
+    "jwt": identity("`jwt`", "haproxy envoy ferrix", "Authorization", f"Bearer {TOKEN}", "Bearer x"),
+    "jwt-together": identity(
+        "`jwt`, header fields, rate limit and IP filter",
+        "haproxy envoy ferrix",
+        "Authorization",
+        f"Bearer {TOKEN}",
+        "Bearer x",
+    ),
     "text": Case("no filter, 10 KiB of text", plain="text", path="/app/text"),
     "gzip": compression("`compression`, gzip", "nginx haproxy envoy ferrix", "gzip"),
     "brotli": compression("`compression`, brotli", "nginx envoy ferrix", "br"),
