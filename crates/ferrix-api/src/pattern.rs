@@ -48,9 +48,11 @@ pub const STATUS_RANGE: &str = "^[45][0-9]{2}(-[45][0-9]{2})?$";
 
 /// A URL of HTTP without user and fragment.
 pub const HTTP_URL: &str = r"^https?://[^/?#@\s]+([/?][^#\s]*)?$";
+/// The URL of an issuer of tokens (OpenID Connect Core 1.0, section 1.2).
+pub const ISSUER: &str = r"^https?://[^/?#@ ]+(/[^?# ]*)?$";
 
 /// What each of them stands for, in words.
-const MEANINGS: [(&str, &str); 13] = [
+const MEANINGS: [(&str, &str); 14] = [
     (HOST, "a host such as `example.com` or `*.example.com`"),
     (SERVER_NAME, "a host name"),
     (ENTRY_POINT, "letters, digits, `-` and `_`"),
@@ -76,6 +78,7 @@ const MEANINGS: [(&str, &str); 13] = [
         "a status from 400 to 599, or a range such as `500-599`",
     ),
     (HTTP_URL, "a URL such as `https://id.example.com/jwks.json`"),
+    (ISSUER, "a URL such as `https://id.example.com`"),
 ];
 
 /// What a text of this form is, in words.

@@ -6,14 +6,16 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use ferrix_table::filters::{client_certificate::ClientAuthorities, jwt::KeySet};
+use ferrix_table::{
+    filters::{client_certificate::ClientAuthorities, jwt::KeySet},
+    jwks,
+};
 use k8s_openapi::api::core::v1::ConfigMap;
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
     client_authorities::{self, AUTHORITIES, REVOCATIONS},
-    jwks,
     read::Read,
 };
 

@@ -1,4 +1,5 @@
-//! What Secrets hold that filters name: users with the hashes of their passwords, and clients with keys.
+//! What Secrets hold that filters name: users with the hashes of their passwords, clients with keys, and what
+//! seals sessions.
 //!
 //! The entries are kept as they are, and read when the first filter asks for them. An entry or a line with a
 //! mistake costs itself alone. Nothing here repeats what a Secret holds.
@@ -9,17 +10,21 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use ferrix_table::filters::{
-    api_key::ApiClients,
-    basic_auth::{PasswordHash, Users},
-    client_certificate::ClientAuthorities,
-    jwt::KeySet,
+use ferrix_table::{
+    filters::{
+        api_key::ApiClients,
+        basic_auth::{PasswordHash, Users},
+        client_certificate::ClientAuthorities,
+        jwt::KeySet,
+        oidc::OidcSecrets,
+    },
+    jwks,
+    verification::Prepared,
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 
 use crate::{
     client_authorities::{self, AUTHORITIES, REVOCATIONS},
-    jwks,
     read::Read,
 };
 
@@ -38,6 +43,15 @@ const MOST_ROUNDS: u32 = 1_000_000;
 /// The least of SHA-crypt, by its specification.
 const LEAST_ROUNDS: u32 = 1000;
 
+/// The entry that seals the cookies of sessions, and the least that it is to have…
+const SESSION_KEY: &str = "session-key";
+
+/// …in bytes.
+const LEAST_SESSION_KEY: usize = 32;
+
+/// The entry that a provider knows a client by.
+const CLIENT_SECRET: &str = "client-secret";
+
 /// The entries of a Secret that is no certificate.
 #[derive(Clone)]
 pub(crate) struct Entries {
@@ -46,6 +60,7 @@ pub(crate) struct Entries {
     users: OnceLock<Read<Users>>,
     clients: OnceLock<Read<ApiClients>>,
     authorities: OnceLock<Read<ClientAuthorities>>,
+    oidc: OnceLock<Read<OidcSecrets>>,
 }
 
 impl Entries {
@@ -62,6 +77,7 @@ impl Entries {
             users: OnceLock::new(),
             clients: OnceLock::new(),
             authorities: OnceLock::new(),
+            oidc: OnceLock::new(),
         }
     }
 
@@ -93,6 +109,11 @@ impl Entries {
         let text = std::str::from_utf8(text).map_err(|_| "its keys are no text")?;
         let (keys, faults) = jwks::parse(text)?;
         Ok((Arc::new(keys), faults))
+    }
+
+    /// What it holds for logins.
+    pub(crate) fn oidc(&self) -> &Read<OidcSecrets> {
+        self.oidc.get_or_init(|| oidc_secrets(&self.entries))
     }
 
     fn one_user(&self) -> Read<Users> {
@@ -156,6 +177,28 @@ fn clients(entries: &BTreeMap<String, Vec<u8>>) -> Read<ApiClients> {
         Some(clients) => Ok((Arc::new(clients), faults)),
         None => Err(none("key", faults)),
     }
+}
+
+fn oidc_secrets(entries: &BTreeMap<String, Vec<u8>>) -> Read<OidcSecrets> {
+    let key = entries.get(SESSION_KEY);
+    let key = key.ok_or_else(|| format!("it has no entry `{SESSION_KEY}`"))?;
+    if key.len() < LEAST_SESSION_KEY {
+        return Err(format!(
+            "the entry `{SESSION_KEY}` has fewer than {LEAST_SESSION_KEY} bytes"
+        ));
+    }
+    let secret = entries.get(CLIENT_SECRET).map(|secret| {
+        // Files often end with a line break.
+        let secret = std::str::from_utf8(secret.trim_ascii());
+        let secret = secret.ok().filter(|it| !it.is_empty());
+        secret.ok_or_else(|| format!("the entry `{CLIENT_SECRET}` is no text"))
+    });
+    let secrets = OidcSecrets {
+        session_key: key.as_slice().into(),
+        client_secret: secret.transpose()?.map(Into::into),
+        prepared: Prepared::default(),
+    };
+    Ok((Arc::new(secrets), Vec::new()))
 }
 
 /// Why there is none of what a Secret is to hold.
@@ -360,6 +403,38 @@ mod tests {
             users.find(b"a").unwrap().1,
             &PasswordHash::Plain("b".into())
         );
+    }
+
+    #[test]
+    fn sessions_have_a_key_and_perhaps_a_secret() {
+        let key = "k".repeat(32);
+        let cases = [
+            (json!({"session-key": key}), Ok(None)),
+            (
+                json!({"session-key": key, "client-secret": "s\n"}),
+                Ok(Some("s")),
+            ),
+            (json!({"client-secret": "s"}), Err("it has no entry")),
+            (json!({"session-key": "short"}), Err("has fewer than 32")),
+            (
+                json!({"session-key": key, "client-secret": "\n"}),
+                Err("`client-secret` is no text"),
+            ),
+        ];
+        let ran = cases.len();
+        for (texts, expected) in cases {
+            let entries = entries("Opaque", texts);
+            match (entries.oidc(), expected) {
+                (Ok((secrets, _)), Ok(secret)) => {
+                    assert_eq!(&*secrets.session_key, key.as_bytes());
+                    assert_eq!(secrets.client_secret.as_deref(), secret);
+                    assert_eq!(format!("{secrets:?}"), "OidcSecrets");
+                }
+                (Err(why), Err(expected)) => assert!(why.contains(expected), "{why}"),
+                (found, expected) => panic!("{found:?} {expected:?}"),
+            }
+        }
+        assert_eq!(ran, 5);
     }
 
     #[test]

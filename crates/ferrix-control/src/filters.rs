@@ -42,6 +42,7 @@ mod ip_filter;
 mod jwt;
 mod limit_key;
 mod mirror;
+mod oidc;
 mod path_change;
 pub(crate) mod policy;
 mod rate_limit;
@@ -240,6 +241,7 @@ pub(crate) enum Written<'w> {
     ApiKey(&'w filter::ApiKey),
     Jwt(&'w filter::Jwt),
     ClientCertificate(&'w filter::ClientCertificate),
+    Oidc(&'w filter::Oidc),
 }
 
 /// An item of a list.
@@ -393,6 +395,10 @@ fn one(
             let compiled = client_certificate::compile(it, &field, namespace, faults);
             Filter::ClientCertificate(Arc::new(compiled))
         }
+        Written::Oidc(oidc) => {
+            let namespace = &place.object.namespace;
+            Filter::Oidc(Arc::new(oidc::compile(oidc, &field, namespace, faults)))
+        }
     }
 }
 
@@ -407,6 +413,7 @@ impl Written<'_> {
                 | Self::ApiKey(_)
                 | Self::Jwt(_)
                 | Self::ClientCertificate(_)
+                | Self::Oidc(_)
         )
     }
 
@@ -436,6 +443,7 @@ impl Written<'_> {
             Self::ApiKey(_) => "apiKey",
             Self::Jwt(_) => "jwt",
             Self::ClientCertificate(_) => "clientCertificate",
+            Self::Oidc(_) => "oidc",
         }
     }
 }
@@ -554,6 +562,9 @@ fn refuse_combinations(items: &[(usize, Item<'_>)], place: Place<'_>, faults: &m
                     if !redirect.is_conditional() =>
                 {
                     format!("`{}` and `{name}` exclude each other", earlier.name())
+                }
+                (Written::Rewrite(_), Written::Oidc(_)) => {
+                    "`oidc` stands behind `urlRewrite`, and would not know its own paths".to_owned()
                 }
                 (Written::Cache(_), guard) if guard.is_guard() => {
                     format!("`{name}` stands behind `cache`, which answers without asking it")

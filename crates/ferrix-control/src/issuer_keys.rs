@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use ferrix_table::filters::jwt::{KeySet, Renewal};
-
-use crate::jwks;
+use ferrix_table::{
+    filters::jwt::{KeySet, Renewal},
+    jwks,
+};
 
 /// Keys as they were fetched, with what is wrong with some of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -68,7 +68,6 @@ mod ingressclass;
 mod ingressroute;
 pub mod issuer_keys;
 mod jitter;
-mod jwks;
 pub mod key_fetch;
 mod kinds;
 pub mod kubernetes;

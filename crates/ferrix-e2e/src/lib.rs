@@ -10,6 +10,7 @@
 
 pub mod audit;
 pub mod backend;
+pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod clients;
@@ -27,8 +28,8 @@ pub mod wire;
 use std::{fmt::Display, time::Duration};
 
 pub use crate::{
-    backend::Backend, client::Client, gateway::Gateway, http2_backend::Http2Backend,
-    http2_client::Http2Client, manifests::Manifests, routes::Routes,
+    backend::Backend, browser::Browser, client::Client, gateway::Gateway,
+    http2_backend::Http2Backend, http2_client::Http2Client, manifests::Manifests, routes::Routes,
 };
 
 /// How long anything may take before a test fails. Far above what it takes: the machine is shared.

@@ -4,7 +4,7 @@
 //! Connections of checks are their own: they count for no limit, and no request gets one. They are made and
 //! judged as those of requests are, so that what passes can be spoken to.
 
-use std::{collections::HashMap, io, sync::Arc, thread, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ferrix_http1::RequestHead;
@@ -18,13 +18,12 @@ use ferrix_table::{
 use http::{Method, Version};
 use parking_lot::Mutex;
 use tokio::{
-    runtime::{Builder, Handle},
-    sync::oneshot,
     task::AbortHandle,
     time::{sleep, timeout},
 };
 
 use crate::{
+    background::BackgroundThread,
     connector::Connector,
     failure::Failure,
     pool::Registry,
@@ -45,15 +44,9 @@ pub(crate) struct Checks {
 struct Running {
     /// The table that was looked at last.
     generation: u64,
-    thread: Option<Thread>,
+    thread: Option<BackgroundThread>,
     /// By what is known of each endpoint.
     probers: HashMap<usize, Prober>,
-}
-
-/// Ends with all that runs on it when it is dropped.
-struct Thread {
-    handle: Handle,
-    _stop: oneshot::Sender<()>,
 }
 
 /// Whoever checks an endpoint, until this is dropped.
@@ -129,7 +122,7 @@ impl Checks {
         if !asked.is_empty() {
             let thread = match running.thread.take() {
                 Some(thread) => thread,
-                None => Thread::start()?,
+                None => BackgroundThread::start("ferrix-checks")?,
             };
             for (place, (service, check, endpoint)) in asked {
                 let probing = probe(
@@ -142,7 +135,7 @@ impl Checks {
                     check: check.clone(),
                     protocol: service.protocol.clone(),
                     state: Arc::clone(&endpoint.state),
-                    task: thread.handle.spawn(probing).abort_handle(),
+                    task: thread.handle().spawn(probing).abort_handle(),
                 };
                 running.probers.insert(place, prober);
             }
@@ -156,26 +149,6 @@ impl Checks {
 /// What tells endpoints apart: a prober holds what is known of its own, so that no other is there.
 fn place(state: &Arc<EndpointState>) -> usize {
     Arc::as_ptr(state).addr()
-}
-
-impl Thread {
-    fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel();
-        let run = move || {
-            // The sender is dropped, never used.
-            let _ = runtime.block_on(stopped);
-            runtime.shutdown_background();
-        };
-        thread::Builder::new()
-            .name("ferrix-checks".into())
-            .spawn(run)?;
-        Ok(Self {
-            handle,
-            _stop: stop,
-        })
-    }
 }
 
 /// Checks an endpoint for ever.

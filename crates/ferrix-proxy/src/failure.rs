@@ -99,6 +99,12 @@ pub enum Failure {
     /// The keys that tokens are verified with were never fetched.
     #[error("the keys of the issuer could not be fetched")]
     KeysMissing,
+    /// A login that has come back from its provider is none.
+    #[error("the login is refused: {0}")]
+    LoginRefused(String),
+    /// The provider that users log in at has said nothing of use.
+    #[error("the identity provider failed: {0}")]
+    Provider(String),
     /// Too many passwords wait to be verified.
     #[error("too many passwords wait to be verified")]
     PasswordsBusy,
@@ -127,7 +133,7 @@ pub struct Quota {
 
 impl Failure {
     /// Names for metrics, by [`Failure::index`].
-    pub const NAMES: [&'static str; 30] = [
+    pub const NAMES: [&'static str; 32] = [
         "bad_request",
         "method_not_allowed",
         "header_timeout",
@@ -158,6 +164,8 @@ impl Failure {
         "forbidden",
         "keys_missing",
         "certificate_refused",
+        "login_refused",
+        "provider",
     ];
 
     /// Position in [`Failure::NAMES`].
@@ -193,6 +201,8 @@ impl Failure {
             Self::Forbidden(_) => 27,
             Self::KeysMissing => 28,
             Self::CertificateRefused => 29,
+            Self::LoginRefused(_) => 30,
+            Self::Provider(_) => 31,
         }
     }
 
@@ -201,7 +211,10 @@ impl Failure {
         match self {
             Self::BadRequest(_) => 400,
             Self::Unauthenticated(_) => 401,
-            Self::AddressRefused | Self::CertificateRefused | Self::Forbidden(_) => 403,
+            Self::AddressRefused
+            | Self::CertificateRefused
+            | Self::Forbidden(_)
+            | Self::LoginRefused(_) => 403,
             Self::MethodNotAllowed => 405,
             Self::HeaderTimeout | Self::BodyTimeout => 408,
             Self::BodyTooLarge => 413,
@@ -219,6 +232,7 @@ impl Failure {
             | Self::ServiceBusy
             | Self::KeysMissing
             | Self::PasswordsBusy
+            | Self::Provider(_)
             | Self::Unauthorised(_) => 503,
             Self::Connect(_) | Self::Upstream(_) => 502,
             Self::UpstreamTimeout => 504,

@@ -51,6 +51,7 @@ pub(crate) mod ip_filter;
 pub(crate) mod jwt;
 pub(crate) mod limit_key;
 pub(crate) mod mirror;
+pub(crate) mod oidc;
 mod path_change;
 pub(crate) mod rate_limit;
 mod redirect;
@@ -113,7 +114,8 @@ pub(crate) fn on_request(
         | Filter::BasicAuth(_)
         | Filter::ApiKey(_)
         | Filter::Jwt(_)
-        | Filter::ClientCertificate(_) => {}
+        | Filter::ClientCertificate(_)
+        | Filter::Oidc(_) => {}
     }
     Ok(None)
 }
@@ -140,6 +142,8 @@ pub(crate) struct Applied {
     pub(crate) authenticated: bool,
     /// What the token claims that a filter has let pass.
     pub(crate) claims: Option<Arc<jwt::Claims>>,
+    /// Cookies that the client gets with any answer.
+    pub(crate) cookies: Vec<String>,
     /// The token that the request came with.
     pub(crate) token: Option<Token>,
     /// The beginning of the body, or all of it, where a filter has read it.
@@ -225,8 +229,12 @@ impl Applied {
                 | Filter::BasicAuth(_)
                 | Filter::ApiKey(_)
                 | Filter::Jwt(_)
-                | Filter::ClientCertificate(_) => {}
+                | Filter::ClientCertificate(_)
+                | Filter::Oidc(_) => {}
             }
+        }
+        for cookie in &self.cookies {
+            head.fields.append("Set-Cookie", cookie.as_bytes());
         }
         encoding
     }

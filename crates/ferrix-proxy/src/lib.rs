@@ -15,6 +15,7 @@ pub mod access_log;
 mod address;
 mod answer;
 mod backend;
+mod background;
 mod budget;
 mod buffered;
 mod checks;
@@ -31,6 +32,7 @@ mod drain;
 mod encoder;
 mod exchange;
 pub mod failure;
+mod fetch;
 mod filters;
 mod frames;
 mod grpc_call;
@@ -89,6 +91,8 @@ use crate::{
     clients::{Account, Clients},
     connector::Connector,
     counters::Counters,
+    fetch::Fetcher,
+    filters::oidc::Providers,
     listener::Connections,
     listeners::{Listeners, Reserved},
     passwords::Passwords,
@@ -114,6 +118,8 @@ pub(crate) struct Engine {
     /// The replicas that count limits together.
     pub(crate) peers: Arc<Peers>,
     pub(crate) passwords: Arc<Passwords>,
+    /// Where users log in.
+    pub(crate) providers: Arc<Providers>,
 }
 
 impl Engine {
@@ -222,6 +228,7 @@ impl Bound {
         let workers = workers(settings.server.threads);
         let passwords = Arc::new(Passwords::new(workers));
         let settings = Arc::new(settings);
+        let providers = Arc::new(Providers::new(Fetcher::new(&settings)));
         let pools = Arc::new(Registry::new(&settings.upstream));
         let engine = |worker| Engine {
             upstream: Arc::new(Upstream::new(
@@ -240,6 +247,7 @@ impl Bound {
             digests: digests.clone(),
             peers: Arc::clone(&peers),
             passwords: Arc::clone(&passwords),
+            providers: Arc::clone(&providers),
         };
         Ok(Self {
             engines: (0..workers).map(engine).collect(),

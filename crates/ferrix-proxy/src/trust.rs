@@ -49,6 +49,21 @@ pub(crate) fn client_config(settings: &UpstreamTls) -> Result<ClientConfig, Trus
         .with_no_client_auth())
 }
 
+/// How servers are verified that are no backends: by the authorities of the system and those of the settings,
+/// also where the settings believe any backend.
+pub(crate) fn of_outside(settings: &UpstreamTls) -> Result<ClientConfig, TrustError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = &settings.authorities {
+        roots.add_parsable_certificates(listed(path)?);
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
 /// How the backends of one service are verified, and what they are presented, where an object says so.
 pub(crate) fn verified(
     verification: &Verification,

@@ -28,6 +28,7 @@ pub mod jwt;
 pub mod lasting;
 pub mod limit_key;
 pub mod mirror;
+pub mod oidc;
 pub mod path_change;
 pub mod places;
 pub mod rate_limit;
@@ -55,6 +56,7 @@ use jwt::{Jwt, KeySource};
 use lasting::{FilterId, States};
 use limit_key::LimitKey;
 use mirror::Mirror;
+use oidc::Oidc;
 use rate_limit::RateLimit;
 use redirect::Redirect;
 use request_buffering::RequestBuffering;
@@ -112,6 +114,8 @@ pub enum Filter<S = Reference> {
     Jwt(Arc<Jwt>),
     /// Lets clients pass that have a certificate.
     ClientCertificate(Arc<ClientCertificate>),
+    /// Lets users pass that have logged in at a provider.
+    Oidc(Arc<Oidc>),
 }
 
 /// Requests that a limit has counted as too many.
@@ -155,7 +159,8 @@ impl<S> Filter<S> {
             | Filter::BasicAuth(_)
             | Filter::ApiKey(_)
             | Filter::Jwt(_)
-            | Filter::ClientCertificate(_) => None,
+            | Filter::ClientCertificate(_)
+            | Filter::Oidc(_) => None,
         }
     }
 
@@ -185,6 +190,7 @@ impl<S> Filter<S> {
             Filter::ApiKey(auth) => Filter::ApiKey(Arc::clone(auth)),
             Filter::Jwt(jwt) => Filter::Jwt(Arc::clone(jwt)),
             Filter::ClientCertificate(it) => Filter::ClientCertificate(Arc::clone(it)),
+            Filter::Oidc(oidc) => Filter::Oidc(Arc::clone(oidc)),
         }
     }
 
@@ -213,7 +219,8 @@ impl<S> Filter<S> {
             | Filter::BasicAuth(_)
             | Filter::ApiKey(_)
             | Filter::Jwt(_)
-            | Filter::ClientCertificate(_) => {}
+            | Filter::ClientCertificate(_)
+            | Filter::Oidc(_) => {}
         }
     }
 
@@ -262,6 +269,7 @@ impl<S> Filter<S> {
                 AuthoritySource::Secret(it) => Some(&it.secret),
                 AuthoritySource::ConfigMap(_) => None,
             },
+            Filter::Oidc(oidc) => Some(&oidc.secrets.secret),
             _ => None,
         }
     }
@@ -307,6 +315,7 @@ impl<S> Filter<S> {
                 | Filter::ApiKey(_)
                 | Filter::Jwt(_)
                 | Filter::ClientCertificate(_)
+                | Filter::Oidc(_)
         )
     }
 
@@ -326,6 +335,7 @@ impl<S> Filter<S> {
             Filter::BasicAuth(auth) => header = auth.user_header.as_deref(),
             Filter::ApiKey(auth) => header = auth.client_header.as_deref(),
             Filter::Jwt(jwt) => claims = &jwt.headers,
+            Filter::Oidc(oidc) => claims = &oidc.headers,
             Filter::ClientCertificate(it) => details = &it.headers,
             _ => {}
         }
@@ -371,6 +381,7 @@ impl<S: fmt::Display> fmt::Display for Filter<S> {
             Filter::ApiKey(auth) => write!(f, "API key: {auth}"),
             Filter::Jwt(jwt) => write!(f, "token: {jwt}"),
             Filter::ClientCertificate(it) => write!(f, "certificate: {it}"),
+            Filter::Oidc(oidc) => write!(f, "login: {oidc}"),
         }
     }
 }

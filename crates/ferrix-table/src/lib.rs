@@ -27,6 +27,7 @@ pub mod host;
 pub mod host_map;
 pub mod ids;
 mod index;
+pub mod jwks;
 pub mod latency;
 pub mod object;
 pub mod overlap;

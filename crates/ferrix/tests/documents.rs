@@ -156,6 +156,6 @@ fn every_filter_in_the_documents_is_served() {
     let findings = (report.findings()).filter(|it| it.finding.reason != Reason::NotFetched);
     let findings: Vec<_> = findings.map(|it| it.to_string()).collect();
     assert_eq!(findings, [""; 0]);
-    assert_eq!((examples.len(), table.rules.len()), (25, 28));
+    assert_eq!((examples.len(), table.rules.len()), (26, 29));
     assert!(table.rules.iter().all(|rule| rule.policy.is_some()));
 }

@@ -21,6 +21,7 @@ pub use self::{
     ip_filter::IpFilter,
     jwt::{ClaimHeader, Jwks, Jwt, KeysEntry, RequiredClaim, TokenPlace},
     limit_key::{ClientKey, LimitKey, RouteKey},
+    oidc::{ClientAuthentication, Oidc},
     path_change::{PathChange, RegexMatch},
     rate_limit::{LimitScope, RateLimit},
     redirect::{Redirect, Www},
@@ -48,6 +49,7 @@ mod faults;
 mod ip_filter;
 mod jwt;
 mod limit_key;
+mod oidc;
 mod path_change;
 mod rate_limit;
 mod redirect;
@@ -147,6 +149,9 @@ pub struct RouteFilter {
     /// Lets clients pass that have a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<ClientCertificate>,
+    /// Lets users pass that have logged in at a provider of OpenID Connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<Oidc>,
 
     /// Does all that a `Filter` says, by its name: `NAME` in the namespace of the route, or
     /// `NAMESPACE/NAME` in another one, with a ReferenceGrant there. Without it requests get 500.

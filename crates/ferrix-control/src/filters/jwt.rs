@@ -3,16 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use ferrix_api::ingressroute::filter;
-use ferrix_table::filters::{
-    from_config_map::FromConfigMap,
-    from_secret::FromSecret,
-    jwt::{ClaimHeader, Jwt, KeySet, KeySource, Renewal, RequiredClaim},
+use ferrix_table::{
+    filters::{
+        from_config_map::FromConfigMap,
+        from_secret::FromSecret,
+        jwt::{ClaimHeader, Jwt, KeySet, KeySource, Renewal, RequiredClaim},
+    },
+    jwks,
 };
 use http::Uri;
 
 use super::{Faults, credentials, policy};
 use crate::{
-    jwks,
     names::{shared, shared_name},
     report::Reason,
 };
@@ -44,13 +46,6 @@ pub(super) fn compile(
         optional,
         hide_credentials,
     } = written;
-    let leeway = leeway.as_deref();
-    let leeway = leeway.and_then(|it| policy::duration(it, &format!("{field}.leeway"), faults));
-    let leeway = leeway.unwrap_or(LEEWAY);
-    if leeway > MOST_LEEWAY {
-        let message = "expected 5 minutes at most";
-        faults.add(Reason::InvalidSpec, format!("{field}.leeway"), message);
-    }
     let place = from.as_ref().and_then(|from| {
         let filter::TokenPlace {
             header,
@@ -70,7 +65,7 @@ pub(super) fn compile(
         place,
         issuer: issuer.as_deref().map(Into::into),
         audiences: texts(audiences),
-        leeway,
+        leeway: self::leeway(leeway.as_deref(), &format!("{field}.leeway"), faults),
         required: required(required_claims, &format!("{field}.requiredClaims"), faults),
         headers: headers(
             claims_to_headers,
@@ -80,6 +75,15 @@ pub(super) fn compile(
         optional: *optional,
         hide_credentials: *hide_credentials,
     }
+}
+
+pub(super) fn leeway(written: Option<&str>, field: &str, faults: &mut Faults) -> Duration {
+    let leeway = written.and_then(|it| policy::duration(it, field, faults));
+    let leeway = leeway.unwrap_or(LEEWAY);
+    if leeway > MOST_LEEWAY {
+        faults.add(Reason::InvalidSpec, field, "expected 5 minutes at most");
+    }
+    leeway
 }
 
 fn keys(written: &filter::Jwks, field: &str, namespace: &str, faults: &mut Faults) -> KeySource {
@@ -162,7 +166,7 @@ fn nothing() -> KeySet {
     }
 }
 
-fn required(
+pub(super) fn required(
     written: &[filter::RequiredClaim],
     field: &str,
     faults: &mut Faults,
@@ -177,7 +181,7 @@ fn required(
     claims.collect()
 }
 
-fn headers(
+pub(super) fn headers(
     written: &[filter::ClaimHeader],
     field: &str,
     faults: &mut Faults,

@@ -35,6 +35,7 @@ use ferrix_table::{
         jwt::{ClaimHeader, Jwt, KeySource, RequiredClaim},
         limit_key::LimitKey,
         mirror::Mirror,
+        oidc::{ClientAuthentication, Oidc},
         path_change::PathChange,
         rate_limit::{RateLimit, Scope},
         redirect::{Redirect, RedirectHost, RedirectScheme},
@@ -394,20 +395,63 @@ pub(crate) fn jwt(jwt: &Jwt) -> filter::Jwt {
                 cookie,
             }
         }),
-        required_claims: (required.iter())
-            .map(|RequiredClaim { name, values }| filter::RequiredClaim {
-                name: name.to_string(),
-                values: texts(values),
-            })
-            .collect(),
-        claims_to_headers: (headers.iter())
-            .map(|ClaimHeader { claim, header }| filter::ClaimHeader {
-                claim: claim.to_string(),
-                header: header.to_string(),
-            })
-            .collect(),
+        required_claims: required_claims(required),
+        claims_to_headers: claims_to_headers(headers),
         optional: *optional,
         hide_credentials: *hide_credentials,
+    }
+}
+
+fn required_claims(required: &[RequiredClaim]) -> Vec<filter::RequiredClaim> {
+    let required = required.iter();
+    let written = |RequiredClaim { name, values }: &RequiredClaim| filter::RequiredClaim {
+        name: name.to_string(),
+        values: texts(values),
+    };
+    required.map(written).collect()
+}
+
+fn claims_to_headers(headers: &[ClaimHeader]) -> Vec<filter::ClaimHeader> {
+    let headers = headers.iter();
+    let written = |ClaimHeader { claim, header }: &ClaimHeader| filter::ClaimHeader {
+        claim: claim.to_string(),
+        header: header.to_string(),
+    };
+    headers.map(written).collect()
+}
+
+pub(crate) fn oidc(oidc: &Oidc) -> filter::Oidc {
+    let Oidc {
+        issuer,
+        client_id,
+        secrets,
+        authentication,
+        scopes,
+        callback_path,
+        logout_path,
+        after_logout,
+        lifetime,
+        leeway,
+        required,
+        headers,
+        prepared: _,
+    } = oidc;
+    filter::Oidc {
+        issuer: issuer.to_string(),
+        client_id: client_id.to_string(),
+        secret: secrets.secret.name.to_string(),
+        client_authentication: authentication.map(|it| match it {
+            ClientAuthentication::Basic => filter::ClientAuthentication::Basic,
+            ClientAuthentication::Post => filter::ClientAuthentication::Post,
+        }),
+        scopes: Some(texts(scopes)),
+        callback_path: Some(callback_path.to_string()),
+        logout_path: Some(logout_path.to_string()),
+        after_logout: after_logout.as_deref().map(str::to_owned),
+        session_lifetime: Some(duration(*lifetime)),
+        leeway: Some(duration(*leeway)),
+        required_claims: required_claims(required),
+        claims_to_headers: claims_to_headers(headers),
     }
 }
 

@@ -140,6 +140,7 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         api_key,
         jwt,
         client_certificate,
+        oidc,
         filter,
         cache,
     } = filter;
@@ -167,6 +168,7 @@ fn only<'w>(filter: &'w RouteFilter, namespace: &str) -> Option<Item<'w>> {
         api_key.as_ref().map(Written::ApiKey),
         jwt.as_ref().map(Written::Jwt),
         (client_certificate.as_ref()).map(Written::ClientCertificate),
+        oidc.as_ref().map(Written::Oidc),
     ];
     let own = own.into_iter().flatten().map(Item::Own);
     let named = (filter.iter()).map(|name| Item::Named(named(name, namespace)));
@@ -282,6 +284,7 @@ fn item(filter: &Filter<DraftService>, own_namespace: &str) -> RouteFilter {
         Filter::ClientCertificate(it) => {
             item.client_certificate = Some(written::client_certificate(it));
         }
+        Filter::Oidc(oidc) => item.oidc = Some(written::oidc(oidc)),
     }
     item
 }

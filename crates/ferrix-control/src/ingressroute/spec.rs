@@ -331,6 +331,19 @@ mod tests {
                 {"requestRedirect": {"www": "Add", "port": 8443}},
                 {"urlRewrite": {"path": {"type": "AddPrefix", "addPrefix": "/a/"}}},
             ]})),
+            rule(json!({"service": api, "filters": [
+                {"oidc": {"issuer": "https://id.test", "clientId": "shop", "secret": "login"}},
+            ]})),
+            rule(json!({"service": api, "filters": [
+                {"oidc": {
+                    "issuer": "https://id.test:8443/realms/a/", "clientId": "a b", "secret": "login",
+                    "clientAuthentication": "Post", "scopes": ["openid", "groups"],
+                    "callbackPath": "/ä", "logoutPath": "/out", "afterLogout": "/",
+                    "sessionLifetime": "720h", "leeway": "0s",
+                    "requiredClaims": [{"name": "groups", "values": ["staff"]}, {"name": "sub"}],
+                    "claimsToHeaders": [{"claim": "email", "header": "X-Email"}],
+                }},
+            ]})),
             rule(json!({
                 "service": api, "timeouts": {"request": "1h1m1s1ms", "backendRequest": "0s"},
                 "retry": {"codes": [500, 503], "attempts": 3, "backoff": "25ms"},
@@ -355,6 +368,6 @@ mod tests {
             assert!(drafted.same(&after), "{case} became {written}");
             ran += 1;
         }
-        assert_eq!(ran, 46);
+        assert_eq!(ran, 48);
     }
 }

@@ -61,6 +61,11 @@ pub(super) fn look_up<S>(
             Arc::make_mut(&mut it).authorities = authorities;
             Filter::ClientCertificate(it)
         }
+        Filter::Oidc(mut oidc) => {
+            let secrets = found(seeker, &oidc.secrets, |it| it.oidc().clone(), findings);
+            Arc::make_mut(&mut oidc).secrets = secrets;
+            Filter::Oidc(oidc)
+        }
         other => other,
     }
 }

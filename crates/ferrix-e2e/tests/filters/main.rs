@@ -39,6 +39,7 @@ mod bandwidth;
 mod error_pages;
 mod faults;
 mod identity;
+mod oidc;
 mod paths;
 mod refusals;
 mod request_buffering;

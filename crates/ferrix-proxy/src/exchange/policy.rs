@@ -37,7 +37,7 @@ use crate::{
         external_auth::{self, Asker, Verdict},
         faults, ip_filter, jwt, limit_key,
         mirror::{Copies, Copy},
-        rate_limit, respond,
+        oidc, rate_limit, respond,
     },
     io::HIGH_WATER,
     pace::Pace,
@@ -203,6 +203,20 @@ impl Exchange<'_, '_> {
                 let has_one = client_certificate::check(filter, self.connection, head)?;
                 applied.authenticated |= has_one;
                 return Ok(None);
+            }
+            Filter::Oidc(oidc) => {
+                if oidc::is_callback(oidc, head) {
+                    self.hide_from_log("code");
+                }
+                let checking = oidc::check(oidc, engine, head, place.arrival.secure);
+                match self.in_time(Box::pin(checking)).await? {
+                    oidc::Verdict::Passed(cookies) => {
+                        applied.authenticated = true;
+                        applied.cookies.extend(cookies);
+                        return Ok(None);
+                    }
+                    oidc::Verdict::Answered(answer, body) => (answer, body),
+                }
             }
             Filter::BodySize(limit) => {
                 body_size::check(limit, *body, applied)?;

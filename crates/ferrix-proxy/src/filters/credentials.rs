@@ -49,7 +49,9 @@ impl<'h> Found<'h> {
 pub(crate) fn take_out(place: &CredentialPlace, head: &mut RequestHead) {
     match place {
         CredentialPlace::Header(name) => head.fields.remove(name),
-        CredentialPlace::Cookie(name) => take_out_cookie(name, &mut head.fields),
+        CredentialPlace::Cookie(name) => {
+            take_out_cookies(&mut head.fields, |it| it == name.as_bytes());
+        }
         CredentialPlace::Query(name) => {
             if let Some(target) = without_parameter(head.target(), name) {
                 head.set_target(&target);
@@ -94,7 +96,7 @@ fn split(pair: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// A name or a value as forms write it (`application/x-www-form-urlencoded`).
-fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(text);
     }
@@ -115,21 +117,31 @@ fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-fn take_out_cookie(name: &str, fields: &mut Fields) {
-    if cookies(fields, name).next().is_none() {
+/// Takes the cookies of some names out of a request.
+pub(crate) fn take_out_cookies(fields: &mut Fields, is_out: impl Fn(&[u8]) -> bool) {
+    if !cookie_names(fields).any(&is_out) {
         return;
     }
-    let pairs = fields.get_all("cookie");
-    let pairs = pairs.flat_map(|value| value.split(|byte| *byte == b';'));
-    let kept = pairs.map(<[u8]>::trim_ascii).filter(|pair| {
-        let (it, _) = split(pair);
-        !pair.is_empty() && it != name.as_bytes()
+    let kept = cookie_pairs(fields).filter(|pair| {
+        let (name, _) = split(pair);
+        !pair.is_empty() && !is_out(name)
     });
     let kept = kept.collect::<Vec<_>>().join(&b"; "[..]);
     match kept.is_empty() {
         true => fields.remove("cookie"),
         false => fields.set("Cookie", &kept),
     }
+}
+
+/// The names of all cookies of a request.
+pub(crate) fn cookie_names(fields: &Fields) -> impl Iterator<Item = &[u8]> {
+    cookie_pairs(fields).map(|pair| split(pair).0)
+}
+
+fn cookie_pairs(fields: &Fields) -> impl Iterator<Item = &[u8]> {
+    let values = fields.get_all("cookie");
+    let pairs = values.flat_map(|value| value.split(|byte| *byte == b';'));
+    pairs.map(<[u8]>::trim_ascii)
 }
 
 /// Takes out what a client says of a field that only filters may say.

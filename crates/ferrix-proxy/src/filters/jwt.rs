@@ -39,7 +39,7 @@ struct Verified(Cache<SecretDigest, Arc<Claims>>);
 
 /// Why a token lets nobody pass (RFC 6750, section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Denial {
+pub(super) enum Denial {
     /// There is none.
     Missing,
     /// There are several.
@@ -134,7 +134,8 @@ fn verify(keys: &KeySet, token: &[u8]) -> Option<Arc<Claims>> {
     Some(claims)
 }
 
-fn signed(keys: &KeySet, token: &[u8]) -> Option<Claims> {
+/// The same, of a token that nothing is remembered of.
+pub(super) fn signed(keys: &KeySet, token: &[u8]) -> Option<Claims> {
     let token = std::str::from_utf8(token).ok()?;
     let header = decode_header(token).ok()?;
     // What it says is critical is not understood (RFC 7515, section 4.1.11).
@@ -228,16 +229,20 @@ fn judge(jwt: &Jwt, claims: &Claims, now: f64) -> Result<(), Denial> {
     if !is_in_time || !is_of_issuer || !is_for_us(jwt, claims.get("aud")) {
         return Err(Denial::Invalid);
     }
-    let has = |required: &RequiredClaim| match claim(claims, &required.name) {
+    match jwt.required.iter().all(|it| has(claims, it)) {
+        true => Ok(()),
+        false => Err(Denial::Insufficient),
+    }
+}
+
+/// Whether claims say what they have to.
+pub(super) fn has(claims: &Claims, required: &RequiredClaim) -> bool {
+    match claim(claims, &required.name) {
         None | Some(Value::Null) => false,
         Some(value) => {
             let mut values = required.values.iter();
             required.values.is_empty() || values.any(|it| says(value, it))
         }
-    };
-    match jwt.required.iter().all(has) {
-        true => Ok(()),
-        false => Err(Denial::Insufficient),
     }
 }
 
@@ -289,7 +294,7 @@ fn plain(value: &Value) -> Option<Cow<'_, str>> {
 ///
 /// # Errors
 /// It says something that no header can carry, or that would be read as several.
-fn values<'j>(
+pub(super) fn values<'j>(
     headers: &'j [ClaimHeader],
     claims: &Claims,
 ) -> Result<Vec<(&'j str, String)>, Denial> {
@@ -312,7 +317,8 @@ fn values<'j>(
     Ok(values)
 }
 
-fn now() -> f64 {
+/// Seconds since 1970.
+pub(super) fn now() -> f64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs_f64()
 }

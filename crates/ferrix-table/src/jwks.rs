@@ -3,11 +3,12 @@
 //! A key that cannot be used costs itself alone, as issuers have keys for other things as well.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ferrix_table::{
+use serde_json::Value;
+
+use crate::{
     filters::jwt::{KeyMaterial, KeySet, TokenKey},
     verification::Prepared,
 };
-use serde_json::Value;
 
 /// Bytes of the shortest modulus that is safe, and of the longest that is of use.
 const MODULUS: std::ops::RangeInclusive<usize> = 256..=1024;
@@ -19,7 +20,7 @@ const MOST: usize = 64;
 ///
 /// # Errors
 /// Why it has no key that can be used.
-pub(crate) fn parse(text: &str) -> Result<(KeySet, Vec<String>), String> {
+pub fn parse(text: &str) -> Result<(KeySet, Vec<String>), String> {
     let value: Value =
         serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
     let written = value["keys"].as_array().ok_or("it has no list `keys`")?;
