@@ -929,9 +929,9 @@ fn the_short_way_leads_to_the_same_place() {
         let reports = compiler.reports();
         let first = proptest::collection::vec(any_spec(), 0..40);
         let first = first.new_tree(&mut runner).expect("objects").current();
-        // The first publication waits for names.
-        let names = (0..3).map(|name| looked_up(name, 3));
-        let published = compiler.apply_at(first.iter().map(Spec::change).chain(names), 0);
+        // The first publication waits for names and keys.
+        let found = (0..3).map(|name| looked_up(name, 3)).chain([fetched(2)]);
+        let published = compiler.apply_at(first.iter().map(Spec::change).chain(found), 0);
         assert_eq!(published, Published::Nothing, "not everything was seen");
         assert_eq!(reader.generation(), 0);
         assert_eq!(compiler.loaded(), Published::Table { generation: 1 });
