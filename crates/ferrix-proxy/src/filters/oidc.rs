@@ -204,8 +204,9 @@ impl Visit<'_> {
         refresh_token: String,
     ) -> Result<Option<Arc<Session>>, TokenError> {
         let now = self.now;
-        let client_id = self.oidc.client_id.as_bytes();
-        let key = secret_digest::of(&[client_id, refresh_token.as_bytes()]);
+        // What is kept of a user is for filters that ask for the same.
+        let name = self.cookies.name();
+        let key = secret_digest::of(&[name.as_bytes(), refresh_token.as_bytes()]);
         let continued = self.ask(async move |client: Client| {
             let continued = &client.provider.continued;
             // Some give the same refresh token again, so that what was remembered may be over as well.

@@ -190,7 +190,8 @@ impl<'o> Cookies<'o> {
         });
     }
 
-    fn name(&self) -> String {
+    /// That of the session, which others begin with.
+    pub(super) fn name(&self) -> String {
         let prefix = if self.origin.secure { SECURE } else { "" };
         format!("{prefix}{}", self.binding.name)
     }
