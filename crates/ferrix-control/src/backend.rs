@@ -17,7 +17,7 @@ use ferrix_table::{
 use crate::{
     backendtlspolicy,
     draft::BackendReference,
-    endpointslice::{SERVICE_NAME_LABEL, SlicePort, Use, refusal},
+    endpointslice::{SERVICE_NAME_LABEL, SlicePort, Use},
     external_name::{DomainName, ExternalName, Resolution},
     objects::{Key, Kind, ObjectName},
     referencegrant::{Permitted, Referrer, Refused},
@@ -360,7 +360,7 @@ fn external_source(
     }
     match external {
         ExternalName::Name(external) => Ok(AddressSource::Name(external.clone())),
-        ExternalName::Address(address) => match refusal(settings, *address) {
+        ExternalName::Address(address) => match settings.refusal(*address) {
             None => Ok(AddressSource::Address(*address)),
             Some(refusal) => Err(format!("Service {name} stands for {address}: {refusal}")),
         },
@@ -461,7 +461,7 @@ fn addresses(world: &World, settings: &Settings, backend: &Backend) -> Vec<Socke
         }
         AddressSource::Name(name) => {
             let addresses = world.resolution(name).map(Resolution::in_turn);
-            let usable = |address: &IpAddr| refusal(settings, *address).is_none();
+            let usable = |address: &IpAddr| settings.refusal(*address).is_none();
             (addresses.into_iter().flatten().filter(usable))
                 .map(|address| SocketAddr::new(address, backend.port))
                 .collect()
@@ -482,7 +482,7 @@ fn slice_addresses(
         let is_meant = |port: &&SlicePort| port.name == *port_name && port.datagrams == datagrams;
         for port in slice.ports.iter().filter(is_meant) {
             let usable = slice.endpoints.iter().filter(|endpoint| {
-                endpoint.use_ != Use::Never && refusal(settings, endpoint.address).is_none()
+                endpoint.use_ != Use::Never && settings.refusal(endpoint.address).is_none()
             });
             found.extend(usable.map(|it| (it.use_, SocketAddr::new(it.address, port.number))));
         }
@@ -588,7 +588,7 @@ fn name_findings(world: &World, settings: &Settings, name: &DomainName) -> Vec<F
         findings.push(Finding::warning(Reason::LookupFailed, FIELD, message));
     }
     for address in resolution.in_turn() {
-        if let Some(refusal) = refusal(settings, address) {
+        if let Some(refusal) = settings.refusal(address) {
             let message = format!("address {address} of `{name}` is left out: {refusal}");
             findings.push(Finding::problem(Reason::EndpointNotUsed, FIELD, message));
         }

@@ -185,7 +185,7 @@ pub(crate) fn findings(settings: &Settings, slice: &Slice) -> Vec<Finding> {
         .iter()
         .map(|fault| Finding::warning(Reason::EndpointNotUsed, &*fault.field, &*fault.message));
     let refused = slice.endpoints.iter().filter_map(|endpoint| {
-        let refusal = refusal(settings, endpoint.address)?;
+        let refusal = settings.refusal(endpoint.address)?;
         Some(Finding::problem(
             Reason::EndpointNotUsed,
             format!("endpoints[{}].addresses[0]", endpoint.place),
@@ -204,27 +204,4 @@ pub(crate) fn findings(settings: &Settings, slice: &Slice) -> Vec<Finding> {
         ));
     }
     findings
-}
-
-/// Why an address is never forwarded to, where it is not.
-///
-/// Whoever may write an EndpointSlice must not reach what listens on the proxy's own host, or
-/// what a cloud offers to its machines.
-pub(crate) fn refusal(settings: &Settings, address: IpAddr) -> Option<&'static str> {
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-    if address.is_loopback() && !settings.allow_loopback_endpoints {
-        Some("loopback addresses are refused")
-    } else if link_local {
-        Some("link-local addresses are refused")
-    } else if address.is_unspecified() {
-        Some("the unspecified address is refused")
-    } else if address.is_multicast() || broadcast {
-        Some("multicast and broadcast addresses are refused")
-    } else {
-        None
-    }
 }

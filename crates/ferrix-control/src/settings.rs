@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
 };
 
-use ferrix_table::{certificates::Certificate, table::EntryPoint};
+use ferrix_table::{certificates::Certificate, refused_address, table::EntryPoint};
 use ipnet::IpNet;
 
 use crate::{names::shared_name, objects::ObjectName};
@@ -166,6 +167,11 @@ impl Settings {
             entry_points,
             ..Self::default()
         }
+    }
+
+    /// Why an address is never connected to, where it is not.
+    pub(crate) fn refusal(&self, address: IpAddr) -> Option<&'static str> {
+        refused_address::refusal(address, self.allow_loopback_endpoints)
     }
 
     /// The same for a folder of files, where loopback endpoints are the rule.

@@ -73,6 +73,7 @@ impl Gateway {
             // Each worker has connections of its own to backends, and tests count these.
             settings.server.threads = 1;
         }
+        settings.loopback_servers = true;
         let entry_point = |name: &str, secure: bool| -> EntryPoint {
             let text = format!(
                 "{{name: {name}, port: 0, secure: {secure}, proxy_protocol: {proxy_protocol}}}"

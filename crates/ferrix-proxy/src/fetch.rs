@@ -12,6 +12,7 @@ use bytes::Bytes;
 use ferrix_http1::RequestHead;
 use ferrix_table::{
     object::ObjectName,
+    refused_address::refusal,
     services::{Endpoint, Protocol, Scheme, Service, ServiceId},
 };
 use http::{Method, Uri, Version};
@@ -72,6 +73,8 @@ pub(crate) enum FetchError {
     Url(Uri),
     #[error("its name cannot be looked up: {0}")]
     Lookup(io::Error),
+    #[error("{0}")]
+    Refused(&'static str),
     #[error("no connection: {0}")]
     Connect(#[from] ConnectError),
     #[error("{0}")]
@@ -209,6 +212,10 @@ impl Fetcher {
         upstream.sweep();
         let mut failed = None;
         for address in addresses.take(ADDRESSES) {
+            if let Some(refusal) = refusal(address.ip(), self.settings.loopback_servers) {
+                failed = Some(FetchError::Refused(refusal));
+                continue;
+            }
             let endpoint = Endpoint {
                 address,
                 state: Arc::default(),
@@ -223,11 +230,11 @@ impl Fetcher {
             };
             match opening.await {
                 Ok(connection) => return Ok(connection),
-                Err(error) => failed = Some(error),
+                Err(error) => failed = Some(error.into()),
             }
         }
         let no_address = || io::Error::other("it has no address");
-        Err(failed.map_or_else(|| FetchError::Lookup(no_address()), FetchError::Connect))
+        Err(failed.unwrap_or_else(|| FetchError::Lookup(no_address())))
     }
 
     fn upstream(&self) -> Result<&Arc<Upstream>, FetchError> {
@@ -243,5 +250,22 @@ impl Fetcher {
         });
         let made = made.as_ref();
         made.map_err(|error| FetchError::Trust(error.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever writes a route says which URL is asked.
+    #[tokio::test]
+    async fn what_listens_on_the_machine_itself_is_not_asked() {
+        let fetcher = Fetcher::new(&Arc::new(Settings::default()));
+        for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
+            let url = format!("http://{host}/").parse().unwrap();
+            let fetched = fetcher.fetch(&FetchRequest::get(url)).await;
+            let error = fetched.err().expect("a refusal");
+            assert!(matches!(error, FetchError::Refused(_)), "{host}: {error}");
+        }
     }
 }

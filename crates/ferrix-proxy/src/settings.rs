@@ -92,6 +92,10 @@ pub struct Settings {
     pub upstream: Upstream,
     /// Other replicas, with which limits are counted together.
     pub replicas: Option<Replicas>,
+    /// Whether servers that routes name by URLs may have loopback addresses: only where whoever writes
+    /// routes has the machine as well.
+    #[serde(skip)]
+    pub loopback_servers: bool,
 }
 
 /// Other replicas, with which limits are counted together.

@@ -36,6 +36,7 @@ pub mod policy;
 pub mod precedence;
 pub mod publish;
 mod reach;
+pub mod refused_address;
 pub mod rule_set;
 pub mod rules;
 pub mod services;

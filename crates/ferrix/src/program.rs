@@ -176,6 +176,7 @@ impl Program {
             shares.lower(&mut proxy_settings);
         }
         memory::budget(&mut proxy_settings);
+        proxy_settings.loopback_servers = control_settings.allow_loopback_endpoints;
         let buffered_limit = proxy_settings.limits.buffered_bytes;
         let connections = ConnectionLimits::from(&proxy_settings);
         let drain_delay = proxy_settings.server.drain_delay;

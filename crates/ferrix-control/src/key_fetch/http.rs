@@ -24,7 +24,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::Fetcher;
-use crate::{endpointslice, settings::Settings};
+use crate::settings::Settings;
 
 /// The longest set of keys that is read, in bytes.
 const LONGEST: usize = 256 * 1024;
@@ -65,9 +65,7 @@ impl Http {
             .collect();
         let mut why = format!("`{host}` has no address");
         for address in found {
-            if let Some(refusal) =
-                endpointslice::refusal(&self.settings, address.ip().to_canonical())
-            {
+            if let Some(refusal) = self.settings.refusal(address.ip()) {
                 why = refusal.to_owned();
                 continue;
             }

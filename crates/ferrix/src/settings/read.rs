@@ -227,6 +227,8 @@ fn assemble(sections: Sections) -> Result<Settings, Fault> {
             forwarded: sections.forwarded,
             upstream: sections.upstream,
             replicas: sections.replicas,
+            // The program knows: it depends on where routes come from.
+            loopback_servers: false,
         },
     })
 }
