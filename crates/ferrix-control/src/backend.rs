@@ -393,7 +393,7 @@ pub(crate) fn table_services(
             .filter(same)
             .or(known.iter().copied().find(same))
         {
-            service.state = Arc::clone(&other.state);
+            service.count_with(other);
         }
         services.push(Arc::new(service));
     }
@@ -408,10 +408,10 @@ fn table_service(
     backend: &Backend,
 ) -> Service {
     let Backend { port, scheme, .. } = backend;
-    let service = backend.service();
-    Service {
+    let name = backend.service();
+    let service = Service {
         id: ServiceId {
-            service: service.clone(),
+            service: name.clone(),
             port: *port,
             scheme: *scheme,
         },
@@ -429,13 +429,14 @@ fn table_service(
         },
         endpoints: addresses(world, settings, backend)
             .into_iter()
-            .map(|address| Endpoint {
-                address,
-                state: Arc::default(),
-            })
+            .map(Endpoint::new)
             .collect(),
-        policy: policy.cloned(),
+        policy: None,
         state: Arc::default(),
+    };
+    match policy {
+        Some(policy) => service.with_policy(Arc::clone(policy)),
+        None => service,
     }
 }
 

@@ -71,10 +71,7 @@ impl Routes {
 
     /// Adds a service.
     pub fn service(mut self, name: &str, protocol: Protocol, addresses: &[SocketAddr]) -> Self {
-        let endpoint = |address: &SocketAddr| Endpoint {
-            address: *address,
-            state: Arc::default(),
-        };
+        let endpoint = |address: &SocketAddr| Endpoint::new(*address);
         self.services.push(Service {
             id: ServiceId {
                 service: ObjectName::new("default", name),
@@ -113,8 +110,9 @@ impl Routes {
     /// # Panics
     /// Where there is none.
     pub fn backend_policy(mut self, policy: &BackendPolicy) -> Self {
-        let service = self.services.last_mut().expect("a service");
-        service.policy = Some(Arc::new(policy.clone()));
+        let service = self.services.pop().expect("a service");
+        let service = service.with_policy(Arc::new(policy.clone()));
+        self.services.push(service);
         self
     }
 

@@ -142,6 +142,8 @@ pub mod atomic {
 
     /// [`atomic::AtomicBool`].
     pub type AtomicBool = Step<atomic::AtomicBool>;
+    /// [`atomic::AtomicI32`].
+    pub type AtomicI32 = Step<atomic::AtomicI32>;
     /// [`atomic::AtomicI64`].
     pub type AtomicI64 = Step<atomic::AtomicI64>;
     /// [`atomic::AtomicU64`].

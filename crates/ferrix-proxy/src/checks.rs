@@ -13,7 +13,6 @@ use ferrix_table::{
     health::{Check, CheckKind},
     services::{Endpoint, Protocol, Service},
     standing::Standing,
-    state::EndpointState,
 };
 use http::{Method, Version};
 use parking_lot::Mutex;
@@ -53,16 +52,14 @@ struct Running {
 struct Prober {
     check: Check,
     protocol: Protocol,
-    state: Arc<EndpointState>,
+    standing: Arc<Standing>,
     task: AbortHandle,
 }
 
 impl Drop for Prober {
     fn drop(&mut self) {
         self.task.abort();
-        if let Some(standing) = self.state.standing.get() {
-            standing.set_healthy(true);
-        }
+        self.standing.set_healthy(true);
     }
 }
 
@@ -110,7 +107,8 @@ impl Checks {
                 continue;
             };
             let endpoints = service.endpoints.iter();
-            asked.extend(endpoints.map(|it| (place(&it.state), (service, check, it))));
+            let endpoints = endpoints.filter_map(|it| Some((place(it)?, (service, check, it))));
+            asked.extend(endpoints);
         }
         running.probers.retain(|place, prober| {
             let asked = asked.get(place);
@@ -125,6 +123,9 @@ impl Checks {
                 None => BackgroundThread::start("ferrix-checks")?,
             };
             for (place, (service, check, endpoint)) in asked {
+                let Some(standing) = &endpoint.standing else {
+                    continue;
+                };
                 let probing = probe(
                     Arc::clone(&self.upstream),
                     Arc::clone(service),
@@ -134,7 +135,7 @@ impl Checks {
                 let prober = Prober {
                     check: check.clone(),
                     protocol: service.protocol.clone(),
-                    state: Arc::clone(&endpoint.state),
+                    standing: Arc::clone(standing),
                     task: thread.handle().spawn(probing).abort_handle(),
                 };
                 running.probers.insert(place, prober);
@@ -146,9 +147,10 @@ impl Checks {
     }
 }
 
-/// What tells endpoints apart: a prober holds what is known of its own, so that no other is there.
-fn place(state: &Arc<EndpointState>) -> usize {
-    Arc::as_ptr(state).addr()
+/// What tells endpoints apart: a prober holds what is known of its own, so that no other is there. Those of a
+/// Service with a policy have it.
+fn place(endpoint: &Endpoint) -> Option<usize> {
+    Some(Arc::as_ptr(endpoint.standing.as_ref()?).addr())
 }
 
 /// Checks an endpoint for ever.
@@ -159,7 +161,9 @@ async fn probe(upstream: Arc<Upstream>, service: Arc<Service>, endpoint: Endpoin
     if let Some(port) = check.port {
         checked.address.set_port(port);
     }
-    let standing = endpoint.state.standing.get_or_init(Standing::boxed);
+    let Some(standing) = &endpoint.standing else {
+        return;
+    };
     let mut run = Run::default();
     // Those of one table do not come all at once.
     sleep(part(check.interval, &endpoint)).await;
@@ -310,10 +314,7 @@ mod tests {
     #[test]
     fn checks_of_one_table_are_spread() {
         let part = |port: u16| {
-            let endpoint = Endpoint {
-                address: ([10, 0, 0, 1], port).into(),
-                state: Arc::default(),
-            };
+            let endpoint = Endpoint::new(([10, 0, 0, 1], port).into());
             super::part(Duration::from_secs(10), &endpoint).as_secs()
         };
         let parts: std::collections::BTreeSet<_> = (1..100).map(part).collect();

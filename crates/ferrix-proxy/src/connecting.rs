@@ -161,7 +161,7 @@ impl Connecting {
                     None => backoff.succeed(),
                 };
                 if failures > 0 {
-                    if let Some(standing) = self.endpoint.state.standing.get() {
+                    if let Some(standing) = &self.endpoint.standing {
                         standing.begin_anew();
                     }
                     tracing::info!(%service, %endpoint, "the endpoint can be connected to again");

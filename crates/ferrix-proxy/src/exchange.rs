@@ -18,7 +18,7 @@ use bytes::Bytes;
 use ferrix_http1::{Fields, Framing, RequestHead};
 use ferrix_table::{
     Headers, Table,
-    balancing::Asked,
+    backend_policy::BackendTimeouts,
     ids::{EntryPointIndex, ServiceIndex},
     rules::{Route, Rule},
     services::{Endpoint, Protocol, Service},
@@ -39,16 +39,14 @@ use crate::{
     deadline::Deadline,
     failure::Failure,
     filters::{Applied, access_log::Logged},
-    hash_key,
     headers::{self, RequestId},
-    judge::Judge,
     pool::Connection,
     race::Race,
     real_client::real_client,
     relay::{self, Passage, Received, Relay},
     request,
     retry::{self, Attempt, Broken, Kept},
-    route, session,
+    route,
 };
 
 mod cached;
@@ -253,15 +251,9 @@ impl Exchange<'_, '_> {
             }
         }
         let service = Arc::clone(service);
-        let client = Some(self.served.client.ip());
-        let asked = hash_key::asked(service.policy.as_deref(), Some(&*head), client);
         // A request may last for days; only its service has to.
         drop(table);
         self.served.service = Some(Arc::clone(&service));
-        let of_service = service.policy.as_deref();
-        let session = self.session(of_service, applied.as_deref(), head);
-        let token = session.and_then(|(_, token)| token);
-        let preferred = preferred.or_else(|| session::find_in(token?, &service));
 
         let policy = applied.as_ref().and_then(|it| it.policy.as_deref());
         let body_bytes = self.body_bytes(applied.as_deref());
@@ -278,8 +270,21 @@ impl Exchange<'_, '_> {
         if of_connection {
             headers::settle_connection(&mut head.fields, upgrade);
         }
-        let response_timeout = self.response_timeout(policy, of_service);
-        self.limit_request(policy, of_service);
+        let governed = match &service.policy {
+            None => None,
+            // Boxed, because it is large and rare.
+            Some(of_service) => {
+                let governing = self.govern(&service, of_service, applied.as_deref(), head);
+                Some(Box::pin(governing).await?)
+            }
+        };
+        let of_service = governed.as_ref().map(|it| it.policy.timeouts);
+        let response_timeout = self.response_timeout(policy, of_service.unwrap_or_default());
+        let way = Way {
+            service: &service,
+            index,
+            preferred: preferred.or_else(|| governed.as_ref()?.preferred()),
+        };
         let kept = match applied {
             Some(applied) => self.begin_copies(applied, *body, upgrade),
             None => None,
@@ -302,21 +307,8 @@ impl Exchange<'_, '_> {
             asked: false,
             repeated: &[],
             endpoint: None,
-            judge: None,
-            budget: of_service.and_then(|policy| policy.retries),
-            retrying: None,
-            session,
+            governed,
             secure: self.connection.secure,
-        };
-        let way = Way {
-            service: &service,
-            index,
-            asked,
-            preferred,
-        };
-        let _turn = match of_service.and_then(|it| it.requests.as_ref()) {
-            Some(limit) => Some(Box::pin(self.turn(&service, limit)).await?),
-            None => None,
         };
         let Err(failure) = self.attempt(way, head, &mut relay, kept).await else {
             return Ok(None);
@@ -422,11 +414,15 @@ impl Exchange<'_, '_> {
         let retry = policy.and_then(|it| it.retry.as_ref());
         let most = self.attempts(retry);
         let mut race = Race::new(self.engine, way.service, way.index, relay.upgrade, most);
-        race.ask(way.asked);
+        let mut of_service = BackendTimeouts::default();
+        if let Some(governed) = &relay.governed {
+            race.ask(governed.asked);
+            of_service = governed.policy.timeouts;
+        }
         if let Some(endpoint) = way.preferred {
             race.prefer(endpoint);
         }
-        let of_service = way.service.policy.as_deref();
+        let limit = attempt_limit(policy, of_service);
         let until = self.deadline.ceiling();
         let mut broke = None;
         let idempotent = retry::is_idempotent(&relay.method);
@@ -459,13 +455,15 @@ impl Exchange<'_, '_> {
                 kept = Kept::of(relay.body, repeatable, refusable);
             }
             relay.endpoint = Some(endpoint.address);
-            let route = self.served.route.as_ref().map(|(route, _)| route);
-            relay.judge = Judge::new(way.service, &endpoint, route);
+            if let Some(governed) = &mut relay.governed {
+                let route = self.served.route.as_ref().map(|(route, _)| route);
+                governed.begin(&endpoint, route);
+            }
             relay.repeated = match retry {
                 Some(retry) if relay.asked && race.may_go_on() => &retry.codes,
                 _ => &[],
             };
-            if let Some(limit) = attempt_limit(policy, of_service) {
+            if let Some(limit) = limit {
                 self.limit_attempt(limit, until);
             }
             // Awaited at once: a future that is named first takes its room twice.
@@ -475,8 +473,8 @@ impl Exchange<'_, '_> {
             let Err(broken) = sent else {
                 return Ok(());
             };
-            if let Some(judge) = relay.judge.take() {
-                judge.broke(&broken, reused);
+            if let Some(governed) = &mut relay.governed {
+                governed.broke(&broken, reused);
             }
             self.deadline.set_ceiling(until);
             let attempt = Attempt {
@@ -653,8 +651,6 @@ impl Exchange<'_, '_> {
 struct Way<'r> {
     service: &'r Arc<Service>,
     index: ServiceIndex,
-    /// What a policy of the service chooses by.
-    asked: Asked,
     /// Who is to have it if it can.
     preferred: Option<SocketAddr>,
 }

@@ -14,13 +14,10 @@ use crate::{clock, filters::credentials::parameters, session::cookie};
 /// What the choice of an endpoint depends on. A connection has no more than a client, and a request of the
 /// proxy's own has none.
 pub(crate) fn asked(
-    policy: Option<&BackendPolicy>,
+    policy: &BackendPolicy,
     head: Option<&RequestHead>,
     client: Option<IpAddr>,
 ) -> Asked {
-    let Some(policy) = policy else {
-        return Asked::default();
-    };
     let key = match &policy.balancing.algorithm {
         Algorithm::ConsistentHash { by, .. } => key(by, head, client),
         _ => None,

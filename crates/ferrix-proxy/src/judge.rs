@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use ferrix_table::{
+    backend_policy::InForce,
     balancing::{self, Algorithm},
     health::Judged,
     rules::Route,
     services::{Endpoint, Service},
-    standing::Standing,
 };
 use tokio::time::Instant;
 
@@ -16,6 +16,7 @@ use crate::{clock, failure::Failure, retry::Broken};
 /// One attempt at a request, until its answer begins.
 pub(crate) struct Judge<'r> {
     service: &'r Service,
+    policy: &'r InForce,
     endpoint: Endpoint,
     route: u64,
     begun: Instant,
@@ -25,10 +26,10 @@ impl<'r> Judge<'r> {
     /// `None`: nobody chooses by what comes of it.
     pub(crate) fn new(
         service: &'r Service,
+        policy: &'r InForce,
         endpoint: &Endpoint,
         route: Option<&Arc<Route>>,
-    ) -> Option<Box<Self>> {
-        let policy = service.policy.as_ref()?;
+    ) -> Option<Self> {
         let by_latency = policy.balancing.algorithm == Algorithm::Latency;
         if !by_latency && policy.health.ejection.is_none() {
             return None;
@@ -37,12 +38,13 @@ impl<'r> Judge<'r> {
             let name = |name: &str| balancing::key(name.as_bytes());
             name(&route.key.namespace).rotate_left(1) ^ name(&route.key.name)
         });
-        Some(Box::new(Self {
+        Some(Self {
             service,
+            policy,
             endpoint: endpoint.clone(),
             route,
             begun: clock::read(),
-        }))
+        })
     }
 
     /// The header section of an answer is there.
@@ -69,9 +71,9 @@ impl<'r> Judge<'r> {
     }
 
     fn measure(&self, took: Duration) {
-        let policy = self.service.policy.as_ref();
-        if policy.is_some_and(|it| it.balancing.algorithm == Algorithm::Latency) {
-            let standing = self.endpoint.state.standing.get_or_init(Standing::boxed);
+        if let Some(standing) = &self.endpoint.standing
+            && self.policy.balancing.algorithm == Algorithm::Latency
+        {
             standing.latency.measured(took, clock::milliseconds());
         }
     }
@@ -82,7 +84,7 @@ impl<'r> Judge<'r> {
         match self.service.judge(&self.endpoint, status, self.route, now) {
             Judged::AsBefore => {}
             Judged::Ejected => {
-                self.service.state.of_policy().ejections.add(1);
+                self.policy.state.ejections.add(1);
                 tracing::warn!(%service, %endpoint, status, "the endpoint answers badly and is left out");
             }
             Judged::Back => {

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use ferrix_table::{backend_policy::RequestLimit, services::Service, state};
+use ferrix_table::{
+    backend_policy::RequestLimit,
+    state::{self, PolicyState},
+};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
@@ -45,11 +48,11 @@ impl state::Queue for Queue {
 /// # Errors
 /// [`Failure::ServiceBusy`].
 pub(crate) async fn turn(
-    service: &Service,
+    state: &PolicyState,
     limit: &RequestLimit,
     left: Option<Duration>,
 ) -> Result<Turn, Failure> {
-    let slot = &service.state.of_policy().queue;
+    let slot = &state.queue;
     let queue = slot.get_or_init(|| Arc::new(Queue::new(limit.requests as usize)));
     let taken = match Queue::of(&**queue) {
         Some(places) => {
@@ -59,7 +62,7 @@ pub(crate) async fn turn(
         None => true,
     };
     if !taken {
-        service.state.of_policy().refused.add(1);
+        state.refused.add(1);
         return Err(Failure::ServiceBusy);
     }
     Ok(Turn(Arc::clone(queue)))

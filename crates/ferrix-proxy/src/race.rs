@@ -36,8 +36,8 @@ pub(crate) struct Race<'e> {
     /// Where tables have the service.
     index: ServiceIndex,
     upgrade: bool,
-    /// What a policy of the service chooses by.
-    asked: Asked,
+    /// What the policy of the service chooses by, where it has one.
+    asked: Option<Asked>,
     /// There may be so many attempts.
     most: usize,
     /// Who is to have the request if it can.
@@ -65,7 +65,7 @@ impl<'e> Race<'e> {
             service: Cow::Borrowed(service),
             index,
             upgrade,
-            asked: Asked::default(),
+            asked: None,
             most,
             preferred: None,
             picked: None,
@@ -75,9 +75,9 @@ impl<'e> Race<'e> {
         }
     }
 
-    /// What a policy of the service chooses by.
+    /// Lets the policy of the service choose.
     pub(crate) fn ask(&mut self, asked: Asked) {
-        self.asked = asked;
+        self.asked = Some(asked);
     }
 
     /// Lets this endpoint of the service have the request, whose turn ever it is, as long as it can be

@@ -15,9 +15,7 @@ use std::{
 use bytes::Bytes;
 use ferrix_http1::{Framing, Piece, RequestHead, ResponseHead, content_length};
 use ferrix_table::{
-    backend_policy::RetryBudget,
     filters::compression::ContentEncoding,
-    policy::Session,
     services::{Endpoint, Service},
 };
 use http::{Method, StatusCode};
@@ -39,14 +37,13 @@ use crate::{
         cache::{Fetch, Invalidation, Verdict},
         mirror::Copies,
     },
+    governed::Governed,
     headers,
     inlet::Inlet,
     io::HIGH_WATER,
-    judge::Judge,
     outlet::Outlet,
     pace::Pace,
-    retry::{Broken, Retrying},
-    session::{self, Token},
+    retry::Broken,
     settings::OddResponses,
     tunnel::{self, End, HalfClose},
 };
@@ -96,29 +93,18 @@ pub(crate) struct Relay<'r> {
     pub(crate) repeated: &'r [u16],
     /// Who gets the request in this attempt.
     pub(crate) endpoint: Option<SocketAddr>,
-    /// What comes of this attempt, where others choose by that.
-    pub(crate) judge: Option<Box<Judge<'r>>>,
-    /// How many requests of the service may be sent once more at once.
-    pub(crate) budget: Option<RetryBudget>,
-    /// The request among those, where it is one.
-    pub(crate) retrying: Option<Retrying<'r>>,
-    /// The session that the policy of the service asks for, with the token that the request has.
-    pub(crate) session: Option<(&'r Session, Option<Token>)>,
+    /// What the policy of the service asks for, where it has one.
+    pub(crate) governed: Option<Box<Governed<'r>>>,
     /// Whether TLS ends at the entry point.
     pub(crate) secure: bool,
 }
 
 impl Relay<'_> {
-    /// Whether the service has room for one more request that is sent once more. Once that was so, this
-    /// one has it.
+    /// Whether the service has room for one more request that is sent once more.
     pub(crate) fn may_repeat(&mut self) -> bool {
-        let Some(budget) = self.budget else {
-            return true;
-        };
-        if self.retrying.is_none() {
-            self.retrying = Retrying::begin(self.service, budget);
-        }
-        self.retrying.is_some()
+        self.governed
+            .as_mut()
+            .is_none_or(|governed| governed.may_repeat())
     }
 
     /// The answer of a cache as the client gets it.
@@ -360,8 +346,8 @@ async fn on_response(
             client.interim(head)?;
         }
         FromBackend::Header(mut head, end) => {
-            if let Some(judge) = relay.judge.take() {
-                judge.answered(head.status.as_u16());
+            if let Some(governed) = &mut relay.governed {
+                governed.answered(head.status.as_u16());
             }
             let upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
             if upgraded && !relay.upgrade {
@@ -406,9 +392,8 @@ async fn on_response(
                 }
                 passage.encoder = apply(relay, applied, &mut head, end);
             }
-            if let (Some((session, has)), Some(endpoint)) = (relay.session, relay.endpoint) {
-                let token = Token::of(&relay.service.id, endpoint);
-                session::keep(session, has, token, relay.secure, &mut head.fields);
+            if let (Some(governed), Some(endpoint)) = (&relay.governed, relay.endpoint) {
+                governed.keep_session(endpoint, relay.secure, &mut head.fields);
             }
             // A gRPC client takes an error without a message only from a header section that ends
             // the stream.

@@ -6,7 +6,11 @@
 
 use bytes::{Bytes, BytesMut};
 use ferrix_http1::Framing;
-use ferrix_table::{backend_policy::RetryBudget, services::Service};
+use ferrix_table::{
+    backend_policy::RetryBudget,
+    services::Service,
+    state::{Gauge, PolicyState},
+};
 use http::Method;
 
 use crate::failure::Failure;
@@ -93,25 +97,28 @@ impl From<Broken> for Failure {
 }
 
 /// A request that is sent once more, counted as long as this lives.
-pub(crate) struct Retrying<'s>(&'s Service);
+pub(crate) struct Retrying<'s>(&'s Gauge);
 
 impl<'s> Retrying<'s> {
     /// `None`: too many are sent once more already.
-    pub(crate) fn begin(service: &'s Service, budget: RetryBudget) -> Option<Self> {
+    pub(crate) fn begin(
+        service: &Service,
+        state: &'s PolicyState,
+        budget: RetryBudget,
+    ) -> Option<Self> {
         let count = |gauge: i64| u64::try_from(gauge).unwrap_or_default();
         let endpoints = service.endpoints.iter();
         let under_way = endpoints.map(|it| count(it.state.in_flight.get())).sum();
-        let retrying = &service.state.of_policy().retrying;
         // Counted first, so that of two that come at once one is seen by the other.
-        let begun = Self(service);
-        let before = count(retrying.add(1));
+        let begun = Self(&state.retrying);
+        let before = count(state.retrying.add(1));
         budget.allows(under_way, before).then_some(begun)
     }
 }
 
 impl Drop for Retrying<'_> {
     fn drop(&mut self) {
-        self.0.state.of_policy().retrying.add(-1);
+        self.0.add(-1);
     }
 }
 

@@ -43,8 +43,9 @@ pub(crate) struct Reply {
 pub(crate) async fn exchange(engine: &Engine, request: &Subrequest<'_>) -> Result<Reply, Failure> {
     let attempts = engine.settings.upstream.attempts;
     let mut race = Race::new(engine, request.service, request.index, false, attempts);
-    let policy = request.service.policy.as_deref();
-    race.ask(hash_key::asked(policy, Some(request.head), None));
+    if let Some(policy) = &request.service.policy {
+        race.ask(hash_key::asked(policy, Some(request.head), None));
+    }
     let mut broke = None;
     loop {
         let pooled = match broke {

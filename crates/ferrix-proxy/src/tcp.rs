@@ -51,8 +51,9 @@ pub(crate) async fn serve(
     drop(table);
     let attempts = engine.settings.upstream.attempts;
     let mut race = Race::new(engine, &service, index, false, attempts);
-    let policy = service.policy.as_deref();
-    race.ask(hash_key::asked(policy, None, Some(arrival.client.ip())));
+    if let Some(policy) = &service.policy {
+        race.ask(hash_key::asked(policy, None, Some(arrival.client.ip())));
+    }
     let (endpoint, connection) = Box::pin(race.run(None)).await?;
     drop(race);
     let _in_flight = InFlight::new(&endpoint);

@@ -150,7 +150,8 @@ impl Sessions {
         };
         let table = engine.table.load();
         let (_, service) = tcp::choose(&table, &arrival, &Protocol::Udp)?;
-        let asked = hash_key::asked(service.policy.as_deref(), None, Some(client.ip()));
+        let policy = service.policy.as_ref();
+        let asked = policy.map(|policy| hash_key::asked(policy, None, Some(client.ip())));
         let endpoint = service.choose(asked, &[], |_| {});
         let endpoint = endpoint.ok_or(Failure::NoEndpoint)?;
         let permit = engine.upstream.pool(endpoint).limits.try_permit();

@@ -108,10 +108,7 @@ fn table() -> Table {
 }
 
 fn service(number: u32) -> Service {
-    let endpoint = |host| Endpoint {
-        address: SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), 8080)),
-        state: Arc::default(),
-    };
+    let endpoint = |host| Endpoint::new(SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), 8080)));
     Service {
         id: ServiceId {
             service: ObjectName::new("default", format!("service-{number}")),

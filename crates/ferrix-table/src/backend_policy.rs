@@ -2,9 +2,44 @@
 //!
 //! Most Services have none, and then a request asks once and no more.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
-use crate::{balancing::Balancing, health::Health, object::ObjectName, policy::Session};
+use crate::{
+    balancing::Balancing, health::Health, object::ObjectName, policy::Session, state::PolicyState,
+};
+
+/// The policy of a service: what it asks for, and what has come of it so far.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    asks: Arc<BackendPolicy>,
+    /// What is counted, kept across tables as the state of the service is.
+    pub state: Arc<PolicyState>,
+}
+
+impl InForce {
+    /// Nothing has come of it yet.
+    pub(crate) fn new(asks: Arc<BackendPolicy>) -> Self {
+        Self {
+            asks,
+            state: Arc::default(),
+        }
+    }
+}
+
+impl Deref for InForce {
+    type Target = BackendPolicy;
+
+    fn deref(&self) -> &BackendPolicy {
+        &self.asks
+    }
+}
+
+impl PartialEq for InForce {
+    /// Whether both ask for the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.asks == other.asks
+    }
+}
 
 /// What a Service asks for beyond its endpoints. Whatever it leaves open is as without it.
 #[derive(Clone, Debug, PartialEq, Eq)]

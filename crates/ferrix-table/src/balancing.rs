@@ -13,7 +13,6 @@ use std::{
 use crate::{
     backend_policy::BackendPolicy,
     services::{Endpoint, Service},
-    standing::Standing,
 };
 
 /// Which endpoint has a request.
@@ -82,16 +81,17 @@ pub fn key(bytes: &[u8]) -> u64 {
 }
 
 impl Service {
-    /// The endpoint that the next attempt goes to, as the policy of the service says; without one as
-    /// [`Service::pick`] has it, which says what the arguments are.
+    /// The endpoint that the next attempt goes to, as the policy of the service says: for it something is
+    /// `asked`. Without one as [`Service::pick`] has it, which says what the other arguments are.
     pub fn choose(
         &self,
-        asked: Asked,
+        asked: Option<Asked>,
         tried: &[SocketAddr],
         passed_over: impl FnOnce(&Endpoint),
     ) -> Option<&Endpoint> {
-        match &self.policy {
-            Some(policy) if self.endpoints.len() > 1 => {
+        let policy = asked.and_then(|asked| Some((asked, self.policy.as_deref()?)));
+        match policy {
+            Some((asked, policy)) if self.endpoints.len() > 1 => {
                 let choice = Choice {
                     endpoints: &self.endpoints,
                     policy,
@@ -248,8 +248,8 @@ impl<'s> Choice<'s, '_> {
         let Some(slow_start) = self.policy.balancing.slow_start else {
             return 1.0;
         };
-        let standing = endpoint.state.standing.get_or_init(Standing::boxed);
-        standing.warmth(self.asked.now, slow_start)
+        let standing = endpoint.standing.as_ref();
+        standing.map_or(1.0, |it| it.warmth(self.asked.now, slow_start))
     }
 
     /// Whether this turn is among those that an endpoint is to have by now.
@@ -274,7 +274,7 @@ impl Endpoint {
     /// How long it takes to answer, for a comparison with another; the same for both where nothing is
     /// known of either.
     fn latency_beside(&self, other: &Endpoint, now: u64) -> f64 {
-        let latency = |it: &Endpoint| it.state.standing.get()?.latency.get(now);
+        let latency = |it: &Endpoint| it.standing.as_ref()?.latency.get(now);
         match (latency(self), latency(other)) {
             (Some(own), Some(_)) => own,
             _ => 1.0,

@@ -24,7 +24,7 @@ use std::{
 use crate::{
     balancing::mix,
     services::{Endpoint, Service},
-    standing::Standing,
+    state::PolicyState,
     sync::AtomicU64,
 };
 
@@ -147,11 +147,12 @@ impl Service {
     /// Takes note of an answer of an endpoint to a request of a route, of which the number is the same for
     /// all its requests. `now` is in milliseconds: see [`Backoff`](crate::backoff::Backoff).
     pub fn judge(&self, endpoint: &Endpoint, status: u16, route: u64, now: u64) -> Judged {
-        let policy = self.policy.as_ref();
-        let Some(ejection) = policy.and_then(|policy| policy.health.ejection.as_ref()) else {
+        let (Some(policy), Some(standing)) = (&self.policy, &endpoint.standing) else {
             return Judged::AsBefore;
         };
-        let standing = endpoint.state.standing.get_or_init(Standing::boxed);
+        let Some(ejection) = &policy.health.ejection else {
+            return Judged::AsBefore;
+        };
         let answers = &standing.answers;
         let route = 1 << (mix(route) % 64);
         if !ejection.is_bad(status) {
@@ -159,28 +160,16 @@ impl Service {
                 standing.begin_anew();
                 return Judged::Back;
             }
-        } else if answers.bad(route, ejection.failures, now) && self.eject(endpoint, ejection, now)
-        {
-            return Judged::Ejected;
+        } else if answers.bad(route, ejection.failures, now) {
+            let others = self.endpoints.iter();
+            let others = others.filter(|it| it.address != endpoint.address && it.is_ejected());
+            let most = self.endpoints.len() * usize::from(ejection.max_percent) / 100;
+            let fits = || others.count() < most;
+            if policy.state.eject(answers, fits, ejection, now) {
+                return Judged::Ejected;
+            }
         }
         Judged::AsBefore
-    }
-
-    /// Leaves an endpoint out, unless too many are already. Whoever comes while another is at it fails, and
-    /// the next bad answer comes.
-    fn eject(&self, endpoint: &Endpoint, ejection: &Ejection, now: u64) -> bool {
-        let ejecting = &self.state.of_policy().ejecting;
-        if ejecting.swap(true, AcqRel) {
-            return false;
-        }
-        let others = self.endpoints.iter();
-        let others = others.filter(|it| it.address != endpoint.address && it.is_ejected());
-        let most = self.endpoints.len() * usize::from(ejection.max_percent) / 100;
-        let fits = others.count() < most;
-        let standing = endpoint.state.standing.get_or_init(Standing::boxed);
-        let ejected = standing.answers.eject(fits, ejection, now);
-        ejecting.store(false, Release);
-        ejected
     }
 
     /// The endpoints that are left out for how they have answered.
@@ -206,10 +195,29 @@ impl Service {
     }
 }
 
+impl PolicyState {
+    /// Leaves an endpoint out if one more `fits`. Whoever comes while another is at it fails, and the next bad
+    /// answer comes.
+    fn eject(
+        &self,
+        answers: &Answers,
+        fits: impl FnOnce() -> bool,
+        ejection: &Ejection,
+        now: u64,
+    ) -> bool {
+        if self.ejecting.swap(true, AcqRel) {
+            return false;
+        }
+        let ejected = answers.eject(fits(), ejection, now);
+        self.ejecting.store(false, Release);
+        ejected
+    }
+}
+
 impl Health {
     /// Whether an endpoint is left out, unless too few are left.
     pub(crate) fn leaves_out(&self, endpoint: &Endpoint) -> bool {
-        let Some(standing) = endpoint.state.standing.get() else {
+        let Some(standing) = &endpoint.standing else {
             return false;
         };
         self.ejection.is_some() && standing.answers.is_ejected()
@@ -218,8 +226,7 @@ impl Health {
 
     /// Whether the request that asks is to try an endpoint that was ejected, and nobody else.
     pub(crate) fn tries(&self, endpoint: &Endpoint, now: u64) -> bool {
-        let (Some(ejection), Some(standing)) = (&self.ejection, endpoint.state.standing.get())
-        else {
+        let (Some(ejection), Some(standing)) = (&self.ejection, &endpoint.standing) else {
             return false;
         };
         let is_unhealthy = self.check.is_some() && standing.is_unhealthy();
@@ -298,13 +305,13 @@ impl fmt::Display for Check {
 impl Endpoint {
     /// Whether it is left out for how it has answered, as far as the policy of its service asks for that.
     pub fn is_ejected(&self) -> bool {
-        let standing = self.state.standing.get();
+        let standing = self.standing.as_ref();
         standing.is_some_and(|standing| standing.answers.is_ejected())
     }
 
     /// Whether it does not pass checks, as far as the policy of its service asks for that.
     pub fn is_unhealthy(&self) -> bool {
-        let standing = self.state.standing.get();
+        let standing = self.standing.as_ref();
         standing.is_some_and(|standing| standing.is_unhealthy())
     }
 }

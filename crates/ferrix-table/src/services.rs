@@ -3,9 +3,10 @@
 use std::{cell::OnceCell, collections::HashMap, fmt, net::SocketAddr, ops::Index, sync::Arc};
 
 use crate::{
-    backend_policy::BackendPolicy,
+    backend_policy::{BackendPolicy, InForce},
     ids::ServiceIndex,
     object::ObjectName,
+    standing::Standing,
     state::{EndpointState, ServiceState},
     verification::Verification,
 };
@@ -28,8 +29,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// The endpoints that take requests now, in a stable order. Empty: 503.
     pub endpoints: Box<[Endpoint]>,
-    /// What it asks for beyond that. `None`: nothing.
-    pub policy: Option<Arc<BackendPolicy>>,
+    /// What it asks for beyond that. `None`: nothing. See [`Service::with_policy`].
+    pub policy: Option<Box<InForce>>,
     /// What requests count and where the rotation stands.
     pub state: Arc<ServiceState>,
 }
@@ -87,6 +88,9 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// Kept across tables by service and address.
     pub state: Arc<EndpointState>,
+    /// What the policy of its service has come to know of it, kept in the same way. `None`: there is no
+    /// policy.
+    pub standing: Option<Arc<Standing>>,
 }
 
 impl Services {
@@ -193,6 +197,16 @@ impl Index<usize> for Services {
 }
 
 impl Service {
+    /// The same with what a policy asks for, and with a place for what it comes to know of each endpoint.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Arc<BackendPolicy>) -> Self {
+        self.policy = Some(Box::new(InForce::new(policy)));
+        for endpoint in &mut self.endpoints {
+            endpoint.standing = Some(Arc::default());
+        }
+        self
+    }
+
     /// The endpoint that the next attempt goes to: each in turn, but none that this request has
     /// `tried`, and none that connections fail to while they do to another. `passed_over` is told of
     /// one that would have had its turn. `None` where all are tried.
@@ -242,9 +256,17 @@ impl Service {
         (self.endpoints.iter()).any(|endpoint| !tried.contains(&endpoint.address))
     }
 
+    /// Counts together with another of the same identity.
+    pub fn count_with(&mut self, other: &Service) {
+        self.state = Arc::clone(&other.state);
+        if let (Some(policy), Some(other)) = (&mut self.policy, &other.policy) {
+            policy.state = Arc::clone(&other.state);
+        }
+    }
+
     /// Takes over the states of an earlier version of the same service.
     pub(crate) fn adopt(&mut self, earlier: &Service) {
-        self.state = Arc::clone(&earlier.state);
+        self.count_with(earlier);
         let by_address: OnceCell<HashMap<SocketAddr, &Endpoint>> = OnceCell::new();
         for (place, endpoint) in self.endpoints.iter_mut().enumerate() {
             let predecessor = match earlier.endpoints.get(place) {
@@ -257,6 +279,11 @@ impl Service {
             };
             if let Some(predecessor) = predecessor {
                 endpoint.state = Arc::clone(&predecessor.state);
+                if let (Some(standing), Some(before)) =
+                    (&mut endpoint.standing, &predecessor.standing)
+                {
+                    *standing = Arc::clone(before);
+                }
             }
         }
     }
@@ -279,6 +306,15 @@ impl Protocol {
 }
 
 impl Endpoint {
+    /// One of which nothing is known.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            state: Arc::default(),
+            standing: None,
+        }
+    }
+
     /// Whether connections to it fail: see [`Backoff::is_failing`](crate::backoff::Backoff::is_failing).
     pub fn is_failing(&self) -> bool {
         self.state.backoff.is_failing()

@@ -25,11 +25,6 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Nothing is known. In a box, as most endpoints have none.
-    pub fn boxed() -> Box<Self> {
-        Box::default()
-    }
-
     /// Whether it does not pass checks.
     pub(crate) fn is_unhealthy(&self) -> bool {
         self.unhealthy.load(Relaxed)

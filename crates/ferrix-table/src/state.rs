@@ -15,8 +15,7 @@ use std::{
 
 use crate::{
     backoff::Backoff,
-    standing::Standing,
-    sync::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize},
+    sync::{AtomicBool, AtomicI32, AtomicI64, AtomicU64},
 };
 
 /// A counter that only rises.
@@ -48,6 +47,22 @@ impl Gauge {
     /// The value now.
     pub fn get(&self) -> i64 {
         self.0.load(Relaxed)
+    }
+}
+
+/// The same in half of the room, for what never comes to two thousand million.
+#[derive(Debug, Default)]
+pub struct SmallGauge(AtomicI32);
+
+impl SmallGauge {
+    /// Adds to the gauge; negative to subtract.
+    pub fn add(&self, amount: i32) {
+        self.0.fetch_add(amount, Relaxed);
+    }
+
+    /// The value now.
+    pub fn get(&self) -> i64 {
+        self.0.load(Relaxed).into()
     }
 }
 
@@ -151,8 +166,6 @@ pub struct ServiceState {
     pub odd_responses: Counter,
     /// Where the round robin stands.
     pub rotation: Sequence,
-    /// What its policy counts, from the first time on.
-    of_policy: OnceLock<Box<PolicyState>>,
 }
 
 /// What is counted for one service with a policy.
@@ -170,13 +183,6 @@ pub struct PolicyState {
     pub(crate) ejecting: AtomicBool,
 }
 
-impl ServiceState {
-    /// What its policy counts. Most services have none, and nothing of it.
-    pub fn of_policy(&self) -> &PolicyState {
-        self.of_policy.get_or_init(Box::default)
-    }
-}
-
 /// What holds requests of a service back.
 pub trait Queue: Any + fmt::Debug + Send + Sync {
     /// How many wait.
@@ -187,17 +193,18 @@ pub trait Queue: Any + fmt::Debug + Send + Sync {
 #[derive(Debug, Default)]
 pub struct EndpointState {
     /// Requests in flight.
-    pub in_flight: Gauge,
+    pub in_flight: SmallGauge,
     /// Whether connections to it fail.
     pub backoff: Backoff,
-    /// What is known of it beyond that, where a policy asks.
-    pub standing: OnceLock<Box<Standing>>,
     /// The proxy's connections to it.
     pub connections: OnceLock<Arc<dyn Connections>>,
-    /// How many services of the current table have it.
-    holders: AtomicUsize,
-    retired: AtomicBool,
+    /// How many services of the current table have it; [`RETIRED`]: none any more. The publisher alone
+    /// changes it.
+    holders: AtomicI32,
 }
+
+/// Of an endpoint that was in a table, and is in the current one no more.
+const RETIRED: i32 = -1;
 
 /// The proxy's connections to an endpoint; what they are is its own affair.
 pub trait Connections: Any + fmt::Debug + Send + Sync {
@@ -209,21 +216,23 @@ impl EndpointState {
     /// Whether the current table has the endpoint no more. Requests that began before may still use
     /// its connections; nothing else should be begun or kept for it.
     pub fn is_retired(&self) -> bool {
-        self.retired.load(SeqCst)
+        self.holders.load(SeqCst) == RETIRED
     }
 
     /// A service has it, which is about to be published.
     pub(crate) fn hold(&self) {
-        self.holders.fetch_add(1, Relaxed);
-        self.retired.store(false, SeqCst);
+        let others = self.holders.load(Relaxed).max(0);
+        self.holders.store(others + 1, SeqCst);
     }
 
     /// A service that had it is not in the current table any more.
     pub(crate) fn let_go(&self) {
-        if self.holders.fetch_sub(1, Relaxed) > 1 {
+        let others = self.holders.load(Relaxed) - 1;
+        if others > 0 {
+            self.holders.store(others, SeqCst);
             return;
         }
-        self.retired.store(true, SeqCst);
+        self.holders.store(RETIRED, SeqCst);
         if let Some(connections) = self.connections.get() {
             connections.retire();
         }

@@ -2,12 +2,12 @@
 //! behind a step of a model.
 
 #[cfg(not(test))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64};
 
 #[cfg(not(test))]
 pub(crate) use arc_swap::ArcSwap;
 #[cfg(test)]
-pub(crate) use ferrix_model::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
+pub(crate) use ferrix_model::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64};
 
 #[cfg(test)]
 pub(crate) type ArcSwap<T> = ferrix_model::Step<arc_swap::ArcSwap<T>>;

@@ -92,10 +92,7 @@ pub(crate) fn route(name: &str) -> Arc<Route> {
 
 /// A service `default/NAME:80` with endpoints at these ports of 10.0.0.1.
 pub(crate) fn service(name: &str, ports: &[u16]) -> Service {
-    let endpoint = |port: &u16| Endpoint {
-        address: address(*port),
-        state: Arc::default(),
-    };
+    let endpoint = |port: &u16| Endpoint::new(address(*port));
     Service {
         id: ServiceId {
             service: ObjectName::new("default", name),

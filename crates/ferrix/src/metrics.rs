@@ -524,10 +524,14 @@ fn of_policies(page: &mut Page<'_>, all: &[(Labels<'_>, &Arc<Service>)]) -> fmt:
         let with_policy = all.iter().filter(|(_, it)| it.policy.is_some());
         with_policy.map(|(labels, service)| (labels.clone(), *service))
     };
+    let counted = || {
+        all.iter()
+            .filter_map(|(labels, it)| Some((labels.clone(), &it.policy.as_ref()?.state)))
+    };
     page.counters(
         "ferrix_service_ejections",
         "Times that an endpoint was left out for how it answered",
-        of().map(|(labels, service)| (labels, service.state.of_policy().ejections.get() as f64)),
+        counted().map(|(labels, state)| (labels, state.ejections.get() as f64)),
     )?;
     page.gauges(
         "ferrix_service_ejected_endpoints",
@@ -542,13 +546,13 @@ fn of_policies(page: &mut Page<'_>, all: &[(Labels<'_>, &Arc<Service>)]) -> fmt:
     page.counters(
         "ferrix_service_requests_refused",
         "Requests that got 503, as too many were under way",
-        of().map(|(labels, service)| (labels, service.state.of_policy().refused.get() as f64)),
+        counted().map(|(labels, state)| (labels, state.refused.get() as f64)),
     )?;
     page.gauges(
         "ferrix_service_requests_waiting",
         "Requests that wait until fewer are under way",
-        of().map(|(labels, service)| {
-            let queue = service.state.of_policy().queue.get();
+        counted().map(|(labels, state)| {
+            let queue = state.queue.get();
             (labels, queue.map_or(0, |queue| queue.waiting()) as f64)
         }),
     )

@@ -15,7 +15,7 @@ use ferrix_table::{
 use http::HeaderMap;
 use tokio::sync::watch;
 
-use super::{counts, eventually, policy, status, switched};
+use super::{counts, eventually, of_policy, policy, status, switched};
 
 fn ejecting(failures: u16, time: Duration) -> BackendPolicy {
     BackendPolicy {
@@ -75,14 +75,7 @@ async fn one_bad_endpoint_of_three() {
     }
     assert_eq!((errors, bad.requests().len()), (3, 3));
     assert_eq!(ejected(&gateway), 1);
-    assert_eq!(
-        gateway.table().services[0]
-            .state
-            .of_policy()
-            .ejections
-            .get(),
-        1
-    );
+    assert_eq!(of_policy(&gateway).ejections.get(), 1);
     // The next request that it gets has to wait.
     mode.send(0).unwrap();
     let mut on_trial = loop {

@@ -11,7 +11,7 @@ use ferrix_table::{
 };
 use tokio::time::Instant;
 
-use super::{eventually, policy, switched};
+use super::{eventually, of_policy, policy, switched};
 
 fn limited(requests: u32, pending: u32, wait: Duration) -> BackendPolicy {
     BackendPolicy {
@@ -31,9 +31,8 @@ async fn so_many_requests_are_under_way_and_so_many_wait() {
     let routes = Routes::all_to(&[backend.address()]).backend_policy(&limit);
     let gateway = Gateway::start(routes);
     let waiting = || {
-        let table = gateway.table();
-        let queue = table.services[0].state.of_policy().queue.get();
-        queue.map_or(0, |queue| queue.waiting())
+        let state = of_policy(&gateway);
+        state.queue.get().map_or(0, |queue| queue.waiting())
     };
     let mut clients = Vec::new();
     for _ in 0..3 {
@@ -51,10 +50,7 @@ async fn so_many_requests_are_under_way_and_so_many_wait() {
     let mut http2 = gateway.http2().await;
     assert_eq!(http2.get("/").await.status, 503);
     gateway.failed("service_busy", 2).await;
-    assert_eq!(
-        gateway.table().services[0].state.of_policy().refused.get(),
-        2
-    );
+    assert_eq!(of_policy(&gateway).refused.get(), 2);
     assert_eq!(backend.requests().len(), 2);
     // One that is done makes room for the one that waits.
     gate.add_permits(1);
@@ -134,10 +130,7 @@ async fn retries_have_a_budget() {
         // The answer of the backend, whichever attempt was the last.
         assert_eq!(client.get("/").await.status, 503);
         assert_eq!(bad.requests().len() - before, expected, "{budget:?}");
-        assert_eq!(
-            gateway.table().services[0].state.of_policy().retrying.get(),
-            0
-        );
+        assert_eq!(of_policy(&gateway).retrying.get(), 0);
         ran += 1;
     }
     assert_eq!(ran, 3);

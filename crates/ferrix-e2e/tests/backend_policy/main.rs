@@ -1,9 +1,9 @@
 //! What BackendPolicies ask for, judged by the requests that strict backends received.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use ferrix_e2e::{Backend, within};
-use ferrix_table::{backend_policy::BackendPolicy, object::ObjectName};
+use ferrix_e2e::{Backend, Gateway, within};
+use ferrix_table::{backend_policy::BackendPolicy, object::ObjectName, state::PolicyState};
 use tokio::sync::watch;
 
 mod balancing;
@@ -13,6 +13,13 @@ mod limits;
 /// A policy that asks for nothing.
 fn policy() -> BackendPolicy {
     BackendPolicy::new(ObjectName::new("default", "p"))
+}
+
+/// What has come of the policy of the only service.
+fn of_policy(gateway: &Gateway) -> Arc<PolicyState> {
+    let table = gateway.table();
+    let policy = table.services[0].policy.as_ref();
+    Arc::clone(&policy.expect("a policy").state)
 }
 
 /// An answer with this status, and no more.

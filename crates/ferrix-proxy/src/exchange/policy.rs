@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ferrix_http1::{Framing, Piece, RequestHead};
 use ferrix_table::{
     Table,
-    backend_policy::{BackendPolicy, BackendTimeouts, RequestLimit},
+    backend_policy::{BackendTimeouts, InForce, RequestLimit},
     filters::{
         Filter,
         access_log::AccessLog,
@@ -18,9 +18,10 @@ use ferrix_table::{
         request_buffering::RequestBuffering,
     },
     ids::EntryPointIndex,
-    policy::{Policy, Retry, Session},
+    policy::{Policy, Retry},
     rules::{Destination, Rule, Split},
     services::Service,
+    state::PolicyState,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -39,12 +40,14 @@ use crate::{
         mirror::{Copies, Copy},
         oidc, rate_limit, respond,
     },
+    governed::Governed,
+    hash_key,
     io::HIGH_WATER,
     pace::Pace,
     queue::{self, Turn},
     relay,
     retry::Kept,
-    session::{self, Token},
+    session,
 };
 
 /// Pauses between attempts double this many times, and grow no more.
@@ -584,9 +587,8 @@ impl Exchange<'_, '_> {
     pub(super) fn response_timeout(
         &self,
         policy: Option<&Policy>,
-        of_service: Option<&BackendPolicy>,
+        of_service: BackendTimeouts,
     ) -> Duration {
-        let of_service = of_service.map(|policy| policy.timeouts).unwrap_or_default();
         let settings = self.engine.settings.timeouts.response;
         match request_limit(policy, of_service).or(attempt_limit_of(policy, of_service)) {
             Some(_) => of_service.response.unwrap_or_default(),
@@ -609,43 +611,42 @@ impl Exchange<'_, '_> {
         self.deadline.set_ceiling(Some(ceiling));
     }
 
-    /// How long the request may take, where its service says so and its rule does not.
-    pub(super) fn limit_request(
+    /// Begins what the policy of a service asks for, where its rule does not say otherwise, and waits until
+    /// the service may have one more request.
+    pub(super) async fn govern<'r>(
         &mut self,
-        policy: Option<&Policy>,
-        of_service: Option<&BackendPolicy>,
-    ) {
-        let limit = of_service.and_then(|policy| policy.timeouts.request);
-        let of_rule = policy.and_then(|policy| policy.timeouts.request);
-        if let (Some(limit), None) = (limit.filter(|it| !it.is_zero()), of_rule) {
+        service: &'r Service,
+        policy: &'r InForce,
+        applied: Option<&Applied>,
+        head: &RequestHead,
+    ) -> Result<Box<Governed<'r>>, Failure> {
+        let of_rule = applied.and_then(|it| it.policy.as_deref()?.timeouts.request);
+        let limit = policy.timeouts.request.filter(|limit| !limit.is_zero());
+        if let (Some(limit), None) = (limit, of_rule) {
             let until = self.served.started + limit;
             self.deadline.set_ceiling(Some(until));
         }
+        let session = policy.session.as_ref();
+        let session = session.filter(|_| applied.and_then(Applied::session).is_none());
+        let client = Some(self.served.client.ip());
+        Ok(Box::new(Governed {
+            service,
+            policy,
+            asked: hash_key::asked(policy, Some(head), client),
+            session: session.map(|session| (session, session::token(session, head))),
+            _turn: match &policy.requests {
+                Some(limit) => Some(self.turn(&policy.state, limit).await?),
+                None => None,
+            },
+            judge: None,
+            retrying: None,
+        }))
     }
 
-    /// The session that the policy of a service asks for, with the token that the request has. That of a
-    /// rule comes first.
-    pub(super) fn session<'p>(
-        &self,
-        of_service: Option<&'p BackendPolicy>,
-        applied: Option<&Applied>,
-        head: &RequestHead,
-    ) -> Option<(&'p Session, Option<Token>)> {
-        let session = of_service?.session.as_ref()?;
-        let of_rule = applied.and_then(Applied::session);
-        let is_asked = of_rule.is_none();
-        is_asked.then(|| (session, session::token(session, head)))
-    }
-
-    /// Waits until the service may have one more request.
-    pub(super) async fn turn(
-        &self,
-        service: &Service,
-        limit: &RequestLimit,
-    ) -> Result<Turn, Failure> {
+    async fn turn(&self, state: &PolicyState, limit: &RequestLimit) -> Result<Turn, Failure> {
         let until = self.deadline.ceiling();
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        queue::turn(service, limit, left).await
+        queue::turn(state, limit, left).await
     }
 
     /// Waits before another attempt, longer from one to the next.
@@ -686,9 +687,8 @@ fn attempt_limit_of(policy: Option<&Policy>, of_service: BackendTimeouts) -> Opt
 /// How long an attempt may take, if there is a limit.
 pub(super) fn attempt_limit(
     policy: Option<&Policy>,
-    of_service: Option<&BackendPolicy>,
+    of_service: BackendTimeouts,
 ) -> Option<Duration> {
-    let of_service = of_service.map(|policy| policy.timeouts).unwrap_or_default();
     attempt_limit_of(policy, of_service).filter(|limit| !limit.is_zero())
 }
 

@@ -61,10 +61,7 @@ impl Frame {
             let connector = self.connector.clone();
             Arc::new(Upstream::new(&settings, connector, &pools, worker, 2))
         };
-        let endpoint = Endpoint {
-            address: "10.0.0.1:80".parse().unwrap(),
-            state: Arc::default(),
-        };
+        let endpoint = Endpoint::new("10.0.0.1:80".parse().unwrap());
         let service = Service {
             id: ServiceId {
                 service: ObjectName::new("default", "a"),

@@ -13,10 +13,7 @@ fn with(ports: &[u16], balancing: Balancing) -> Service {
         balancing,
         ..BackendPolicy::new(ObjectName::new("default", "p"))
     };
-    Service {
-        policy: Some(Arc::new(policy)),
-        ..service("a", ports)
-    }
+    service("a", ports).with_policy(Arc::new(policy))
 }
 
 fn by(ports: &[u16], algorithm: Algorithm) -> Service {
@@ -46,7 +43,7 @@ fn keyed(text: &str) -> Asked {
 
 /// The port of the endpoint that is chosen.
 fn port(service: &Service, asked: Asked) -> u16 {
-    let chosen = service.choose(asked, &[], |_| {});
+    let chosen = service.choose(Some(asked), &[], |_| {});
     chosen.unwrap().address.port()
 }
 
@@ -90,7 +87,7 @@ fn every_algorithm_passes_over_what_fails_and_tries_all() {
                 let asked = keyed(&user.to_string());
                 let mut tried = Vec::new();
                 let told = |it: &Endpoint| assert!(it.is_failing());
-                while let Some(endpoint) = service.choose(asked, &tried, told) {
+                while let Some(endpoint) = service.choose(Some(asked), &tried, told) {
                     assert!(!tried.contains(&endpoint.address));
                     tried.push(endpoint.address);
                 }
@@ -111,7 +108,7 @@ fn what_fails_is_told_of_so_that_it_is_looked_at() {
         endpoint(&service, 2).state.backoff.fail(0);
         let mut told = 0;
         for user in 0..90 {
-            let chosen = service.choose(keyed(&user.to_string()), &[], |it| {
+            let chosen = service.choose(Some(keyed(&user.to_string())), &[], |it| {
                 assert_eq!(it.address, address(2));
                 told += 1;
             });
@@ -126,12 +123,16 @@ fn one_or_none() {
     for algorithm in all() {
         assert!(
             by(&[], algorithm.clone())
-                .choose(keyed("a"), &[], |_| {})
+                .choose(Some(keyed("a")), &[], |_| {})
                 .is_none()
         );
         let single = by(&[1], algorithm.clone());
         assert_eq!(port(&single, keyed("a")), 1);
-        assert!(single.choose(keyed("a"), &[address(1)], |_| {}).is_none());
+        assert!(
+            single
+                .choose(Some(keyed("a")), &[address(1)], |_| {})
+                .is_none()
+        );
         single.endpoints[0].state.backoff.fail(0);
         assert_eq!(port(&single, keyed("a")), 1, "there is no other");
     }
@@ -177,7 +178,7 @@ fn who_works_on_fewer_requests_is_chosen() {
 
     let pair = by(&[1, 2], Algorithm::LeastRequests);
     for _ in 0..500 {
-        let chosen = pair.choose(at(0), &[], |_| {}).unwrap();
+        let chosen = pair.choose(Some(at(0)), &[], |_| {}).unwrap();
         chosen.state.in_flight.add(1);
         let loads = [1, 2].map(|port| endpoint(&pair, port).state.in_flight.get());
         assert!((loads[0] - loads[1]).abs() <= 1, "{loads:?}");
@@ -188,10 +189,7 @@ fn who_works_on_fewer_requests_is_chosen() {
 fn who_answers_sooner_is_chosen() {
     let service = by(&[1, 2, 3], Algorithm::Latency);
     for (port, time) in [(1, 100), (2, 10), (3, 10)] {
-        let standing = endpoint(&service, port)
-            .state
-            .standing
-            .get_or_init(Standing::boxed);
+        let standing = endpoint(&service, port).standing.as_ref().unwrap();
         standing.latency.measured(Duration::from_millis(time), 0);
     }
     let before = counts(&service, 900, |_| at(0));
@@ -222,7 +220,7 @@ fn a_slow_start_ends_with_the_whole_share() {
             "where all are new they share alike: {all_new:?}"
         );
         // One that comes later; the others are asked all the time.
-        let newcomer = endpoint(&service, 4).state.standing.get().unwrap();
+        let newcomer = endpoint(&service, 4).standing.as_ref().unwrap();
         newcomer.begin_anew();
         let shares = [100_000, 105_000, 120_000].map(|now| {
             let counts = counts(&service, 4_000, |_| at(now));
@@ -314,7 +312,7 @@ proptest! {
         let mut under_way = Vec::new();
         for (key, end) in keys.into_iter().zip(ends) {
             let asked = Asked { key: Some(key), now: 0 };
-            let chosen = service.choose(asked, &[], |_| {}).unwrap();
+            let chosen = service.choose(Some(asked), &[], |_| {}).unwrap();
             chosen.state.in_flight.add(1);
             under_way.push(chosen);
             let all = under_way.len() as u64;

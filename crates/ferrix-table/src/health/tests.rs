@@ -31,10 +31,7 @@ fn with(ports: &[u16], algorithm: Algorithm, health: Health) -> Service {
         health,
         ..BackendPolicy::new(ObjectName::new("default", "p"))
     };
-    Service {
-        policy: Some(Arc::new(policy)),
-        ..service("a", ports)
-    }
+    service("a", ports).with_policy(Arc::new(policy))
 }
 
 fn judging(ports: &[u16]) -> Service {
@@ -61,7 +58,7 @@ fn chosen(service: &Service, turns: u64, now: u64) -> Vec<usize> {
             key: Some(mix(key)),
             now,
         };
-        let chosen = service.choose(asked, &[], |_| {}).unwrap();
+        let chosen = service.choose(Some(asked), &[], |_| {}).unwrap();
         let mut places = service.endpoints.iter();
         let place = places.position(|it| it.address == chosen.address);
         counts[place.unwrap()] += 1;
@@ -202,8 +199,7 @@ fn where_too_few_are_left_all_are_used() {
         let service = with(&[1, 2, 3], Algorithm::RoundRobin, health);
         for (unhealthy, expected) in expected.into_iter().enumerate() {
             for endpoint in &service.endpoints[..unhealthy] {
-                let standing = endpoint.state.standing.get_or_init(Standing::boxed);
-                standing.set_healthy(false);
+                endpoint.standing.as_ref().unwrap().set_healthy(false);
             }
             let counts = chosen(&service, 90, 0);
             match (panic_threshold, unhealthy) {
@@ -219,7 +215,7 @@ fn where_too_few_are_left_all_are_used() {
 fn who_is_without_a_policy_is_not_judged() {
     let service = service("a", &[1, 2]);
     assert_eq!(answers(&service, &[500; 20], 1, 0), [Judged::AsBefore; 20]);
-    assert!(service.endpoints[0].state.standing.get().is_none());
+    assert!(service.endpoints[0].standing.is_none());
 }
 
 #[test]

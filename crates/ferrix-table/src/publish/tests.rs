@@ -48,7 +48,7 @@ fn counts(table: &Table) -> Vec<String> {
             service.id.service.name,
             service.state.retries.get()
         ));
-        for Endpoint { address, state } in &service.endpoints {
+        for Endpoint { address, state, .. } in &service.endpoints {
             counts.push(format!(":{}={}", address.port(), state.in_flight.get()));
         }
     }

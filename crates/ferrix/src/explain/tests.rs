@@ -41,10 +41,7 @@ fn rule(name: &str, host: &str, matches: &str, action: Action) -> Rule {
 }
 
 fn service(name: &str, endpoints: &[&str]) -> Arc<Service> {
-    let endpoint = |address: &&str| Endpoint {
-        address: address.parse().unwrap(),
-        state: Arc::default(),
-    };
+    let endpoint = |address: &&str| Endpoint::new(address.parse().unwrap());
     Arc::new(Service {
         id: ServiceId {
             service: ObjectName::new("default", name),
@@ -113,15 +110,16 @@ fn what_a_request_passes_is_shown_without_values() {
 
 #[test]
 fn the_policy_of_a_service_is_named() {
-    let mut api = service("api", &["127.0.0.1:9001", "127.0.0.1:9002"]);
+    let api = service("api", &["127.0.0.1:9001", "127.0.0.1:9002"]);
     let balancing = Balancing {
         algorithm: Algorithm::LeastRequests,
         slow_start: Some(Duration::from_secs(30)),
     };
-    Arc::make_mut(&mut api).policy = Some(Arc::new(BackendPolicy {
+    let policy = BackendPolicy {
         balancing,
         ..BackendPolicy::new(ObjectName::new("default", "shop"))
-    }));
+    };
+    let api = Arc::new(Arc::unwrap_or_clone(api).with_policy(Arc::new(policy)));
     let table = Table {
         services: Arc::new([api].into_iter().collect()),
         ..table()

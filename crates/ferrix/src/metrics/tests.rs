@@ -90,10 +90,7 @@ fn sources() -> Sources {
     let state = Arc::new(ServiceState::default());
     state.requests.count(&served(200, 1, 100));
     state.retries.add(2);
-    let endpoint = |address: &str| Endpoint {
-        address: address.parse().unwrap(),
-        state: Arc::default(),
-    };
+    let endpoint = |address: &str| Endpoint::new(address.parse().unwrap());
     let endpoints = ["127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003"].map(endpoint);
     endpoints[1].state.backoff.fail(0);
     let service = Arc::new(Service {
