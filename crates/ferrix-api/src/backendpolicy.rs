@@ -62,13 +62,18 @@ pub struct BackendPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Session>,
 
-    /// How many requests each replica sends at once. Absent: as many as come.
+    /// How many requests each replica sends at once, and by how many connections. Absent: as many as come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
 
     /// How long things may take, where a rule does not say so. Absent: as the settings say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+
+    /// How connections to endpoints are made, and how long they are kept. Absent: as ports and the settings
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Connection>,
 }
 
 /// A Service that a `BackendPolicy` is for.
@@ -297,7 +302,7 @@ pub struct SessionCookie {
     pub permanent: bool,
 }
 
-/// How many requests each replica sends at once.
+/// How many requests each replica sends at once, and by how many connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct Limits {
     /// So many requests of a Service are under way at once. Absent: any number.
@@ -319,6 +324,13 @@ pub struct Limits {
     /// How many requests may be sent once more at once. Absent: as many as rules ask for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<RetryBudget>,
+
+    /// So many connections to each endpoint are open at once. Whoever needs another waits for one that ends,
+    /// for no longer than connecting may take, and gets 503 then. Absent:
+    /// `upstream.connections_per_endpoint` of the settings, above which it is never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000), extend("format" = "int32"))]
+    pub connections: Option<u32>,
 }
 
 /// How many requests may be sent once more at once, so that retries do not bring down who is about to fail.
@@ -350,6 +362,13 @@ pub struct Timeouts {
     #[schemars(length(min = 2, max = 32), regex(pattern = pattern::DURATION))]
     pub response: Option<String>,
 
+    /// How long an endpoint may be silent once its answer has begun, and how long nothing may pass in either
+    /// direction of a connection for bytes, or of one that was upgraded. `0s`: for ever. Absent: `response`;
+    /// of connections `timeouts.upgraded` of the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = pattern::DURATION))]
+    pub idle: Option<String>,
+
     /// From the header section of a request to the end of its response. `0s`: no limit. A rule that says
     /// so itself comes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -363,6 +382,180 @@ pub struct Timeouts {
     pub backend_request: Option<String>,
 }
 
+/// How connections to endpoints are made, and how long they are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// What endpoints speak. A route that says so itself (`scheme`) comes first. Absent: what `appProtocol`
+    /// of the port says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<BackendProtocol>,
+
+    /// How endpoints are known over TLS, and know Ferrix; TLS is spoken then. Absent: as the settings say,
+    /// where TLS is spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
+
+    /// Sockets. Absent: `upstream.tcp` of the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Tcp>,
+
+    /// Tells endpoints the client, in a header before anything else. Each request has a connection of its
+    /// own then. Not for UDP. Absent: they are told nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+
+    /// How old a connection may become: what is under way on it then ends, and no more begins. Absent: any
+    /// age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = pattern::DURATION))]
+    pub max_age: Option<String>,
+
+    /// How long a connection is kept that carries no request. `0s`: not at all. Absent:
+    /// `upstream.idle_timeout` of the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = pattern::DURATION))]
+    pub idle_timeout: Option<String>,
+}
+
+/// What endpoints speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum BackendProtocol {
+    /// HTTP/1.1 in plain text.
+    #[serde(rename = "HTTP1")]
+    Http1,
+    /// HTTP/2 in plain text.
+    #[serde(rename = "H2C")]
+    H2c,
+    /// TLS, and in it HTTP/2 or HTTP/1.1, whichever the endpoint chooses.
+    #[serde(rename = "HTTPS")]
+    Https,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// A binary header.
+    V2,
+}
+
+/// How endpoints are known over TLS, and know Ferrix.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendTls {
+    /// The name that is asked for, and that the certificate has to have where `subjectAltNames` says nothing.
+    /// A route that says so itself (`serverName`) comes first. Absent: `NAME.NAMESPACE.svc`, of the Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::SERVER_NAME))]
+    pub server_name: Option<String>,
+
+    /// ConfigMaps of the same namespace with the authorities that certificates have to come from, in the entry
+    /// `ca.crt`. Absent: those of `wellKnownCACertificates`.
+    #[serde(
+        default,
+        rename = "caCertificateRefs",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[schemars(length(max = 8))]
+    pub ca_certificate_refs: Vec<AuthoritiesReference>,
+
+    /// `System`: the authorities of the system. Absent: those of the settings.
+    #[serde(
+        default,
+        rename = "wellKnownCACertificates",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub well_known_ca_certificates: Option<WellKnownAuthorities>,
+
+    /// Names of which a certificate has to have one. With `caCertificateRefs` or `wellKnownCACertificates`.
+    /// Absent: `serverName`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub subject_alt_names: Vec<SubjectAltName>,
+
+    /// The certificate that Ferrix presents to endpoints that ask for one. Absent: that of the Gateway of a
+    /// route, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_ref: Option<CertificateReference>,
+
+    /// Whether any certificate will do: nobody knows then who the endpoint is. The status says so. Absent:
+    /// false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_skip_verify: bool,
+}
+
+/// A ConfigMap with authorities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct AuthoritiesReference {
+    /// `ConfigMap`. Absent: that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: Option<String>,
+
+    /// The name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Authorities that need no object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum WellKnownAuthorities {
+    /// Those of the system.
+    System,
+}
+
+/// A Secret of type `kubernetes.io/tls`, of the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct CertificateReference {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// A name of a certificate. Exactly one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct SubjectAltName {
+    /// A host, or a wildcard that the certificate has as such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub hostname: Option<String>,
+
+    /// A URI, as the certificate has it, such as a SPIFFE ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub uri: Option<String>,
+}
+
+/// Sockets to endpoints, on Linux.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tcp {
+    /// How long a connection may be still before the system asks whether the endpoint is there, in whole
+    /// seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = pattern::DURATION))]
+    pub keep_alive_idle: Option<String>,
+
+    /// Between two such questions, in whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = pattern::DURATION))]
+    pub keep_alive_interval: Option<String>,
+
+    /// Questions without an answer before the connection is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 127), extend("format" = "int32"))]
+    pub keep_alive_probes: Option<u8>,
+
+    /// How long data may wait to be acknowledged before the connection is given up. `0s`: as long as the
+    /// system likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32), regex(pattern = pattern::DURATION))]
+    pub user_timeout: Option<String>,
+}
+
 /// What became of a `BackendPolicy`. Ferrix writes it; nobody else should.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -374,7 +567,8 @@ pub struct BackendPolicyStatus {
 
     /// `Ready`: the others are true, so that requests go where the spec asks for. `Accepted`: everything
     /// in the spec could be used, and no older policy is for one of the Services. `ResolvedRefs`: every
-    /// Service that it names was found. `Programmed`: every replica serves this generation.
+    /// object that it names was found. `Programmed`: every replica serves this generation. `Verified` is
+    /// `False` where any certificate of an endpoint will do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

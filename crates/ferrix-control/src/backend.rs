@@ -38,6 +38,8 @@ pub(crate) struct Backend {
     service: Permitted,
     port: u16,
     scheme: Scheme,
+    /// Whether the route says so itself, and no policy may say otherwise.
+    is_said: bool,
     server_name: Option<Box<str>>,
     /// What a policy says of its certificates, and what is presented to it.
     verification: Option<Arc<Verification>>,
@@ -223,6 +225,7 @@ pub(crate) fn resolve(
         service,
         port: port.number,
         scheme,
+        is_said: reference.scheme.is_some() || verification.is_some(),
         server_name: (reference.server_name.clone()).filter(|_| scheme == Scheme::Https),
         verification,
         addresses: external.unwrap_or_else(|| AddressSource::Slices {
@@ -387,13 +390,13 @@ pub(crate) fn table_services(
     for Placed { backend, .. } in backends {
         let mut service = table_service(world, settings, policy, backend);
         let same = |it: &&Arc<Service>| it.id == service.id;
-        // Two that differ in nothing but the server name are neighbours in this order.
-        if let Some(other) = services
-            .last()
-            .filter(same)
-            .or(known.iter().copied().find(same))
-        {
+        let made = services.iter().find(same);
+        if let Some(other) = made.or(known.iter().copied().find(same)) {
             service.count_with(other);
+            // What was prepared of a verification is kept with it.
+            if service.protocol == other.protocol {
+                service.protocol = other.protocol.clone();
+            }
         }
         services.push(Arc::new(service));
     }
@@ -407,19 +410,19 @@ fn table_service(
     policy: Option<&Arc<BackendPolicy>>,
     backend: &Backend,
 ) -> Service {
-    let Backend { port, scheme, .. } = backend;
+    let scheme = scheme(backend, policy);
     let name = backend.service();
     let service = Service {
         id: ServiceId {
             service: name.clone(),
-            port: *port,
-            scheme: *scheme,
+            port: backend.port,
+            scheme,
         },
         protocol: match scheme {
             Scheme::Http => Protocol::Http1,
             Scheme::H2c => Protocol::Http2,
-            Scheme::Https => match &backend.verification {
-                Some(verification) => Protocol::Verified(Arc::clone(verification)),
+            Scheme::Https => match known_by(backend, policy) {
+                Some(verification) => Protocol::Verified(verification),
                 None => Protocol::Tls {
                     server_name: server_name(backend),
                 },
@@ -438,6 +441,34 @@ fn table_service(
         Some(policy) => service.with_policy(Arc::clone(policy)),
         None => service,
     }
+}
+
+/// What is spoken to a backend: as the route says, or a BackendTLSPolicy; else as the policy of the Service
+/// does, else as the port suggests.
+fn scheme(backend: &Backend, policy: Option<&Arc<BackendPolicy>>) -> Scheme {
+    let of_policy = policy.and_then(|policy| policy.connection.protocol);
+    let of_policy = of_policy.filter(|_| !backend.is_said);
+    of_policy.unwrap_or(backend.scheme)
+}
+
+/// How a backend is known over TLS, where anybody says so. A BackendTLSPolicy comes before the policy of the
+/// Service, and that before the Gateway, whose certificate is for backends in general.
+fn known_by(backend: &Backend, policy: Option<&Arc<BackendPolicy>>) -> Option<Arc<Verification>> {
+    let of_route = backend.verification.as_ref();
+    let by_policy = of_route.is_some_and(|it| it.authorities != Authorities::OfSettings);
+    let tls = policy.and_then(|policy| policy.connection.tls.as_deref());
+    let Some(tls) = tls.filter(|_| !by_policy) else {
+        return of_route.cloned();
+    };
+    let name = backend.server_name.clone().or(tls.server_name.clone());
+    let client = of_route.and_then(|it| it.client.clone());
+    Some(Arc::new(Verification {
+        server_name: name.unwrap_or_else(|| server_name(backend)),
+        authorities: tls.authorities.clone(),
+        names: tls.names.clone(),
+        client: tls.client.clone().or(client),
+        prepared: Prepared::default(),
+    }))
 }
 
 /// The name that the certificate of a backend has to have.

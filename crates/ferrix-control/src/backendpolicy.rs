@@ -17,7 +17,7 @@ use ferrix_api::{
     backendpolicy::{BackendPolicySpec, ServiceReference},
     schema,
 };
-use ferrix_table::backend_policy;
+use ferrix_table::{backend_policy, connection::ConnectionOptions};
 use serde_json::Value;
 
 use crate::{
@@ -33,6 +33,7 @@ use crate::{
 };
 
 mod balancing;
+mod connection;
 mod health;
 mod limits;
 mod session;
@@ -54,7 +55,11 @@ pub(crate) fn draft(policy: &BackendPolicy, origin: Origin) -> Draft {
     let route = draft::route(Kind::BackendPolicy, &policy.metadata);
     let mut faults = Faults::default();
     let targets = targets(&spec.target_refs, &route.key.namespace, &mut faults);
-    let policy = compile(spec, &route.key.object, &mut faults);
+    let connection = spec.connection.as_ref();
+    let connection =
+        connection.map(|it| connection::compile(it, &route.key.namespace, &mut faults));
+    let (connection, named) = connection.unwrap_or_default();
+    let policy = compile(spec, &route.key.object, connection, &mut faults);
     let faults = faults.or(()).err().unwrap_or_default().into_iter();
     Draft {
         route,
@@ -63,6 +68,7 @@ pub(crate) fn draft(policy: &BackendPolicy, origin: Origin) -> Draft {
             spec: spec.clone(),
             targets,
             policy: Arc::new(policy),
+            named,
         })),
         hosts: Hosts::default(),
         host_field: "spec",
@@ -107,6 +113,7 @@ fn targets(
 fn compile(
     spec: &BackendPolicySpec,
     name: &ObjectName,
+    connection: ConnectionOptions,
     faults: &mut Faults,
 ) -> backend_policy::BackendPolicy {
     // A field that is new belongs in here.
@@ -118,6 +125,7 @@ fn compile(
         session,
         limits,
         timeouts,
+        connection: _,
     } = spec;
     let balancing = balancing.as_ref();
     let health = health.as_ref();
@@ -132,7 +140,9 @@ fn compile(
         session: session.and_then(|it| session::compile(it, name, target_refs.len(), faults)),
         requests: limits.requests,
         retries: limits.retries,
+        connections: limits.connections,
         timeouts: timeouts.map_or_else(Default::default, |it| limits::timeouts(it, faults)),
+        connection,
     }
 }
 

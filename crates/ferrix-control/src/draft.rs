@@ -96,6 +96,17 @@ pub(crate) struct ServicePolicy {
     /// Each Service, and where it is named.
     pub(crate) targets: Box<[(Field, ObjectName)]>,
     pub(crate) policy: Arc<BackendPolicy>,
+    /// What `policy` has to be given of other objects.
+    pub(crate) named: Option<Box<NamedByTls>>,
+}
+
+/// The objects by which a `BackendPolicy` says how endpoints are known over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedByTls {
+    /// ConfigMaps with authorities, and where they are named.
+    pub(crate) authorities: Box<[(Field, ObjectName)]>,
+    /// The Secret with the certificate that is presented.
+    pub(crate) client: Option<ObjectName>,
 }
 
 /// How a Filter attaches itself.
@@ -328,6 +339,14 @@ impl Draft {
         filters.filter_map(Supply::of)
     }
 
+    /// The objects by which a BackendPolicy says how endpoints are known over TLS.
+    pub(crate) fn named_by_tls(&self) -> Option<&NamedByTls> {
+        match &self.entry_points {
+            EntryPointNames::Services(policy) => policy.named.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The field of the rule at a position.
     pub(crate) fn field_of(&self, position: u32) -> Option<Field> {
         let rules = &self.rules;
@@ -486,6 +505,11 @@ impl Versions {
     /// The same of any version that may serve.
     pub(crate) fn supplies(&self) -> impl Iterator<Item = Supply> {
         self.all().flat_map(|it| it.supplies())
+    }
+
+    /// The same of each version that may serve.
+    pub(crate) fn named_by_tls(&self) -> impl Iterator<Item = &NamedByTls> {
+        self.all().filter_map(|it| it.named_by_tls())
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Draft>> {

@@ -113,6 +113,9 @@ pub enum ConditionType {
     ResolvedRefs,
     /// The newest version is served, on every entry point that it is meant for.
     Programmed,
+    /// False where any certificate of an endpoint will do. Only BackendPolicies have it, and only then: it is
+    /// no fault.
+    Verified,
 }
 
 /// One thing worth saying about an object.
@@ -224,7 +227,9 @@ reasons! {
     FilterLost,
     /// A Secret does not exist.
     SecretNotFound,
-    /// A Secret holds no certificate that can be presented.
+    /// A ConfigMap does not exist.
+    ConfigMapNotFound,
+    /// A Secret holds no certificate that can be presented, or a ConfigMap none of an authority.
     InvalidCertificate,
     /// A Secret does not hold what a filter needs of it, or not all of that can be used.
     InvalidSecret,
@@ -242,6 +247,8 @@ reasons! {
     NotProgrammed,
     /// Some replica does not serve it yet.
     Pending,
+    /// Any certificate of an endpoint will do.
+    NotVerified,
     /// A certificate is named where none is used.
     CertificateNotUsed,
     /// A certificate is presented outside its time.
@@ -310,13 +317,13 @@ impl Reason {
             | InternalError => Some(ConditionType::Accepted),
             ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable | NotPermitted
             | InvalidKind | FilterNotFound | FilterNotUsable | SecretNotFound
-            | InvalidCertificate | InvalidSecret | InvalidConfigMap | KeysNotFetched => {
-                Some(ConditionType::ResolvedRefs)
-            }
+            | ConfigMapNotFound | InvalidCertificate | InvalidSecret | InvalidConfigMap
+            | KeysNotFetched => Some(ConditionType::ResolvedRefs),
             Programmed | PartlyProgrammed | LastGoodServed | NotProgrammed | Pending => {
                 Some(ConditionType::Programmed)
             }
-            CertificateNotUsed
+            NotVerified
+            | CertificateNotUsed
             | CertificateOutOfDate
             | CertificateForOtherNames
             | NoEndpoints
@@ -579,11 +586,12 @@ impl fmt::Display for Finding {
 
 impl ConditionType {
     /// Every one there is.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Ready,
         Self::Accepted,
         Self::ResolvedRefs,
         Self::Programmed,
+        Self::Verified,
     ];
 
     /// As objects write it.
@@ -593,6 +601,7 @@ impl ConditionType {
             Self::Accepted => "Accepted",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Programmed => "Programmed",
+            Self::Verified => "Verified",
         }
     }
 }

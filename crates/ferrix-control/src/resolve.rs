@@ -49,6 +49,7 @@ use crate::{
 };
 
 mod above;
+mod backend_tls;
 mod filters;
 mod secrets;
 mod service_policies;

@@ -199,8 +199,12 @@ impl Translation {
         self.claim(&parents, &entry_points);
         let mut routes = self.routes_to_resolve(world, settings, has_default_certificate, effect);
         routes.extend(self.users_of(&parents));
-        let policies = self.follow_policies(world, effect, &mut routes);
-        let of_policies = self.follow_service_policies(world, settings, effect, &mut routes);
+        let (policies, services) = self.follow_policies(world, effect, &mut routes);
+        let mut of_policies = self.follow_service_policies(world, settings, effect, &mut routes);
+        for service in &services {
+            let naming = self.service_policies.naming(service);
+            of_policies.policies.extend(naming.cloned());
+        }
         let named = self.follow_filters(world, settings, &mut routes);
         // Nobody asks for them here before they are back.
         let mut ownership = std::mem::take(&mut self.ownership);
@@ -278,12 +282,13 @@ impl Translation {
         has_default_certificate: bool,
         effect: &Effect,
     ) -> BTreeSet<Key> {
+        let of_policy = |name: &ObjectName| name.key(Kind::BackendPolicy);
         let mut routes = BTreeSet::new();
         if effect.sight || has_default_certificate != self.has_default_certificate {
             routes.extend(self.routes.keys().cloned());
             routes.extend(self.filters.names().map(|name| name.key(Kind::Filter)));
             let policies = self.service_policies.names();
-            routes.extend(policies.map(|name| name.key(Kind::BackendPolicy)));
+            routes.extend(policies.map(of_policy));
         }
         for url in &effect.keys {
             let supply = Supply::Url(Arc::clone(url));
@@ -308,6 +313,12 @@ impl Translation {
                 Kind::Secret => {
                     routes.extend(users(&self.users_of_secret, &name).cloned());
                     routes.extend(users(&self.filters_of_secret, &name).cloned());
+                    routes.extend(self.service_policies.users(key).map(of_policy));
+                }
+                Kind::ConfigMap => {
+                    let supply = Supply::ConfigMap(name);
+                    routes.extend(self.users_of_supply.of(&supply).cloned());
+                    routes.extend(self.service_policies.users(key).map(of_policy));
                 }
                 // Only Services and Filters are named from another namespace.
                 Kind::ReferenceGrant => {
@@ -322,6 +333,8 @@ impl Translation {
                     for all in [&self.users_of_secret, &self.filters_of_secret] {
                         routes.extend(users_in(all, &key.name).cloned());
                     }
+                    let policies = self.service_policies.users_of_secrets_in(&key.name);
+                    routes.extend(policies.map(of_policy));
                     // Listeners choose namespaces by labels as well.
                     let has_parents = |key: &&Key| kinds::has_parents(key.kind);
                     let in_namespace = world.routes_in(&key.name);
@@ -335,10 +348,6 @@ impl Translation {
                 // Those that name what changed there: see `follow_gateways`.
                 Kind::Gateway | Kind::GatewayClass | Kind::ListenerSet => {}
                 Kind::BackendTlsPolicy => {}
-                Kind::ConfigMap => {
-                    let supply = Supply::ConfigMap(name);
-                    routes.extend(self.users_of_supply.of(&supply).cloned());
-                }
             }
         }
         routes

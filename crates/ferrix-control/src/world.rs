@@ -21,7 +21,7 @@ use crate::{
     configmap::{self, Authorities},
     credentials::Entries,
     document::DecodeError,
-    draft::{ClassReference, Draft, Versions},
+    draft::{ClassReference, Draft, NamedByTls, Versions},
     endpointslice::{self, Slice},
     external_name::{Answer, DomainName, Resolution},
     fallback::Fallback,
@@ -1232,7 +1232,8 @@ impl World {
     pub(crate) fn namespaces_with_tls(&self) -> impl Iterator<Item = Arc<str>> {
         let routes = (self.routes.iter()).filter(|(_, versions)| versions.want_tls());
         let of_routes = routes.map(|(key, _)| Arc::clone(&key.namespace));
-        of_routes.chain(self.gateway_api.namespaces_of_secrets())
+        let of_policies = self.namespaces_of_policies(|named| named.client.is_some());
+        (of_routes.chain(self.gateway_api.namespaces_of_secrets())).chain(of_policies)
     }
 
     /// Every namespace with a ConfigMap that is named for what is in it, some of them more than once.
@@ -1240,7 +1241,18 @@ impl World {
         let of_filters = self.config_maps_of_filters();
         let of_filters = of_filters.map(|map| Arc::clone(&map.namespace));
         let of_gateways = self.gateway_api.namespaces_of_authorities();
-        of_gateways.chain(of_filters)
+        let of_policies = self.namespaces_of_policies(|named| !named.authorities.is_empty());
+        of_gateways.chain(of_filters).chain(of_policies)
+    }
+
+    /// Every namespace with a BackendPolicy that names such objects.
+    fn namespaces_of_policies(
+        &self,
+        names: impl Fn(&NamedByTls) -> bool,
+    ) -> impl Iterator<Item = Arc<str>> {
+        let policies = self.backend_policies.iter();
+        let naming = policies.filter(move |(_, versions)| versions.named_by_tls().any(&names));
+        naming.map(|(key, _)| Arc::clone(&key.namespace))
     }
 
     /// What decoding found about an object, where it found anything.

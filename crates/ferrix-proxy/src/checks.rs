@@ -26,9 +26,10 @@ use crate::{
     connector::Connector,
     failure::Failure,
     pool::Registry,
+    proxy_protocol::Introduction,
     settings::{self, Settings},
     subrequest::{self, Subrequest},
-    upstream::{Start, Upstream},
+    upstream::{Start, Upstream, Wanted},
 };
 
 mod grpc;
@@ -155,6 +156,7 @@ fn place(endpoint: &Endpoint) -> Option<usize> {
 
 /// Checks an endpoint for ever.
 async fn probe(upstream: Arc<Upstream>, service: Arc<Service>, endpoint: Endpoint, check: Check) {
+    let service = as_checked(service, &check.kind);
     let mut checked = endpoint.clone();
     // Its connections are those of the checks alone.
     checked.state = Arc::default();
@@ -184,6 +186,23 @@ async fn probe(upstream: Arc<Upstream>, service: Arc<Service>, endpoint: Endpoin
         }
         sleep(check.interval).await;
     }
+}
+
+/// The service as a check of this kind speaks to it.
+fn as_checked(service: Arc<Service>, kind: &CheckKind) -> Arc<Service> {
+    let protocol = match (kind, &service.protocol) {
+        (CheckKind::Tcp, _) => Protocol::Tcp,
+        (CheckKind::Http { .. }, Protocol::Tcp | Protocol::Udp) => Protocol::Http1,
+        // A call needs HTTP/2.
+        (CheckKind::Grpc { .. }, Protocol::Http1 | Protocol::Tcp | Protocol::Udp) => {
+            Protocol::Http2
+        }
+        _ => return service,
+    };
+    Arc::new(Service {
+        protocol,
+        ..Service::clone(&service)
+    })
 }
 
 /// A part of an interval, by chance, but the same for the same endpoint: replicas check at the same time
@@ -229,16 +248,12 @@ async fn pass(
     check: &Check,
 ) -> Result<(), CheckError> {
     let kind = &check.kind;
-    let protocol = match (kind, &service.protocol) {
-        (CheckKind::Tcp, _) => &Protocol::Tcp,
-        (CheckKind::Http { .. }, Protocol::Tcp | Protocol::Udp) => &Protocol::Http1,
-        // A call needs HTTP/2.
-        (CheckKind::Grpc { .. }, Protocol::Http1 | Protocol::Tcp | Protocol::Udp) => {
-            &Protocol::Http2
-        }
-        (_, protocol) => protocol,
+    let policy = service.policy.as_ref();
+    let wanted = Wanted {
+        introduction: policy.and_then(|policy| Introduction::of_nobody(policy)),
+        ..Wanted::default()
     };
-    let starting = upstream.start(endpoint, protocol, check.timeout, None, false);
+    let starting = upstream.start(service, endpoint, check.timeout, None, &wanted);
     let connection = match starting.await? {
         Start::Connection(connection) => connection,
         Start::Opening(opening) => opening.open().await?,

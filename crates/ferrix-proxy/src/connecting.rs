@@ -17,7 +17,8 @@ use crate::{
     clock,
     connector::ConnectError,
     pool::Connection,
-    upstream::{Start, Upstream},
+    proxy_protocol::Introduction,
+    upstream::{Start, Upstream, Wanted},
 };
 
 /// An attempt at a connection to an endpoint.
@@ -49,7 +50,12 @@ pub(crate) fn probe(upstream: &Arc<Upstream>, service: &Arc<Service>, endpoint: 
         return;
     };
     let within = upstream.connect_timeout(service);
-    if let Some(opening) = upstream.try_start(endpoint, &service.protocol, within) {
+    let policy = service.policy.as_ref();
+    let wanted = Wanted {
+        introduction: policy.and_then(|policy| Introduction::of_nobody(policy)),
+        ..Wanted::default()
+    };
+    if let Some(opening) = upstream.try_start(service, endpoint, within, wanted) {
         let step = Step::Opening(Box::pin(opening.open()));
         let connecting = Connecting {
             probe: Some(probe),
@@ -66,21 +72,21 @@ impl Connecting {
         service: &Arc<Service>,
         endpoint: &Endpoint,
         broke: Option<Instant>,
-        upgrade: bool,
+        wanted: &Wanted,
     ) -> Self {
+        let of_all = !(wanted.upgrade && service.protocol.is_tls());
         let starting = {
             let (upstream, service) = (Arc::clone(upstream), Arc::clone(service));
-            let endpoint = endpoint.clone();
+            let (endpoint, wanted) = (endpoint.clone(), wanted.clone());
             async move {
                 let within = upstream.connect_timeout(&service);
-                let protocol = &service.protocol;
-                let starting = upstream.start(&endpoint, protocol, within, broke, upgrade);
+                let starting = upstream.start(&service, &endpoint, within, broke, &wanted);
                 starting.await
             }
         };
         let step = Step::Starting(Box::pin(starting));
         Self {
-            of_all: !(upgrade && service.protocol.is_tls()),
+            of_all,
             ..Self::new(upstream, service, endpoint, step)
         }
     }

@@ -85,6 +85,7 @@ impl Application {
         };
         let arrival = |server_name| Arrival {
             socket: entry.index,
+            port: entry.port,
             client,
             server_name,
         };

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
-use ferrix_table::{services::Protocol, verification::Verification};
+use ferrix_table::{connection::TcpOptions, services::Protocol, verification::Verification};
 use pingora_core::{
     connectors::{ConnectorOptions, TransportConnector},
     protocols::{TcpKeepalive, l4::socket},
@@ -10,11 +10,13 @@ use pingora_core::{
 };
 use rustix::io::Errno;
 use rustls::{ClientConfig, crypto::aws_lc_rs, pki_types::ServerName};
+use tokio::io::AsyncWriteExt;
 
 use crate::{
     settings::UpstreamTcp,
     transport::{self, Stream},
     trust,
+    upstream::Wanted,
 };
 
 /// What Pingora reads as the file of the authorities that its own TLS trusts. That TLS is not used, and
@@ -122,7 +124,7 @@ impl Connector {
         }
     }
 
-    /// A new connection, TLS included. An upgrade needs HTTP/1.
+    /// A new connection, what the endpoint is told of the client and TLS included.
     ///
     /// The caller limits the time, by a timer of the runtime: Pingora's own, for the timeouts of a
     /// peer, starts a thread that ticks every 10 ms.
@@ -130,13 +132,21 @@ impl Connector {
         &self,
         address: SocketAddr,
         protocol: &Protocol,
-        upgrade: bool,
+        wanted: &Wanted,
+        tcp: Option<&TcpOptions>,
     ) -> Result<Stream, ConnectError> {
         let peer = Backend {
             address: address.into(),
-            options: Arc::clone(&self.options),
+            options: match tcp {
+                Some(tcp) if *tcp != TcpOptions::default() => with(tcp, &self.options),
+                _ => Arc::clone(&self.options),
+            },
         };
-        let stream = self.transport.new_stream(&peer).await?;
+        let mut stream = self.transport.new_stream(&peer).await?;
+        if let Some(introduction) = &wanted.introduction {
+            stream.write_all(&introduction.header()?).await?;
+            stream.flush().await?;
+        }
         let (server_name, configs) = match protocol {
             Protocol::Tls { server_name } => (server_name, self.tls.clone()),
             Protocol::Verified(verification) => {
@@ -148,7 +158,7 @@ impl Connector {
         };
         let name = ServerName::try_from(server_name.to_string())
             .map_err(|_| ConnectError::ServerName(server_name.to_string()))?;
-        let config = if upgrade {
+        let config = if wanted.upgrade {
             &configs.http1
         } else {
             &configs.any
@@ -188,6 +198,28 @@ fn peer_options(settings: &UpstreamTcp) -> PeerOptions {
     let buffer = usize::try_from(settings.receive_buffer.as_u64()).unwrap_or(usize::MAX);
     options.tcp_recv_buf = (buffer > 0).then_some(buffer);
     options
+}
+
+/// The same, as far as a policy does not say otherwise.
+fn with(tcp: &TcpOptions, of_settings: &PeerOptions) -> Arc<PeerOptions> {
+    // A field that is new belongs in here.
+    let TcpOptions {
+        keep_alive_idle,
+        keep_alive_interval,
+        keep_alive_probes,
+        user_timeout,
+    } = tcp;
+    let mut options = of_settings.clone();
+    if let Some(keep_alive) = &mut options.tcp_keepalive {
+        keep_alive.idle = keep_alive_idle.unwrap_or(keep_alive.idle);
+        keep_alive.interval = keep_alive_interval.unwrap_or(keep_alive.interval);
+        keep_alive.count = keep_alive_probes.map_or(keep_alive.count, usize::from);
+        #[cfg(target_os = "linux")]
+        {
+            keep_alive.user_timeout = user_timeout.unwrap_or(keep_alive.user_timeout);
+        }
+    }
+    Arc::new(options)
 }
 
 /// A backend, for Pingora. TLS is not Pingora's to begin: see [`transport::connect`].

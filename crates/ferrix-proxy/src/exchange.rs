@@ -417,6 +417,7 @@ impl Exchange<'_, '_> {
         let mut of_service = BackendTimeouts::default();
         if let Some(governed) = &relay.governed {
             race.ask(governed.asked);
+            race.introduce(governed.introduction.clone());
             of_service = governed.policy.timeouts;
         }
         if let Some(endpoint) = way.preferred {

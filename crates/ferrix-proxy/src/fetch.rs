@@ -30,7 +30,7 @@ use crate::{
     settings::{self, Settings},
     subrequest::{self, Reply, Subrequest},
     trust,
-    upstream::{Start, Upstream},
+    upstream::{Start, Upstream, Wanted},
 };
 
 /// A request may take this long…
@@ -205,11 +205,15 @@ impl Fetcher {
     /// A connection to the first address that has one, over HTTP/1: a single request needs no more.
     async fn connect(
         &self,
-        service: &Service,
+        service: &Arc<Service>,
         addresses: impl Iterator<Item = SocketAddr>,
     ) -> Result<Connection, FetchError> {
         let upstream = self.upstream()?;
         upstream.sweep();
+        let wanted = Wanted {
+            upgrade: true,
+            ..Wanted::default()
+        };
         let mut failed = None;
         for address in addresses.take(ADDRESSES) {
             if let Some(refusal) = refusal(address.ip(), self.settings.loopback_servers) {
@@ -219,10 +223,10 @@ impl Fetcher {
             let endpoint = Endpoint {
                 address,
                 state: Arc::default(),
+                standing: None,
             };
             let opening = async {
-                let protocol = &service.protocol;
-                let starting = upstream.start(&endpoint, protocol, CONNECT_LIMIT, None, true);
+                let starting = upstream.start(service, &endpoint, CONNECT_LIMIT, None, &wanted);
                 match starting.await? {
                     Start::Connection(connection) => Ok(connection),
                     Start::Opening(opening) => opening.open().await,

@@ -15,6 +15,7 @@ use ferrix_table::{
 
 use crate::{
     judge::Judge,
+    proxy_protocol::Introduction,
     queue::Turn,
     retry::{Broken, Retrying},
     session::{self, Token},
@@ -28,6 +29,8 @@ pub(crate) struct Governed<'r> {
     pub(crate) asked: Asked,
     /// The session that it asks for, with the token that the request has.
     pub(crate) session: Option<(&'r Session, Option<Token>)>,
+    /// What endpoints are told of the client.
+    pub(crate) introduction: Option<Arc<Introduction>>,
     /// The request among those that are under way.
     pub(crate) _turn: Option<Turn>,
     /// What comes of the attempt that is under way, where others choose by that.

@@ -51,6 +51,7 @@ mod outlet;
 mod pace;
 mod passwords;
 mod permit;
+mod places;
 mod pool;
 pub mod proxy_protocol;
 mod queue;

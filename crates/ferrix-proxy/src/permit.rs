@@ -9,14 +9,17 @@ use std::sync::{
     atomic::Ordering::{Relaxed, SeqCst},
 };
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
-use crate::sync::AtomicUsize;
+use crate::{
+    places::{self, Places},
+    sync::AtomicUsize,
+};
 
 /// How many connections there may be at once.
 #[derive(Debug)]
 pub(crate) struct Limit {
-    free: Semaphore,
+    places: Places,
     /// Requests that wait for a place.
     waiting: AtomicUsize,
 }
@@ -44,7 +47,7 @@ struct Place(Arc<Limit>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.free.add_permits(1);
+        self.0.places.give_back();
     }
 }
 
@@ -67,14 +70,15 @@ impl Drop for Waiting<'_> {
 impl Limit {
     /// For so many connections. 0: any number.
     pub(crate) fn new(connections: usize) -> Arc<Self> {
-        let permits = match connections {
-            0 => Semaphore::MAX_PERMITS,
-            connections => connections.min(Semaphore::MAX_PERMITS),
-        };
         Arc::new(Self {
-            free: Semaphore::new(permits),
+            places: Places::new(places(connections)),
             waiting: AtomicUsize::new(0),
         })
+    }
+
+    /// For so many connections from now on.
+    pub(crate) fn allow(&self, connections: usize) {
+        self.places.allow(places(connections));
     }
 
     /// Waits for a place, in the order of asking. Where there is none, `make_room` may close a
@@ -85,14 +89,20 @@ impl Limit {
         }
         let _waiting = Waiting::new(self);
         make_room();
-        let permit = self.free.acquire().await;
-        permit.expect("the semaphore is never closed").forget();
+        self.places.take().await;
         Place(Arc::clone(self))
     }
 
     fn try_place(self: &Arc<Self>) -> Option<Place> {
-        self.free.try_acquire().ok()?.forget();
-        Some(Place(Arc::clone(self)))
+        (self.places.try_take()).then(|| Place(Arc::clone(self)))
+    }
+}
+
+/// 0: any number.
+fn places(connections: usize) -> usize {
+    match connections {
+        0 => places::MOST,
+        connections => connections.min(places::MOST),
     }
 }
 
@@ -135,7 +145,7 @@ impl Limits {
 
     /// Whether no further connection may be opened now.
     pub(crate) fn is_full(&self) -> bool {
-        let full = |limit: &Limit| limit.free.available_permits() == 0;
+        let full = |limit: &Limit| limit.places.free() == 0;
         full(&self.endpoint) || full(&self.all)
     }
 }
@@ -190,12 +200,8 @@ mod tests {
             held.clear();
             assert!(!limits.is_wanted(), "who left still waits");
             for (limit, set) in [(&limits.endpoint, endpoint), (&limits.all, all)] {
-                let set = if set == 0 {
-                    Semaphore::MAX_PERMITS
-                } else {
-                    set
-                };
-                assert_eq!(limit.free.available_permits(), set);
+                let set = if set == 0 { places::MOST } else { set };
+                assert_eq!(limit.places.free(), set);
             }
         }
         assert_eq!(cases.len(), 5);
@@ -252,7 +258,7 @@ mod tests {
                 assert!(!limits.is_wanted(), "who left still waits");
                 assert!(!limits.is_full(), "a permit is lost");
             }
-            assert_eq!(all.free.available_permits(), Held::OF_ALL);
+            assert_eq!(all.places.free(), Held::OF_ALL);
         });
         assert!(orders > 0);
     }

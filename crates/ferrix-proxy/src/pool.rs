@@ -16,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use ferrix_table::{
+    connection::ConnectionOptions,
     services::{Endpoint, Protocol},
     state::{Connections, EndpointState},
 };
@@ -112,6 +113,52 @@ struct Idle {
     protocol: Protocol,
 }
 
+impl Idle {
+    /// Whether it may be used still: where nobody says otherwise, it may idle for `limit`.
+    fn is_fresh(&self, now: Instant, limit: Duration) -> bool {
+        let terms = self.wire.terms.as_deref();
+        let limit = terms.and_then(|terms| terms.idle_timeout).unwrap_or(limit);
+        let idle = now.saturating_duration_since(self.since);
+        idle < limit && !terms.is_some_and(|terms| terms.is_over(now))
+    }
+}
+
+/// How long a connection is kept, where the policy of its service says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// `None`: as the settings say.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// When it is too old to carry another request.
+    pub(crate) until: Option<Instant>,
+    /// It is for one request.
+    pub(crate) alone: bool,
+}
+
+impl Terms {
+    /// Of a connection that is made now. A tenth of the greatest age is left to chance: those that were made
+    /// together end one after another. `None`: as any.
+    pub(crate) fn new(options: &ConnectionOptions, alone: bool) -> Option<Self> {
+        let ConnectionOptions {
+            max_age,
+            idle_timeout,
+            ..
+        } = *options;
+        let until = max_age.map(|age| clock::read() + age.mul_f64(1.0 - fastrand::f64() / 10.0));
+        let alone = alone || idle_timeout == Some(Duration::ZERO);
+        let terms = Self {
+            idle_timeout,
+            until,
+            alone,
+        };
+        (alone || until.is_some() || idle_timeout.is_some()).then_some(terms)
+    }
+
+    /// Whether it carries no other request.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.alone || self.until.is_some_and(|until| until <= now)
+    }
+}
+
 /// An HTTP/2 connection.
 #[derive(Debug)]
 pub(crate) struct Http2 {
@@ -187,7 +234,7 @@ impl Http2 {
     }
 
     /// It is to close when it has no stream.
-    fn retire(&self) {
+    pub(crate) fn retire(&self) {
         self.retired.store(true, Relaxed);
         self.look.notify_one();
     }
@@ -254,6 +301,16 @@ impl Registry {
             endpoints: Mutex::default(),
             limit: Limit::new(settings.connections),
             connections_per_endpoint: settings.connections_per_endpoint,
+        }
+    }
+
+    /// How many connections to one endpoint there may be, where a policy allows so many. 0: any number.
+    pub(crate) fn connections_per_endpoint(&self, of_policy: Option<u32>) -> usize {
+        let of_policy = of_policy.and_then(|most| usize::try_from(most).ok());
+        match (of_policy, self.connections_per_endpoint) {
+            (Some(most), 0) => most,
+            (Some(most), limit) => most.min(limit),
+            (None, limit) => limit,
         }
     }
 
@@ -397,8 +454,8 @@ impl Pool {
     }
 
     fn sweep(&self, limit: Duration) {
-        let mut idle = self.http1.lock();
-        idle.retain(|idle| idle.since.elapsed() < limit);
+        let now = Instant::now();
+        self.http1.lock().retain(|idle| idle.is_fresh(now, limit));
         // An attempt holds its memory until nobody can give it up.
         self.late.lock().retain(|attempt| !attempt.is_finished());
     }
@@ -471,6 +528,12 @@ impl Pool {
         self.http2.lock().push(Arc::clone(connection));
     }
 
+    /// Lets an HTTP/2 connection carry no further request, and close when its streams have ended.
+    pub(crate) fn put_away(&self, connection: &Arc<Http2>) {
+        self.remove_http2(connection);
+        connection.retire();
+    }
+
     /// Forgets an HTTP/2 connection that has ended.
     pub(crate) fn remove_http2(&self, connection: &Arc<Http2>) {
         connection.closed.store(true, Relaxed);
@@ -508,8 +571,7 @@ impl Pool {
         // The one used last is the likeliest to be alive.
         while let Some(position) = idle.iter().rposition(|idle| idle.protocol == *protocol) {
             let mut candidate = idle.remove(position);
-            let idle = clock::recent().saturating_duration_since(candidate.since);
-            if idle < idle_timeout && candidate.wire.io.is_quiet() {
+            if candidate.is_fresh(clock::recent(), idle_timeout) && candidate.wire.io.is_quiet() {
                 return Some(Connection::Http1 {
                     wire: candidate.wire,
                     reused: true,

@@ -23,6 +23,8 @@ use crate::{
     connector::ConnectError,
     failure::Failure,
     pool::Connection,
+    proxy_protocol::Introduction,
+    upstream::Wanted,
 };
 
 /// How long an endpoint is waited for alone: the "Connection Attempt Delay" that RFC 8305, section 8,
@@ -35,7 +37,7 @@ pub(crate) struct Race<'e> {
     service: Cow<'e, Arc<Service>>,
     /// Where tables have the service.
     index: ServiceIndex,
-    upgrade: bool,
+    wanted: Wanted,
     /// What the policy of the service chooses by, where it has one.
     asked: Option<Asked>,
     /// There may be so many attempts.
@@ -64,7 +66,10 @@ impl<'e> Race<'e> {
             engine,
             service: Cow::Borrowed(service),
             index,
-            upgrade,
+            wanted: Wanted {
+                upgrade,
+                introduction: None,
+            },
             asked: None,
             most,
             preferred: None,
@@ -78,6 +83,11 @@ impl<'e> Race<'e> {
     /// Lets the policy of the service choose.
     pub(crate) fn ask(&mut self, asked: Asked) {
         self.asked = Some(asked);
+    }
+
+    /// Has endpoints told the client. Each request has a connection of its own then.
+    pub(crate) fn introduce(&mut self, introduction: Option<Arc<Introduction>>) {
+        self.wanted.introduction = introduction;
     }
 
     /// Lets this endpoint of the service have the request, whose turn ever it is, as long as it can be
@@ -114,7 +124,7 @@ impl<'e> Race<'e> {
         let endpoint = preferred.or_else(|| self.pick(service, &self.tried))?;
         self.begin(endpoint.address);
         let upstream = &self.engine.upstream;
-        match upstream.pooled(endpoint, &service.protocol, self.upgrade) {
+        match upstream.pooled(endpoint, &service.protocol, &self.wanted) {
             Some(connection) => Some((Cow::Borrowed(endpoint), connection)),
             None => {
                 self.picked = Some(endpoint);
@@ -208,7 +218,7 @@ impl<'e> Race<'e> {
 
     fn pooled_at(&self, endpoint: &Endpoint) -> Option<Connection> {
         let upstream = &self.engine.upstream;
-        upstream.pooled(endpoint, &self.service.protocol, self.upgrade)
+        upstream.pooled(endpoint, &self.service.protocol, &self.wanted)
     }
 
     fn begin(&mut self, endpoint: SocketAddr) {
@@ -259,7 +269,7 @@ struct Field(SmallVec<[Connecting; 2]>);
 impl Field {
     fn start(&mut self, race: &Race<'_>, endpoint: &Endpoint, broke: Option<Instant>) {
         let upstream = &race.engine.upstream;
-        let connecting = Connecting::start(upstream, &race.service, endpoint, broke, race.upgrade);
+        let connecting = Connecting::start(upstream, &race.service, endpoint, broke, &race.wanted);
         self.0.push(connecting);
     }
 

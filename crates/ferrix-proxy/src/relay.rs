@@ -107,6 +107,11 @@ impl Relay<'_> {
             .is_none_or(|governed| governed.may_repeat())
     }
 
+    /// How long nothing may come of an answer that has begun, where the policy of the service says so.
+    fn idle_timeout(&self) -> Option<Duration> {
+        self.governed.as_ref()?.policy.timeouts.idle
+    }
+
     /// The answer of a cache as the client gets it.
     pub(crate) async fn answer(
         &self,
@@ -281,7 +286,7 @@ pub(crate) async fn relay(
             let waiting = &mut progress.waiting;
             // The response has ended, by which the rule measures.
             deadline.set_ceiling(None);
-            let idle = timeouts.upgraded;
+            let idle = relay.idle_timeout().unwrap_or(timeouts.upgraded);
             return tunnel(client, backend, deadline, idle, received, waiting).await;
         }
     }
@@ -709,7 +714,8 @@ impl Progress<'_> {
             // Nobody keeps anybody waiting: its turn comes.
             deadline.set(Duration::ZERO);
         } else {
-            deadline.set(relay.response_timeout);
+            let idle = relay.idle_timeout().filter(|_| client.status.is_some());
+            deadline.set(idle.unwrap_or(relay.response_timeout));
         }
         self.taken = None;
     }

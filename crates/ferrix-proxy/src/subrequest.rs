@@ -15,6 +15,7 @@ use crate::{
     hash_key, headers,
     io::HIGH_WATER,
     pool::Connection,
+    proxy_protocol::Introduction,
     race::Race,
     relay::InFlight,
     retry::Broken,
@@ -45,6 +46,7 @@ pub(crate) async fn exchange(engine: &Engine, request: &Subrequest<'_>) -> Resul
     let mut race = Race::new(engine, request.service, request.index, false, attempts);
     if let Some(policy) = &request.service.policy {
         race.ask(hash_key::asked(policy, Some(request.head), None));
+        race.introduce(Introduction::of_nobody(policy));
     }
     let mut broke = None;
     loop {

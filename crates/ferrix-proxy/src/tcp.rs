@@ -20,6 +20,7 @@ use crate::{
     hash_key,
     io::Io,
     pool::Connection,
+    proxy_protocol::Introduction,
     race::Race,
     relay::InFlight,
     route,
@@ -29,6 +30,8 @@ use crate::{
 /// What comes by a connection, or as datagrams from one address.
 pub(crate) struct Arrival<'a> {
     pub(crate) socket: SocketIndex,
+    /// The port that it really has.
+    pub(crate) port: u16,
     pub(crate) client: Address,
     /// In canonical form; empty where none is known.
     pub(crate) server_name: &'a str,
@@ -47,12 +50,16 @@ pub(crate) async fn serve(
     let table = engine.table.load();
     let (index, service) = choose(&table, arrival, &Protocol::Tcp)?;
     let service = Arc::clone(service);
+    let introduction = service.policy.as_ref().and_then(|policy| {
+        Introduction::of(policy, arrival.client, &table, arrival.socket, arrival.port)
+    });
     // A connection may last for days; only its service has to.
     drop(table);
     let attempts = engine.settings.upstream.attempts;
     let mut race = Race::new(engine, &service, index, false, attempts);
     if let Some(policy) = &service.policy {
         race.ask(hash_key::asked(policy, None, Some(arrival.client.ip())));
+        race.introduce(introduction);
     }
     let (endpoint, connection) = Box::pin(race.run(None)).await?;
     drop(race);
@@ -60,7 +67,9 @@ pub(crate) async fn serve(
     let Connection::Http1 { mut wire, .. } = connection else {
         return Err(Failure::Upstream("it speaks HTTP/2 unasked".to_owned()));
     };
-    let idle = engine.settings.timeouts.upgraded;
+    let policy = service.policy.as_ref();
+    let idle = policy.and_then(|policy| policy.timeouts.idle);
+    let idle = idle.unwrap_or(engine.settings.timeouts.upgraded);
     let mut waiting = Waiting::new(&engine.counters.buffered_bytes);
     let mut deadline = Deadline::never();
     let (backend, half_close) = (&mut wire.io, HalfClose::IsPassedOn);

@@ -70,6 +70,7 @@ pub(crate) fn verified(
     of_settings: &ClientConfig,
 ) -> Result<ClientConfig, TrustError> {
     let mut config = match &verification.authorities {
+        Authorities::Anyone => believing(Believed::Anyone)?,
         Authorities::OfSettings => of_settings.clone(),
         Authorities::OfSystem => {
             named(verification, rustls_native_certs::load_native_certs().certs)?
@@ -93,13 +94,16 @@ fn named<'c>(
     verification: &Verification,
     authorities: impl IntoIterator<Item = CertificateDer<'c>>,
 ) -> Result<ClientConfig, TrustError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(authorities);
-    let believed = Believed::As(Named {
+    believing(Believed::As(Named {
         roots,
         names: verification.names.clone(),
-    });
+    }))
+}
+
+fn believing(believed: Believed) -> Result<ClientConfig, TrustError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
     Ok(ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -151,7 +155,7 @@ struct Verifier {
 enum Believed {
     /// With `upstream.tls.authorities`.
     Listed(Listed),
-    /// With `upstream.tls.verify: false`: the connection is private, the peer unknown.
+    /// With `upstream.tls.verify: false`, or as an object says: the connection is private, the peer unknown.
     Anyone,
     /// As an object says.
     As(Named),

@@ -145,6 +145,7 @@ impl Sessions {
         }
         let arrival = Arrival {
             socket: entry.index,
+            port: entry.port,
             client: client.into(),
             server_name: "",
         };
@@ -154,7 +155,7 @@ impl Sessions {
         let asked = policy.map(|policy| hash_key::asked(policy, None, Some(client.ip())));
         let endpoint = service.choose(asked, &[], |_| {});
         let endpoint = endpoint.ok_or(Failure::NoEndpoint)?;
-        let permit = engine.upstream.pool(endpoint).limits.try_permit();
+        let permit = engine.upstream.limits(service, endpoint).try_permit();
         let permit = permit.ok_or(Failure::NoConnection)?;
         let backend = Datagrams::connect(endpoint.address)
             .map_err(|error| Failure::Connect(format!("{}: {error}", endpoint.address)))?;

@@ -1,6 +1,7 @@
 //! A connection to an endpoint for a request: from the worker's pool, or new.
 
 use std::{
+    future::pending,
     pin::pin,
     sync::{Arc, Weak},
     time::Duration,
@@ -10,15 +11,19 @@ use bytes::Bytes;
 use ferrix_table::services::{Endpoint, Protocol, Service};
 use pingora_core::protocols::ALPN;
 use tokio::{
-    sync::OwnedMutexGuard,
+    sync::{
+        OwnedMutexGuard,
+        oneshot::{self, error::RecvError},
+    },
     time::{Instant, timeout_at},
 };
 
 use crate::{
     connector::{ConnectError, Connector},
     io::Io,
-    permit::Permit,
-    pool::{Connection, Http2, Pool, Registry},
+    permit::{Limits, Permit},
+    pool::{Connection, Http2, Pool, Registry, Terms},
+    proxy_protocol::Introduction,
     settings::Settings,
     stream::{SEND_BUFFER, STREAM_WINDOW},
     transport::Stream,
@@ -27,6 +32,22 @@ use crate::{
 
 /// The largest window of HTTP/2 (RFC 9113, section 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
+
+/// What a request wants of a connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// It may become one of another protocol: only one over HTTP/1 can.
+    pub(crate) upgrade: bool,
+    /// What the endpoint is told of the client. The connection is for this request alone then.
+    pub(crate) introduction: Option<Arc<Introduction>>,
+}
+
+impl Wanted {
+    /// Whether the connection is for one request.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.introduction.is_some()
+    }
+}
 
 /// A worker's connections to backends.
 pub(crate) struct Upstream {
@@ -72,47 +93,63 @@ impl Upstream {
         Pool::of(endpoint, self.worker, self.workers, &self.pools)
     }
 
-    /// A connection to `endpoint` that is there already. An upgrade needs HTTP/1.
+    /// A connection to `endpoint` that is there already.
     pub(crate) fn pooled(
         &self,
         endpoint: &Endpoint,
         protocol: &Protocol,
-        upgrade: bool,
+        wanted: &Wanted,
     ) -> Option<Connection> {
+        if wanted.is_alone() {
+            return None;
+        }
         self.pool(endpoint)
-            .take(protocol, self.idle_timeout, upgrade)
+            .take(protocol, self.idle_timeout, wanted.upgrade)
     }
 
-    /// What a new connection to `endpoint` needs before it is opened, or one over HTTP/2 that somebody
-    /// else made meanwhile: since the last attempt `broke`, if one did. An upgrade needs HTTP/1. All of it is
-    /// to be done `within` this time.
+    /// What connections to an endpoint of a service count for.
+    pub(crate) fn limits<'e>(&self, service: &Service, endpoint: &'e Endpoint) -> &'e Limits {
+        let policy = service.policy.as_ref();
+        let of_policy = policy.and_then(|policy| policy.connections);
+        let limits = &self.pool(endpoint).limits;
+        limits
+            .endpoint
+            .allow(self.pools.connections_per_endpoint(of_policy));
+        limits
+    }
+
+    /// What a new connection to an `endpoint` of a service needs before it is opened, or one over HTTP/2 that
+    /// somebody else made meanwhile: since the last attempt `broke`, if one did. All of it is to be done
+    /// `within` this time.
     pub(crate) async fn start(
         self: &Arc<Self>,
+        service: &Arc<Service>,
         endpoint: &Endpoint,
-        protocol: &Protocol,
         within: Duration,
         broke: Option<Instant>,
-        upgrade: bool,
+        wanted: &Wanted,
     ) -> Result<Start, ConnectError> {
         let pool = self.pool(endpoint);
+        let limits = self.limits(service, endpoint);
+        let protocol = &service.protocol;
         let until = Instant::now() + within;
         let starting = async {
             let turn = match protocol {
-                Protocol::Http2 => Some(turn(pool, until).await?),
+                Protocol::Http2 if !wanted.is_alone() => Some(turn(pool, until).await?),
                 _ => None,
             };
             let shared = || match protocol {
                 Protocol::Http1 | Protocol::Tcp | Protocol::Udp => None,
-                _ if upgrade => None,
+                _ if wanted.upgrade || wanted.is_alone() => None,
                 _ => pool.take_http2(protocol, broke),
             };
             if let Some(connection) = shared() {
                 return Ok(Start::Connection(connection));
             }
-            let permit = match pool.limits.try_permit() {
+            let permit = match limits.try_permit() {
                 Some(permit) => permit,
                 None => {
-                    let waiting = self.wait(endpoint, protocol, shared);
+                    let waiting = self.wait(endpoint, protocol, wanted, shared);
                     let waited = timeout_at(until, waiting).await;
                     match waited.map_err(|_| ConnectError::Busy)? {
                         Waited::Permit(permit) => permit,
@@ -124,9 +161,9 @@ impl Upstream {
             };
             Ok(Start::Opening(Box::new(Opening {
                 upstream: Arc::clone(self),
+                service: Arc::clone(service),
                 endpoint: endpoint.clone(),
-                protocol: protocol.clone(),
-                upgrade,
+                wanted: wanted.clone(),
                 until,
                 permit,
                 turn,
@@ -142,22 +179,25 @@ impl Upstream {
     /// The same, if nobody needs to be waited for.
     pub(crate) fn try_start(
         self: &Arc<Self>,
+        service: &Arc<Service>,
         endpoint: &Endpoint,
-        protocol: &Protocol,
         within: Duration,
+        wanted: Wanted,
     ) -> Option<Opening> {
         let pool = self.pool(endpoint);
-        let turn = match protocol {
-            Protocol::Http2 => Some(Arc::clone(&pool.connecting).try_lock_owned().ok()?),
+        let turn = match service.protocol {
+            Protocol::Http2 if !wanted.is_alone() => {
+                Some(Arc::clone(&pool.connecting).try_lock_owned().ok()?)
+            }
             _ => None,
         };
         Some(Opening {
             upstream: Arc::clone(self),
+            service: Arc::clone(service),
             endpoint: endpoint.clone(),
-            protocol: protocol.clone(),
-            upgrade: false,
+            wanted,
             until: Instant::now() + within,
-            permit: pool.limits.try_permit()?,
+            permit: self.limits(service, endpoint).try_permit()?,
             turn,
         })
     }
@@ -168,18 +208,19 @@ impl Upstream {
         &self,
         endpoint: &Endpoint,
         protocol: &Protocol,
+        wanted: &Wanted,
         shared: impl Fn() -> Option<Connection>,
     ) -> Waited {
         let pool = self.pool(endpoint);
         let close_of_endpoint = || Pool::close_one_of(endpoint);
         let close_any = || self.pools.close_one();
         let mut permit = pin!(pool.limits.permit(close_of_endpoint, close_any));
-        let mut handed_over = pool.handed_over(protocol);
+        let mut handed_over = (!wanted.is_alone()).then(|| pool.handed_over(protocol));
         loop {
             tokio::select! {
                 biased;
                 permit = &mut permit => return Waited::Permit(permit),
-                Ok(wire) = &mut handed_over => {
+                Ok(wire) = received(&mut handed_over) => {
                     return Waited::Connection(Connection::Http1 { wire, reused: true });
                 }
                 () = pool.limits.room.notified() => {}
@@ -192,19 +233,27 @@ impl Upstream {
 
     async fn open(
         &self,
+        service: &Service,
         endpoint: &Endpoint,
-        protocol: &Protocol,
-        upgrade: bool,
+        wanted: &Wanted,
         permit: Permit,
     ) -> Result<Connection, ConnectError> {
-        let address = endpoint.address;
-        let stream = self.connector.open(address, protocol, upgrade).await?;
+        let (address, protocol) = (endpoint.address, &service.protocol);
+        let options = service.policy.as_ref().map(|policy| &policy.connection);
+        let tcp = options.map(|options| &options.tcp);
+        let opening = self.connector.open(address, protocol, wanted, tcp);
+        let stream = opening.await?;
+        let terms = options.and_then(|options| Terms::new(options, wanted.is_alone()));
         if *protocol == Protocol::Http2 || stream.selected_alpn_proto() == Some(ALPN::H2) {
             let pool = self.pool(endpoint);
-            return self.start_http2(stream, protocol, pool, permit).await;
+            return self
+                .start_http2(stream, protocol, pool, permit, terms)
+                .await;
         }
+        let mut wire = Box::new(Wire::new(Io::to_backend(stream, permit)));
+        wire.terms = terms.map(Box::new);
         Ok(Connection::Http1 {
-            wire: Box::new(Wire::new(Io::to_backend(stream, permit))),
+            wire,
             reused: false,
         })
     }
@@ -217,6 +266,7 @@ impl Upstream {
         protocol: &Protocol,
         pool: &Arc<Pool>,
         permit: Permit,
+        terms: Option<Terms>,
     ) -> Result<Connection, ConnectError> {
         let (send, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW as u32)
@@ -229,11 +279,17 @@ impl Upstream {
             .await?;
         let shared = Http2::new(protocol.clone(), send, pool);
         let leased = shared.lease(false);
-        pool.put_http2(&shared);
+        match terms.is_some_and(|terms| terms.alone) {
+            true => shared.retire(),
+            false => pool.put_http2(&shared),
+        }
         let pool = Arc::downgrade(pool);
-        let idle_timeout = self.idle_timeout;
+        let idle_timeout = terms.and_then(|terms| terms.idle_timeout);
+        let idle_timeout = idle_timeout.filter(|time| !time.is_zero());
+        let idle_timeout = idle_timeout.unwrap_or(self.idle_timeout);
+        let until = terms.and_then(|terms| terms.until);
         tokio::spawn(async move {
-            drive_http2(connection, shared, pool, idle_timeout).await;
+            drive_http2(connection, shared, pool, idle_timeout, until).await;
             drop(permit);
         });
         Ok(leased)
@@ -241,6 +297,11 @@ impl Upstream {
 
     /// Gives an HTTP/1 connection back after a whole exchange. One for bytes is for one client alone.
     pub(crate) fn release(&self, endpoint: &Endpoint, protocol: &Protocol, wire: Box<Wire>) {
+        if let Some(terms) = &wire.terms
+            && terms.is_over(Instant::now())
+        {
+            return;
+        }
         if !endpoint.state.is_retired() && *protocol != Protocol::Tcp {
             self.pool(endpoint)
                 .put(protocol, wire, self.idle_connections);
@@ -264,9 +325,9 @@ pub(crate) enum Start {
 /// A connection that may be opened.
 pub(crate) struct Opening {
     upstream: Arc<Upstream>,
+    service: Arc<Service>,
     endpoint: Endpoint,
-    protocol: Protocol,
-    upgrade: bool,
+    wanted: Wanted,
     until: Instant,
     permit: Permit,
     turn: Option<OwnedMutexGuard<()>>,
@@ -277,14 +338,14 @@ impl Opening {
     pub(crate) async fn open(self) -> Result<Connection, ConnectError> {
         let Self {
             upstream,
+            service,
             endpoint,
-            protocol,
-            upgrade,
+            wanted,
             until,
             permit,
             turn: _turn,
         } = self;
-        let opening = upstream.open(&endpoint, &protocol, upgrade, permit);
+        let opening = upstream.open(&service, &endpoint, &wanted, permit);
         let opened = tokio::select! {
             biased;
             () = upstream.pool(&endpoint).gone(&endpoint.state) => Err(ConnectError::Gone),
@@ -315,16 +376,39 @@ async fn turn(pool: &Pool, until: Instant) -> Result<OwnedMutexGuard<()>, Connec
     })
 }
 
+/// A connection that another request is done with, where one is waited for.
+async fn received(
+    handed_over: &mut Option<oneshot::Receiver<Box<Wire>>>,
+) -> Result<Box<Wire>, RecvError> {
+    match handed_over {
+        Some(handed_over) => handed_over.await,
+        None => pending().await,
+    }
+}
+
 /// Runs a connection until it fails, or has been without a stream for the idle timeout, or without
-/// a pool or an endpoint and a stream.
+/// a pool or an endpoint and a stream. It takes no further stream after `until`.
 async fn drive_http2(
     mut connection: h2::client::Connection<Stream, Bytes>,
     shared: Arc<Http2>,
     pool: Weak<Pool>,
     idle_timeout: Duration,
+    mut until: Option<Instant>,
 ) {
     let mut left = idle_timeout;
     loop {
+        if let Some(time) = until {
+            let young = time.saturating_duration_since(Instant::now());
+            left = left.min(young);
+            if young.is_zero() {
+                until = None;
+                left = idle_timeout;
+                match pool.upgrade() {
+                    Some(pool) => pool.put_away(&shared),
+                    None => shared.retire(),
+                }
+            }
+        }
         tokio::select! {
             biased;
             _ended = &mut connection => break,

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use ferrix_http1::{BodyError, Decoder, Framing, Piece};
 use http::HeaderMap;
 
-use crate::{io::Io, read_buffer::LARGEST};
+use crate::{io::Io, pool::Terms, read_buffer::LARGEST};
 
 /// The least and the most that is read at once; so much only where the other side is known to take
 /// it.
@@ -30,6 +30,8 @@ pub(crate) struct Wire {
     /// How what is sent is framed; what is left of a length.
     encoder: Framing,
     read_size: usize,
+    /// How long a connection to a backend is kept, where a policy says so.
+    pub(crate) terms: Option<Box<Terms>>,
 }
 
 /// A message that cannot go on.
@@ -53,6 +55,7 @@ impl Wire {
             decoder: Decoder::new(Framing::Empty),
             encoder: Framing::Empty,
             read_size: FIRST,
+            terms: None,
         }
     }
 

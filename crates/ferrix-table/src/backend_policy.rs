@@ -5,7 +5,8 @@
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
-    balancing::Balancing, health::Health, object::ObjectName, policy::Session, state::PolicyState,
+    balancing::Balancing, connection::ConnectionOptions, health::Health, object::ObjectName,
+    policy::Session, state::PolicyState,
 };
 
 /// The policy of a service: what it asks for, and what has come of it so far.
@@ -56,8 +57,12 @@ pub struct BackendPolicy {
     pub requests: Option<RequestLimit>,
     /// How many may be sent once more.
     pub retries: Option<RetryBudget>,
+    /// How many connections to each endpoint there may be. At least 1.
+    pub connections: Option<u32>,
     /// How long things may take.
     pub timeouts: BackendTimeouts,
+    /// How connections are made and kept.
+    pub connection: ConnectionOptions,
 }
 
 /// How many requests of a Service are under way at once, on each replica.
@@ -88,6 +93,8 @@ pub struct BackendTimeouts {
     pub connect: Option<Duration>,
     /// An endpoint may be silent for so long.
     pub response: Option<Duration>,
+    /// The same once its answer has begun, and of connections that carry bytes.
+    pub idle: Option<Duration>,
     /// From the header section of a request to the end of its response.
     pub request: Option<Duration>,
     /// One attempt.
@@ -112,7 +119,9 @@ impl BackendPolicy {
             session: None,
             requests: None,
             retries: None,
+            connections: None,
             timeouts: BackendTimeouts::default(),
+            connection: ConnectionOptions::default(),
         }
     }
 
@@ -123,7 +132,10 @@ impl BackendPolicy {
         lines.extend(self.session.as_ref().map(Session::to_string));
         lines.extend(self.requests.map(|it| it.to_string()));
         lines.extend(self.retries.map(|it| it.to_string()));
+        let connections = self.connections;
+        lines.extend(connections.map(|most| format!("connections: {most} to each endpoint")));
         lines.extend(self.timeouts.lines());
+        lines.extend(self.connection.lines());
         lines
     }
 }
@@ -133,6 +145,7 @@ impl BackendTimeouts {
         let limits = [
             ("connect", self.connect),
             ("silence", self.response),
+            ("silence within", self.idle),
             ("request", self.request),
             ("attempt", self.backend_request),
         ];

@@ -16,6 +16,7 @@ pub mod balancing;
 mod bucket;
 mod certificate_hosts;
 pub mod certificates;
+pub mod connection;
 pub mod dry_runs;
 pub mod dump;
 pub mod entry_points;

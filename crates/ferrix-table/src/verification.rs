@@ -28,6 +28,8 @@ pub struct Verification {
 /// Whose certificates are believed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Authorities {
+    /// Whoever shows one: nobody knows who it is.
+    Anyone,
     /// As the settings say.
     OfSettings,
     /// The system's.

@@ -90,8 +90,16 @@ fn every_policy_in_the_documents_is_in_force() {
     let examples: Vec<_> = blocks.map(|it| it.split("```").next().unwrap()).collect();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("examples.yaml"), examples.join("---\n")).unwrap();
-    let names = ["shop", "images", "cart", "api", "calls", "reports"];
-    let mut objects = String::new();
+    let names = [
+        "shop", "images", "cart", "api", "calls", "reports", "mail", "vault",
+    ];
+    // What one of them names.
+    let case = document("crates/ferrix-control/tests/goldens/backend-policy-tls.yaml");
+    let named = case.split("\n---\n").filter(|it| it.starts_with("# Then"));
+    let named: Vec<_> = named.collect();
+    let mut objects = named.join("\n---\n");
+    objects = objects.replace("name: ca,", "name: vault-ca,");
+    objects = objects.replace("name: client,", "name: ferrix-client,") + "\n";
     for name in names {
         objects += &format!(
             "{}---\napiVersion: ferrix.com/v1\nkind: IngressRoute\n\

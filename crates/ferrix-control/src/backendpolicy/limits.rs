@@ -21,6 +21,7 @@ const LEAST_RETRIES: u32 = 3;
 pub(super) struct Limits {
     pub(super) requests: Option<RequestLimit>,
     pub(super) retries: Option<RetryBudget>,
+    pub(super) connections: Option<u32>,
 }
 
 pub(super) fn compile(written: &backendpolicy::Limits, faults: &mut Faults) -> Limits {
@@ -30,11 +31,13 @@ pub(super) fn compile(written: &backendpolicy::Limits, faults: &mut Faults) -> L
         pending,
         wait,
         retries,
+        connections,
     } = written;
     const FIELD: &str = "spec.limits";
-    if *requests == Some(0) {
+    let counts = [("requests", *requests), ("connections", *connections)];
+    for (name, _) in counts.into_iter().filter(|(_, count)| *count == Some(0)) {
         let message = "expected at least 1";
-        faults.add(Reason::InvalidSpec, format!("{FIELD}.requests"), message);
+        faults.add(Reason::InvalidSpec, format!("{FIELD}.{name}"), message);
     }
     let alone = [("pending", pending.is_some()), ("wait", wait.is_some())];
     for (name, _) in (alone.into_iter()).filter(|(_, given)| *given && requests.is_none()) {
@@ -60,6 +63,7 @@ pub(super) fn compile(written: &backendpolicy::Limits, faults: &mut Faults) -> L
             percent: it.percent,
             least: it.least.unwrap_or(LEAST_RETRIES),
         }),
+        connections: *connections,
     }
 }
 
@@ -68,6 +72,7 @@ pub(super) fn timeouts(written: &backendpolicy::Timeouts, faults: &mut Faults) -
     let backendpolicy::Timeouts {
         connect,
         response,
+        idle,
         request,
         backend_request,
     } = written;
@@ -78,6 +83,7 @@ pub(super) fn timeouts(written: &backendpolicy::Timeouts, faults: &mut Faults) -
     let timeouts = BackendTimeouts {
         connect: read(connect, "connect"),
         response: read(response, "response"),
+        idle: read(idle, "idle"),
         request: read(request, "request"),
         backend_request: read(backend_request, "backendRequest"),
     };

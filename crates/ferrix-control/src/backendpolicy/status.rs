@@ -12,7 +12,7 @@ use crate::{
     status::{Status, Writer},
 };
 
-/// Those of [`ConditionType::ALL`], in this order.
+/// Those of [`ConditionType::ALL`], in this order, the last one only where it is false.
 pub(crate) fn conditions(outcome: &Outcome) -> Vec<Condition> {
     let parts = [
         accepted(outcome, || what_serves(outcome)),
@@ -27,7 +27,18 @@ pub(crate) fn conditions(outcome: &Outcome) -> Vec<Condition> {
             Condition::new(ConditionType::Ready, Reason::Ready, true, message)
         }
     };
-    [ready].into_iter().chain(parts).collect()
+    let all = [ready].into_iter().chain(parts);
+    all.chain(not_verified(outcome)).collect()
+}
+
+/// That any certificate of an endpoint will do, where that is so. It is what was asked for, and so no fault.
+fn not_verified(outcome: &Outcome) -> Option<Condition> {
+    let mut findings = outcome.findings.iter();
+    let is_told = findings.any(|it| it.reason == Reason::NotVerified);
+    is_told.then(|| {
+        let message = "Any certificate of an endpoint will do: nobody knows who it is.";
+        Condition::new(ConditionType::Verified, Reason::NotVerified, false, message)
+    })
 }
 
 fn programmed(outcome: &Outcome) -> Condition {

@@ -207,7 +207,7 @@ fn says_what_serves(entry: &Entry, condition: ConditionType) -> bool {
     match condition {
         ConditionType::Accepted => matches!(entry.serving, Serving::LastGood { .. }),
         ConditionType::Programmed => true,
-        ConditionType::Ready | ConditionType::ResolvedRefs => false,
+        ConditionType::Ready | ConditionType::ResolvedRefs | ConditionType::Verified => false,
     }
 }
 

@@ -1,18 +1,18 @@
 //! Which BackendPolicy each Service has: of several that name it the oldest.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use ferrix_table::backend_policy::BackendPolicy;
 
-use super::{all_no_longer_seen, opened};
+use super::{all_no_longer_seen, backend_tls, opened};
 use crate::{
     backend, backendpolicy,
-    draft::Versions,
+    draft::{NamedByTls, Versions},
     field::Field,
-    objects::{Kind, ObjectName},
+    objects::{Key, Kind, ObjectName},
     outcome::Outcome,
     referencegrant::Referrer,
     report::{Finding, Reason},
@@ -27,6 +27,8 @@ pub(crate) struct ServicePolicies {
     known: HashMap<ObjectName, NamedPolicy>,
     /// Those that can be used, by the Services that they name: the oldest first.
     of_service: HashMap<ObjectName, BTreeMap<Seniority, ObjectName>>,
+    /// Each ConfigMap and Secret that they name, with those.
+    users: BTreeSet<(Key, ObjectName)>,
 }
 
 /// A BackendPolicy by itself, in this installation.
@@ -36,8 +38,18 @@ pub(crate) struct NamedPolicy {
     policy: Option<Arc<BackendPolicy>>,
     /// The Services that it names, whether they exist or not.
     targets: Box<[(Field, ObjectName)]>,
+    /// The ConfigMaps and Secrets that it names, in the same way.
+    names: Vec<Key>,
     outcome: Outcome,
     seniority: Seniority,
+}
+
+/// The ConfigMaps and Secrets that a policy names.
+fn named(named: &NamedByTls) -> Vec<Key> {
+    let authorities = named.authorities.iter();
+    let authorities = authorities.map(|(_, name)| name.key(Kind::ConfigMap));
+    let client = named.client.as_ref().map(|name| name.key(Kind::Secret));
+    authorities.chain(client).collect()
 }
 
 impl NamedPolicy {
@@ -49,15 +61,20 @@ impl NamedPolicy {
         outcome.not_ours = not_ours.is_some();
         let said = backendpolicy::policy_of(draft);
         let said = said.filter(|_| draft.is_good() && not_ours.is_none());
-        let findings = match not_ours {
+        let mut findings = match not_ours {
             Some(finding) => vec![finding],
             None => all_no_longer_seen(world, draft),
         };
+        let policy = said
+            .map(|said| backend_tls::look_up(world, settings, draft.key(), said, &mut findings));
         for finding in findings {
             outcome.remark(finding);
         }
         Self {
-            policy: said.map(|it| Arc::clone(&it.policy)),
+            policy,
+            names: said
+                .and_then(|it| it.named.as_deref())
+                .map_or_else(Vec::new, named),
             targets: said.map_or_else(Box::default, |it| it.targets.clone()),
             seniority: Seniority::of(&draft.route),
             outcome,
@@ -87,6 +104,23 @@ impl ServicePolicies {
         self.known.keys()
     }
 
+    /// Those that name a ConfigMap or a Secret.
+    pub(crate) fn users(&self, object: &Key) -> impl Iterator<Item = &ObjectName> {
+        let first = (object.clone(), ObjectName::new("", ""));
+        let users = self.users.range(first..);
+        let users = users.take_while(move |(it, _)| it == object);
+        users.map(|(_, user)| user)
+    }
+
+    /// Those that name any Secret of a namespace, some perhaps more than once.
+    pub(crate) fn users_of_secrets_in(&self, namespace: &str) -> impl Iterator<Item = &ObjectName> {
+        let is_there = |it: &Key| it.kind == Kind::Secret && *it.namespace == *namespace;
+        let users = self.users.iter();
+        users
+            .filter(move |(it, _)| is_there(it))
+            .map(|(_, user)| user)
+    }
+
     /// Puts a policy in the place of its version before, or takes it out. Returns the Services that
     /// either names.
     pub(crate) fn replace(
@@ -96,6 +130,11 @@ impl ServicePolicies {
     ) -> Vec<ObjectName> {
         let mut services = Vec::new();
         let before = self.known.remove(name);
+        for object in before.iter().flat_map(|it| &it.names) {
+            self.users.remove(&(object.clone(), name.clone()));
+        }
+        let named = policy.iter().flat_map(|it| &it.names);
+        (self.users).extend(named.map(|object| (object.clone(), name.clone())));
         for service in before.iter().flat_map(NamedPolicy::services) {
             if let Some(naming) = self.of_service.get_mut(service) {
                 naming.retain(|_, it| it != name);
@@ -139,6 +178,7 @@ impl ServicePolicies {
                 continue;
             }
             outcome.rules += 1;
+            Self::compare(world, policy, service, &mut outcome);
             let found = world.service(settings, Referrer::Object(&from), service);
             if found.is_err() {
                 let message = backend::why_missing(world, Kind::Service, service);
@@ -147,5 +187,19 @@ impl ServicePolicies {
             }
         }
         Some(outcome)
+    }
+
+    /// What is said of TLS in two places is said in one of them for the routes of the Gateway API.
+    fn compare(world: &World, policy: &NamedPolicy, service: &ObjectName, outcome: &mut Outcome) {
+        let tls = policy.policy.as_ref().map(|it| &it.connection.tls);
+        if let (Some(Some(_)), Some(other)) = (tls, world.policies_of(service).next()) {
+            let message = format!(
+                "{} says how the endpoints of Service {service} are known, and comes first for \
+                 routes of the Gateway API",
+                other.key()
+            );
+            let field = "spec.connection.tls";
+            outcome.remark(Finding::warning(Reason::NoEffect, field, message));
+        }
     }
 }

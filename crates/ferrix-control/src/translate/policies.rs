@@ -16,14 +16,14 @@ use crate::{
 };
 
 impl Translation {
-    /// The policies that change, or name what changes, with those for the same Services. Adds the routes
-    /// that forward to those.
+    /// The policies that change, or name what changes, with those for the same Services, and these Services.
+    /// Adds the routes that forward to those.
     pub(super) fn follow_policies(
         &mut self,
         world: &World,
         effect: &Effect,
         routes: &mut BTreeSet<Key>,
-    ) -> BTreeSet<ObjectName> {
+    ) -> (BTreeSet<ObjectName>, BTreeSet<ObjectName>) {
         let mut concerned: BTreeSet<ObjectName> = BTreeSet::new();
         for key in &effect.objects {
             match key.kind {
@@ -50,7 +50,7 @@ impl Translation {
             let others = world.policies_of(service);
             concerned.extend(others.map(|it| it.key().object.clone()));
         }
-        concerned
+        (concerned, services)
     }
 
     /// What is told of a policy, for each Gateway with a route that forwards to what it is for; `None`: it

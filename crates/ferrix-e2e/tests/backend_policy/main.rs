@@ -7,6 +7,7 @@ use ferrix_table::{backend_policy::BackendPolicy, object::ObjectName, state::Pol
 use tokio::sync::watch;
 
 mod balancing;
+mod connection;
 mod health;
 mod limits;
 

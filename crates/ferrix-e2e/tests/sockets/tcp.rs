@@ -6,7 +6,13 @@ use std::{
 };
 
 use ferrix_e2e::{Gateway, Routes, within};
-use ferrix_table::{entry_points::Protocol::Tcp, services::Protocol};
+use ferrix_table::{
+    backend_policy::BackendPolicy,
+    connection::{ConnectionOptions, ProxyProtocol},
+    entry_points::Protocol::Tcp,
+    object::ObjectName,
+    services::Protocol,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -181,4 +187,31 @@ async fn what_idles_is_closed() {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"x").await.unwrap();
     assert_eq!(read_to_end(&mut stream).await.unwrap(), b"x");
+}
+
+/// An endpoint is told the client before the first byte of it, where the policy of its service says so.
+#[tokio::test]
+async fn endpoints_are_told_the_client() {
+    let echo = Echo::start().await;
+    let policy = BackendPolicy {
+        connection: ConnectionOptions {
+            proxy_protocol: Some(ProxyProtocol::V1),
+            ..ConnectionOptions::default()
+        },
+        ..BackendPolicy::new(ObjectName::new("default", "p"))
+    };
+    let gateway = Gateway::start_with("{}", Routes::new());
+    let port = free_port();
+    let routes = Routes::new().on(&[FIRST]);
+    let routes = routes.service("echo", Protocol::Tcp, &[echo.address]);
+    let routes = routes.backend_policy(&policy).rule("*", "", &[("echo", 1)]);
+    gateway.publish_on(with(&[listener("tcp", Tcp, port, "*")]), routes);
+    let mut stream = TcpStream::connect(local(port)).await.unwrap();
+    let client = stream.local_addr().unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    stream.shutdown().await.unwrap();
+    read_to_end(&mut stream).await.unwrap();
+    let ip = local(port).ip();
+    let expected = format!("PROXY TCP4 {ip} {ip} {} {port}\r\nhello", client.port());
+    assert_eq!(String::from_utf8_lossy(&echo.received()), expected);
 }

@@ -44,6 +44,7 @@ use crate::{
     hash_key,
     io::HIGH_WATER,
     pace::Pace,
+    proxy_protocol::Introduction,
     queue::{self, Turn},
     relay,
     retry::Kept,
@@ -628,11 +629,17 @@ impl Exchange<'_, '_> {
         }
         let session = policy.session.as_ref();
         let session = session.filter(|_| applied.and_then(Applied::session).is_none());
-        let client = Some(self.served.client.ip());
+        let client = self.served.client;
+        let introduction = policy.connection.proxy_protocol.and_then(|_| {
+            let table = self.engine.table.load();
+            let (socket, port) = (self.connection.socket, self.connection.forwarding.port());
+            Introduction::of(policy, client, &table, socket, port)
+        });
         Ok(Box::new(Governed {
             service,
             policy,
-            asked: hash_key::asked(policy, Some(head), client),
+            asked: hash_key::asked(policy, Some(head), Some(client.ip())),
+            introduction,
             session: session.map(|session| (session, session::token(session, head))),
             _turn: match &policy.requests {
                 Some(limit) => Some(self.turn(&policy.state, limit).await?),

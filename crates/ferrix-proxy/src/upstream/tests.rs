@@ -73,13 +73,15 @@ impl Frame {
             policy: None,
             state: Arc::default(),
         };
+        let service = Arc::new(service);
         let (mut publisher, _) = publish::channel();
         publisher.publish(Table {
-            services: Arc::new([Arc::new(service)].into_iter().collect()),
+            services: Arc::new([Arc::clone(&service)].into_iter().collect()),
             ..Table::default()
         });
         Workers {
             upstreams: [0, 1].map(upstream),
+            service,
             endpoint,
             open: Open::default(),
             publisher,
@@ -89,6 +91,7 @@ impl Frame {
 
 struct Workers {
     upstreams: [Arc<Upstream>; 2],
+    service: Arc<Service>,
     endpoint: Endpoint,
     open: Open,
     publisher: Publisher,
@@ -137,17 +140,18 @@ enum Came {
     Gone,
 }
 
-fn request(upstream: &Arc<Upstream>, endpoint: &Endpoint, open: &Open) -> Came {
-    let protocol = Protocol::Http1;
-    let (wire, came) = match upstream.pooled(endpoint, &protocol, false) {
+fn request(upstream: &Arc<Upstream>, service: &Arc<Service>, open: &Open) -> Came {
+    let (protocol, endpoint) = (&service.protocol, &service.endpoints[0]);
+    let wanted = Wanted::default();
+    let (wire, came) = match upstream.pooled(endpoint, protocol, &wanted) {
         Some(Connection::Http1 { wire, .. }) => (wire, Came::Pooled),
         Some(Connection::Http2 { .. }) => unreachable!("it asked for HTTP/1"),
         None => match block_on(upstream.start(
+            service,
             endpoint,
-            &protocol,
             upstream.connect_timeout,
             None,
-            false,
+            &wanted,
         )) {
             Ok(Start::Opening(opening)) => {
                 let io = Io::to_backend(open.connect(), opening.permit);
@@ -160,7 +164,7 @@ fn request(upstream: &Arc<Upstream>, endpoint: &Endpoint, open: &Open) -> Came {
         },
     };
     assert!(open.count() <= LIMIT, "too many connections");
-    upstream.release(endpoint, &protocol, wire);
+    upstream.release(endpoint, protocol, wire);
     came
 }
 
@@ -182,8 +186,8 @@ fn every_request_gets_a_connection_in_any_order() {
         let workers = model.workers();
         let threads = [0, 0, 1].map(|worker| {
             let upstream = Arc::clone(&workers.upstreams[worker]);
-            let (endpoint, open) = (workers.endpoint.clone(), workers.open.clone());
-            spawn(move || request(&upstream, &endpoint, &open))
+            let (service, open) = (Arc::clone(&workers.service), workers.open.clone());
+            spawn(move || request(&upstream, &service, &open))
         });
         for thread in threads {
             let came = match thread.join().unwrap() {
@@ -212,8 +216,8 @@ fn nobody_waits_for_an_endpoint_that_goes_in_any_order() {
         let mut workers = model.workers();
         let threads = [0, 0, 1].map(|worker| {
             let upstream = Arc::clone(&workers.upstreams[worker]);
-            let (endpoint, open) = (workers.endpoint.clone(), workers.open.clone());
-            spawn(move || request(&upstream, &endpoint, &open))
+            let (service, open) = (Arc::clone(&workers.service), workers.open.clone());
+            spawn(move || request(&upstream, &service, &open))
         });
         workers.publisher.publish(Table::default());
         for thread in threads {
@@ -252,19 +256,20 @@ fn an_idle_connection_makes_room_in_any_order() {
                 shared,
                 weak,
                 Duration::from_secs(60),
+                None,
             ));
             drop(permit);
         });
         let ends = spawn(move || drop(lease));
         let stream = {
             let (upstream, endpoint) = (Arc::clone(upstream), workers.endpoint.clone());
-            spawn(move || drop(upstream.pooled(&endpoint, &Protocol::Http2, false)))
+            spawn(move || drop(upstream.pooled(&endpoint, &Protocol::Http2, &Wanted::default())))
         };
         // Of either worker.
         let waits = {
-            let (other, endpoint) = (Arc::clone(other), workers.endpoint.clone());
+            let (other, service) = (Arc::clone(other), Arc::clone(&workers.service));
             let open = workers.open.clone();
-            spawn(move || request(&other, &endpoint, &open))
+            spawn(move || request(&other, &service, &open))
         };
         for thread in [driver, ends, stream] {
             thread.join().unwrap();
