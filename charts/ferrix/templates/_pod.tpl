@@ -165,6 +165,10 @@ env:
     valueFrom:
       fieldRef:
         fieldPath: metadata.uid
+  - name: POD_IP
+    valueFrom:
+      fieldRef:
+        fieldPath: status.podIP
   {{- with .Values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

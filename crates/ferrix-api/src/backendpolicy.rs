@@ -115,6 +115,23 @@ pub struct Balancing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 32), regex(pattern = pattern::DURATION))]
     pub slow_start: Option<String>,
+
+    /// Endpoints of the zone that a replica is in come first. Not with `ConsistentHash`. Absent: zones do not
+    /// matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<Zones>,
+}
+
+/// That endpoints of the zone that a replica is in come first, as far as that gives each of them no more than its
+/// share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Zones {
+    /// Where fewer than so many percent of the endpoints of the zone are neither left out nor impossible to
+    /// connect to, zones do not matter. Absent: 50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100), extend("format" = "int32"))]
+    pub min_percent: Option<u8>,
 }
 
 /// How an endpoint is chosen.

@@ -9,6 +9,7 @@ use std::{
 
 use ferrix_table::{
     backend_policy::BackendPolicy,
+    balancing::Near,
     ids::ServiceIndex,
     services::{Endpoint, Protocol, Scheme, Service, ServiceId, Services},
     verification::{Authorities, ClientCertificate, Prepared, Verification},
@@ -17,7 +18,7 @@ use ferrix_table::{
 use crate::{
     backendtlspolicy,
     draft::BackendReference,
-    endpointslice::{SERVICE_NAME_LABEL, SlicePort, Use},
+    endpointslice::{SERVICE_NAME_LABEL, SliceEndpoint, SlicePort, Use},
     external_name::{DomainName, ExternalName, Resolution},
     objects::{Key, Kind, ObjectName},
     referencegrant::{Permitted, Referrer, Refused},
@@ -25,6 +26,7 @@ use crate::{
     service::{Family, ServicePort, ServiceSpec},
     settings::Settings,
     world::World,
+    zones::OwnZone,
 };
 
 /// How many findings about the addresses of one name are told.
@@ -380,6 +382,7 @@ pub(crate) fn table_services(
     world: &World,
     settings: &Settings,
     policy: Option<&Arc<BackendPolicy>>,
+    zone: Option<&OwnZone>,
     backends: &[Placed],
     table: &Services,
 ) -> Vec<Arc<Service>> {
@@ -388,7 +391,7 @@ pub(crate) fn table_services(
         .collect();
     let mut services: Vec<Arc<Service>> = Vec::with_capacity(backends.len());
     for Placed { backend, .. } in backends {
-        let mut service = table_service(world, settings, policy, backend);
+        let mut service = table_service(world, settings, policy, zone, backend);
         let same = |it: &&Arc<Service>| it.id == service.id;
         let made = services.iter().find(same);
         if let Some(other) = made.or(known.iter().copied().find(same)) {
@@ -408,8 +411,14 @@ fn table_service(
     world: &World,
     settings: &Settings,
     policy: Option<&Arc<BackendPolicy>>,
+    zone: Option<&OwnZone>,
     backend: &Backend,
 ) -> Service {
+    let zone = zone.filter(|_| policy.is_some_and(|it| it.balancing.zones.is_some()));
+    let mut addresses = addresses(world, settings, zone, backend);
+    // Those of the own zone first, which are told by their number.
+    addresses.sort_by_key(|(_, is_near)| !is_near);
+    let near = addresses.iter().filter(|(_, is_near)| *is_near).count();
     let scheme = scheme(backend, policy);
     let name = backend.service();
     let service = Service {
@@ -430,15 +439,26 @@ fn table_service(
             Scheme::Tcp => Protocol::Tcp,
             Scheme::Udp => Protocol::Udp,
         },
-        endpoints: addresses(world, settings, backend)
-            .into_iter()
-            .map(Endpoint::new)
+        endpoints: addresses
+            .iter()
+            .map(|(address, _)| Endpoint::new(*address))
             .collect(),
         policy: None,
         state: Arc::default(),
     };
     match policy {
-        Some(policy) => service.with_policy(Arc::clone(policy)),
+        Some(policy) => {
+            let mut service = service.with_policy(Arc::clone(policy));
+            if let (Some(zone), Some(policy)) = (zone, &mut service.policy)
+                && (1..addresses.len()).contains(&near)
+            {
+                policy.near = Some(Near {
+                    endpoints: u32::try_from(near).unwrap_or(u32::MAX),
+                    per_mille: zone.per_mille(near, addresses.len()),
+                });
+            }
+            service
+        }
         None => service,
     }
 }
@@ -484,21 +504,28 @@ fn server_name(backend: &Backend) -> Box<str> {
     }
 }
 
-/// The addresses that take requests now, in a stable order, each once.
-fn addresses(world: &World, settings: &Settings, backend: &Backend) -> Vec<SocketAddr> {
+/// The addresses that take requests now, in a stable order, each once, and whether each is in this zone.
+fn addresses(
+    world: &World,
+    settings: &Settings,
+    zone: Option<&OwnZone>,
+    backend: &Backend,
+) -> Vec<(SocketAddr, bool)> {
     match &backend.addresses {
         AddressSource::Slices { port_name } => {
             let datagrams = backend.scheme == Scheme::Udp;
-            slice_addresses(world, settings, &backend.service, port_name, datagrams)
+            let is_meant =
+                |port: &&SlicePort| port.name == *port_name && port.datagrams == datagrams;
+            slice_addresses(world, settings, &backend.service, is_meant, zone)
         }
         AddressSource::Name(name) => {
             let addresses = world.resolution(name).map(Resolution::in_turn);
             let usable = |address: &IpAddr| settings.refusal(*address).is_none();
             (addresses.into_iter().flatten().filter(usable))
-                .map(|address| SocketAddr::new(address, backend.port))
+                .map(|address| (SocketAddr::new(address, backend.port), false))
                 .collect()
         }
-        AddressSource::Address(address) => vec![SocketAddr::new(*address, backend.port)],
+        AddressSource::Address(address) => vec![(SocketAddr::new(*address, backend.port), false)],
     }
 }
 
@@ -506,35 +533,42 @@ fn slice_addresses(
     world: &World,
     settings: &Settings,
     service: &Permitted,
-    port_name: &Arc<str>,
-    datagrams: bool,
-) -> Vec<SocketAddr> {
-    let mut found: Vec<(Use, SocketAddr)> = Vec::new();
+    is_meant: impl Fn(&&SlicePort) -> bool,
+    zone: Option<&OwnZone>,
+) -> Vec<(SocketAddr, bool)> {
+    let mut found: Vec<(Use, SocketAddr, bool)> = Vec::new();
     for slice in world.slices(service) {
-        let is_meant = |port: &&SlicePort| port.name == *port_name && port.datagrams == datagrams;
-        for port in slice.ports.iter().filter(is_meant) {
+        let is_near =
+            |it: &SliceEndpoint| zone.is_some_and(|own| slice.zone(it) == Some(&own.name));
+        for port in slice.ports.iter().filter(&is_meant) {
             let usable = slice.endpoints.iter().filter(|endpoint| {
                 endpoint.use_ != Use::Never && settings.refusal(endpoint.address).is_none()
             });
-            found.extend(usable.map(|it| (it.use_, SocketAddr::new(it.address, port.number))));
+            found.extend(usable.map(|it| {
+                let address = SocketAddr::new(it.address, port.number);
+                (it.use_, address, is_near(it))
+            }));
         }
     }
     found.sort_unstable();
     // Ready ones come first: they decide whether the others are needed.
-    if let Some((best, _)) = found.first().copied() {
-        found.retain(|(use_, _)| *use_ == best);
+    if let Some((best, ..)) = found.first().copied() {
+        found.retain(|(use_, ..)| *use_ == best);
     }
-    found.dedup();
+    found.dedup_by_key(|(_, address, _)| *address);
     // The same pods have an address in each family. One is enough: the one that the Service
     // prefers, as long as it leads anywhere.
     if let Some(family) = world.spec(service).and_then(|spec| spec.family)
         && found
             .iter()
-            .any(|(_, address)| Family::of(address) == family)
+            .any(|(_, address, _)| Family::of(address) == family)
     {
-        found.retain(|(_, address)| Family::of(address) == family);
+        found.retain(|(_, address, _)| Family::of(address) == family);
     }
-    found.into_iter().map(|(_, address)| address).collect()
+    found
+        .into_iter()
+        .map(|(_, address, near)| (address, near))
+        .collect()
 }
 
 /// Whether two services forward to the same endpoints in the same way, by the same policy.

@@ -9,7 +9,6 @@ use crate::{
     document::{self, Fault, Read, Strictness},
     names::{Known, shared, shared_list, shared_name},
     objects::ObjectName,
-    rare::Rare,
     report::{Finding, Reason},
     settings::Settings,
 };
@@ -32,7 +31,15 @@ pub(crate) struct Slice {
     /// Shared, as those of most slices are the same.
     pub(crate) ports: Arc<[SlicePort]>,
     pub(crate) endpoints: Box<[SliceEndpoint]>,
-    findings: Rare<SliceFault>,
+    rest: Option<Box<SliceRest>>,
+}
+
+/// What many slices have nothing of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct SliceRest {
+    /// The zones of its endpoints.
+    zones: Vec<Arc<str>>,
+    findings: Vec<SliceFault>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +56,8 @@ pub(crate) struct SliceEndpoint {
     pub(crate) place: u32,
     pub(crate) address: IpAddr,
     pub(crate) use_: Use,
+    /// The place of its zone among those of the slice, from 1. 0: it has none.
+    zone: u8,
 }
 
 /// When an endpoint may be used.
@@ -122,6 +131,7 @@ pub(crate) fn compile(slice: &discovery::EndpointSlice) -> Slice {
         );
     }
     let mut endpoints = Vec::new();
+    let mut zones: Vec<Arc<str>> = Vec::new();
     let listed = slice
         .endpoints
         .iter()
@@ -138,6 +148,7 @@ pub(crate) fn compile(slice: &discovery::EndpointSlice) -> Slice {
                 place: u32::try_from(place).unwrap_or(u32::MAX),
                 address: address.to_canonical(),
                 use_: Use::of(endpoint.conditions.as_ref()),
+                zone: zone(endpoint).map_or(0, |zone| place_of(zone, &mut zones)),
             }),
             Err(_) => fault(
                 format!("endpoints[{place}].addresses[0]"),
@@ -157,7 +168,35 @@ pub(crate) fn compile(slice: &discovery::EndpointSlice) -> Slice {
         service: service.map(|service| shared_name(namespace, service)),
         ports: shared_list(&PORTS, ports),
         endpoints: endpoints.into(),
-        findings: findings.into(),
+        rest: (!zones.is_empty() || !findings.is_empty())
+            .then(|| Box::new(SliceRest { zones, findings })),
+    }
+}
+
+/// The zone whose requests are meant for an endpoint: as the cluster hints, else the one that it is in.
+fn zone(endpoint: &discovery::Endpoint) -> Option<&str> {
+    let hints = endpoint.hints.as_ref();
+    let hinted = hints.and_then(|hints| hints.for_zones.as_ref()?.first());
+    let hinted = hinted.map(|zone| zone.name.as_str());
+    let zone = hinted.or(endpoint.zone.as_deref());
+    zone.filter(|zone| !zone.is_empty())
+}
+
+/// The place of a zone among all, from 1. 0: there are too many.
+fn place_of(zone: &str, zones: &mut Vec<Arc<str>>) -> u8 {
+    let known = zones.iter().position(|it| **it == *zone);
+    let place = known.unwrap_or_else(|| {
+        zones.push(shared(zone));
+        zones.len() - 1
+    });
+    u8::try_from(place + 1).unwrap_or(0)
+}
+
+impl Slice {
+    /// The zone of an endpoint of this slice.
+    pub(crate) fn zone(&self, endpoint: &SliceEndpoint) -> Option<&Arc<str>> {
+        let zones = &self.rest.as_ref()?.zones;
+        zones.get(usize::from(endpoint.zone).checked_sub(1)?)
     }
 }
 
@@ -181,8 +220,9 @@ impl Use {
 /// What there is to say about a slice. Not whether it is used by anyone.
 pub(crate) fn findings(settings: &Settings, slice: &Slice) -> Vec<Finding> {
     let faults = slice
-        .findings
+        .rest
         .iter()
+        .flat_map(|rest| &rest.findings)
         .map(|fault| Finding::warning(Reason::EndpointNotUsed, &*fault.field, &*fault.message));
     let refused = slice.endpoints.iter().filter_map(|endpoint| {
         let refusal = settings.refusal(endpoint.address)?;

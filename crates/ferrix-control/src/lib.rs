@@ -98,6 +98,7 @@ pub mod verdict;
 mod version;
 pub mod world;
 pub mod yaml;
+mod zones;
 
 pub use compiler::{Compiler, Failures};
 pub use files::run_files;

@@ -47,6 +47,17 @@ pub struct Settings {
     pub gateway: Option<GatewaySettings>,
     /// Filters from above.
     pub filters: FilterSettings,
+    /// The pod that this process is; `None`: it is none.
+    pub pod: Option<Pod>,
+}
+
+/// Where a pod is found among the endpoints of Services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its address.
+    pub address: IpAddr,
 }
 
 /// Filters that requests pass unasked, and who may add to them.

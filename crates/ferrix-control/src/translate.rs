@@ -53,6 +53,7 @@ use crate::{
     settings::Settings,
     supply::Supply,
     world::{Effect, World},
+    zones::{self, OwnZone},
 };
 
 mod entries;
@@ -92,6 +93,8 @@ pub(crate) struct Translation {
     users_of_supply: SupplyUsers,
     table_lists: TableLists,
     service_policies: ServicePolicies,
+    /// The zone that this replica is in, where a policy asks for it.
+    zone: Option<OwnZone>,
     gateways: Gateways,
     /// What each Gateway and ListenerSet presents.
     presented: HashMap<Key, (Arc<Route>, Box<[Presented]>)>,
@@ -234,6 +237,13 @@ impl Translation {
         let changed = changed.filter(|key| key.kind == Kind::Service);
         (concerned.services).extend(changed.map(|key| key.object.clone()));
         concerned.services.extend(of_policies.services);
+        let asks = self.service_policies.ask_for_zones();
+        let zone = asks.then(|| zones::own(world, settings)).flatten();
+        if zone != self.zone {
+            let services = self.service_policies.in_zones();
+            concerned.services.extend(services.cloned());
+            self.zone = zone;
+        }
         self.has_default_certificate = has_default_certificate;
 
         let rules = self.rules(&context, &mut concerned, &current.rules);
@@ -534,7 +544,8 @@ impl Translation {
             let Context {
                 world, settings, ..
             } = *context;
-            let made = backend::table_services(world, settings, policy, backends, services);
+            let zone = self.zone.as_ref();
+            let made = backend::table_services(world, settings, policy, zone, backends, services);
             for (placed, service) in backends.iter().zip(made) {
                 let before = services.get(placed.index as usize);
                 let was_empty = before.is_none_or(|before| before.endpoints.is_empty());

@@ -1159,6 +1159,17 @@ impl World {
         self.slices.get(slice)?.value.service.as_ref()
     }
 
+    /// The slices of all Services of a namespace, with those: what Ferrix reads of its own.
+    pub(crate) fn slices_in<'w>(
+        &'w self,
+        namespace: &'w str,
+    ) -> impl Iterator<Item = (&'w ObjectName, &'w Slice)> + 'w {
+        let first = (ObjectName::new(namespace, ""), ObjectName::new("", ""));
+        let slices = self.slices_of.range(first..);
+        let slices = slices.take_while(move |(service, _)| *service.namespace == *namespace);
+        slices.filter_map(|(service, slice)| Some((service, &self.slices.get(slice)?.value)))
+    }
+
     /// The slices of a Service, by name.
     pub(crate) fn slice_names<'w>(
         &'w self,

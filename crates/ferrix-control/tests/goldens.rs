@@ -4,6 +4,7 @@
 //! # What the case shows.
 //! # Settings: class=internal external-name loopback=no default=NAMESPACE/NAME namespaces=a,b entry-points=web
 //! # Settings: first-claim allowed=NAMESPACE,LABEL=VALUE:HOST,HOST
+//! # Settings: pod=NAMESPACE/ADDRESS
 //! # Settings: platform=NAMESPACE entry-point-filter=web:NAMESPACE/NAME namespace-filter=a:NAMESPACE/NAME
 //! # Settings: gateway pool=NETWORK,NETWORK exposed=ENTRY_POINT:PORT publish=ADDRESS,ADDRESS
 //! OBJECTS
@@ -35,7 +36,7 @@ use ferrix_control::{
     issuer_keys::FetchedKeys,
     kubernetes::snapshot,
     objects::{FileOrigin, Key, Kind, ObjectName, Origin},
-    settings::{DefaultCertificate, HostGrant, HostSet, NamespaceFilters, Publish, Settings},
+    settings::{DefaultCertificate, HostGrant, HostSet, NamespaceFilters, Pod, Publish, Settings},
     translate,
     world::{Change, World},
     yaml,
@@ -248,6 +249,13 @@ fn settings(input: &str) -> Settings {
             ("publish", addresses) => {
                 let addresses = addresses.split(',').map(str::to_owned);
                 settings.publish = Publish::Addresses(addresses.collect());
+            }
+            ("pod", pod) => {
+                let (namespace, address) = pod.split_once('/').expect("NAMESPACE/ADDRESS");
+                settings.pod = Some(Pod {
+                    namespace: namespace.to_owned(),
+                    address: address.parse().expect("an address"),
+                });
             }
             ("platform", namespace) => settings.filters.namespace = Some(namespace.to_owned()),
             ("entry-point-filter", filter) => {

@@ -590,6 +590,7 @@ impl<'a> Lint<'a> {
             ("POD_NAME", "metadata.name"),
             ("POD_NAMESPACE", "metadata.namespace"),
             ("POD_UID", "metadata.uid"),
+            ("POD_IP", "status.podIP"),
         ] {
             let given = list(container, "env").iter().any(|it| {
                 text(it, "name") == variable && text(it, "valueFrom/fieldRef/fieldPath") == field

@@ -5,14 +5,20 @@
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
-    balancing::Balancing, connection::ConnectionOptions, health::Health, object::ObjectName,
-    policy::Session, state::PolicyState,
+    balancing::{Balancing, Near},
+    connection::ConnectionOptions,
+    health::Health,
+    object::ObjectName,
+    policy::Session,
+    state::PolicyState,
 };
 
 /// The policy of a service: what it asks for, and what has come of it so far.
 #[derive(Clone, Debug)]
 pub struct InForce {
     asks: Arc<BackendPolicy>,
+    /// The endpoints of the replica's own zone, where that matters and is known.
+    pub near: Option<Near>,
     /// What is counted, kept across tables as the state of the service is.
     pub state: Arc<PolicyState>,
 }
@@ -22,6 +28,7 @@ impl InForce {
     pub(crate) fn new(asks: Arc<BackendPolicy>) -> Self {
         Self {
             asks,
+            near: None,
             state: Arc::default(),
         }
     }
@@ -36,9 +43,9 @@ impl Deref for InForce {
 }
 
 impl PartialEq for InForce {
-    /// Whether both ask for the same.
+    /// Whether both ask for the same, of the same endpoints.
     fn eq(&self, other: &Self) -> bool {
-        self.asks == other.asks
+        self.asks == other.asks && self.near == other.near
     }
 }
 

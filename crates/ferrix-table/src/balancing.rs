@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    backend_policy::BackendPolicy,
+    backend_policy::InForce,
     services::{Endpoint, Service},
 };
 
@@ -23,6 +23,26 @@ pub struct Balancing {
     /// The time in which an endpoint that is new, or back, comes to its whole share. Not with
     /// [`Algorithm::ConsistentHash`].
     pub slow_start: Option<Duration>,
+    /// Whether endpoints of the replica's own zone come first.
+    pub zones: Option<Zones>,
+}
+
+/// Endpoints of the replica's own zone come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zones {
+    /// Where fewer than so many percent of them can be used, zones do not matter. From 1 to 100.
+    pub min_percent: u8,
+}
+
+/// The endpoints of a service in the replica's own zone, which are its first ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Near {
+    /// How many. There are others.
+    pub endpoints: u32,
+    /// So many requests of a thousand stay there: as many as the zone has of the endpoints, for what the replicas
+    /// there have of the requests. So no endpoint has more to do than the others, however few there are in a
+    /// zone.
+    pub per_mille: u16,
 }
 
 /// How an endpoint is chosen.
@@ -92,14 +112,10 @@ impl Service {
         let policy = asked.and_then(|asked| Some((asked, self.policy.as_deref()?)));
         match policy {
             Some((asked, policy)) if self.endpoints.len() > 1 => {
-                let choice = Choice {
-                    endpoints: &self.endpoints,
-                    policy,
-                    asked,
-                    tried,
-                    panics: OnceCell::new(),
-                };
-                let (chosen, first) = choice.run(self.state.rotation.next());
+                let choice = Choice::new(&self.endpoints, policy, asked, tried);
+                let turn = self.state.rotation.next();
+                let by_zone = choice.by_zone(turn);
+                let (chosen, first) = by_zone.unwrap_or_else(|| choice.run(turn));
                 if let (Some(chosen), Some(first)) = (chosen, first)
                     && first.is_failing()
                     && first.address != chosen.address
@@ -117,16 +133,55 @@ impl Service {
 /// One choice among two endpoints or more.
 struct Choice<'s, 't> {
     endpoints: &'s [Endpoint],
-    policy: &'s BackendPolicy,
+    policy: &'s InForce,
     asked: Asked,
     tried: &'t [SocketAddr],
     /// Whether so few endpoints are left that all are used, once that matters.
     panics: OnceCell<bool>,
 }
 
-impl<'s> Choice<'s, '_> {
-    /// The endpoint, and the one whose turn it was, unless that was tried.
-    fn run(&self, turn: u64) -> (Option<&'s Endpoint>, Option<&'s Endpoint>) {
+/// The endpoint, and the one whose turn it was, unless that was tried.
+type Chosen<'s> = (Option<&'s Endpoint>, Option<&'s Endpoint>);
+
+impl<'s, 't> Choice<'s, 't> {
+    fn new(
+        endpoints: &'s [Endpoint],
+        policy: &'s InForce,
+        asked: Asked,
+        tried: &'t [SocketAddr],
+    ) -> Self {
+        Self {
+            endpoints,
+            policy,
+            asked,
+            tried,
+            panics: OnceCell::new(),
+        }
+    }
+
+    /// A choice in the replica's own zone, or outside of it where the zone has fewer endpoints than it would
+    /// need. `None`: zones do not matter, or nobody there may have the request.
+    fn by_zone(&self, turn: u64) -> Option<Chosen<'s>> {
+        let (zones, near) = (self.policy.balancing.zones?, self.policy.near?);
+        let (own, others) = self.endpoints.split_at_checked(near.endpoints as usize)?;
+        let health = &self.policy.health;
+        let usable = own.iter();
+        let usable = usable.filter(|it| !it.is_failing() && !health.leaves_out(it));
+        if usable.count() * 100 < own.len() * usize::from(zones.min_percent) {
+            return None;
+        }
+        // By another chance than those that lead to an endpoint.
+        let stays = mix(turn.rotate_left(32)) % 1000 < u64::from(near.per_mille);
+        let part = if stays { own } else { others };
+        let part = Choice::new(part, self.policy, self.asked, self.tried);
+        let takes = |endpoint: &&Endpoint| part.takes(endpoint);
+        match part.endpoints {
+            [only] => Some((Some(only), Some(only))).filter(|_| takes(&only)),
+            all => all.iter().any(|it| takes(&it)).then(|| part.run(turn)),
+        }
+    }
+
+    fn run(&self, turn: u64) -> Chosen<'s> {
         let (first, chosen) = match (&self.policy.balancing.algorithm, self.asked.key) {
             (Algorithm::ConsistentHash { max_load, .. }, Some(key)) => self.by_key(key, *max_load),
             (Algorithm::LeastRequests, _) => self.of_two(turn, |endpoint, _| endpoint.load()),
@@ -143,7 +198,7 @@ impl<'s> Choice<'s, '_> {
         (chosen.or_else(any), first.filter(|it| self.is_untried(it)))
     }
 
-    fn in_turn(&self, turn: u64) -> (Option<&'s Endpoint>, Option<&'s Endpoint>) {
+    fn in_turn(&self, turn: u64) -> Chosen<'s> {
         let count = self.endpoints.len() as u64;
         let first = self.at(turn);
         if self.tries(first) || self.takes(first) && self.is_warm(first, turn) {
@@ -159,11 +214,7 @@ impl<'s> Choice<'s, '_> {
         (Some(first), chosen.or_else(|| usable().next()))
     }
 
-    fn of_two(
-        &self,
-        turn: u64,
-        cost: impl Fn(&Endpoint, &Endpoint) -> f64,
-    ) -> (Option<&'s Endpoint>, Option<&'s Endpoint>) {
+    fn of_two(&self, turn: u64, cost: impl Fn(&Endpoint, &Endpoint) -> f64) -> Chosen<'s> {
         let count = self.endpoints.len() as u64;
         let chance = mix(turn);
         let place = (chance >> 32) % count;
@@ -190,11 +241,7 @@ impl<'s> Choice<'s, '_> {
         (passed_over, chosen)
     }
 
-    fn by_key(
-        &self,
-        key: u64,
-        max_load: Option<u16>,
-    ) -> (Option<&'s Endpoint>, Option<&'s Endpoint>) {
+    fn by_key(&self, key: u64, max_load: Option<u16>) -> Chosen<'s> {
         let score = |endpoint: &&Endpoint| score(key, endpoint.address);
         let untried = self.endpoints.iter().filter(|it| self.is_untried(it));
         let first = untried.max_by_key(score);
@@ -316,8 +363,16 @@ fn fraction(number: u64) -> f64 {
 impl fmt::Display for Balancing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "balancing: {}", self.algorithm)?;
-        match self.slow_start {
-            Some(time) => write!(f, ", slow start: {time:?}"),
+        if let Some(time) = self.slow_start {
+            write!(f, ", slow start: {time:?}")?;
+        }
+        match self.zones {
+            Some(Zones { min_percent }) => {
+                write!(
+                    f,
+                    ", in the own zone as long as {min_percent} % are left there"
+                )
+            }
             None => Ok(()),
         }
     }

@@ -140,6 +140,12 @@ pub struct ServiceView<'t> {
     /// What that asks for, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub asks: Vec<String>,
+    /// Those of them that are in the zone of this replica, where that matters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<SocketAddr>,
+    /// So many requests of a thousand stay with those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stays: Option<u16>,
     /// Those of them that get no requests as long as others can be connected to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<FailingView>,
@@ -324,6 +330,8 @@ fn service_name(table: &Table, index: ServiceIndex) -> String {
 
 impl<'t> ServiceView<'t> {
     fn new(service: &'t Service) -> Self {
+        let near = service.policy.as_ref().and_then(|it| it.near);
+        let count = near.map_or(0, |near| near.endpoints as usize);
         ServiceView {
             service: service.id.to_string(),
             scheme: service.id.scheme.as_str(),
@@ -331,6 +339,10 @@ impl<'t> ServiceView<'t> {
             endpoints: service.endpoints.iter().map(|it| it.address).collect(),
             policy: service.policy.as_ref().map(|it| it.name.to_string()),
             asks: (service.policy.as_ref()).map_or_else(Vec::new, |it| it.lines()),
+            near: (service.endpoints.iter().take(count))
+                .map(|it| it.address)
+                .collect(),
+            stays: near.map(|near| near.per_mille),
             failing: FailingView::of(service),
             ejected: service.ejected().map(|it| it.address).collect(),
             unhealthy: service.unhealthy().map(|it| it.address).collect(),

@@ -441,6 +441,14 @@ fn publish_at(settings: &settings::Kubernetes) -> control::Publish {
     }
 }
 
+/// The pod that this process is, as far as it is told.
+fn pod() -> Option<control::Pod> {
+    Some(control::Pod {
+        namespace: std::env::var("POD_NAMESPACE").ok()?,
+        address: std::env::var("POD_IP").ok()?.parse().ok()?,
+    })
+}
+
 /// Filters from above.
 fn filter_settings(settings: &Settings) -> control::FilterSettings {
     let filters = |names: &[String]| -> Vec<ObjectName> {
@@ -494,6 +502,7 @@ pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings,
             .collect(),
     });
     control.allow_external_name = settings.source.allow_external_name;
+    control.pod = pod();
     control.shares_limits = settings.proxy.replicas.is_some();
     if let Some(kubernetes) = &settings.source.kubernetes {
         control.publish = publish_at(kubernetes);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ferrix_api::backendpolicy::{self, HashKey};
 use ferrix_table::{
-    balancing::{self, Algorithm, Balancing},
+    balancing::{self, Algorithm, Balancing, Zones},
     filters::limit_key::IPV6_PREFIX,
 };
 
@@ -16,6 +16,9 @@ use crate::{
 /// The longest slow start.
 const LONGEST: Duration = Duration::from_secs(3600);
 
+/// Of the endpoints of a zone, where nothing else is said.
+const MIN_PERCENT: u8 = 50;
+
 const FIELD: &str = "spec.balancing";
 
 pub(super) fn compile(written: &backendpolicy::Balancing, faults: &mut Faults) -> Balancing {
@@ -25,6 +28,7 @@ pub(super) fn compile(written: &backendpolicy::Balancing, faults: &mut Faults) -
         hash,
         max_load,
         slow_start,
+        zones,
     } = written;
     let is_hash = *algorithm == Some(backendpolicy::Algorithm::ConsistentHash);
     let with = [("hash", hash.is_some()), ("maxLoad", max_load.is_some())];
@@ -35,6 +39,16 @@ pub(super) fn compile(written: &backendpolicy::Balancing, faults: &mut Faults) -
     if is_hash && slow_start.is_some() {
         let message = "cannot be had with the algorithm ConsistentHash: keys keep their endpoint";
         faults.add(Reason::InvalidSpec, format!("{FIELD}.slowStart"), message);
+    }
+    if is_hash && zones.is_some() {
+        let message = "cannot be had with the algorithm ConsistentHash: a key has one endpoint on all replicas";
+        faults.add(Reason::InvalidSpec, format!("{FIELD}.zones"), message);
+    }
+    if let Some(percent) = zones.as_ref().and_then(|it| it.min_percent)
+        && !(1..=100).contains(&percent)
+    {
+        let field = format!("{FIELD}.zones.minPercent");
+        faults.add(Reason::InvalidSpec, field, "expected 1 to 100");
     }
     if let Some(load) = max_load.filter(|load| *load <= 100) {
         let message = format!("{load} percent of the mean cannot bear all; expected 101 at least");
@@ -52,6 +66,9 @@ pub(super) fn compile(written: &backendpolicy::Balancing, faults: &mut Faults) -
     Balancing {
         algorithm,
         slow_start: slow_start.as_deref().and_then(|text| time(text, faults)),
+        zones: zones.as_ref().map(|it| Zones {
+            min_percent: it.min_percent.unwrap_or(MIN_PERCENT),
+        }),
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct ServicePolicies {
     of_service: HashMap<ObjectName, BTreeMap<Seniority, ObjectName>>,
     /// Each ConfigMap and Secret that they name, with those.
     users: BTreeSet<(Key, ObjectName)>,
+    /// Those by which endpoints of the own zone come first.
+    zoned: BTreeSet<ObjectName>,
 }
 
 /// A BackendPolicy by itself, in this installation.
@@ -104,6 +106,17 @@ impl ServicePolicies {
         self.known.keys()
     }
 
+    /// Whether any asks which endpoints are in the own zone.
+    pub(crate) fn ask_for_zones(&self) -> bool {
+        !self.zoned.is_empty()
+    }
+
+    /// The Services of those that ask.
+    pub(crate) fn in_zones(&self) -> impl Iterator<Item = &ObjectName> {
+        let policies = self.zoned.iter().filter_map(|name| self.known.get(name));
+        policies.flat_map(NamedPolicy::services)
+    }
+
     /// Those that name a ConfigMap or a Secret.
     pub(crate) fn users(&self, object: &Key) -> impl Iterator<Item = &ObjectName> {
         let first = (object.clone(), ObjectName::new("", ""));
@@ -133,6 +146,11 @@ impl ServicePolicies {
         for object in before.iter().flat_map(|it| &it.names) {
             self.users.remove(&(object.clone(), name.clone()));
         }
+        let in_zones = |policy: &BackendPolicy| policy.balancing.zones.is_some();
+        match (policy.as_ref()).is_some_and(|it| it.policy.as_deref().is_some_and(in_zones)) {
+            true => self.zoned.insert(name.clone()),
+            false => self.zoned.remove(name),
+        };
         let named = policy.iter().flat_map(|it| &it.names);
         (self.users).extend(named.map(|object| (object.clone(), name.clone())));
         for service in before.iter().flat_map(NamedPolicy::services) {

@@ -21,6 +21,7 @@ fn by(algorithm: Algorithm) -> BackendPolicy {
         balancing: Balancing {
             algorithm,
             slow_start: None,
+            zones: None,
         },
         ..policy()
     }

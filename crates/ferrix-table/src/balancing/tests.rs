@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    backend_policy::BackendPolicy,
     object::ObjectName,
     testing::{address, service},
 };
@@ -17,12 +18,11 @@ fn with(ports: &[u16], balancing: Balancing) -> Service {
 }
 
 fn by(ports: &[u16], algorithm: Algorithm) -> Service {
-    let slow_start = None;
     with(
         ports,
         Balancing {
             algorithm,
-            slow_start,
+            ..Balancing::default()
         },
     )
 }
@@ -211,6 +211,7 @@ fn a_slow_start_ends_with_the_whole_share() {
             Balancing {
                 algorithm: algorithm.clone(),
                 slow_start,
+                zones: None,
             },
         );
         let all_new = counts(&service, 400, |_| at(0));
@@ -324,4 +325,76 @@ proptest! {
             }
         }
     }
+}
+
+/// With the first endpoints in the replica's own zone.
+fn near(ports: &[u16], algorithm: Algorithm, endpoints: u32, per_mille: u16) -> Service {
+    let zones = Some(Zones { min_percent: 50 });
+    let mut service = with(
+        ports,
+        Balancing {
+            algorithm,
+            zones,
+            ..Balancing::default()
+        },
+    );
+    service.policy.as_mut().unwrap().near = Some(Near {
+        endpoints,
+        per_mille,
+    });
+    service
+}
+
+#[test]
+fn the_own_zone_comes_first_and_bears_no_more_than_its_share() {
+    use Algorithm::{Latency, LeastRequests, RoundRobin};
+
+    let mut ran = 0;
+    for algorithm in [RoundRobin, LeastRequests, Latency] {
+        for (endpoints, per_mille) in [(1, 1000), (2, 1000), (2, 400), (3, 250), (1, 0)] {
+            let service = near(&[0, 1, 2, 3], algorithm.clone(), endpoints, per_mille);
+            let counts = counts(&service, 8_000, |_| at(0));
+            let of = |ports: std::ops::Range<u16>| -> Vec<u64> {
+                let count = |port| counts.get(&port).copied().unwrap_or_default();
+                ports.map(count).collect()
+            };
+            let first = u16::try_from(endpoints).unwrap();
+            let (own, others) = (of(0..first), of(first..4));
+            let expected = u64::from(per_mille) * 8;
+            assert!(
+                own.iter().sum::<u64>().abs_diff(expected) < 400,
+                "{counts:?}"
+            );
+            // Within a zone as without zones.
+            for part in [own, others] {
+                let mean = part.iter().sum::<u64>() / part.len() as u64;
+                let even = part.iter().all(|it| it.abs_diff(mean) < 300);
+                assert!(even, "{algorithm}: {counts:?}");
+            }
+            ran += 1;
+        }
+    }
+    assert_eq!(ran, 15);
+}
+
+#[test]
+fn a_zone_with_too_few_endpoints_left_does_not_matter() {
+    let service = near(&[0, 1, 2, 3], Algorithm::RoundRobin, 2, 1000);
+    endpoint(&service, 0).state.backoff.fail(0);
+    let half = counts(&service, 400, |_| at(0));
+    assert_eq!(half.into_iter().collect::<Vec<_>>(), [(1, 400)]);
+    endpoint(&service, 1).state.backoff.fail(0);
+    let none = counts(&service, 400, |_| at(0));
+    assert_eq!(none.into_keys().collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn where_the_own_zone_was_tried_others_are() {
+    let service = near(&[0, 1, 2], Algorithm::RoundRobin, 1, 1000);
+    let mut tried = Vec::new();
+    while let Some(endpoint) = service.choose(Some(at(0)), &tried, |_| {}) {
+        tried.push(endpoint.address);
+    }
+    assert_eq!(tried.len(), 3);
+    assert_eq!(tried[0], address(0));
 }

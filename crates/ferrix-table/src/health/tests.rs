@@ -26,7 +26,7 @@ fn with(ports: &[u16], algorithm: Algorithm, health: Health) -> Service {
     let policy = BackendPolicy {
         balancing: Balancing {
             algorithm,
-            slow_start: None,
+            ..Balancing::default()
         },
         health,
         ..BackendPolicy::new(ObjectName::new("default", "p"))

@@ -114,6 +114,7 @@ fn the_policy_of_a_service_is_named() {
     let balancing = Balancing {
         algorithm: Algorithm::LeastRequests,
         slow_start: Some(Duration::from_secs(30)),
+        zones: None,
     };
     let policy = BackendPolicy {
         balancing,
