@@ -70,6 +70,10 @@ pub struct BackendPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
 
+    /// Asks a second endpoint where the first takes long. Absent: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedging: Option<Hedging>,
+
     /// How connections to endpoints are made, and how long they are kept. Absent: as ports and the settings
     /// say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -397,6 +401,15 @@ pub struct Timeouts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 32), regex(pattern = pattern::DURATION))]
     pub backend_request: Option<String>,
+}
+
+/// A second attempt beside a first one that takes long: whichever is answered first answers the request, and the
+/// other is given up. Of requests without a body that may be done twice, such as those by `GET`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct Hedging {
+    /// How long an endpoint may take to begin its answer before another is asked as well.
+    #[schemars(length(min = 2, max = 32), regex(pattern = pattern::DURATION))]
+    pub delay: String,
 }
 
 /// How connections to endpoints are made, and how long they are kept.

@@ -125,6 +125,7 @@ fn compile(
         session,
         limits,
         timeouts,
+        hedging,
         connection: _,
     } = spec;
     let balancing = balancing.as_ref();
@@ -142,6 +143,7 @@ fn compile(
         retries: limits.retries,
         connections: limits.connections,
         timeouts: timeouts.map_or_else(Default::default, |it| limits::timeouts(it, faults)),
+        hedging: (hedging.as_ref()).and_then(|it| limits::hedging(it, faults)),
         connection,
     }
 }

@@ -88,6 +88,8 @@ pub(crate) struct Backend {
     holds: bool,
     /// Whether the whole request was handed over.
     whole: bool,
+    /// What was read of the response, and has still to be looked at.
+    ahead: Option<Box<FromBackend>>,
 }
 
 enum Side {
@@ -136,6 +138,7 @@ impl Backend {
             kept: None,
             holds,
             whole: body == Framing::Empty,
+            ahead: None,
         };
         if body != Framing::Empty
             && let Some(kept) = kept
@@ -244,6 +247,9 @@ impl Backend {
         cx: &mut Context<'_>,
         room: usize,
     ) -> Poll<Result<FromBackend, Broken>> {
+        if let Some(part) = self.ahead.take() {
+            return Poll::Ready(Ok(*part));
+        }
         let (part, answered) = match &mut self.side {
             Side::Http1(http1) => (http1.poll_read(cx, room), http1.answered),
             Side::Http2(http2) => (http2.poll_read(cx), http2.answered),
@@ -252,6 +258,11 @@ impl Backend {
             self.kept = None;
         }
         part
+    }
+
+    /// Gives back what was read, to be read again.
+    pub(crate) fn put_back(&mut self, part: FromBackend) {
+        self.ahead = Some(Box::new(part));
     }
 
     /// Whether the response is known to be complete, so that it need not be read once more.

@@ -50,8 +50,10 @@ use crate::{
 };
 
 mod cached;
+mod hedged;
 mod policy;
 
+use hedged::Sending;
 use policy::attempt_limit;
 
 /// A request as it was read from its connection, HTTP/1 or HTTP/2.
@@ -468,9 +470,21 @@ impl Exchange<'_, '_> {
                 self.limit_attempt(limit, until);
             }
             // Awaited at once: a future that is named first takes its room twice.
-            let sent = self
-                .send(way.service, &endpoint, connection, head, relay, &mut kept)
-                .await;
+            let sent = match hedged::delay(relay) {
+                None => {
+                    self.send(&endpoint, connection, head, relay, &mut kept)
+                        .await
+                }
+                // Boxed, because it is large and rare.
+                Some(delay) => {
+                    let sending = Sending {
+                        race: &mut race,
+                        endpoint: &endpoint,
+                        delay,
+                    };
+                    Box::pin(self.hedge(sending, connection, head, relay, &mut kept)).await
+                }
+            };
             let Err(broken) = sent else {
                 return Ok(());
             };
@@ -498,7 +512,6 @@ impl Exchange<'_, '_> {
     /// Sends the request on a connection and relays the response.
     async fn send(
         &mut self,
-        service: &Service,
         endpoint: &Endpoint,
         connection: Connection,
         head: &RequestHead,
@@ -506,13 +519,26 @@ impl Exchange<'_, '_> {
         kept: &mut Option<Kept>,
     ) -> Result<(), Broken> {
         let _in_flight = relay::InFlight::new(endpoint);
-        let secure = service.protocol.is_tls();
+        let secure = relay.service.protocol.is_tls();
         if matches!(connection, Connection::Http2 { .. }) && head.fields.contains("expect") {
             // HTTP/2 backends rarely send an interim response: without one the client would wait.
             relay::send_continue(self.client)?;
         }
         let (body, holds) = (relay.body, relay.asked);
-        let mut backend = Backend::send(connection, head, body, secure, kept, holds).await?;
+        let backend = Backend::send(connection, head, body, secure, kept, holds).await?;
+        self.carry(endpoint, backend, head, relay, kept).await
+    }
+
+    /// Relays the response to a request that was sent.
+    async fn carry(
+        &mut self,
+        endpoint: &Endpoint,
+        backend: Backend,
+        head: &RequestHead,
+        relay: &mut Relay<'_>,
+        kept: &mut Option<Kept>,
+    ) -> Result<(), Broken> {
+        let mut backend = backend;
         let received = &mut self.served.received;
         let relayed = relay::relay(
             relay,
@@ -526,7 +552,7 @@ impl Exchange<'_, '_> {
             Ok(complete) => {
                 if complete && let Some(wire) = backend.into_reusable() {
                     let upstream = &relay.engine.upstream;
-                    upstream.release(endpoint, &service.protocol, wire);
+                    upstream.release(endpoint, &relay.service.protocol, wire);
                 }
                 Ok(())
             }

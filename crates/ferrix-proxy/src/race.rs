@@ -205,7 +205,8 @@ impl<'e> Race<'e> {
         Some(endpoint)
     }
 
-    fn has_next(&self) -> bool {
+    /// Whether there may be another attempt, at an endpoint that was not tried.
+    pub(crate) fn has_next(&self) -> bool {
         self.may_go_on() && self.service.has_other(&self.tried)
     }
 

@@ -129,7 +129,7 @@ pub(crate) async fn attempt(
 }
 
 /// Writes what waits, and reads what comes.
-async fn next(backend: &mut Backend) -> Result<FromBackend, Broken> {
+pub(crate) async fn next(backend: &mut Backend) -> Result<FromBackend, Broken> {
     poll_fn(|cx| {
         backend.inlet().release(0, None);
         if let Poll::Ready(part) = backend.poll_read(cx, HIGH_WATER) {

@@ -68,6 +68,8 @@ pub struct BackendPolicy {
     pub connections: Option<u32>,
     /// How long things may take.
     pub timeouts: BackendTimeouts,
+    /// How long an endpoint may take to begin its answer before a second one is asked. Never zero.
+    pub hedging: Option<Duration>,
     /// How connections are made and kept.
     pub connection: ConnectionOptions,
 }
@@ -128,6 +130,7 @@ impl BackendPolicy {
             retries: None,
             connections: None,
             timeouts: BackendTimeouts::default(),
+            hedging: None,
             connection: ConnectionOptions::default(),
         }
     }
@@ -142,6 +145,7 @@ impl BackendPolicy {
         let connections = self.connections;
         lines.extend(connections.map(|most| format!("connections: {most} to each endpoint")));
         lines.extend(self.timeouts.lines());
+        lines.extend((self.hedging).map(|delay| format!("hedging: a second one after {delay:?}")));
         lines.extend(self.connection.lines());
         lines
     }

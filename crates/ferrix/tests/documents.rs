@@ -91,7 +91,7 @@ fn every_policy_in_the_documents_is_in_force() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("examples.yaml"), examples.join("---\n")).unwrap();
     let names = [
-        "shop", "images", "cart", "api", "calls", "reports", "mail", "vault", "search",
+        "shop", "images", "cart", "api", "calls", "reports", "mail", "vault", "search", "prices",
     ];
     // What one of them names.
     let case = document("crates/ferrix-control/tests/goldens/backend-policy-tls.yaml");

@@ -67,6 +67,16 @@ pub(super) fn compile(written: &backendpolicy::Limits, faults: &mut Faults) -> L
     }
 }
 
+pub(super) fn hedging(written: &backendpolicy::Hedging, faults: &mut Faults) -> Option<Duration> {
+    const FIELD: &str = "spec.hedging.delay";
+    let delay = policy::duration(&written.delay, FIELD, faults)?;
+    if delay.is_zero() {
+        let message = "expected more than nothing: each request would be sent twice";
+        faults.add(Reason::InvalidSpec, FIELD, message);
+    }
+    Some(delay)
+}
+
 pub(super) fn timeouts(written: &backendpolicy::Timeouts, faults: &mut Faults) -> BackendTimeouts {
     // A field that is new belongs in here.
     let backendpolicy::Timeouts {

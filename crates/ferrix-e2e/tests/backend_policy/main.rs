@@ -9,6 +9,7 @@ use tokio::sync::watch;
 mod balancing;
 mod connection;
 mod health;
+mod hedging;
 mod limits;
 
 /// A policy that asks for nothing.
