@@ -193,8 +193,12 @@ impl GatewayObjects {
     }
 
     /// Every namespace with a Secret that a Gateway or ListenerSet names, some more than once.
-    pub(crate) fn namespaces_of_secrets(&self) -> impl Iterator<Item = Arc<str>> {
-        let of_gateways = self.gateways.values().flat_map(|gateway| {
+    pub(crate) fn namespaces_of_secrets(
+        &self,
+        is_ours: impl Fn(&GatewayVersion) -> bool,
+    ) -> impl Iterator<Item = Arc<str>> {
+        let gateways = self.gateways.values().filter(move |it| is_ours(it));
+        let of_gateways = gateways.flat_map(|gateway| {
             let spec = &gateway.spec.gateway;
             let client = spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
             let client = client.and_then(|it| it.client_certificate_ref.as_ref());
@@ -213,8 +217,12 @@ impl GatewayObjects {
     }
 
     /// Every namespace with a ConfigMap that a Gateway or a policy names, some more than once.
-    pub(crate) fn namespaces_of_authorities(&self) -> impl Iterator<Item = Arc<str>> {
-        let of_gateways = self.gateways.values().flat_map(|gateway| {
+    pub(crate) fn namespaces_of_authorities(
+        &self,
+        is_ours: impl Fn(&GatewayVersion) -> bool,
+    ) -> impl Iterator<Item = Arc<str>> {
+        let gateways = self.gateways.values().filter(move |it| is_ours(it));
+        let of_gateways = gateways.flat_map(|gateway| {
             let own = &gateway.key().namespace;
             let named = authorities_of(&gateway.spec.gateway);
             named.map(move |namespace| namespace.map_or(Arc::clone(own), shared))

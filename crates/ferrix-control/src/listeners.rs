@@ -24,7 +24,7 @@ use crate::{
     names::shared_name,
     objects::{Key, Kind, Origin},
     secret::Parsed,
-    settings::{GatewaySettings, Settings},
+    settings::Settings,
     verdict::Condition,
     world::World,
 };
@@ -77,7 +77,7 @@ impl Gateways {
             return Self::default();
         };
         let mut gateways: Vec<&GatewayVersion> = (world.gateways())
-            .filter(|gateway| is_ours(world, settings, ours, gateway))
+            .filter(|gateway| world.is_our_gateway(settings, gateway))
             .collect();
         gateways.sort_by_cached_key(|gateway| gateway.seniority());
         let mut addresses = match ours.addresses.is_empty() {
@@ -155,18 +155,6 @@ impl Parent {
             names.flat_map(move |name| listener.certificates.iter().map(move |it| (name, it)))
         })
     }
-}
-
-/// Whether a Gateway is of a class of ours, and in a namespace that is watched.
-fn is_ours(
-    world: &World,
-    settings: &Settings,
-    ours: &GatewaySettings,
-    gateway: &GatewayVersion,
-) -> bool {
-    let class = world.gateway_class(&gateway.spec.gateway.gateway_class_name);
-    settings.watches(&gateway.key().namespace)
-        && class.is_some_and(|class| class.spec.controller_name == ours.controller)
 }
 
 /// The key of the Gateway or ListenerSet that a route of a namespace names; `None`: it is neither.

@@ -974,17 +974,37 @@ impl World {
         Some(stored.value.entries.is_none())
     }
 
-    /// Every Secret that a filter names, some of them more than once.
-    pub(crate) fn secrets_of_filters(&self) -> impl Iterator<Item = &ObjectName> {
+    /// Every Secret that a filter of ours names, some of them more than once.
+    pub(crate) fn secrets_of_filters(
+        &self,
+        settings: &Settings,
+    ) -> impl Iterator<Item = &ObjectName> {
         let all = self.routes.values().chain(self.filters.values());
-        all.flat_map(Versions::secrets_of_filters)
+        let naming = all.filter(|it| it.secrets_of_filters().next().is_some());
+        let ours = naming.filter(move |it| self.is_ours(settings, it));
+        ours.flat_map(Versions::secrets_of_filters)
     }
 
-    /// Every ConfigMap that a filter names, some of them more than once.
-    fn config_maps_of_filters(&self) -> impl Iterator<Item = ObjectName> {
+    /// Every ConfigMap that a filter of ours names, some of them more than once.
+    fn config_maps_of_filters(&self, settings: &Settings) -> impl Iterator<Item = ObjectName> {
         let all = self.routes.values().chain(self.filters.values());
-        let supplies = all.flat_map(Versions::supplies);
-        supplies.filter_map(Supply::config_map)
+        let naming = all.filter(|it| it.supplies().next().is_some());
+        let ours = naming.filter(move |it| self.is_ours(settings, it));
+        ours.flat_map(Versions::supplies)
+            .filter_map(Supply::config_map)
+    }
+
+    /// Whether this installation is the one that an object is for: what others name is not ours to read.
+    fn is_ours(&self, settings: &Settings, versions: &Versions) -> bool {
+        self.why_not_ours(settings, &versions.newest).is_none()
+    }
+
+    /// Whether a Gateway is of a class of ours, and in a namespace that is watched.
+    pub(crate) fn is_our_gateway(&self, settings: &Settings, gateway: &GatewayVersion) -> bool {
+        let class = self.gateway_class(&gateway.spec.gateway.gateway_class_name);
+        let class = class.map(|it| &it.spec.controller_name);
+        let ours = settings.gateway.as_ref().map(|it| &it.controller);
+        settings.watches(&gateway.key().namespace) && class.is_some() && class == ours
     }
 
     /// The GatewayClass of a name.
@@ -1239,30 +1259,44 @@ impl World {
         keys
     }
 
-    /// Every namespace with a route that names a Secret, some of them more than once.
-    pub(crate) fn namespaces_with_tls(&self) -> impl Iterator<Item = Arc<str>> {
-        let routes = (self.routes.iter()).filter(|(_, versions)| versions.want_tls());
+    /// Every namespace with an object of ours that names a Secret of TLS, some of them more than once.
+    pub(crate) fn namespaces_with_tls(
+        &self,
+        settings: &Settings,
+    ) -> impl Iterator<Item = Arc<str>> {
+        let routes =
+            (self.routes.iter()).filter(move |(_, it)| it.want_tls() && self.is_ours(settings, it));
         let of_routes = routes.map(|(key, _)| Arc::clone(&key.namespace));
-        let of_policies = self.namespaces_of_policies(|named| named.client.is_some());
-        (of_routes.chain(self.gateway_api.namespaces_of_secrets())).chain(of_policies)
+        let is_ours = move |gateway: &GatewayVersion| self.is_our_gateway(settings, gateway);
+        let of_gateways = self.gateway_api.namespaces_of_secrets(is_ours);
+        let of_policies = self.namespaces_of_policies(settings, |named| named.client.is_some());
+        of_routes.chain(of_gateways).chain(of_policies)
     }
 
-    /// Every namespace with a ConfigMap that is named for what is in it, some of them more than once.
-    pub(crate) fn namespaces_with_config_maps(&self) -> impl Iterator<Item = Arc<str>> {
-        let of_filters = self.config_maps_of_filters();
+    /// Every namespace with a ConfigMap that an object of ours names for what is in it, some of them more than
+    /// once.
+    pub(crate) fn namespaces_with_config_maps(
+        &self,
+        settings: &Settings,
+    ) -> impl Iterator<Item = Arc<str>> {
+        let of_filters = self.config_maps_of_filters(settings);
         let of_filters = of_filters.map(|map| Arc::clone(&map.namespace));
-        let of_gateways = self.gateway_api.namespaces_of_authorities();
-        let of_policies = self.namespaces_of_policies(|named| !named.authorities.is_empty());
+        let is_ours = move |gateway: &GatewayVersion| self.is_our_gateway(settings, gateway);
+        let of_gateways = self.gateway_api.namespaces_of_authorities(is_ours);
+        let names = |named: &NamedByTls| !named.authorities.is_empty();
+        let of_policies = self.namespaces_of_policies(settings, names);
         of_gateways.chain(of_filters).chain(of_policies)
     }
 
-    /// Every namespace with a BackendPolicy that names such objects.
+    /// Every namespace with a BackendPolicy of ours that names such objects.
     fn namespaces_of_policies(
         &self,
+        settings: &Settings,
         names: impl Fn(&NamedByTls) -> bool,
     ) -> impl Iterator<Item = Arc<str>> {
         let policies = self.backend_policies.iter();
-        let naming = policies.filter(move |(_, versions)| versions.named_by_tls().any(&names));
+        let naming = policies
+            .filter(move |(_, it)| it.named_by_tls().any(&names) && self.is_ours(settings, it));
         naming.map(|(key, _)| Arc::clone(&key.namespace))
     }
 

@@ -395,20 +395,25 @@ impl Source {
     fn needed(&self) -> HashSet<Scope> {
         let world = self.compiler.world();
         let in_namespace = |kind| move |namespace| Scope::of(kind, Some(namespace));
-        let config_maps = world.namespaces_with_config_maps();
+        let config_maps = world.namespaces_with_config_maps(&self.settings);
         let mut needed: HashSet<_> = config_maps.map(in_namespace(Kind::ConfigMap)).collect();
         if self.secrets == Secrets::Namespaces {
-            needed.extend(world.namespaces_with_tls().map(in_namespace(Kind::Secret)));
+            let namespaces = world.namespaces_with_tls(&self.settings);
+            needed.extend(namespaces.map(in_namespace(Kind::Secret)));
             if let Some(DefaultCertificate::Secret { namespace, .. }) =
                 &self.settings.default_certificate
             {
                 needed.insert(in_namespace(Kind::Secret)(namespace.as_str().into()));
             }
         }
-        needed.extend(world.secrets_of_filters().map(|secret| Scope {
-            name: Some((*secret.name).into()),
-            ..in_namespace(Kind::Secret)(Arc::clone(&secret.namespace))
-        }));
+        needed.extend(
+            world
+                .secrets_of_filters(&self.settings)
+                .map(|secret| Scope {
+                    name: Some((*secret.name).into()),
+                    ..in_namespace(Kind::Secret)(Arc::clone(&secret.namespace))
+                }),
+        );
         if let Some(namespaces) = namespaces(&self.settings) {
             let is_watched = |it: &Arc<str>| namespaces.contains(&**it);
             needed.retain(|scope| scope.namespace.as_ref().is_some_and(is_watched));

@@ -40,6 +40,8 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
                 | "endpointslices" | "referencegrants" | "ingresses" | "ingressclasses" => {
                     call.namespace.is_empty()
                 }
+                // Authorities and keys that filters name.
+                "configmaps" => !call.namespace.is_empty(),
                 // Certificates, and those that filters name.
                 "secrets" => {
                     let query = &call.query;
