@@ -30,6 +30,9 @@ use crate::{
     wire::Wire,
 };
 
+/// A connection over HTTP/2 is kept for so long at least.
+const SHORTEST_IDLE: Duration = Duration::from_millis(100);
+
 /// The largest window of HTTP/2 (RFC 9113, section 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
@@ -284,9 +287,8 @@ impl Upstream {
             false => pool.put_http2(&shared),
         }
         let pool = Arc::downgrade(pool);
-        let idle_timeout = terms.and_then(|terms| terms.idle_timeout);
-        let idle_timeout = idle_timeout.filter(|time| !time.is_zero());
-        let idle_timeout = idle_timeout.unwrap_or(self.idle_timeout);
+        let of_policy = terms.and_then(|terms| terms.idle_timeout);
+        let idle_timeout = idle_timeout(of_policy, self.idle_timeout);
         let until = terms.and_then(|terms| terms.until);
         tokio::spawn(async move {
             drive_http2(connection, shared, pool, idle_timeout, until).await;
@@ -384,6 +386,13 @@ async fn received(
         Some(handed_over) => handed_over.await,
         None => pending().await,
     }
+}
+
+/// How long a connection over HTTP/2 may be without a stream. It is looked at that often while it has some, which
+/// would be all the time where nothing is to be kept.
+fn idle_timeout(of_policy: Option<Duration>, of_settings: Duration) -> Duration {
+    let of_policy = of_policy.filter(|time| !time.is_zero());
+    of_policy.unwrap_or(of_settings).max(SHORTEST_IDLE)
 }
 
 /// Runs a connection until it fails, or has been without a stream for the idle timeout, or without

@@ -280,3 +280,19 @@ fn an_idle_connection_makes_room_in_any_order() {
     });
     assert!(orders > 0);
 }
+
+#[test]
+fn a_connection_that_nobody_wants_kept_is_not_looked_at_all_the_time() {
+    let second = Duration::from_secs(1);
+    let cases = [
+        (None, second, second),
+        (None, Duration::ZERO, SHORTEST_IDLE),
+        (Some(Duration::ZERO), second, second),
+        (Some(2 * second), second, 2 * second),
+        (Some(Duration::from_nanos(1)), second, SHORTEST_IDLE),
+    ];
+    for (of_policy, of_settings, expected) in cases {
+        assert_eq!(idle_timeout(of_policy, of_settings), expected);
+    }
+    assert_eq!(cases.len(), 5);
+}
