@@ -2,13 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{
-    filters::Filter,
-    host_map::HostMap,
-    ids::EntryPointIndex,
-    reach::Reach,
-    rules::{Rule, domains, parent_domain},
-};
+use crate::{filters::Filter, host_map::HostMap, ids::EntryPointIndex, reach::Reach, rules::Rule};
 
 /// The entry points that ask, by the hosts that they ask the clients of.
 #[derive(Debug)]
@@ -35,20 +29,8 @@ impl CertificateHosts {
 
     /// Whether clients are asked there that name this host, in canonical form, or none.
     pub(crate) fn ask(&self, entry_point: EntryPointIndex, host: Option<&str>) -> bool {
-        let HostMap {
-            exact,
-            wildcard,
-            below,
-            any,
-        } = &self.0;
-        let of_host = host.into_iter().flat_map(|host| {
-            let wildcard = parent_domain(host).and_then(|domain| wildcard.get(domain));
-            let below = domains(host).filter_map(|domain| below.get(domain));
-            exact.get(host).into_iter().chain(wildcard).chain(below)
-        });
-        of_host
-            .chain(any)
-            .any(|entry_points| entry_points.contains(&entry_point))
+        let mut asking = self.0.all(host);
+        asking.any(|entry_points| entry_points.contains(&entry_point))
     }
 }
 

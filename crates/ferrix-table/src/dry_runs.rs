@@ -6,11 +6,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Request,
-    filters::lasting::Lasting,
-    host_map::HostMap,
-    ids::EntryPointIndex,
-    rules::{Rule, domains, parent_domain},
+    Request, filters::lasting::Lasting, host_map::HostMap, ids::EntryPointIndex, rules::Rule,
     state::Counter,
 };
 
@@ -39,24 +35,11 @@ impl DryRuns {
         entry_point: EntryPointIndex,
         request: &Request<'_>,
     ) -> impl Iterator<Item = &'r Rule> {
-        let rules = self.of_host(request.host);
-        rules.filter(move |rule| {
+        // The most exact host first, and so in the total order.
+        let rules = self.0.all(Some(request.host)).flatten();
+        rules.map(|rule| &**rule).filter(move |rule| {
             winner.is_none_or(|winner| rule.precedence(winner).is_lt())
                 && rule.takes(entry_point, request)
         })
-    }
-
-    /// The most exact host first, and so in the total order.
-    fn of_host<'r>(&'r self, host: &str) -> impl Iterator<Item = &'r Rule> {
-        let HostMap {
-            exact,
-            wildcard,
-            below,
-            any,
-        } = &self.0;
-        let wildcard = parent_domain(host).and_then(|domain| wildcard.get(domain));
-        let below = domains(host).filter_map(move |domain| below.get(domain));
-        let lists = exact.get(host).into_iter().chain(wildcard).chain(below);
-        lists.chain(any).flatten().map(|rule| &**rule)
     }
 }

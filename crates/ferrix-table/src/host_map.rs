@@ -31,6 +31,20 @@ impl<T> HostMap<T> {
             .or(self.any.as_ref())
     }
 
+    /// The values of all patterns that take this canonical host, the most exact first; `None`: there is no host.
+    pub(crate) fn all(&self, host: Option<&str>) -> impl Iterator<Item = &T> {
+        let of_host = host.into_iter().flat_map(|host| {
+            let wildcard = parent_domain(host).and_then(|domain| self.wildcard.get(domain));
+            let below = domains(host).filter_map(|domain| self.below.get(domain));
+            self.exact
+                .get(host)
+                .into_iter()
+                .chain(wildcard)
+                .chain(below)
+        });
+        of_host.chain(&self.any)
+    }
+
     /// Gives a pattern a value. Returns the one that it had.
     pub fn insert(&mut self, host: &HostPattern, value: T) -> Option<T> {
         match host {

@@ -18,7 +18,7 @@ use crate::{
     configmap::Kept,
     credentials::Entries,
     issuer_keys::{FetchedKeys, KnownKeys},
-    objects::Kind,
+    objects::{Kind, ObjectName},
     read::Read,
     referencegrant::Referrer,
     report::{Finding, Reason},
@@ -111,33 +111,15 @@ fn found_in_map<T>(
     let FromConfigMap {
         map: name, field, ..
     } = named;
+    let useless = Reason::InvalidConfigMap;
     let read = match world.config_map(settings, Referrer::Object(from), name) {
-        Err(_) => Err(backend::why_missing(world, Kind::ConfigMap, name)),
-        Ok(map) => read(map).map_err(|why| format!("ConfigMap {name} is of no use: {why}")),
-    };
-    let held = match read {
-        Ok((value, faults)) => {
-            for fault in faults {
-                let message = format!("ConfigMap {name}: {fault}");
-                findings.push(Finding::warning(
-                    Reason::InvalidConfigMap,
-                    &**field,
-                    message,
-                ));
-            }
-            findings.extend(no_longer_seen(world, Kind::ConfigMap, &name.namespace));
-            Ok(value)
-        }
-        Err(message) => {
-            let finding = format!("{message}: requests get 500");
-            findings.push(Finding::problem(
-                Reason::InvalidConfigMap,
-                &**field,
-                finding,
-            ));
-            Err(message.into())
+        Err(_) => Err((useless, backend::why_missing(world, Kind::ConfigMap, name))),
+        Ok(map) => {
+            read(map).map_err(|why| (useless, format!("ConfigMap {name} is of no use: {why}")))
         }
     };
+    let named_at = (Kind::ConfigMap, name, &**field);
+    let held = held(seeker, named_at, useless, read, findings);
     FromConfigMap {
         held,
         ..named.clone()
@@ -190,40 +172,43 @@ fn found<T>(
         ..
     } = seeker;
     let name = &named.secret;
-    let mut tell = |finding: fn(Reason, String, String) -> Finding, reason, message: String| {
-        findings.push(finding(reason, named.field.to_string(), message));
-    };
-    let held = match world.entries(settings, Referrer::Object(from), name) {
-        Err(_) => Err((
-            Reason::SecretNotFound,
-            backend::why_missing(world, Kind::Secret, name),
-        )),
-        Ok(None) => {
-            let message = format!("Secret {name} is of no use: it holds a certificate");
-            Err((Reason::InvalidSecret, message))
+    let useless = Reason::InvalidSecret;
+    let of_no_use = |why: &str| (useless, format!("Secret {name} is of no use: {why}"));
+    let read = match world.entries(settings, Referrer::Object(from), name) {
+        Err(_) => {
+            let why = backend::why_missing(world, Kind::Secret, name);
+            Err((Reason::SecretNotFound, why))
         }
-        Ok(Some(entries)) => match read(entries) {
-            Ok((value, faults)) => {
-                for fault in faults {
-                    let message = format!("Secret {name}: {fault}");
-                    tell(Finding::warning, Reason::InvalidSecret, message);
-                }
-                Ok(value)
-            }
-            Err(why) => {
-                let message = format!("Secret {name} is of no use: {why}");
-                Err((Reason::InvalidSecret, message))
-            }
-        },
+        Ok(None) => Err(of_no_use("it holds a certificate")),
+        Ok(Some(entries)) => read(entries).map_err(|why| of_no_use(&why)),
     };
-    let held = held.map_err(|(reason, message)| {
-        let why = Arc::from(message.as_str());
-        let message = format!("{message}: requests get 500");
-        tell(Finding::problem, reason, message);
-        why
-    });
-    if held.is_ok() {
-        findings.extend(no_longer_seen(world, Kind::Secret, &name.namespace));
-    }
+    let named_at = (Kind::Secret, name, &*named.field);
+    let held = held(seeker, named_at, useless, read, findings);
     named.holding(held)
+}
+
+/// What a filter has of an object that it names in a field, as that was read, and what there is to say of it.
+/// `useless`: the reason for parts that are of no use.
+fn held<T>(
+    seeker: Seeker<'_>,
+    (kind, name, field): (Kind, &ObjectName, &str),
+    useless: Reason,
+    read: Result<(Arc<T>, Vec<String>), (Reason, String)>,
+    findings: &mut Vec<Finding>,
+) -> Result<Arc<T>, Arc<str>> {
+    match read {
+        Ok((value, faults)) => {
+            for fault in faults {
+                let message = format!("{kind} {name}: {fault}");
+                findings.push(Finding::warning(useless, field, message));
+            }
+            findings.extend(no_longer_seen(seeker.world, kind, &name.namespace));
+            Ok(value)
+        }
+        Err((reason, message)) => {
+            let finding = format!("{message}: requests get 500");
+            findings.push(Finding::problem(reason, field, finding));
+            Err(message.into())
+        }
+    }
 }

@@ -198,15 +198,24 @@ impl fmt::Display for Jwt {
             }
             KeySource::Url { url, .. } => write!(f, ", by keys of {url}")?,
         }
-        for RequiredClaim { name, values } in &self.required {
-            match values.is_empty() {
-                true => write!(f, ", with {name}")?,
-                false => write!(f, ", with {name} {}", values.join(" or "))?,
-            }
-        }
-        for ClaimHeader { claim, header } in &self.headers {
-            write!(f, ", {claim} as {header}")?;
-        }
-        Ok(())
+        write_claims(f, &self.required, &self.headers)
     }
+}
+
+/// `, with groups staff, email as X-Email`.
+pub(super) fn write_claims(
+    f: &mut fmt::Formatter<'_>,
+    required: &[RequiredClaim],
+    headers: &[ClaimHeader],
+) -> fmt::Result {
+    for RequiredClaim { name, values } in required {
+        match values.is_empty() {
+            true => write!(f, ", with {name}")?,
+            false => write!(f, ", with {name} {}", values.join(" or "))?,
+        }
+    }
+    for ClaimHeader { claim, header } in headers {
+        write!(f, ", {claim} as {header}")?;
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::{
     from_secret::FromSecret,
-    jwt::{ClaimHeader, RequiredClaim},
+    jwt::{ClaimHeader, RequiredClaim, write_claims},
 };
 use crate::verification::Prepared;
 
@@ -84,15 +84,6 @@ impl fmt::Display for Oidc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (issuer, client, secret) = (&self.issuer, &self.client_id, &self.secrets.secret);
         write!(f, "at {issuer} as {client}, by Secret {secret}")?;
-        for RequiredClaim { name, values } in &self.required {
-            match values.is_empty() {
-                true => write!(f, ", with {name}")?,
-                false => write!(f, ", with {name} {}", values.join(" or "))?,
-            }
-        }
-        for ClaimHeader { claim, header } in &self.headers {
-            write!(f, ", {claim} as {header}")?;
-        }
-        Ok(())
+        write_claims(f, &self.required, &self.headers)
     }
 }
