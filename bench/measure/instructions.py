@@ -44,13 +44,13 @@ def measure(bench, options):
     for name in [name for name in bench.names if name in bench.binaries]:
         for case, (_, run) in CASES.items():
             try:
-                results[case][name] = {"per_request": one(bench, name, options.requests, run)}
+                results[case][name] = {"per_request": one(bench, name, options.requests, run, case == "together")}
             except Failure as failure:
                 results[case][name] = {"error": str(failure)}
     return results
 
 
-def one(bench, name, requests, run):
+def one(bench, name, requests, run, with_filters):
     counts = bench.folder / "callgrind"
     program = bench.folder / "counted"
     program.write_text(
@@ -58,7 +58,7 @@ def one(bench, name, requests, run):
         f"--callgrind-out-file={counts} {bench.binaries[name]} \"$@\"\n"
     )
     program.chmod(0o755)
-    with bench.one(name, binary=program, routes=100, filters=True) as proxy:
+    with bench.one(name, binary=program, routes=100, filters=with_filters) as proxy:
         # Connections to the backend exist, and what happens once has happened.
         run(bench, proxy, requests // 4)
         control(proxy, "--instr=on")
