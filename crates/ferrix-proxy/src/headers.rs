@@ -3,7 +3,7 @@
 //! Hop-by-hop fields go first (RFC 9110, section 7.6.1), ours are set afterwards: a client that
 //! names one of ours in `Connection` cannot have it removed.
 
-use std::net::IpAddr;
+use std::{hint::cold_path, net::IpAddr};
 
 use ferrix_http1::{Fields, Framing, RequestHead, ResponseHead, tokens};
 use http::{HeaderMap, HeaderName, StatusCode, Version};
@@ -442,10 +442,11 @@ fn single_content_length(fields: &mut Fields) {
     let (Some(line), further) = (lines.next(), lines.next()) else {
         return;
     };
-    let once = further.is_none() && !line.contains(&b',');
-    if once && !matches!(line, [b'0', _, ..]) {
+    let plain = matches!(line, [b'0'] | [b'1'..=b'9', ..]) && line.iter().all(u8::is_ascii_digit);
+    if plain && further.is_none() {
         return;
     }
+    cold_path();
     let first = tokens(line).next().unwrap_or_default();
     let zeros = first.iter().take_while(|digit| **digit == b'0').count();
     let first = &first[zeros.min(first.len().saturating_sub(1))..];
