@@ -1,7 +1,7 @@
 //! The backend's side of an exchange, over HTTP/1 or an HTTP/2 stream.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -11,7 +11,7 @@ use ferrix_http1::{
     Framing, Oddity, Piece, RequestHead, ResponseHead, content_length, keeps_alive,
     response_framing,
 };
-use h2::client::ResponseFuture;
+use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 
 use crate::{
@@ -51,6 +51,7 @@ impl From<Piece> for FromBackend {
 }
 
 /// What `h2` reports before an answer has begun.
+#[cold]
 fn unanswered(error: h2::Error) -> Broken {
     let reason = error.to_string();
     // A stream above the last one that GOAWAY names was not begun (RFC 9113, section 6.8), and the
@@ -64,7 +65,24 @@ fn unanswered(error: h2::Error) -> Broken {
     }
 }
 
+impl Connection {
+    /// Waits until the connection takes another request, which over HTTP/1 it does at once.
+    ///
+    /// # Errors
+    /// The connection over HTTP/2 has ended.
+    #[inline]
+    pub(crate) async fn ready(&mut self) -> Result<(), Broken> {
+        if let Self::Http2 { send, .. } = self {
+            poll_fn(|cx| send.poll_ready(cx))
+                .await
+                .map_err(never_begun)?;
+        }
+        Ok(())
+    }
+}
+
 /// What `h2` reports where a stream could not even be begun.
+#[cold]
 fn never_begun(error: h2::Error) -> Broken {
     let reason = error.to_string();
     match error.is_io() || error.is_go_away() || error.is_reset() {
@@ -74,6 +92,7 @@ fn never_begun(error: h2::Error) -> Broken {
 }
 
 /// An answer that cannot go on.
+#[cold]
 fn broken_answer(error: impl std::fmt::Display) -> Broken {
     Broken::Answer(error.to_string())
 }
@@ -121,11 +140,13 @@ struct Http2 {
 
 impl Backend {
     /// Sends the header section, and what was sent of the body before, if this is not the first
-    /// attempt. It is on its way, not yet with the backend, when this returns.
+    /// attempt, once the connection is [ready](Connection::ready). It is on its way, not yet with the
+    /// backend, when this returns.
     ///
     /// What is `kept` is taken only when that has succeeded; see [`Backend::into_kept`]. It `holds` for
     /// longer than until the first byte of an answer where some answers are followed by another attempt.
-    pub(crate) async fn send(
+    #[inline]
+    pub(crate) fn send(
         connection: Connection,
         head: &RequestHead,
         body: Framing,
@@ -133,8 +154,14 @@ impl Backend {
         kept: &mut Option<Kept>,
         holds: bool,
     ) -> Result<Self, Broken> {
+        let side = match connection {
+            Connection::Http1 { wire, .. } => Side::Http1(Http1::send(wire, head, body)),
+            Connection::Http2 { send, lease, .. } => {
+                Side::Http2(Http2::send(send, lease, head, body, secure)?)
+            }
+        };
         let mut backend = Self {
-            side: Side::send(connection, head, body, secure).await?,
+            side,
             kept: None,
             holds,
             whole: body == Framing::Empty,
@@ -143,15 +170,21 @@ impl Backend {
         if body != Framing::Empty
             && let Some(kept) = kept
         {
-            for piece in kept.pieces() {
-                backend.data(piece, false)?;
-            }
-            if kept.is_whole() {
-                backend.finish(None)?;
-            }
+            backend.send_again(kept)?;
         }
         backend.kept = kept.take();
         Ok(backend)
+    }
+
+    /// What was sent of the body before.
+    fn send_again(&mut self, kept: &Kept) -> Result<(), Failure> {
+        for piece in kept.pieces() {
+            self.data(piece, false)?;
+        }
+        match kept.is_whole() {
+            true => self.finish(None),
+            false => Ok(()),
+        }
     }
 
     /// Whether the whole request was handed over.
@@ -276,50 +309,25 @@ impl Backend {
     }
 }
 
-impl Side {
-    async fn send(
-        connection: Connection,
-        head: &RequestHead,
-        body: Framing,
-        secure: bool,
-    ) -> Result<Self, Broken> {
-        match connection {
-            Connection::Http1 { wire, .. } => {
-                let mut wire = wire;
-                wire.io.write(|out| head.write(out));
-                wire.begin(body);
-                Ok(Self::Http1(Http1 {
-                    wire,
-                    method: head.method.clone(),
-                    answered: false,
-                    header_read: false,
-                    keep_alive: false,
-                }))
-            }
-            Connection::Http2 { send, lease, .. } => {
-                let request = http2_request(head, secure)?;
-                let mut send = send.ready().await.map_err(never_begun)?;
-                let end = body == Framing::Empty;
-                let sent = send.send_request(request, end);
-                let (response, stream) = sent.map_err(never_begun)?;
-                Ok(Self::Http2(Box::new(Http2 {
-                    response,
-                    answered: false,
-                    body: None,
-                    ended: false,
-                    writer: (!end).then(|| StreamWriter::new(stream)),
-                    _lease: lease,
-                })))
-            }
-        }
-    }
-}
-
+#[cold]
 fn clients_fault(error: WireError) -> Failure {
     Failure::BadRequest(error.to_string().into())
 }
 
 impl Http1 {
+    fn send(wire: Box<Wire>, head: &RequestHead, body: Framing) -> Self {
+        let mut wire = wire;
+        wire.io.write(|out| head.write(out));
+        wire.begin(body);
+        Self {
+            wire,
+            method: head.method.clone(),
+            answered: false,
+            header_read: false,
+            keep_alive: false,
+        }
+    }
+
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -367,6 +375,7 @@ impl Http1 {
     }
 
     /// The connection ended before the header section did.
+    #[cold]
     fn cut(&self, reason: impl std::fmt::Display) -> Broken {
         match self.answered {
             false => Broken::Unanswered(reason.to_string()),
@@ -382,6 +391,28 @@ impl Http1 {
 }
 
 impl Http2 {
+    fn send(
+        connection: SendRequest<Bytes>,
+        lease: Lease,
+        head: &RequestHead,
+        body: Framing,
+        secure: bool,
+    ) -> Result<Box<Self>, Broken> {
+        let mut connection = connection;
+        let request = http2_request(head, secure)?;
+        let end = body == Framing::Empty;
+        let sent = connection.send_request(request, end);
+        let (response, stream) = sent.map_err(never_begun)?;
+        Ok(Box::new(Self {
+            response,
+            answered: false,
+            body: None,
+            ended: false,
+            writer: (!end).then(|| StreamWriter::new(stream)),
+            _lease: lease,
+        }))
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<FromBackend, Broken>> {
         let Some(stream) = &mut self.body else {
             return self.poll_head(cx);
@@ -411,6 +442,7 @@ impl Http2 {
 
 impl Http2 {
     /// The stream ended before the header section came.
+    #[cold]
     fn cut(&self, error: h2::Error) -> Broken {
         match self.answered {
             false => unanswered(error),

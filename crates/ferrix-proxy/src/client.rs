@@ -1,6 +1,7 @@
 //! The client's side of an exchange, over HTTP/1 or an HTTP/2 stream.
 
 use std::{
+    hint::cold_path,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -165,6 +166,7 @@ impl<'c> Client<'c> {
         let mut head = head;
         self.status = Some(head.status.as_u16());
         if !head.fields.contains("date") {
+            cold_path();
             // RFC 9110, section 6.6.1.
             let date = httpdate::HttpDate::from(std::time::SystemTime::now());
             head.fields.append("Date", date.to_string().as_bytes());
@@ -334,11 +336,13 @@ impl<'c> Client<'c> {
 }
 
 impl From<Gone> for Failure {
+    #[cold]
     fn from(_: Gone) -> Self {
         Self::ClientGone
     }
 }
 
+#[cold]
 fn backends_fault(error: WireError) -> Failure {
     Failure::Upstream(error.to_string())
 }

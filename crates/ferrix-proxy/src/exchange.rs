@@ -6,9 +6,13 @@
 //!                                                    ▲          │
 //!                                                    └──────────┘  only what may be sent again
 //! ```
+//!
+//! What few requests pass is marked as a cold path: the compiler lays its code out of the way, so that
+//! what every request passes fits the processor's caches.
 
 use std::{
     borrow::Cow,
+    hint::cold_path,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -158,6 +162,7 @@ pub(crate) async fn serve(
     let (ending, failure) = match result {
         Ok(None) => (Ending::Complete, None),
         Ok(Some(answer)) => {
+            cold_path();
             if let Some(applied) = &applied {
                 applied.log(&answer.head);
             }
@@ -165,6 +170,7 @@ pub(crate) async fn serve(
             (ending, None)
         }
         Err(failure) => {
+            cold_path();
             let head = &mut incoming.head;
             let ending = exchange.answer(&failure, head, applied.as_deref()).await;
             (ending, Some(failure))
@@ -227,6 +233,7 @@ impl Exchange<'_, '_> {
         let Incoming { head, body, .. } = incoming;
         let (entry_point, rule) = self.find_rule(&table, head)?;
         if rule.policy.is_some() {
+            cold_path();
             // Boxed, because it is large and rare.
             let applied = applied.get_or_insert_default();
             let arrival = self.arrival(&table, entry_point);
@@ -245,6 +252,7 @@ impl Exchange<'_, '_> {
         };
         let (index, service) = route::service(&table, destination)?;
         if let Some(filters) = &destination.filters {
+            cold_path();
             let applied = applied.get_or_insert_default();
             let arrival = self.arrival(&table, entry_point);
             let sharing = self.share(filters, &table, arrival, head, body, applied);
@@ -276,6 +284,7 @@ impl Exchange<'_, '_> {
             None => None,
             // Boxed, because it is large and rare.
             Some(of_service) => {
+                cold_path();
                 let governing = self.govern(&service, of_service, applied.as_deref(), head);
                 Some(Box::pin(governing).await?)
             }
@@ -315,6 +324,7 @@ impl Exchange<'_, '_> {
         let Err(failure) = self.attempt(way, head, &mut relay, kept).await else {
             return Ok(None);
         };
+        cold_path();
         match self.stands_in(&mut relay, &failure) {
             // Boxed, because it is large and rare.
             Some((kept, body)) => Box::pin(relay.answer(head, kept, body)).await.map(Some),
@@ -418,11 +428,13 @@ impl Exchange<'_, '_> {
         let mut race = Race::new(self.engine, way.service, way.index, relay.upgrade, most);
         let mut of_service = BackendTimeouts::default();
         if let Some(governed) = &relay.governed {
+            cold_path();
             race.ask(governed.asked);
             race.introduce(governed.introduction.clone());
             of_service = governed.policy.timeouts;
         }
         if let Some(endpoint) = way.preferred {
+            cold_path();
             race.prefer(endpoint);
         }
         let limit = attempt_limit(policy, of_service);
@@ -439,12 +451,16 @@ impl Exchange<'_, '_> {
             let connected = match pooled {
                 Some(pooled) => Ok(pooled),
                 // Boxed, because it is large and rare.
-                None => Box::pin(run_until(&mut race, broke, until)).await,
+                None => {
+                    cold_path();
+                    Box::pin(run_until(&mut race, broke, until)).await
+                }
             };
             self.served.attempts = race.attempts();
             self.served.endpoint = race.endpoint();
             let (endpoint, connection) = connected?;
             if !head.fields.contains("host") {
+                cold_path();
                 // Only HTTP/1.0 gets here without one; the backend is spoken to in HTTP/1.1.
                 let host = endpoint.address.to_string();
                 head.fields.append("Host", host.as_bytes());
@@ -459,6 +475,7 @@ impl Exchange<'_, '_> {
             }
             relay.endpoint = Some(endpoint.address);
             if let Some(governed) = &mut relay.governed {
+                cold_path();
                 let route = self.served.route.as_ref().map(|(route, _)| route);
                 governed.begin(&endpoint, route);
             }
@@ -467,6 +484,7 @@ impl Exchange<'_, '_> {
                 _ => &[],
             };
             if let Some(limit) = limit {
+                cold_path();
                 self.limit_attempt(limit, until);
             }
             // Awaited at once: a future that is named first takes its room twice.
@@ -477,6 +495,7 @@ impl Exchange<'_, '_> {
                 }
                 // Boxed, because it is large and rare.
                 Some(delay) => {
+                    cold_path();
                     let sending = Sending {
                         race: &mut race,
                         endpoint: &endpoint,
@@ -488,6 +507,7 @@ impl Exchange<'_, '_> {
             let Err(broken) = sent else {
                 return Ok(());
             };
+            cold_path();
             if let Some(governed) = &mut relay.governed {
                 governed.broke(&broken, reused);
             }
@@ -518,50 +538,31 @@ impl Exchange<'_, '_> {
         relay: &mut Relay<'_>,
         kept: &mut Option<Kept>,
     ) -> Result<(), Broken> {
+        let mut connection = connection;
         let _in_flight = relay::InFlight::new(endpoint);
-        let secure = relay.service.protocol.is_tls();
-        if matches!(connection, Connection::Http2 { .. }) && head.fields.contains("expect") {
-            // HTTP/2 backends rarely send an interim response: without one the client would wait.
-            relay::send_continue(self.client)?;
+        if matches!(connection, Connection::Http2 { .. }) {
+            if head.fields.contains("expect") {
+                // HTTP/2 backends rarely send an interim response: without one the client would wait.
+                relay::send_continue(self.client)?;
+            }
+            connection.ready().await?;
         }
-        let (body, holds) = (relay.body, relay.asked);
-        let backend = Backend::send(connection, head, body, secure, kept, holds).await?;
-        self.carry(endpoint, backend, head, relay, kept).await
+        let (secure, holds) = (relay.service.protocol.is_tls(), relay.asked);
+        let mut backend = Backend::send(connection, head, relay.body, secure, kept, holds)?;
+        let relayed = self.relay(head, relay, &mut backend).await;
+        settle(relayed, endpoint, backend, relay, kept)
     }
 
-    /// Relays the response to a request that was sent.
-    async fn carry(
-        &mut self,
-        endpoint: &Endpoint,
-        backend: Backend,
-        head: &RequestHead,
-        relay: &mut Relay<'_>,
-        kept: &mut Option<Kept>,
-    ) -> Result<(), Broken> {
-        let mut backend = backend;
+    /// Relays the response to a request that was sent. Returns whether the backend's connection is clean.
+    #[inline]
+    fn relay<'f>(
+        &'f mut self,
+        head: &'f RequestHead,
+        relay: &'f mut Relay<'_>,
+        backend: &'f mut Backend,
+    ) -> impl Future<Output = Result<bool, Broken>> {
         let received = &mut self.served.received;
-        let relayed = relay::relay(
-            relay,
-            head,
-            self.client,
-            &mut backend,
-            self.deadline,
-            received,
-        );
-        match relayed.await {
-            Ok(complete) => {
-                if complete && let Some(wire) = backend.into_reusable() {
-                    let upstream = &relay.engine.upstream;
-                    upstream.release(endpoint, &relay.service.protocol, wire);
-                }
-                Ok(())
-            }
-            Err(broken) => {
-                backend.abort();
-                *kept = backend.into_kept();
-                Err(broken)
-            }
-        }
+        relay::relay(relay, head, self.client, backend, self.deadline, received)
     }
 
     /// Tells the client what failed, where it can still be told.
@@ -660,6 +661,7 @@ impl Exchange<'_, '_> {
             counts.count(&counted);
         }
         if let Some(failure) = &failure {
+            cold_path();
             entry_point.failures[failure.index()].add(1);
             let client = served.client;
             tracing::debug!(%client, status, fault = ?failure.fault(), %failure, "request failed");
@@ -669,6 +671,32 @@ impl Exchange<'_, '_> {
         {
             let more = logged.map(|it| Box::new(it.into_fields()));
             sender.send(Record { more, ..record });
+        }
+    }
+}
+
+/// Gives the backend's connection back where it is clean, and what was kept where the exchange broke.
+fn settle(
+    relayed: Result<bool, Broken>,
+    endpoint: &Endpoint,
+    backend: Backend,
+    relay: &Relay<'_>,
+    kept: &mut Option<Kept>,
+) -> Result<(), Broken> {
+    let mut backend = backend;
+    match relayed {
+        Ok(clean) => {
+            if clean && let Some(wire) = backend.into_reusable() {
+                let upstream = &relay.engine.upstream;
+                upstream.release(endpoint, &relay.service.protocol, wire);
+            }
+            Ok(())
+        }
+        Err(broken) => {
+            cold_path();
+            backend.abort();
+            *kept = backend.into_kept();
+            Err(broken)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     future::{self, Future},
+    hint::cold_path,
     pin::pin,
     time::Duration,
 };
@@ -197,6 +198,7 @@ async fn serve_request(
     let (head, body) = match read {
         Ok(read) => read,
         Err(failure) => {
+            cold_path();
             let mut client = Client::http1(wire, None, &connection.shutdown);
             exchange::refuse(engine, connection, &mut client, failure, deadline).await;
             return Next::Close;
@@ -206,6 +208,7 @@ async fn serve_request(
     let last_of_client = !keeps_alive(head.version, &head.fields);
     let mut client = Client::http1(wire, Some(&head), &connection.shutdown);
     if last {
+        cold_path();
         client.close_after();
     }
     let mut incoming = Incoming {
@@ -228,6 +231,7 @@ async fn drain_body(wire: &mut Wire, deadline: &mut Deadline) -> Next {
     if wire.is_done() {
         return Next::Request;
     }
+    cold_path();
     deadline.set(DRAIN_BODY);
     loop {
         let piece = tokio::select! {
@@ -263,6 +267,8 @@ async fn read_head(
                 false => Ok(Some(head)),
             };
         }
+        // Nearly always one read has brought all of it.
+        cold_path();
         if io.read.len() >= limit {
             return Err(match io.read.contains(&b'\n') {
                 true => Failure::HeaderTooLarge,
@@ -281,6 +287,7 @@ async fn read_head(
     }
 }
 
+#[cold]
 fn head_failure(error: HeadError) -> Failure {
     match error {
         HeadError::TooManyFields => Failure::HeaderTooLarge,

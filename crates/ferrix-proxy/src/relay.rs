@@ -6,6 +6,7 @@
 
 use std::{
     future::poll_fn,
+    hint::cold_path,
     io,
     net::SocketAddr,
     task::{Context, Poll, ready},
@@ -166,6 +167,7 @@ impl Drop for InFlight<'_> {
 }
 
 impl From<Gone> for Broken {
+    #[cold]
     fn from(_: Gone) -> Self {
         Broken::from(Failure::ClientGone)
     }
@@ -233,9 +235,11 @@ pub(crate) async fn relay(
             }
         }
         if deadline.is_over() {
+            cold_path();
             return Err(progress.late(client, backend, deadline));
         }
         if let Some(shaper) = &mut client.download {
+            cold_path();
             shaper.settle(client.sent);
         }
         progress.set_deadline(deadline, client, backend, relay, received.bytes);
@@ -246,11 +250,13 @@ pub(crate) async fn relay(
             Event::Response(part) => {
                 let passage = &mut progress.passage;
                 if part.is_err() {
+                    cold_path();
                     // What came is delivered all the same.
                     passage.flush(client)?;
                 }
                 let passed = on_response(relay, request, client, backend, passage, part?).await?;
                 if let Passed::Whole(body) = passed {
+                    cold_path();
                     // That is nothing to keep.
                     let copy = passage.copy.take();
                     pour(client, passage, body, deadline, timeouts.write).await?;
@@ -282,6 +288,7 @@ pub(crate) async fn relay(
             Event::DeadlinePassed => return Err(progress.late(client, backend, deadline)),
         }
         if client.is_upgraded() && progress.request_done {
+            cold_path();
             // What follows the whole request is in the other protocol (RFC 9110, section 7.8).
             let waiting = &mut progress.waiting;
             // The response has ended, by which the rule measures.
@@ -346,12 +353,14 @@ async fn on_response(
 ) -> Result<Passed, Broken> {
     match part {
         FromBackend::Interim(mut head) => {
+            cold_path();
             check_oddities(relay, &head)?;
             headers::prepare_response(&mut head, false);
             client.interim(head)?;
         }
         FromBackend::Header(mut head, end) => {
             if let Some(governed) = &mut relay.governed {
+                cold_path();
                 governed.answered(head.status.as_u16());
             }
             let upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -372,9 +381,11 @@ async fn on_response(
             };
             backend.forget();
             if let Some(invalidation) = &relay.invalidation {
+                cold_path();
                 invalidation.on_response(head.status);
             }
             if let Some(fetch) = relay.fetch.take() {
+                cold_path();
                 match fetch.on_response(&mut head, delimited) {
                     Verdict::Pass => {}
                     Verdict::Keep(copy) => passage.copy = Some(copy),
@@ -386,6 +397,7 @@ async fn on_response(
                 }
             }
             if let Some(applied) = relay.applied {
+                cold_path();
                 let page = applied.error_page(relay.engine, request, &head).await;
                 if let Some((mut head, body)) = page {
                     let end = body.is_empty() || relay.method == Method::HEAD;
@@ -398,12 +410,14 @@ async fn on_response(
                 passage.encoder = apply(relay, applied, &mut head, end);
             }
             if let (Some(governed), Some(endpoint)) = (&relay.governed, relay.endpoint) {
+                cold_path();
                 governed.keep_session(endpoint, relay.secure, &mut head.fields);
             }
             // A gRPC client takes an error without a message only from a header section that ends
             // the stream.
             client.header(head, &relay.method, end)?;
             if upgraded {
+                cold_path();
                 client.upgrade();
             }
             return match (first, &mut client.download) {
@@ -634,6 +648,7 @@ impl Progress<'_> {
         if let Some(shaper) = &mut client.download
             && shaper.held() > 0
         {
+            cold_path();
             let portion = shaper.poll_portion(cx);
             return portion.map(|data| Event::Response(Ok(FromBackend::Data(data))));
         }
@@ -648,6 +663,7 @@ impl Progress<'_> {
         };
         Poll::Ready(match (part, &mut client.download) {
             (Ok(FromBackend::Data(data)), Some(shaper)) => {
+                cold_path();
                 shaper.hold(data);
                 Event::Held
             }
@@ -669,6 +685,7 @@ impl Progress<'_> {
         if let Some(shaper) = &mut client.upload
             && shaper.held() > 0
         {
+            cold_path();
             let portion = shaper.poll_portion(cx);
             return portion.map(|data| Event::Request(Ok(Piece::Data(data))));
         }

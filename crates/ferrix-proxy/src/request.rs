@@ -275,6 +275,7 @@ fn build<'a>(
     Ok(Target { host, target })
 }
 
+#[cold]
 fn bad_request(reason: &'static str) -> Failure {
     Failure::BadRequest(reason.into())
 }

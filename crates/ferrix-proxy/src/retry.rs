@@ -78,12 +78,14 @@ impl Broken {
 }
 
 impl From<Failure> for Broken {
+    #[cold]
     fn from(failure: Failure) -> Self {
         Self::Exchange(failure)
     }
 }
 
 impl From<Broken> for Failure {
+    #[cold]
     fn from(broken: Broken) -> Self {
         match broken {
             Broken::Exchange(failure) => failure,

@@ -82,13 +82,14 @@ pub(crate) async fn attempt(
     request: &Subrequest<'_>,
     connection: Connection,
 ) -> Result<(Reply, Backend), Broken> {
+    let mut connection = connection;
     let framing = match request.body.len() {
         0 => Framing::Empty,
         length => Framing::Length(length as u64),
     };
     let secure = request.service.protocol.is_tls();
-    let mut backend =
-        Backend::send(connection, request.head, framing, secure, &mut None, false).await?;
+    connection.ready().await?;
+    let mut backend = Backend::send(connection, request.head, framing, secure, &mut None, false)?;
     if framing != Framing::Empty {
         backend.data(request.body.clone(), true)?;
         backend.finish(None)?;

@@ -9,7 +9,7 @@ use ferrix_http1::{Framing, RequestHead};
 use ferrix_table::services::Endpoint;
 use tokio::time::sleep;
 
-use super::Exchange;
+use super::{Exchange, settle};
 use crate::{
     backend::{Backend, FromBackend},
     client::Client,
@@ -100,7 +100,9 @@ impl Exchange<'_, '_> {
         let _in_flight = InFlight::new(endpoint);
         let (secure, reused) = (relay.service.protocol.is_tls(), connection.is_reused());
         let (body, holds) = (relay.body, relay.asked);
-        let mut first = Backend::send(connection, head, body, secure, kept, holds).await?;
+        let mut connection = connection;
+        connection.ready().await?;
+        let mut first = Backend::send(connection, head, body, secure, kept, holds)?;
         self.deadline.set(relay.response_timeout);
         let mut waiting = Waiting {
             client: &mut *self.client,
@@ -119,11 +121,12 @@ impl Exchange<'_, '_> {
                 Some(pooled) => pooled,
                 None => race.run(None).await?,
             };
-            let (other, connection) = connected;
+            let (other, mut connection) = connected;
             let reused = connection.is_reused();
+            connection.ready().await?;
             let mut whole = Kept::of(Framing::Empty, false, false);
             let sent = Backend::send(connection, head, body, secure, &mut whole, holds);
-            sent.await.map(|backend| (other, backend, reused))
+            sent.map(|backend| (other, backend, reused))
         };
         let event = waiting.answer(&mut first, Box::pin(second)).await;
         self.served.attempts = race.attempts();
@@ -204,6 +207,7 @@ impl Exchange<'_, '_> {
             Ok(None) => {}
             Err(broken) => return give_up(backend, kept, broken),
         }
-        self.carry(endpoint, backend, head, relay, kept).await
+        let relayed = self.relay(head, relay, &mut backend).await;
+        settle(relayed, endpoint, backend, relay, kept)
     }
 }
