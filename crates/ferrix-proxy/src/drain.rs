@@ -1,15 +1,21 @@
 //! The end of serving: who still works, and how they are told.
 
 use std::{
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    task::{Poll, Waker},
     time::Duration,
 };
 
 use pingora_core::server::ShutdownWatch;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::coop::unconstrained,
+};
 
 /// How long an idle connection may still bring a request after the drain has begun: it may have
 /// been on its way.
@@ -35,9 +41,29 @@ pub(crate) fn has_begun(shutdown: &ShutdownWatch) -> bool {
 
 /// Resolves once the drain begins. One of these serves a connection for its whole life.
 pub(crate) async fn begins(shutdown: ShutdownWatch) {
+    let asked = shutdown.clone();
     let mut shutdown = shutdown;
-    // A listener that is gone without a word has ended too.
-    let _ = shutdown.wait_for(|begun| *begun).await;
+    // Whatever the task has done before in this turn: a watch that is polled when the task's budget is
+    // spent registers no waker (tokio, `task::coop`).
+    let mut begun = pin!(unconstrained(shutdown.wait_for(|begun| *begun)));
+    let mut registered: Option<Waker> = None;
+    poll_fn(|cx| {
+        if registered
+            .as_ref()
+            .is_some_and(|it| it.will_wake(cx.waker()))
+        {
+            // This task is told. To be registered once more would take a lock that connections share.
+            return match has_begun(&asked) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            };
+        }
+        // A listener that is gone without a word has ended too.
+        let polled = begun.as_mut().poll(cx).map(drop);
+        registered = Some(cx.waker().clone());
+        polled
+    })
+    .await;
 }
 
 impl Default for Drain {
@@ -101,6 +127,10 @@ impl Drop for Working {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Context;
+
+    use tokio::task::coop::{consume_budget, has_budget_remaining};
+
     use super::*;
 
     /// The last connections are taken from the queue after the drain has begun.
@@ -115,5 +145,48 @@ mod tests {
             begins(watch.clone()).await;
             assert!(has_begun(&watch), "after a copy was waited on");
         }
+    }
+
+    /// Also where the first question comes from another task, or at the end of a task's turn.
+    #[tokio::test]
+    async fn whoever_waits_is_told() {
+        let mut ran = 0;
+        for (asked, elsewhere, spent) in [
+            (0, false, false),
+            (1, false, false),
+            (2, false, false),
+            (2, true, false),
+            (1, false, true),
+        ] {
+            let drain = Drain::default();
+            let mut begun = Box::pin(begins(drain.watch()));
+            let (waits, waiting) = tokio::sync::oneshot::channel();
+            let task = async move {
+                if elsewhere {
+                    let cx = &mut Context::from_waker(Waker::noop());
+                    assert!(begun.as_mut().poll(cx).is_pending());
+                }
+                poll_fn(|cx| {
+                    while spent && has_budget_remaining() {
+                        let _ = pin!(consume_budget()).poll(cx);
+                    }
+                    for _ in 0..asked {
+                        assert!(begun.as_mut().poll(cx).is_pending());
+                    }
+                    Poll::Ready(())
+                })
+                .await;
+                waits.send(()).unwrap();
+                begun.await;
+            };
+            let task = tokio::spawn(task);
+            waiting.await.unwrap();
+            drain.begin();
+            let limit = Duration::from_secs(10);
+            let told = tokio::time::timeout(limit, task).await;
+            told.expect("it is told").unwrap();
+            ran += 1;
+        }
+        assert_eq!(ran, 5);
     }
 }
