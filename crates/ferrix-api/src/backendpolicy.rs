@@ -44,8 +44,8 @@ pub struct BackendPolicySpec {
     #[schemars(length(min = 1, max = 253))]
     pub ingress_class_name: Option<String>,
 
-    /// The Services that it is for, of its own namespace. Of several policies for one Service the oldest
-    /// is in force.
+    /// The Services that it is for, of its own namespace, or ports of theirs. Of several policies for one port
+    /// those that name it come first, and then the oldest.
     #[schemars(length(min = 1, max = 16))]
     pub target_refs: Vec<ServiceReference>,
 
@@ -80,8 +80,9 @@ pub struct BackendPolicySpec {
     pub connection: Option<Connection>,
 }
 
-/// A Service that a `BackendPolicy` is for.
+/// A Service that a `BackendPolicy` is for, or one of its ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ServiceReference {
     /// Empty: that of Services.
     #[schemars(length(max = 253))]
@@ -94,6 +95,12 @@ pub struct ServiceReference {
     /// The name of the Service.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+
+    /// The name of a port of the Service, which no policy for the whole Service is for then. Absent: the whole
+    /// Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub section_name: Option<String>,
 }
 
 /// Which endpoint has a request.
@@ -595,6 +602,15 @@ pub struct BackendPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<String>,
 
+    /// How the endpoints of each Service are that it is in force for, some seconds after that has changed. Each
+    /// replica judges for itself: what is told is the worst. No more than 100 Services are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 100),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["service"])
+    )]
+    pub services: Vec<ServiceEndpoints>,
+
     /// `Ready`: the others are true, so that requests go where the spec asks for. `Accepted`: everything
     /// in the spec could be used, and no older policy is for one of the Services. `ResolvedRefs`: every
     /// object that it names was found. `Programmed`: every replica serves this generation. `Verified` is
@@ -607,4 +623,78 @@ pub struct BackendPolicyStatus {
     /// replicas writes, such as `ferrix/ferrix`. No other installation writes over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installation: Option<String>,
+}
+
+/// How the endpoints of a Service are: addresses and ports, each of which counts once, by the worst that is true
+/// of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub struct ServiceEndpoints {
+    /// The name of the Service.
+    #[schemars(length(max = 253))]
+    pub service: String,
+
+    /// How many there are.
+    #[schemars(range(min = 0), extend("format" = "int32"))]
+    pub endpoints: u32,
+
+    /// Of these have their share of the requests, on the replica with the fewest.
+    #[schemars(range(min = 0), extend("format" = "int32"))]
+    pub healthy: u32,
+
+    /// Come to their share by and by, on the replica with the most.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0), extend("format" = "int32"))]
+    pub starting: u32,
+
+    /// Cannot be connected to, in the same way.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0), extend("format" = "int32"))]
+    pub failing: u32,
+
+    /// Are left out for how they have answered, in the same way.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0), extend("format" = "int32"))]
+    pub ejected: u32,
+
+    /// Do not pass their checks, in the same way.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0), extend("format" = "int32"))]
+    pub unhealthy: u32,
+
+    /// Those that are neither healthy nor starting, the worst first, and no more than four.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub worst: Vec<BadEndpoint>,
+}
+
+/// An endpoint that is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub struct BadEndpoint {
+    /// Its address and port.
+    #[schemars(length(max = 64))]
+    pub endpoint: String,
+
+    /// The worst that is true of it.
+    pub state: BadState,
+
+    /// On so many replicas.
+    #[schemars(range(min = 1), extend("format" = "int32"))]
+    pub replicas: u32,
+}
+
+/// Why an endpoint is left out, the worse the greater.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema,
+)]
+pub enum BadState {
+    /// It cannot be connected to.
+    Failing,
+    /// For how it has answered.
+    Ejected,
+    /// It does not pass its checks.
+    Unhealthy,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }

@@ -377,11 +377,11 @@ fn external_source(
 }
 
 /// The services of the table for all backends of one Service. Those of one identity count
-/// together: with each other, and with what the table has of it. `policy`: that of the Service.
-pub(crate) fn table_services(
+/// together: with each other, and with what the table has of it. `policy`: that of a port, by its name.
+pub(crate) fn table_services<'p>(
     world: &World,
     settings: &Settings,
-    policy: Option<&Arc<BackendPolicy>>,
+    policy: impl Fn(&str) -> Option<&'p Arc<BackendPolicy>>,
     zone: Option<&OwnZone>,
     backends: &[Placed],
     table: &Services,
@@ -391,6 +391,7 @@ pub(crate) fn table_services(
         .collect();
     let mut services: Vec<Arc<Service>> = Vec::with_capacity(backends.len());
     for Placed { backend, .. } in backends {
+        let policy = policy(port_name(world, backend));
         let mut service = table_service(world, settings, policy, zone, backend);
         let same = |it: &&Arc<Service>| it.id == service.id;
         let made = services.iter().find(same);
@@ -404,6 +405,17 @@ pub(crate) fn table_services(
         services.push(Arc::new(service));
     }
     services
+}
+
+/// The name of the port of a backend; empty where it has none.
+fn port_name<'w>(world: &'w World, backend: &'w Backend) -> &'w str {
+    if let AddressSource::Slices { port_name } = &backend.addresses {
+        return port_name;
+    }
+    let ports = world.spec(&backend.service).map(|spec| &spec.ports);
+    let mut ports = ports.into_iter().flat_map(|ports| ports.iter());
+    let port = ports.find(|port| port.number == backend.port);
+    port.map_or("", |port| &port.name)
 }
 
 /// One service of the table, with the endpoints that there are now.

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::{
     document::{Fault, Read, Strictness},
-    draft::{self, ClassReference, Draft, EntryPointNames, Hosts, ServicePolicy},
+    draft::{self, ClassReference, Draft, EntryPointNames, Hosts, ServicePolicy, ServiceTarget},
     field::Field,
     filters::Faults,
     names::{shared, shared_name},
@@ -81,13 +81,13 @@ pub(crate) fn draft(policy: &BackendPolicy, origin: Origin) -> Draft {
     }
 }
 
-/// The Services that it is for, each once.
+/// The Services that it is for, and ports of theirs, each once.
 fn targets(
     references: &[ServiceReference],
     namespace: &str,
     faults: &mut Faults,
-) -> Box<[(Field, ObjectName)]> {
-    let mut targets: Vec<(Field, ObjectName)> = Vec::new();
+) -> Box<[ServiceTarget]> {
+    let mut targets: Vec<ServiceTarget> = Vec::new();
     if references.is_empty() {
         let message = "expected at least one Service";
         faults.add(Reason::InvalidSpec, "spec.targetRefs", message);
@@ -103,8 +103,14 @@ fn targets(
             continue;
         }
         let service = shared_name(namespace, &reference.name);
-        if targets.iter().all(|(_, known)| *known != service) {
-            targets.push((field, service));
+        let port = reference.section_name.as_deref().map(shared);
+        let mut known = targets.iter();
+        if known.all(|it| (&it.service, &it.port) != (&service, &port)) {
+            targets.push(ServiceTarget {
+                field,
+                service,
+                port,
+            });
         }
     }
     targets.into()

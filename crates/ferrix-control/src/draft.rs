@@ -93,11 +93,20 @@ pub(crate) enum EntryPointNames {
 pub(crate) struct ServicePolicy {
     /// As it is written.
     pub(crate) spec: BackendPolicySpec,
-    /// Each Service, and where it is named.
-    pub(crate) targets: Box<[(Field, ObjectName)]>,
+    pub(crate) targets: Box<[ServiceTarget]>,
     pub(crate) policy: Arc<BackendPolicy>,
     /// What `policy` has to be given of other objects.
     pub(crate) named: Option<Box<NamedByTls>>,
+}
+
+/// A Service that a BackendPolicy is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceTarget {
+    /// Where it is named.
+    pub(crate) field: Field,
+    pub(crate) service: ObjectName,
+    /// The name of one of its ports; `None`: all of them.
+    pub(crate) port: Option<Arc<str>>,
 }
 
 /// The objects by which a `BackendPolicy` says how endpoints are known over TLS.

@@ -18,6 +18,8 @@
 //!  replica    how far this replica has come, for the one that writes
 //!  progress   how far a replica's watches have come, as replicas tell one another
 //!  exceptions what serves on a replica in place of bad objects, as they tell one another (pure)
+//!  endpoint_health  how endpoints are that BackendPolicies are about, as they tell one another (pure)
+//!  endpoints  how they are on this replica
 //!  refused    where the system does not let a replica listen, as they tell one another (pure)
 //!  sockets    where no replica can listen
 //!  census     which replicas there are, what each offers, and how many serve a route (pure)
@@ -64,6 +66,8 @@ mod census;
 mod definition;
 mod discovery;
 mod election;
+mod endpoint_health;
+mod endpoints;
 mod exceptions;
 mod fields;
 mod figures;
@@ -90,6 +94,7 @@ mod tests;
 mod watch_kind;
 mod withdraw;
 
+use endpoint_health::EndpointHealth;
 pub use figures::Figures;
 pub use look::{Look, look};
 pub use pulse::{Watch, Watches};
@@ -288,6 +293,7 @@ pub async fn run_kubernetes(
     let identity = Arc::new(Identity::new(&settings, &config.default_namespace));
     let client = Client::try_from(config)?;
     let offer = census::Offer::new(&settings.entry_points);
+    let table = publisher.reader();
     let compiler = Compiler::new(settings.clone(), publisher);
     let (generations, reports) = (compiler.generations(), compiler.reports());
     let failures = compiler.failures();
@@ -368,6 +374,8 @@ pub async fn run_kubernetes(
         former: formerly,
         settled: settling,
     }));
+    let (told, endpoints) = watch::channel(EndpointHealth::default());
+    tasks.spawn(endpoints::run(table, generations.clone(), told));
     tasks.spawn(replica::run(replica::Inputs {
         client: client.clone(),
         identity: Arc::clone(&identity),
@@ -375,6 +383,7 @@ pub async fn run_kubernetes(
         standing,
         reports: reports.clone(),
         refused,
+        endpoints,
         left,
     }));
     tasks.spawn(status::run(status::Inputs {

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use ferrix_api::{
+    backendpolicy::ServiceEndpoints,
     filter::UsedBy,
     gateway::{ParentReference, RouteKind},
 };
@@ -32,6 +33,8 @@ pub(crate) struct Status {
     pub(crate) attached_listener_sets: Option<u32>,
     /// Who passes requests through it; of a Filter.
     pub(crate) used_by: Option<UsedBy>,
+    /// How the endpoints of its Services are; of a BackendPolicy.
+    pub(crate) services: Vec<ServiceEndpoints>,
     /// What the controller can do; of a GatewayClass.
     pub(crate) features: Vec<String>,
     /// Entries of other controllers, as they are: of kinds where each writes its own.

@@ -540,7 +540,7 @@ impl Translation {
         }
         for name in &concerned.services {
             let backends = self.backends.of_service(name);
-            let policy = self.service_policies.of(name);
+            let policy = |port: &str| self.service_policies.of(name, port);
             let Context {
                 world, settings, ..
             } = *context;

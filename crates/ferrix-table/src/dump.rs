@@ -1,7 +1,7 @@
 //! The table as a document, for the admin endpoint and for tests.
 //!
 //! The view borrows from the table. It holds no key and no certificate. Two equal tables give equal
-//! documents, but for the endpoints that connections fail to or
+//! documents, but for the endpoints that connections fail to, that start slowly or
 //! that are left out.
 
 use std::net::SocketAddr;
@@ -149,6 +149,9 @@ pub struct ServiceView<'t> {
     /// Those of them that get no requests as long as others can be connected to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<FailingView>,
+    /// Those that come to their share by and by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub starting: Vec<SocketAddr>,
     /// Those that are left out for how they have answered, unless too few are left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ejected: Vec<SocketAddr>,
@@ -344,6 +347,7 @@ impl<'t> ServiceView<'t> {
                 .collect(),
             stays: near.map(|near| near.per_mille),
             failing: FailingView::of(service),
+            starting: service.starting().map(|it| it.address).collect(),
             ejected: service.ejected().map(|it| it.address).collect(),
             unhealthy: service.unhealthy().map(|it| it.address).collect(),
         }

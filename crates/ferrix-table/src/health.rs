@@ -22,6 +22,7 @@ use std::{
 };
 
 use crate::{
+    backend_policy::InForce,
     balancing::mix,
     services::{Endpoint, Service},
     state::PolicyState,
@@ -92,6 +93,21 @@ pub enum CheckKind {
     },
     /// A connection.
     Tcp,
+}
+
+/// How an endpoint is, the worse the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndpointHealth {
+    /// It has its share of the requests.
+    Healthy,
+    /// It comes to its share by and by.
+    Starting,
+    /// It cannot be connected to.
+    Failing,
+    /// It is left out for how it has answered.
+    Ejected,
+    /// It does not pass its checks.
+    Unhealthy,
 }
 
 /// What came of an answer.
@@ -186,6 +202,33 @@ impl Service {
         let is_asked = policy.is_some_and(|policy| policy.health.check.is_some());
         let endpoints = self.endpoints.iter();
         endpoints.filter(move |it| is_asked && it.is_unhealthy())
+    }
+
+    /// The endpoints that come to their share by and by.
+    pub fn starting(&self) -> impl Iterator<Item = &Endpoint> {
+        let starting = self
+            .health()
+            .filter(|(_, it)| *it == EndpointHealth::Starting);
+        starting.map(|(endpoint, _)| endpoint)
+    }
+
+    /// How each endpoint is: the worst that is true of it.
+    pub fn health(&self) -> impl Iterator<Item = (&Endpoint, EndpointHealth)> {
+        let policy = self.policy.as_deref();
+        let asks = |what: fn(&InForce) -> bool| policy.is_some_and(what);
+        let checks = asks(|it| it.health.check.is_some());
+        let ejects = asks(|it| it.health.ejection.is_some());
+        let starts_slowly = asks(|it| it.balancing.slow_start.is_some());
+        self.endpoints.iter().map(move |it| {
+            let health = match it {
+                it if checks && it.is_unhealthy() => EndpointHealth::Unhealthy,
+                it if ejects && it.is_ejected() => EndpointHealth::Ejected,
+                it if it.is_failing() => EndpointHealth::Failing,
+                it if starts_slowly && it.is_starting() => EndpointHealth::Starting,
+                _ => EndpointHealth::Healthy,
+            };
+            (it, health)
+        })
     }
 
     /// Whether an endpoint is left out, unless too few are left.
@@ -313,6 +356,12 @@ impl Endpoint {
     pub fn is_unhealthy(&self) -> bool {
         let standing = self.standing.as_ref();
         standing.is_some_and(|standing| standing.is_unhealthy())
+    }
+
+    /// Whether it comes to its share by and by, as far as the policy of its service asks for that.
+    fn is_starting(&self) -> bool {
+        let standing = self.standing.as_ref();
+        standing.is_some_and(|standing| standing.is_starting())
     }
 }
 

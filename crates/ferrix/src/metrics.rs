@@ -543,6 +543,11 @@ fn of_policies(page: &mut Page<'_>, all: &[(Labels<'_>, &Arc<Service>)]) -> fmt:
         "Endpoints that do not pass their checks",
         of().map(|(labels, service)| (labels, service.unhealthy().count() as f64)),
     )?;
+    page.gauges(
+        "ferrix_service_starting_endpoints",
+        "Endpoints that come to their share by and by",
+        of().map(|(labels, service)| (labels, service.starting().count() as f64)),
+    )?;
     page.counters(
         "ferrix_service_requests_refused",
         "Requests that got 503, as too many were under way",

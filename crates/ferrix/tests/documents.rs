@@ -122,10 +122,10 @@ fn every_policy_in_the_documents_is_in_force() {
 fn service(name: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: default}}\n\
-         spec: {{ports: [{{port: 80}}]}}\n---\napiVersion: discovery.k8s.io/v1\n\
+         spec: {{ports: [{{name: http, port: 80}}]}}\n---\napiVersion: discovery.k8s.io/v1\n\
          kind: EndpointSlice\nmetadata:\n  name: {name}\n  namespace: default\n  \
          labels: {{kubernetes.io/service-name: {name}}}\naddressType: IPv4\n\
-         ports: [{{port: 8080}}]\nendpoints: [{{addresses: [10.0.0.1]}}]\n"
+         ports: [{{name: http, port: 8080}}]\nendpoints: [{{addresses: [10.0.0.1]}}]\n"
     )
 }
 

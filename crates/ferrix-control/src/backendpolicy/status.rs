@@ -74,10 +74,12 @@ pub(crate) fn write(status: &Status, _: &Writer<'_>) -> Value {
         installation,
         replicas,
         conditions,
+        services,
         ..
     } = status.clone();
     let status = BackendPolicyStatus {
         replicas,
+        services,
         conditions,
         installation,
     };
@@ -92,6 +94,7 @@ pub(crate) fn read(status: &Value, _: &Writer<'_>) -> Status {
         installation: status.installation,
         replicas: status.replicas,
         conditions: status.conditions,
+        services: status.services,
         ..Status::default()
     }
 }

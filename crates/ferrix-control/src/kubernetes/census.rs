@@ -8,14 +8,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ferrix_api::backendpolicy::ServiceEndpoints;
 use ferrix_table::table::EntryPoint;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    endpoint_health::EndpointHealth,
     exceptions::{Exception, Exceptions},
     progress::Progress,
 };
-use crate::{fallback::Fallback, objects::Key, report::Entry};
+use crate::{
+    fallback::Fallback,
+    objects::{Key, Kind, ObjectName},
+    report::Entry,
+};
 
 /// Routes are counted anew when replicas have neither come nor gone for so long. A rollout replaces
 /// them one after the other, which is one change to whoever reads the count.
@@ -39,6 +45,7 @@ pub(super) struct Replica {
     /// that there is since the start.
     pub(super) restored: bool,
     pub(super) exceptions: Exceptions,
+    pub(super) endpoints: EndpointHealth,
 }
 
 /// The entry points of a replica, by name: whether each is secure. `None`: it has not said, and is
@@ -132,7 +139,7 @@ impl Census {
     }
 
     /// Takes in what replicas tell now. `None`: nothing is new; otherwise the bad objects that something
-    /// else serves in place of, on some replica.
+    /// else serves in place of, on some replica, and the policies with other endpoints.
     pub(super) fn take(
         &mut self,
         replicas: BTreeMap<Box<str>, Replica>,
@@ -171,6 +178,12 @@ impl Census {
             self.changes = None;
         }
         settled
+    }
+
+    /// How the endpoints of a BackendPolicy's Services are on all replicas together.
+    pub(super) fn endpoints(&self, policy: &ObjectName) -> Vec<ServiceEndpoints> {
+        let told = self.replicas.values().map(|replica| &replica.endpoints);
+        EndpointHealth::merged(told, policy)
     }
 
     /// How many replicas serve a route as the entry says, the newest version of which was seen first at
@@ -286,7 +299,8 @@ impl std::fmt::Display for Count {
     }
 }
 
-/// Bad objects that something else serves in place of than before, on some replica.
+/// Bad objects that something else serves in place of than before, on some replica, and policies with other
+/// endpoints.
 fn differing(
     before: &BTreeMap<Box<str>, Replica>,
     after: &BTreeMap<Box<str>, Replica>,
@@ -296,6 +310,8 @@ fn differing(
     for name in before.keys().chain(after.keys()) {
         let [before, after] = [before, after].map(|it| it.get(name).unwrap_or(&nothing));
         differing.extend(before.exceptions.differing(&after.exceptions).cloned());
+        let policies = before.endpoints.differing(&after.endpoints);
+        differing.extend(policies.map(|policy| policy.key(Kind::BackendPolicy)));
     }
     differing
 }

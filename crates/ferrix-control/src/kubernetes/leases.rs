@@ -15,6 +15,7 @@ use tokio::sync::watch::Sender;
 use super::{
     Identity,
     census::{Offer, Replica},
+    endpoint_health::EndpointHealth,
     exceptions::Exceptions,
     health::{Health, Outages},
     own::{self, Own, Words},
@@ -38,6 +39,10 @@ pub(super) const EXCEPTIONS: &str = "ferrix.com/exceptions";
 /// On the Lease of a replica: where the system does not let it listen, as JSON. Not there: nowhere, or the
 /// release is one that does not tell.
 pub(super) const REFUSED: &str = "ferrix.com/refused";
+
+/// On the Lease of a replica: how endpoints of Services with a BackendPolicy are there, as JSON. Not there:
+/// there are none, or the release is one that does not tell.
+pub(super) const ENDPOINTS: &str = "ferrix.com/endpoints";
 
 /// On the Lease of an installation: the namespaces that it writes statuses in, as JSON.
 pub(super) const NAMESPACES: &str = "ferrix.com/namespaces";
@@ -75,6 +80,7 @@ impl Observed {
             offer: Offer::read(told.get(REPLICA).map(String::as_str)),
             restored: told.contains_key(RESTORED),
             exceptions: Exceptions::read(told.get(EXCEPTIONS).map(String::as_str)),
+            endpoints: EndpointHealth::read(told.get(ENDPOINTS).map(String::as_str)),
         })
     }
 

@@ -17,7 +17,7 @@ use super::{
     budget::Budget,
     census::{Census, Offer, Replica},
     definition::Definition,
-    seen::{Seen, digest, is_pending},
+    seen::{Seen, digest, digest_of_services, is_pending},
     statement,
 };
 use crate::{
@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The same for what can no longer be seen: after an outage watches do not all come back at once.
 const PATIENCE_WITH_WATCHES: Duration = Duration::from_secs(8);
+
+/// How long after the first replica the others may tell of endpoints, so that one write has what all tell.
+const PATIENCE_WITH_ENDPOINTS: Duration = Duration::from_secs(5);
 
 /// Between two statuses that are written for their count alone: at most 50 a second, however many
 /// routes there are.
@@ -547,16 +550,25 @@ impl Ledger {
         if let Some(lost) = lost {
             statement::add_loss(&mut status, lost, entry.observed_generation, &route.seen);
         }
+        if key.kind == Kind::BackendPolicy {
+            status.services = self.census.endpoints(&key.object);
+        }
         let same = digest(&status) == route.seen.digest;
+        let same_services = digest_of_services(&status) == route.seen.services;
         if same && lacks_name && !is_ours {
             self.definition.went_without(key.clone());
         }
         if same
             && (is_ours || lacks_name)
+            && same_services
             && status.replicas.as_deref() == route.seen.count.as_deref()
         {
             route.told = Some(statement::problems(entry, lost).0);
             return Step::Nothing;
+        }
+        let until = due.since + PATIENCE_WITH_ENDPOINTS;
+        if same && !same_services && now < until {
+            return Step::Wait(until);
         }
         if same || lost.is_none() && differs_by_count(&route.seen, entry, &status) {
             // Whoever wrote before has told what is wrong.

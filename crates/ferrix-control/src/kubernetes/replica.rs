@@ -15,8 +15,9 @@ use tracing::{info, warn};
 use super::{
     Identity,
     census::{Offer, Replica},
+    endpoint_health::EndpointHealth,
     exceptions::Exceptions,
-    leases::{self, EXCEPTIONS, PROGRESS, REFUSED, REPLICA, RESTORED},
+    leases::{self, ENDPOINTS, EXCEPTIONS, PROGRESS, REFUSED, REPLICA, RESTORED},
     own::INSTALLATION,
     progress::Standing,
     refused,
@@ -50,6 +51,7 @@ pub(super) struct Inputs {
     pub(super) reports: Receiver<Arc<Report>>,
     /// Where the system does not let this replica listen.
     pub(super) refused: Receiver<Refusals>,
+    pub(super) endpoints: Receiver<EndpointHealth>,
     pub(super) left: Receiver<bool>,
 }
 
@@ -62,6 +64,7 @@ pub(super) async fn run(inputs: Inputs) {
         mut standing,
         mut reports,
         mut refused,
+        mut endpoints,
         mut left,
     } = inputs;
     let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
@@ -80,6 +83,7 @@ pub(super) async fn run(inputs: Inputs) {
             offer: offer.clone(),
             exceptions,
             restored,
+            endpoints: endpoints.borrow_and_update().clone(),
         };
         let told = refused::write(&refused.borrow_and_update());
         let lease = Patch::Apply(lease(&identity, &name, &replica, told));
@@ -113,6 +117,7 @@ pub(super) async fn run(inputs: Inputs) {
                     changed = standing.changed() => changed.is_ok(),
                     changed = differ(&mut reports, &replica.exceptions) => changed,
                     Ok(()) = refused.changed() => true,
+                    Ok(()) = endpoints.changed() => true,
                 }
             };
             let renewal = tokio::time::timeout(jittered(RENEWAL), news);
@@ -161,6 +166,8 @@ fn lease(identity: &Identity, name: &str, replica: &Replica, refused: Option<Str
     annotations.extend(restored);
     let exceptions = replica.exceptions.write();
     annotations.extend(exceptions.map(|told| (EXCEPTIONS.to_owned(), told)));
+    let endpoints = replica.endpoints.write();
+    annotations.extend(endpoints.map(|told| (ENDPOINTS.to_owned(), told)));
     annotations.extend(refused.map(|told| (REFUSED.to_owned(), told)));
     Lease {
         metadata: ObjectMeta {
@@ -206,6 +213,7 @@ mod tests {
                 offer: Offer::default(),
                 exceptions: Exceptions::default(),
                 restored,
+                endpoints: EndpointHealth::default(),
             };
             let place = Place {
                 address: "192.0.2.1:80".parse().unwrap(),

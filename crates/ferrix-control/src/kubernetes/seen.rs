@@ -37,6 +37,8 @@ pub(super) struct Seen {
     pub(super) installation: Option<Arc<str>>,
     /// How many replicas its status says there are.
     pub(super) count: Option<Arc<str>>,
+    /// How its status says that endpoints are: see [`digest_of_services`].
+    pub(super) services: u64,
     /// The generation that its status is about.
     pub(super) told: Option<i64>,
     /// Whether its status says that a replica is waited for.
@@ -72,6 +74,7 @@ impl Seen {
             digest: 0,
             installation: None,
             count: None,
+            services: 0,
             told: None,
             pending: false,
             foreign: Box::default(),
@@ -92,6 +95,7 @@ impl Seen {
         self.digest = digest(status);
         self.installation = status.installation.as_deref().map(shared);
         self.count = status.replicas.as_deref().map(shared);
+        self.services = digest_of_services(status);
         let first = status.all_conditions().next();
         self.told = first.and_then(|(_, it)| it.observed_generation);
         self.pending = is_pending(status);
@@ -190,7 +194,17 @@ pub(super) fn is_pending(status: &Status) -> bool {
     })
 }
 
-/// What a status says, but for times, for who says it, and for how many replicas there are.
+/// How a status says that the endpoints of Services are; 0: it says nothing.
+pub(super) fn digest_of_services(status: &Status) -> u64 {
+    if status.services.is_empty() {
+        return 0;
+    }
+    let mut hasher = DefaultHasher::new();
+    status.services.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What a status says, but for times, for who says it, for how many replicas there are and how endpoints are.
 pub(super) fn digest(status: &Status) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&status.entry_points, &status.addresses).hash(&mut hasher);

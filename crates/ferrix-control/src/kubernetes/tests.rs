@@ -1323,8 +1323,8 @@ async fn what_was_kept_is_followed_whatever_the_api_server_answers_first() {
     assert_eq!(cases, 4);
 }
 
-/// A Lease is written for what serves in place of bad objects as well, and where the system does not let
-/// the replica listen: no route need have changed.
+/// A Lease is written for what serves in place of bad objects as well, where the system does not let
+/// the replica listen, and how endpoints are: no route need have changed.
 #[tokio::test]
 async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
     const OWN: &str = "PATCH /apis/coordination.k8s.io/v1/namespaces/ferrix/leases/me";
@@ -1333,6 +1333,7 @@ async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
     let standing = watch::Sender::new(progress::Standing::default());
     let reports: watch::Sender<Arc<Report>> = watch::Sender::default();
     let refused: watch::Sender<Refusals> = watch::Sender::default();
+    let endpoints: watch::Sender<EndpointHealth> = watch::Sender::default();
     let left = watch::Sender::new(false);
     let task = tokio::spawn(replica::run(replica::Inputs {
         client: script.client(),
@@ -1341,6 +1342,7 @@ async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
         standing: standing.subscribe(),
         reports: reports.subscribe(),
         refused: refused.subscribe(),
+        endpoints: endpoints.subscribe(),
         left: left.subscribe(),
     }));
     standing.send_modify(|it| it.progress.advance(Kind::IngressRoute, None, 7));
@@ -1376,6 +1378,15 @@ async fn a_replica_tells_what_serves_in_place_of_bad_objects() {
     assert_eq!(
         bodies[3]["metadata"]["annotations"][leases::REFUSED],
         r#"{"version":1,"places":["192.0.2.1:80/tcp"]}"#
+    );
+    script.then(scene(OWN, 200, Value::Null));
+    let of_endpoints =
+        r#"{"version":1,"policies":{"a/p":[{"service":"s","endpoints":1,"healthy":1}]}}"#;
+    endpoints.send_replace(EndpointHealth::read(Some(of_endpoints)));
+    let bodies = script.bodies().await;
+    assert_eq!(
+        bodies[4]["metadata"]["annotations"][leases::ENDPOINTS],
+        of_endpoints
     );
     script.then(scene(GONE, 200, Value::Null));
     left.send_replace(true);

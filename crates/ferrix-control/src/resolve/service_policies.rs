@@ -1,4 +1,4 @@
-//! Which BackendPolicy each Service has: of several that name it the oldest.
+//! Which BackendPolicy each port of a Service has: of those that name it, or else the whole Service, the oldest.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,8 +10,7 @@ use ferrix_table::backend_policy::BackendPolicy;
 use super::{all_no_longer_seen, backend_tls, opened};
 use crate::{
     backend, backendpolicy,
-    draft::{NamedByTls, Versions},
-    field::Field,
+    draft::{NamedByTls, ServiceTarget, Versions},
     objects::{Key, Kind, ObjectName},
     outcome::Outcome,
     referencegrant::Referrer,
@@ -25,13 +24,16 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct ServicePolicies {
     known: HashMap<ObjectName, NamedPolicy>,
-    /// Those that can be used, by the Services that they name: the oldest first.
-    of_service: HashMap<ObjectName, BTreeMap<Seniority, ObjectName>>,
+    /// Those that can be used, by the Services that they name.
+    of_service: HashMap<ObjectName, Naming>,
     /// Each ConfigMap and Secret that they name, with those.
     users: BTreeSet<(Key, ObjectName)>,
     /// Those by which endpoints of the own zone come first.
     zoned: BTreeSet<ObjectName>,
 }
+
+/// Those that name a Service: the oldest first, each with the port that it names, if any.
+type Naming = BTreeMap<(Seniority, Option<Arc<str>>), ObjectName>;
 
 /// A BackendPolicy by itself, in this installation.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub(crate) struct NamedPolicy {
     /// `None`: no version can be used.
     policy: Option<Arc<BackendPolicy>>,
     /// The Services that it names, whether they exist or not.
-    targets: Box<[(Field, ObjectName)]>,
+    targets: Box<[ServiceTarget]>,
     /// The ConfigMaps and Secrets that it names, in the same way.
     names: Vec<Key>,
     outcome: Outcome,
@@ -83,20 +85,32 @@ impl NamedPolicy {
         }
     }
 
-    /// The Services that it names; none where it cannot be used.
+    /// The Services that it names, some perhaps more than once; none where it cannot be used.
     pub(crate) fn services(&self) -> impl Iterator<Item = &ObjectName> {
-        self.targets.iter().map(|(_, service)| service)
+        self.targets.iter().map(|it| &it.service)
     }
 }
 
 impl ServicePolicies {
-    /// The policy that a Service has.
-    pub(crate) fn of(&self, service: &ObjectName) -> Option<&Arc<BackendPolicy>> {
-        let oldest = self.of_service.get(service)?.values().next()?;
+    /// The policy that a port of a Service has, by the name of the port.
+    pub(crate) fn of(&self, service: &ObjectName, port: &str) -> Option<&Arc<BackendPolicy>> {
+        let for_port = self.naming_target(service, Some(port)).next();
+        let oldest = for_port.or_else(|| self.naming_target(service, None).next())?;
         self.known.get(oldest)?.policy.as_ref()
     }
 
-    /// Those that name a Service, the oldest first.
+    /// Those that name a port of a Service, or the whole of it; the oldest first.
+    fn naming_target(
+        &self,
+        service: &ObjectName,
+        port: Option<&str>,
+    ) -> impl Iterator<Item = &ObjectName> {
+        let naming = self.of_service.get(service).into_iter().flatten();
+        let naming = naming.filter(move |((_, named), _)| named.as_deref() == port);
+        naming.map(|(_, name)| name)
+    }
+
+    /// Those that name a Service or a port of it, the oldest first, some perhaps more than once.
     pub(crate) fn naming(&self, service: &ObjectName) -> impl Iterator<Item = &ObjectName> {
         let naming = self.of_service.get(service);
         naming.into_iter().flat_map(BTreeMap::values)
@@ -163,9 +177,9 @@ impl ServicePolicies {
             services.push(service.clone());
         }
         if let Some(policy) = policy {
-            for service in policy.services() {
+            for ServiceTarget { service, port, .. } in &policy.targets {
                 let naming = self.of_service.entry(service.clone()).or_default();
-                naming.insert(policy.seniority.clone(), name.clone());
+                naming.insert((policy.seniority.clone(), port.clone()), name.clone());
                 services.push(service.clone());
             }
             self.known.insert(name.clone(), policy);
@@ -182,29 +196,51 @@ impl ServicePolicies {
     ) -> Option<Outcome> {
         let policy = self.known.get(name)?;
         let mut outcome = policy.outcome.clone();
-        let from = name.key(Kind::BackendPolicy);
-        for (field, service) in &policy.targets {
-            let first = self.naming(service).next();
-            if let Some(older) = first.filter(|it| *it != name) {
-                let message = format!("BackendPolicy {older} is older, and for the same Service");
-                outcome.left_out = true;
-                outcome.remark(Finding::problem(
-                    Reason::Conflicted,
-                    field.to_string(),
-                    message,
-                ));
-                continue;
-            }
-            outcome.rules += 1;
-            Self::compare(world, policy, service, &mut outcome);
-            let found = world.service(settings, Referrer::Object(&from), service);
-            if found.is_err() {
-                let message = backend::why_missing(world, Kind::Service, service);
-                let field = field.to_string();
-                outcome.remark(Finding::problem(Reason::ServiceNotFound, field, message));
-            }
+        for target in &policy.targets {
+            self.tell_of(world, settings, target, policy, &mut outcome);
         }
         Some(outcome)
+    }
+
+    /// What becomes of a policy at a target of it.
+    fn tell_of(
+        &self,
+        world: &World,
+        settings: &Settings,
+        target: &ServiceTarget,
+        policy: &NamedPolicy,
+        outcome: &mut Outcome,
+    ) {
+        let ServiceTarget {
+            field,
+            service,
+            port,
+        } = target;
+        let key = outcome.key.clone();
+        let first = self.naming_target(service, port.as_deref()).next();
+        if let Some(older) = first.filter(|it| **it != key.object) {
+            let message = format!("BackendPolicy {older} is older, and for the same Service");
+            outcome.left_out = true;
+            let field = field.to_string();
+            outcome.remark(Finding::problem(Reason::Conflicted, field, message));
+            return;
+        }
+        outcome.rules += 1;
+        Self::compare(world, policy, service, outcome);
+        let found = world.service(settings, Referrer::Object(&key), service);
+        let Ok((_, spec)) = found else {
+            let message = backend::why_missing(world, Kind::Service, service);
+            let field = field.to_string();
+            outcome.remark(Finding::problem(Reason::ServiceNotFound, field, message));
+            return;
+        };
+        if let Some(port) = port
+            && spec.ports.iter().all(|it| it.name != *port)
+        {
+            let message = format!("Service {service} has no port of the name `{port}`");
+            let field = format!("{field}.sectionName");
+            outcome.remark(Finding::problem(Reason::PortNotFound, field, message));
+        }
     }
 
     /// What is said of TLS in two places is said in one of them for the routes of the Gateway API.

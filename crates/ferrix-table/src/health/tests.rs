@@ -304,3 +304,60 @@ proptest! {
         prop_assert_eq!(Phase::from(u64::from(phase)), phase);
     }
 }
+
+/// Of an endpoint that is in several states the worst is told, and none that nobody has asked about.
+#[test]
+fn an_endpoint_is_as_the_worst_that_is_true_of_it() {
+    use EndpointHealth::{Ejected, Failing, Healthy, Starting, Unhealthy};
+
+    let check = Check {
+        kind: CheckKind::Tcp,
+        port: None,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        failures: 1,
+        successes: 1,
+    };
+    let told = |ejects: bool, checks: bool, starts_slowly: bool| {
+        let policy = BackendPolicy {
+            balancing: Balancing {
+                slow_start: starts_slowly.then(|| Duration::from_secs(10)),
+                ..Balancing::default()
+            },
+            health: Health {
+                ejection: ejects.then(ejection),
+                check: checks.then(|| check.clone()),
+                ..Health::default()
+            },
+            ..BackendPolicy::new(ObjectName::new("default", "p"))
+        };
+        let service = service("a", &[1, 2, 3, 4, 5]).with_policy(Arc::new(policy));
+        let standing = |place: usize| service.endpoints[place].standing.as_ref().unwrap();
+        // Each is in one state more than the one before, the first in none.
+        for place in 1..5 {
+            standing(place).warmth(0, Duration::from_secs(10));
+        }
+        for place in 2..5 {
+            service.endpoints[place].state.backoff.fail(0);
+        }
+        for place in 3..5 {
+            standing(place).answers.eject(true, &ejection(), 0);
+        }
+        standing(4).set_healthy(false);
+        let health: Vec<_> = service.health().map(|(_, health)| health).collect();
+        assert_eq!(service.starting().count(), usize::from(starts_slowly));
+        health
+    };
+    assert_eq!(
+        told(true, true, true),
+        [Healthy, Starting, Failing, Ejected, Unhealthy]
+    );
+    assert_eq!(
+        told(true, false, false),
+        [Healthy, Healthy, Failing, Ejected, Ejected]
+    );
+    assert_eq!(
+        told(false, false, true),
+        [Healthy, Starting, Failing, Failing, Failing]
+    );
+}

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod addresses;
+mod endpoints;
 mod gateway;
 
 const ROUTE: Kind = Kind::IngressRoute;
@@ -223,7 +224,7 @@ fn replica(version: u64, offer: Offer) -> Replica {
         progress,
         offer,
         exceptions,
-        restored: false,
+        ..Replica::default()
     }
 }
 
