@@ -488,8 +488,8 @@ pub struct BackendTls {
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::SERVER_NAME))]
     pub server_name: Option<String>,
 
-    /// ConfigMaps of the same namespace with the authorities that certificates have to come from, in the entry
-    /// `ca.crt`. Absent: those of `wellKnownCACertificates`.
+    /// ConfigMaps and Secrets of the same namespace with the authorities that certificates have to come from, in
+    /// the entry `ca.crt`. Absent: those of `wellKnownCACertificates`.
     #[serde(
         default,
         rename = "caCertificateRefs",
@@ -523,15 +523,15 @@ pub struct BackendTls {
     pub insecure_skip_verify: bool,
 }
 
-/// A ConfigMap with authorities.
+/// A ConfigMap or a Secret with authorities.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct AuthoritiesReference {
-    /// `ConfigMap`. Absent: that.
+    /// `ConfigMap`, or `Secret` of another type than `kubernetes.io/tls`. Absent: `ConfigMap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub kind: Option<String>,
 
-    /// The name of the ConfigMap.
+    /// The name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }

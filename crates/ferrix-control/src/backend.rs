@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use ferrix_api::ingressroute::Port;
 use ferrix_table::{
     backend_policy::BackendPolicy,
     balancing::Near,
@@ -42,6 +43,7 @@ pub(crate) struct Backend {
     scheme: Scheme,
     /// Whether the route says so itself, and no policy may say otherwise.
     is_said: bool,
+    /// The name that is asked for, where TLS is spoken.
     server_name: Option<Box<str>>,
     /// What a policy says of its certificates, and what is presented to it.
     verification: Option<Arc<Verification>>,
@@ -63,6 +65,18 @@ impl Backend {
     /// The Service that it is a port of.
     pub(crate) fn service(&self) -> &ObjectName {
         self.service.name()
+    }
+
+    /// Whether a reference may have come to it.
+    pub(crate) fn is_of(&self, reference: &BackendReference) -> bool {
+        let has_port = match reference.port {
+            Port::Number(number) => number == self.port,
+            Port::Name(_) => true,
+        };
+        has_port
+            && reference.service == *self.service()
+            && reference.server_name == self.server_name
+            && reference.scheme.is_none_or(|scheme| scheme == self.scheme)
     }
 
     /// The permission to use that Service.
@@ -228,7 +242,7 @@ pub(crate) fn resolve(
         port: port.number,
         scheme,
         is_said: reference.scheme.is_some() || verification.is_some(),
-        server_name: (reference.server_name.clone()).filter(|_| scheme == Scheme::Https),
+        server_name: reference.server_name.clone(),
         verification,
         addresses: external.unwrap_or_else(|| AddressSource::Slices {
             port_name: Arc::clone(&port.name),
@@ -345,11 +359,6 @@ fn port<'s>(
         return Err(refuse(Reason::ServiceNotUsable, message));
     }
     Ok(port)
-}
-
-/// Whether `serverName` is of no use, because TLS is not spoken.
-pub(crate) fn ignores_server_name(reference: &BackendReference, backend: &Backend) -> bool {
-    reference.server_name.is_some() && backend.scheme != Scheme::Https
 }
 
 fn external_source(

@@ -3,35 +3,19 @@
 use std::sync::Arc;
 
 use ferrix_table::filters::client_certificate::ClientAuthorities;
-use rustls::{RootCertStore, crypto::aws_lc_rs, server::WebPkiClientVerifier};
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
+use rustls::{crypto::aws_lc_rs, server::WebPkiClientVerifier};
+use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject};
 
-use crate::read::Read;
-
-/// The entry with the authorities.
-pub(crate) const AUTHORITIES: &str = "ca.crt";
+use crate::{authorities, read::Read};
 
 /// The entry with what they have revoked.
 pub(crate) const REVOCATIONS: &str = "ca.crl";
 
 /// Reads authorities, and lists of what they have revoked. Where there are lists, a certificate that none is
 /// about is not valid, nor is any once its list is out of date: whoever revokes means it.
-pub(crate) fn parse(
-    authorities: Option<&[u8]>,
-    revocations: Option<&[u8]>,
-) -> Read<ClientAuthorities> {
-    let authorities = authorities.ok_or("it has no entry `ca.crt`")?;
-    let authorities: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(authorities).collect();
-    let authorities =
-        authorities.map_err(|_| "`ca.crt` holds something that is no certificate in PEM form")?;
-    let mut roots = RootCertStore::empty();
-    for authority in &authorities {
-        let unusable = |_| "`ca.crt` holds a certificate that cannot be one of an authority";
-        roots.add(authority.clone()).map_err(unusable)?;
-    }
-    if roots.is_empty() {
-        return Err("`ca.crt` holds no certificate of an authority in PEM form".to_owned());
-    }
+pub(crate) fn parse(entry: Option<&[u8]>, revocations: Option<&[u8]>) -> Read<ClientAuthorities> {
+    let authorities = authorities::parse(entry)?;
+    let roots = authorities::roots(&authorities)?;
     let lists = revocations.unwrap_or_default();
     let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(lists).collect();
     let lists =
@@ -47,7 +31,7 @@ pub(crate) fn parse(
         .build()
         .map_err(|error| format!("`ca.crl` cannot be used: {error}"))?;
     let authorities = ClientAuthorities {
-        authorities: authorities.into(),
+        authorities: authorities.to_vec().into(),
         revocations: lists.into(),
         verifier,
     };

@@ -11,16 +11,12 @@ use ferrix_table::{
     jwks,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
-use rustls::RootCertStore;
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
-    client_authorities::{self, AUTHORITIES, REVOCATIONS},
+    authorities::{self, Authorities},
+    client_authorities::{self, REVOCATIONS},
     read::Read,
 };
-
-/// The authorities of a ConfigMap, or why it has none, in a sentence.
-pub(crate) type Authorities = Result<Arc<[CertificateDer<'static>]>, &'static str>;
 
 /// What is kept of a ConfigMap.
 #[derive(Clone, Debug)]
@@ -42,10 +38,10 @@ pub(crate) fn compile(map: &ConfigMap) -> Kept {
         let read = jwks::parse(text).map(|(keys, faults)| (Arc::new(keys), faults));
         (name.as_str().into(), read)
     });
-    let entry = |name: &str| Some(map.data.as_ref()?.get(name)?.as_str().into());
+    let entry = |name: &str| Some(map.data.as_ref()?.get(name)?.as_str());
     Kept {
-        authorities: authorities(map),
-        certificates: [AUTHORITIES, REVOCATIONS].map(entry),
+        authorities: authorities::parse(entry(authorities::ENTRY).map(str::as_bytes)),
+        certificates: [authorities::ENTRY, REVOCATIONS].map(|name| entry(name).map(Into::into)),
         clients: OnceLock::new(),
         keys: keys.collect(),
     }
@@ -53,7 +49,7 @@ pub(crate) fn compile(map: &ConfigMap) -> Kept {
 
 /// Whether anything is made of an entry.
 pub(crate) fn is_kept(name: &str, text: &str) -> bool {
-    [AUTHORITIES, REVOCATIONS].contains(&name) || is_key_set(text)
+    [authorities::ENTRY, REVOCATIONS].contains(&name) || is_key_set(text)
 }
 
 /// Whether a text may be a set of keys: that of a ConfigMap may be anything, and long.
@@ -86,18 +82,5 @@ impl PartialEq for Kept {
         self.authorities == other.authorities
             && self.certificates == other.certificates
             && self.keys == other.keys
-    }
-}
-
-fn authorities(map: &ConfigMap) -> Authorities {
-    let text = map.data.as_ref().and_then(|data| data.get(AUTHORITIES));
-    let text = text.ok_or("it has no entry `ca.crt`")?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    let all = all.map_err(|_| "`ca.crt` holds something that is no certificate in PEM form")?;
-    let mut store = RootCertStore::empty();
-    let refused = all.iter().any(|it| store.add(it.clone()).is_err());
-    match all.is_empty() || refused {
-        true => Err("`ca.crt` holds no certificate of an authority in PEM form"),
-        false => Ok(all.into()),
     }
 }

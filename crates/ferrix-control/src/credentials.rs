@@ -24,7 +24,8 @@ use ferrix_table::{
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 
 use crate::{
-    client_authorities::{self, AUTHORITIES, REVOCATIONS},
+    authorities::{self, Authorities},
+    client_authorities::{self, REVOCATIONS},
     read::Read,
 };
 
@@ -98,8 +99,14 @@ impl Entries {
     pub(crate) fn client_authorities(&self) -> &Read<ClientAuthorities> {
         self.authorities.get_or_init(|| {
             let entry = |name| self.entries.get(name).map(Vec::as_slice);
-            client_authorities::parse(entry(AUTHORITIES), entry(REVOCATIONS))
+            client_authorities::parse(entry(authorities::ENTRY), entry(REVOCATIONS))
         })
+    }
+
+    /// The authorities of backends.
+    pub(crate) fn authorities(&self) -> Authorities {
+        let entry = self.entries.get(authorities::ENTRY);
+        authorities::parse(entry.map(Vec::as_slice))
     }
 
     /// The keys of an issuer that one of them holds.

@@ -112,8 +112,8 @@ pub(crate) struct ServiceTarget {
 /// The objects by which a `BackendPolicy` says how endpoints are known over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamedByTls {
-    /// ConfigMaps with authorities, and where they are named.
-    pub(crate) authorities: Box<[(Field, ObjectName)]>,
+    /// ConfigMaps and Secrets with authorities, and where they are named.
+    pub(crate) authorities: Box<[(Field, Key)]>,
     /// The Secret with the certificate that is presented.
     pub(crate) client: Option<ObjectName>,
 }
@@ -509,6 +509,14 @@ impl Versions {
     /// Every Secret that filters of any version that may serve name, some perhaps more than once.
     pub(crate) fn secrets_of_filters(&self) -> impl Iterator<Item = &ObjectName> {
         self.all().flat_map(|it| it.secrets_of_filters())
+    }
+
+    /// Every Secret that is to be asked for by its name, in the same way.
+    pub(crate) fn secrets_by_name(&self) -> impl Iterator<Item = &ObjectName> {
+        let of_policies = self.named_by_tls().flat_map(|named| &named.authorities);
+        let secrets = of_policies.filter(|(_, key)| key.kind == Kind::Secret);
+        let secrets = secrets.map(|(_, key)| &key.object);
+        self.secrets_of_filters().chain(secrets)
     }
 
     /// The same of any version that may serve.

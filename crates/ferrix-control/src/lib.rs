@@ -35,6 +35,7 @@
 //! Imports go up this list, never down: what is made of one object does not know the world.
 
 mod attachment;
+mod authorities;
 mod backend;
 mod backendpolicy;
 mod backendtlspolicy;

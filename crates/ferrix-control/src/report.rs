@@ -229,11 +229,11 @@ reasons! {
     SecretNotFound,
     /// A ConfigMap does not exist.
     ConfigMapNotFound,
-    /// A Secret holds no certificate that can be presented, or a ConfigMap none of an authority.
+    /// A Secret holds no certificate that can be presented, or an object none of an authority.
     InvalidCertificate,
     /// A Secret does not hold what a filter needs of it, or not all of that can be used.
     InvalidSecret,
-    /// A ConfigMap does not exist, or does not hold what a filter needs of it.
+    /// A ConfigMap does not hold what a filter needs of it, or not all of that can be used.
     InvalidConfigMap,
     /// The keys at a URL cannot be fetched, and never were.
     KeysNotFetched,

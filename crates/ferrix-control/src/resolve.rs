@@ -403,6 +403,17 @@ impl Resolved {
         &self.backends
     }
 
+    /// Where it says which name is asked for over TLS, and of which backend.
+    pub(crate) fn server_names(&self) -> impl Iterator<Item = (String, &Backend)> {
+        let references = self.draft.rules.iter().flat_map(|rule| &rule.backends);
+        let naming = references.filter(|it| it.server_name.is_some());
+        naming.filter_map(|reference| {
+            let mut backends = self.backends.iter();
+            let backend = backends.find(|it| it.is_of(reference))?;
+            Some((format!("{}.serverName", reference.field), &**backend))
+        })
+    }
+
     /// The field of one of its rules in the table.
     pub(crate) fn field_of(&self, rule: &Rule) -> Option<Field> {
         self.draft.field_of(rule.position)
@@ -1009,11 +1020,6 @@ fn found(seeker: Seeker<'_>, reference: &BackendReference, findings: &mut Vec<Fi
     } = seeker;
     match backend::resolve(world, settings, from, reference, client_certificate) {
         Ok(backend) => {
-            if backend::ignores_server_name(reference, &backend) {
-                let message = "has no effect: only `https` asks for a name";
-                let field = format!("{}.serverName", reference.field);
-                findings.push(Finding::warning(Reason::NoEffect, field, message));
-            }
             let trouble = backend::external_name_finding(world, reference, &backend);
             findings.extend(trouble);
             Ok(Arc::new(backend))

@@ -526,7 +526,8 @@ impl Translation {
 
     /// Makes the services anew that have other backends or other endpoints. Tells how many differ
     /// behind the same index, and whether any index has come or gone. Where a service has its first
-    /// endpoint or has lost its last, there is something else to say about the routes that name it.
+    /// endpoint or has lost its last, or comes to be spoken to by TLS or no longer, there is something else to
+    /// say about the routes that name it.
     fn services(
         &self,
         context: &Context<'_>,
@@ -549,7 +550,9 @@ impl Translation {
             for (placed, service) in backends.iter().zip(made) {
                 let before = services.get(placed.index as usize);
                 let was_empty = before.is_none_or(|before| before.endpoints.is_empty());
-                if was_empty != service.endpoints.is_empty() {
+                let was_tls = before.is_some_and(|before| before.protocol.is_tls());
+                if was_empty != service.endpoints.is_empty() || was_tls != service.protocol.is_tls()
+                {
                     let users = users(&self.users_of_service, name);
                     concerned.routes.extend(users.cloned());
                 }

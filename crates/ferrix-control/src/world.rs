@@ -17,8 +17,8 @@ use ferrix_api::{
 use ferrix_table::{filters::jwt::Renewal, sockets::Refusals};
 
 use crate::{
-    backendpolicy,
-    configmap::{self, Authorities},
+    authorities::Authorities,
+    backendpolicy, configmap,
     credentials::Entries,
     document::DecodeError,
     draft::{ClassReference, Draft, NamedByTls, Versions},
@@ -974,15 +974,14 @@ impl World {
         Some(stored.value.entries.is_none())
     }
 
-    /// Every Secret that a filter of ours names, some of them more than once.
-    pub(crate) fn secrets_of_filters(
-        &self,
-        settings: &Settings,
-    ) -> impl Iterator<Item = &ObjectName> {
+    /// Every Secret that a filter or a BackendPolicy of ours names, but for certificates, some of them more than
+    /// once.
+    pub(crate) fn secrets_by_name(&self, settings: &Settings) -> impl Iterator<Item = &ObjectName> {
         let all = self.routes.values().chain(self.filters.values());
-        let naming = all.filter(|it| it.secrets_of_filters().next().is_some());
+        let all = all.chain(self.backend_policies.values());
+        let naming = all.filter(|it| it.secrets_by_name().next().is_some());
         let ours = naming.filter(move |it| self.is_ours(settings, it));
-        ours.flat_map(Versions::secrets_of_filters)
+        ours.flat_map(Versions::secrets_by_name)
     }
 
     /// Every ConfigMap that a filter of ours names, some of them more than once.
@@ -1283,7 +1282,8 @@ impl World {
         let of_filters = of_filters.map(|map| Arc::clone(&map.namespace));
         let is_ours = move |gateway: &GatewayVersion| self.is_our_gateway(settings, gateway);
         let of_gateways = self.gateway_api.namespaces_of_authorities(is_ours);
-        let names = |named: &NamedByTls| !named.authorities.is_empty();
+        let is_map = |(_, key): &(_, Key)| key.kind == Kind::ConfigMap;
+        let names = move |named: &NamedByTls| named.authorities.iter().any(is_map);
         let of_policies = self.namespaces_of_policies(settings, names);
         of_gateways.chain(of_filters).chain(of_policies)
     }

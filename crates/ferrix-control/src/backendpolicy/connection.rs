@@ -17,6 +17,7 @@ use crate::{
     field::Field,
     filters::{Faults, policy},
     names::shared_name,
+    objects::Kind,
     report::Reason,
 };
 
@@ -144,15 +145,17 @@ fn named(written: &BackendTls, namespace: &str, faults: &mut Faults) -> Option<N
     let mut authorities = Vec::new();
     for (place, reference) in written.ca_certificate_refs.iter().enumerate() {
         let field = Field::new("spec.connection.tls.caCertificateRefs[]", [place]);
-        match reference.kind.as_deref() {
-            None | Some("ConfigMap") => {
-                authorities.push((field, shared_name(namespace, &reference.name)));
-            }
+        let kind = match reference.kind.as_deref() {
+            None | Some("ConfigMap") => Kind::ConfigMap,
+            Some("Secret") => Kind::Secret,
             Some(kind) => {
-                let message = format!("authorities are in ConfigMaps, not in a {kind}");
+                let message = format!("authorities are in ConfigMaps and Secrets, not in a {kind}");
                 faults.add(Reason::UnsupportedValue, format!("{field}.kind"), message);
+                continue;
             }
-        }
+        };
+        let name = shared_name(namespace, &reference.name);
+        authorities.push((field, name.key(kind)));
     }
     let client = written.client_certificate_ref.as_ref();
     let client = client.map(|reference| shared_name(namespace, &reference.name));

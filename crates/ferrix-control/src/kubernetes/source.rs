@@ -392,7 +392,7 @@ impl Source {
     }
 
     /// What is watched only where objects name it.
-    fn needed(&self) -> HashSet<Scope> {
+    pub(super) fn needed(&self) -> HashSet<Scope> {
         let world = self.compiler.world();
         let in_namespace = |kind| move |namespace| Scope::of(kind, Some(namespace));
         let config_maps = world.namespaces_with_config_maps(&self.settings);
@@ -406,14 +406,10 @@ impl Source {
                 needed.insert(in_namespace(Kind::Secret)(namespace.as_str().into()));
             }
         }
-        needed.extend(
-            world
-                .secrets_of_filters(&self.settings)
-                .map(|secret| Scope {
-                    name: Some((*secret.name).into()),
-                    ..in_namespace(Kind::Secret)(Arc::clone(&secret.namespace))
-                }),
-        );
+        needed.extend(world.secrets_by_name(&self.settings).map(|secret| Scope {
+            name: Some((*secret.name).into()),
+            ..in_namespace(Kind::Secret)(Arc::clone(&secret.namespace))
+        }));
         if let Some(namespaces) = namespaces(&self.settings) {
             let is_watched = |it: &Arc<str>| namespaces.contains(&**it);
             needed.retain(|scope| scope.namespace.as_ref().is_some_and(is_watched));

@@ -1032,6 +1032,43 @@ async fn the_secret_of_a_version_that_was_kept_is_there_before_the_first_table()
     assert_eq!(served.reader.load().generation, 1);
 }
 
+/// Of a Secret with authorities its name is asked for, of a ConfigMap all of the namespace; of a policy that is
+/// another installation's nothing.
+#[tokio::test]
+async fn what_policies_name_for_authorities_is_watched() {
+    let mut served = Served::new();
+    let policies = Served::scope(Kind::BackendPolicy);
+    let maps = Scope::of(Kind::ConfigMap, Some("default".into()));
+    let named = Scope {
+        name: Some("ca".into()),
+        ..Scope::of(Kind::Secret, Some("default".into()))
+    };
+    let cases = [
+        ("Secret", "ferrix", Some(named)),
+        ("ConfigMap", "ferrix", Some(maps)),
+        ("Secret", "other", None),
+        ("ConfigMap", "other", None),
+    ];
+    for (generation, (kind, class, expected)) in (1..).zip(cases) {
+        let policy = json!({
+            "apiVersion": "ferrix.com/v1", "kind": "BackendPolicy",
+            "metadata": {"name": "p", "namespace": "default", "uid": "u", "generation": generation},
+            "spec": {
+                "ingressClassName": class,
+                "targetRefs": [{"group": "", "kind": "Service", "name": "api"}],
+                "connection": {"tls": {"caCertificateRefs": [{"kind": kind, "name": "ca"}]}},
+            },
+        });
+        let policy = serde_json::from_value(policy).unwrap();
+        let item = watch_kind::item((&policies, "v1"), CONTROLLER, policy).unwrap();
+        let applied = Message::Applied(policies.clone(), Box::new(item));
+        served.source.take(vec![applied]);
+        let expected: Vec<_> = expected.into_iter().collect();
+        let needed: Vec<_> = served.source.needed().into_iter().collect();
+        assert_eq!(needed, expected, "{kind} of {class}");
+    }
+}
+
 /// What the watch over certificates tells of a name and what that over one Secret tells of it come in any order.
 #[tokio::test]
 async fn secrets_that_filters_name_are_watched_beside_certificates() {

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use ferrix_table::{
     backend_policy::BackendPolicy,
     connection::BackendTls,
-    verification::{Authorities, ClientCertificate},
+    verification::{self, ClientCertificate},
 };
+
+use rustls_pki_types::CertificateDer;
 
 use super::no_longer_seen;
 use crate::{
     backend,
+    credentials::Entries,
     draft::{NamedByTls, ServicePolicy},
     objects::{Key, Kind, ObjectName},
     referencegrant::Referrer,
@@ -33,7 +36,7 @@ pub(super) fn look_up(
     findings: &mut Vec<Finding>,
 ) -> Arc<BackendPolicy> {
     if let Some(tls) = &said.policy.connection.tls
-        && tls.authorities == Authorities::Anyone
+        && tls.authorities == verification::Authorities::Anyone
     {
         let message = "any certificate of an endpoint will do: nobody knows who the endpoint is";
         let field = "spec.connection.tls.insecureSkipVerify";
@@ -65,13 +68,12 @@ impl Seeker<'_> {
     fn fill_in(self, tls: &mut BackendTls, named: &NamedByTls, findings: &mut Vec<Finding>) {
         let mut authorities: Vec<Box<[u8]>> = Vec::new();
         let mut missing = Vec::new();
-        for (field, name) in &named.authorities {
-            match self.authorities(name) {
-                Ok(found) => authorities.extend(found),
+        for (field, key) in &named.authorities {
+            match self.authorities(key) {
+                Ok(found) => authorities.extend(found.iter().map(|it| it.as_ref().into())),
                 Err((reason, why)) => missing.push((reason, field.to_string(), why)),
             }
-            let namespace = &name.namespace;
-            findings.extend(no_longer_seen(self.world, Kind::ConfigMap, namespace));
+            findings.extend(no_longer_seen(self.world, key.kind, &key.namespace));
         }
         let what = match authorities.is_empty() {
             true => "requests get 502",
@@ -83,7 +85,7 @@ impl Seeker<'_> {
             }),
         );
         if !named.authorities.is_empty() {
-            tls.authorities = Authorities::These(authorities.into());
+            tls.authorities = verification::Authorities::These(authorities.into());
         }
         let Some(name) = &named.client else {
             return;
@@ -93,23 +95,35 @@ impl Seeker<'_> {
             Err(finding) => {
                 findings.push(finding);
                 // Whoever is to know Ferrix by it would take it for somebody else.
-                tls.authorities = Authorities::These(Box::default());
+                tls.authorities = verification::Authorities::These(Box::default());
             }
         }
         findings.extend(no_longer_seen(self.world, Kind::Secret, &name.namespace));
     }
 
-    fn authorities(self, name: &ObjectName) -> Result<Vec<Box<[u8]>>, (Reason, String)> {
-        match (self.world).authorities(self.settings, Referrer::Object(self.from), name) {
-            Ok(Ok(found)) => Ok(found.iter().map(|it| it.as_ref().into()).collect()),
-            Ok(Err(why)) => {
-                let why = format!("ConfigMap {name} is of no use: {why}");
-                Err((Reason::InvalidCertificate, why))
+    fn authorities(self, key: &Key) -> Result<Arc<[CertificateDer<'static>]>, (Reason, String)> {
+        let (world, name) = (self.world, &key.object);
+        let (settings, from) = (self.settings, Referrer::Object(self.from));
+        let (missing, found) = match key.kind {
+            Kind::Secret => {
+                let found = world.entries(settings, from, name);
+                let found = found.map(|entries| {
+                    let entries = entries.ok_or("it holds a certificate");
+                    entries.and_then(Entries::authorities)
+                });
+                (Reason::SecretNotFound, found)
             }
-            Err(_) => {
-                let why = backend::why_missing(self.world, Kind::ConfigMap, name);
-                Err((Reason::ConfigMapNotFound, why))
+            _ => {
+                let found = world.authorities(settings, from, name);
+                (Reason::ConfigMapNotFound, found.cloned())
             }
+        };
+        match found {
+            Ok(found) => found.map_err(|why| {
+                let why = format!("{} {name} is of no use: {why}", key.kind);
+                (Reason::InvalidCertificate, why)
+            }),
+            Err(_) => Err((missing, backend::why_missing(world, key.kind, name))),
         }
     }
 

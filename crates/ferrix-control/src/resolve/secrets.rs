@@ -113,7 +113,10 @@ fn found_in_map<T>(
     } = named;
     let useless = Reason::InvalidConfigMap;
     let read = match world.config_map(settings, Referrer::Object(from), name) {
-        Err(_) => Err((useless, backend::why_missing(world, Kind::ConfigMap, name))),
+        Err(_) => {
+            let why = backend::why_missing(world, Kind::ConfigMap, name);
+            Err((Reason::ConfigMapNotFound, why))
+        }
         Ok(map) => {
             read(map).map_err(|why| (useless, format!("ConfigMap {name} is of no use: {why}")))
         }

@@ -50,8 +50,7 @@ pub(crate) struct NamedPolicy {
 
 /// The ConfigMaps and Secrets that a policy names.
 fn named(named: &NamedByTls) -> Vec<Key> {
-    let authorities = named.authorities.iter();
-    let authorities = authorities.map(|(_, name)| name.key(Kind::ConfigMap));
+    let authorities = named.authorities.iter().map(|(_, key)| key.clone());
     let client = named.client.as_ref().map(|name| name.key(Kind::Secret));
     authorities.chain(client).collect()
 }

@@ -9,7 +9,8 @@ use ferrix_table::{rules::Action, services::Services};
 
 use super::{Concerned, Translated, Translation};
 use crate::{
-    backend, endpointslice,
+    backend::{self, Backend},
+    endpointslice,
     guard::{Bug, Step, guarded},
     kinds,
     objects::{Key, Kind, ObjectName},
@@ -187,12 +188,28 @@ impl Translation {
             self.conflicts
                 .tell(resolved.to_mut(), context.entry_points, of);
         }
+        for finding in self.idle_server_names(route, services) {
+            resolved.to_mut().outcome.remark(finding);
+        }
         let without_endpoints = self.without_endpoints(context.world, route, services);
         if !without_endpoints.is_empty() {
             resolved.to_mut().outcome.without_endpoints = without_endpoints;
         }
         let entry = kinds::entry(&resolved.outcome, context.entry_points);
         Some(with_notes(context.world, entry))
+    }
+
+    /// What of a route says which name is asked for over TLS, where TLS is not spoken.
+    fn idle_server_names(&self, route: &Translated, services: &Services) -> Vec<Finding> {
+        let is_idle = |(_, backend): &(String, &Backend)| {
+            let index = self.backends.index(backend);
+            let service = index.and_then(|index| services.get(index as usize));
+            service.is_some_and(|service| !service.protocol.is_tls())
+        };
+        let idle = route.resolved.server_names().filter(is_idle);
+        let message = "has no effect: only `https` asks for a name";
+        idle.map(|(field, _)| Finding::warning(Reason::NoEffect, field, message))
+            .collect()
     }
 
     /// What of a route's rules gets 503, as there is no endpoint: each a sentence.
