@@ -7,7 +7,7 @@
 //!  decode      a document to the type, held to the schema where nobody else does
 //!  draft       one version by itself
 //!  balancing   and each other member: what it means
-//!  status      what its author is told: conditions, and their form in the object
+//!  status      what its author is told
 //! ```
 
 use std::sync::Arc;

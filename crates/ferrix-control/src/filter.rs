@@ -7,7 +7,7 @@
 //!  decode   a document to the type, held to the schema where nobody else does
 //!  draft    one version by itself
 //!  spec     a draft written back, to be kept
-//!  status   what its author is told: conditions, users, and their form in the object
+//!  status   what its author is told
 //! ```
 
 use ferrix_api::{

@@ -4,7 +4,6 @@
 //!  decode   a document to the type, held to the schema where nobody else does
 //!  draft    one version by itself: what it asks for, and what is wrong with it
 //!  spec     a draft written back, to be kept
-//!  status   what its author is told: conditions, and their form in the object
 //! ```
 
 use ferrix_api::{IngressRoute, schema};
@@ -22,7 +21,6 @@ mod tests;
 mod draft;
 pub(crate) mod policy;
 mod spec;
-pub(crate) mod status;
 
 pub(crate) use draft::draft;
 pub(crate) use spec::spec;

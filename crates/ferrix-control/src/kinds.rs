@@ -11,6 +11,7 @@ use crate::{
     filter, gateway_route, gateway_status, ingress, ingressroute,
     objects::Kind,
     outcome::Outcome,
+    own_status,
     report::Entry,
     status::{Form, Read, Signature, Write},
 };
@@ -51,18 +52,10 @@ pub(crate) fn form(kind: Kind) -> Option<Form> {
     use Signature::{Entries, Manager, Name};
 
     let (write, read, signature): (Write, Read, _) = match kind {
-        Kind::BackendPolicy => (
-            backendpolicy::status::write,
-            backendpolicy::status::read,
-            Name,
-        ),
-        Kind::Filter => (filter::status::write, filter::status::read, Name),
+        Kind::BackendPolicy | Kind::Filter | Kind::IngressRoute => {
+            (own_status::write, own_status::read, Name)
+        }
         Kind::Ingress => (ingress::status::write, ingress::status::read, Manager),
-        Kind::IngressRoute => (
-            ingressroute::status::write,
-            ingressroute::status::read,
-            Name,
-        ),
         Kind::BackendTlsPolicy => (
             gateway_status::write_policy,
             gateway_status::read_policy,
@@ -112,11 +105,8 @@ pub(crate) fn has_status(kind: Kind) -> bool {
 pub(crate) fn entry(outcome: &Outcome, entry_points: &EntryPoints) -> Entry {
     let kind = outcome.key.kind;
     let is_told = !outcome.not_ours && makes_rules(kind);
-    let conditions = is_told.then(|| {
-        let mut conditions = ingressroute::status::conditions(outcome, entry_points);
-        conditions.insert(0, outcome.ready(&conditions, entry_points));
-        conditions
-    });
+    let conditions =
+        is_told.then(|| own_status::conditions(outcome, outcome.what_serves(entry_points)));
     let entry = outcome.entry(entry_points, conditions.unwrap_or_default());
     Entry {
         verdict: has_parents(kind).then(|| Arc::new(gateway_route::status::verdict(outcome))),

@@ -82,6 +82,7 @@ mod never;
 pub mod objects;
 mod outcome;
 mod own_kind;
+mod own_status;
 mod ownership;
 pub mod rare;
 mod read;

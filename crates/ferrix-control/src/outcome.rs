@@ -159,20 +159,6 @@ impl Outcome {
         self.serving == Serving::Newest
     }
 
-    /// The condition that sums up the others.
-    pub(crate) fn ready(&self, conditions: &[Condition], entry_points: &EntryPoints) -> Condition {
-        if let Some(wrong) = conditions.iter().find(|condition| !condition.status) {
-            return wrong.summed_up();
-        }
-        if !self.without_endpoints.is_empty() {
-            let message = self.without_endpoints.join("\n");
-            let reason = Reason::NoEndpoints;
-            return Condition::new(ConditionType::Ready, reason, false, message);
-        }
-        let message = self.what_serves(entry_points);
-        Condition::new(ConditionType::Ready, Reason::Ready, true, message)
-    }
-
     /// The problems that make a condition false, the first first.
     pub(crate) fn problems(&self, condition: ConditionType) -> impl Iterator<Item = &Finding> {
         let findings = self.faults.iter().chain(&self.findings);

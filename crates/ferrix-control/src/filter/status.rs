@@ -2,43 +2,15 @@
 
 use std::borrow::Cow;
 
-use ferrix_api::filter::FilterStatus;
-use serde_json::Value;
-
 use crate::{
-    ingressroute::status::{accepted, resolved_refs},
     outcome::Outcome,
-    report::{Condition, ConditionType, Reason, Serving},
-    status::{Status, Writer},
+    own_status,
+    report::{Condition, Serving},
 };
 
-/// Those of [`ConditionType::ALL`], in this order.
+/// Those of every kind of our own.
 pub(crate) fn conditions(outcome: &Outcome) -> Vec<Condition> {
-    let parts = [
-        accepted(outcome, || what_serves(outcome)),
-        resolved_refs(outcome),
-        programmed(outcome),
-    ];
-    let wrong = parts.iter().find(|condition| !condition.status);
-    let ready = match wrong {
-        Some(wrong) => wrong.summed_up(),
-        None => {
-            let message = what_serves(outcome);
-            Condition::new(ConditionType::Ready, Reason::Ready, true, message)
-        }
-    };
-    [ready].into_iter().chain(parts).collect()
-}
-
-fn programmed(outcome: &Outcome) -> Condition {
-    let reason = match outcome.serving {
-        _ if outcome.rules == 0 => Reason::NotProgrammed,
-        Serving::LastGood { .. } | Serving::Nothing => Reason::LastGoodServed,
-        Serving::Newest => Reason::Programmed,
-    };
-    let status = reason == Reason::Programmed;
-    let message = what_serves(outcome);
-    Condition::new(ConditionType::Programmed, reason, status, message)
+    own_status::conditions(outcome, what_serves(outcome))
 }
 
 /// What rules that name it do, for people.
@@ -58,36 +30,5 @@ fn what_serves(outcome: &Outcome) -> Cow<'static, str> {
         Serving::Newest => {
             "Requests pass through it where rules name it and where it is attached.".into()
         }
-    }
-}
-
-/// The form that a status has in the object.
-pub(crate) fn write(status: &Status, _: &Writer<'_>) -> Value {
-    let Status {
-        installation,
-        replicas,
-        conditions,
-        used_by,
-        ..
-    } = status.clone();
-    let status = FilterStatus {
-        used_by,
-        replicas,
-        conditions,
-        installation,
-    };
-    // Texts, numbers and lists of them always have a form in JSON.
-    serde_json::to_value(status).unwrap_or_default()
-}
-
-/// The status that an object has. One that does not fit counts as none.
-pub(crate) fn read(status: &Value, _: &Writer<'_>) -> Status {
-    let status: FilterStatus = serde_json::from_value(status.clone()).unwrap_or_default();
-    Status {
-        installation: status.installation,
-        replicas: status.replicas,
-        conditions: status.conditions,
-        used_by: status.used_by,
-        ..Status::default()
     }
 }
