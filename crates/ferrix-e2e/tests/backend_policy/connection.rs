@@ -1,4 +1,5 @@
 use std::{
+    fs,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -11,11 +12,13 @@ use ferrix_e2e::{
 use ferrix_proxy::proxy_protocol;
 use ferrix_table::{
     backend_policy::{BackendPolicy, BackendTimeouts},
-    connection::{ConnectionOptions, ProxyProtocol},
+    connection::{ConnectionOptions, ProxyProtocol, TcpOptions},
     health::{Check, CheckKind, Health},
     services::Protocol,
     verification::{Authorities, Prepared, Verification},
 };
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use socket2::Socket;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -364,4 +367,73 @@ async fn an_answer_that_pauses_for_too_long_is_cut() {
         client.rest().await;
         backend.abandoned().await;
     }
+}
+
+/// The sockets of this process that are connected to an address.
+fn connected_to(address: SocketAddr) -> Vec<Socket> {
+    let process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+    let sockets = descriptors.filter_map(|descriptor| {
+        let number = descriptor.ok()?.file_name().to_str()?.parse().ok()?;
+        let copy = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok()?;
+        let socket = Socket::from(copy);
+        let peer = socket.peer_addr().ok()?.as_socket();
+        (peer == Some(address)).then_some(socket)
+    });
+    sockets.collect()
+}
+
+/// What the system was told of the sockets to an endpoint, as it says itself.
+#[tokio::test]
+async fn sockets_are_as_the_policy_has_them() {
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let some = TcpOptions {
+        keep_alive_interval: seconds(7),
+        user_timeout: seconds(20),
+        ..TcpOptions::default()
+    };
+    let all = TcpOptions {
+        keep_alive_idle: seconds(61),
+        keep_alive_interval: seconds(11),
+        keep_alive_probes: Some(4),
+        user_timeout: Some(Duration::ZERO),
+    };
+    let cases = [
+        (TcpOptions::default(), (15, 5, 9, seconds(5))),
+        (some, (15, 7, 9, seconds(20))),
+        (all, (61, 11, 4, None)),
+    ];
+    let mut ran = 0;
+    for (tcp, (idle, interval, probes, user_timeout)) in cases {
+        let policy = connected(ConnectionOptions {
+            tcp,
+            idle_timeout: Some(LONG),
+            ..ConnectionOptions::default()
+        });
+        let (http1, http2) = (Backend::hello("hi").await, Http2Backend::hello("hi").await);
+        for (protocol, address) in [
+            (Protocol::Http1, http1.address()),
+            (Protocol::Http2, http2.address()),
+        ] {
+            let routes = Routes::all_by(protocol, &[address]).backend_policy(&policy);
+            let gateway = Gateway::start(routes);
+            assert_eq!(gateway.client().await.get("/").await.text(), "hi");
+            let [socket] = &connected_to(address)[..] else {
+                panic!("not one connection to {address}");
+            };
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(
+                socket.tcp_keepalive_time().unwrap(),
+                Duration::from_secs(idle)
+            );
+            assert_eq!(
+                socket.tcp_keepalive_interval().unwrap(),
+                Duration::from_secs(interval)
+            );
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), probes);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), user_timeout);
+            ran += 1;
+        }
+    }
+    assert_eq!(ran, 6);
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ferrix_e2e::{
-    Backend, Client, Gateway, Routes,
+    Backend, Client, Gateway, Http2Client, Routes,
     backend::{Connection, Dead, ok},
     certificates::{Authority, Certified},
     manifests::{secret, service},
@@ -615,19 +615,39 @@ async fn clients_pass_by_the_certificates_that_they_show() {
     let ferrix = Gateway::from_manifests(&manifests, "").await;
     assert_eq!(ferrix.program.report().to_string(), "");
     let forged = "X-Client: admin\r\nx_client_cert: admin\r\n";
-    let ask = |name: &'static str, host: &'static str, shown: Option<&Certified>, path: &str| {
-        let config = match shown {
+    // Twice on one connection, over HTTP/1 or HTTP/2.
+    let ask = async |http2: bool, name: &str, host: &str, shown: Option<&Certified>, path: &str| {
+        let mut config = match shown {
             Some(certified) => server.client_with(certified),
             None => server.client(&[]),
         };
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{forged}\r\n");
-        let ferrix = &ferrix;
-        async move {
-            let mut client = Client::new(ferrix.tls(&config, name).await.expect("a handshake"));
-            let statuses = [client.exchange(&head).await, client.exchange(&head).await];
-            assert_eq!(statuses[0].status, statuses[1].status);
-            statuses[0].status
-        }
+        config.alpn_protocols = [http2.then(|| b"h2".to_vec())]
+            .into_iter()
+            .flatten()
+            .collect();
+        let stream = ferrix.tls(&config, name).await.expect("a handshake");
+        let statuses = match http2 {
+            false => {
+                let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{forged}\r\n");
+                let mut client = Client::new(stream);
+                [client.exchange(&head).await, client.exchange(&head).await].map(|it| it.status)
+            }
+            true => {
+                let mut client = Http2Client::new(stream, "https").await;
+                let mut statuses = [0; 2];
+                for status in &mut statuses {
+                    let mut request = client.request_for(host, "GET", path);
+                    for name in ["x-client", "x_client_cert"] {
+                        request.headers_mut().insert(name, "admin".parse().unwrap());
+                    }
+                    let answer = client.fetch(request).await.expect("a whole response");
+                    *status = answer.status.as_u16();
+                }
+                statuses
+            }
+        };
+        assert_eq!(statuses[0], statuses[1]);
+        statuses[0]
     };
     let (secure, open) = ("secure.test", "open.test");
     let cases = [
@@ -646,10 +666,13 @@ async fn clients_pass_by_the_certificates_that_they_show() {
         (secure, open, Some(&foreign), "/", 200),
     ];
     let mut ran = 0;
-    for (name, host, shown, path, status) in cases {
+    let both = cases
+        .into_iter()
+        .flat_map(|case| [(false, case), (true, case)]);
+    for (http2, (name, host, shown, path, status)) in both {
         let before = backend.requests().len();
         assert_eq!(
-            ask(name, host, shown, path).await,
+            ask(http2, name, host, shown, path).await,
             status,
             "{name} {host}{path} {ran}"
         );
@@ -665,7 +688,7 @@ async fn clients_pass_by_the_certificates_that_they_show() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 12);
+    assert_eq!(ran, 24);
     // In plain text nobody shows anything.
     let mut plain = ferrix.client().await;
     for (path, status) in [("/must", 403), ("/perhaps", 200)] {
