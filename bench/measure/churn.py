@@ -16,7 +16,7 @@ from .failure import Failure
 
 CHANGES = 100  # a second
 # The one service of all routes.
-SERVICE = 0
+SERVICE = "service-0"
 
 
 def measure(bench, options):

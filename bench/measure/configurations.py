@@ -138,7 +138,8 @@ def envoy(setup):
 
     routes = each_route(setup, virtual_host) + "\n" + filters(setup, "envoy-routes.yaml")
     fill(setup, "envoy-routes.yaml", ROUTES=routes)
-    path = fill(setup, "envoy.yaml", LISTENERS=listeners, CLUSTERS=each_service(setup, cluster))
+    clusters = each_service(setup, cluster) + "\n" + filters(setup, "envoy-clusters.yaml")
+    path = fill(setup, "envoy.yaml", LISTENERS=listeners, CLUSTERS=clusters)
     command = [install.envoy(), "-c", path, "--concurrency", setup.workers, "--disable-hot-restart"]
     # A node has names wherever routes come from a file.
     return [*command, "--log-level", "error", "--service-node", "bench", "--service-cluster", "bench"]
@@ -213,22 +214,34 @@ def ferrix(setup, binary):
         rule = f"{{matches: PathPrefix(`/app`), service: {{name: service-0, port: 80}}, filters: {list}}}"
         return route(name, f"{name}.example.com", [rule])
 
-    def service(number, _):
+    def service(name):
         return (
-            f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: service-{number}, namespace: default}}\n"
-            "spec: {ports: [{name: http, port: 80}]}"
+            f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: default}}\n"
+            "spec: {ports: [{name: http, port: 80}]}\n"
         )
+
+    def balanced(name, asks):
+        write_slice(manifests, name, ["127.0.0.1", "127.0.0.2"])
+        policy = (
+            f"---\napiVersion: ferrix.com/v1\nkind: BackendPolicy\nmetadata: {{name: {name}, namespace: default}}\n"
+            f'spec: {{targetRefs: [{{group: "", kind: Service, name: {name}}}], {asks[1:-1]}}}\n'
+        )
+        rule = f"{{matches: PathPrefix(`/app`), service: {{name: {name}, port: 80}}}}"
+        return service(name) + route(name, f"{name}.example.com", [rule]) + (policy if asks != "none" else "")
 
     # In a folder the slices are files of their own, so that one can change without the others.
     for number in range(setup.service_count):
-        write_slice(manifests, number, [setup.address(number)])
+        write_slice(manifests, f"service-{number}", [setup.address(number)])
     lists = re.findall("^([a-z-]+): (.*)", filters(setup, "ferrix.yaml"), re.M)
     routes = each_route(setup, numbered) + "".join(filtered(*each) for each in lists)
     if setup.filters:
         rules = [f"{{matches: PathPrefix(`/app{more}`), service: {{name: service-0, port: 80}}" for more in ("/1", "")]
         routes += route("dry-run", "dry-run.example.com", [rules[0] + ", dryRun: true}", rules[1] + "}"])
+    policies = re.findall("^([a-z-]+): (.*)", filters(setup, "ferrix-policies.yaml"), re.M)
+    routes += "".join(balanced(*each) for each in policies)
     (manifests / "routes.yaml").write_text(routes)
-    (manifests / "services.yaml").write_text(each_service(setup, service) + ECHO_SERVICE)
+    services = each_service(setup, lambda number, _: service(f"service-{number}"))
+    (manifests / "services.yaml").write_text(services + ECHO_SERVICE)
     if setup.filters:
         (manifests / "secrets.yaml").write_text(filters(setup, "ferrix-secrets.yaml"))
     log = f"access_log: {{format: text, path: {setup.folder}/access.log}}" if setup.access_log else ""
@@ -252,14 +265,14 @@ ports: [{{name: http, port: {ECHO}}}, {{name: grpc, port: {ECHO}}}]
 """
 
 
-def write_slice(manifests, number, addresses):
+def write_slice(manifests, service, addresses):
     """Whole or not at all: the folder is watched."""
     endpoints = ", ".join(f"{{addresses: [{address}], conditions: {{ready: true}}}}" for address in addresses)
-    new = manifests / f".slice-{number}"
+    new = manifests / f".slice-{service}"
     new.write_text(
         "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n"
-        f"metadata: {{name: service-{number}, namespace: default, "
-        f"labels: {{kubernetes.io/service-name: service-{number}}}}}\n"
+        f"metadata: {{name: {service}, namespace: default, "
+        f"labels: {{kubernetes.io/service-name: {service}}}}}\n"
         f"addressType: IPv4\nendpoints: [{endpoints}]\nports: [{{name: http, port: {FILES}}}]\n"
     )
-    new.rename(manifests / f"slice-{number}.yaml")
+    new.rename(manifests / f"slice-{service}.yaml")

@@ -27,6 +27,8 @@ class Case:
     # a client of this address.
     shows: str = "200 "
     shown_by: tuple = ("", {}, "127.0.0.1")
+    # Whether the cookie of a session goes along, which an answer before has set.
+    session: bool = False
 
 
 # By the key in ../peers/filters, of alice, until 2100.
@@ -41,9 +43,19 @@ def identity(title, names, header, right, wrong):
     return Case(title, names, headers={header: right}, shows="401 ", shown_by=("", {header: wrong}, "127.0.0.1"))
 
 
+def balanced(title, names, shows="200 ", **more):
+    """What a Service with two endpoints asks for, which tell their address."""
+    return Case(title, names, shows=shows, shown_by=("/app/address", {}, "127.0.0.1"), **more)
+
+
 def compression(title, names, coding):
     headers = {"Accept-Encoding": coding}
     return Case(title, names, "text", "/app/text", headers, shows=f"(?i)content-encoding: {coding}\n")
+
+
+# Two answers that one endpoint has given, or two.
+SAME = r"(?s)\n(127\.0\.0\.[12])\n.*\n\1$"
+IN_TURN = r"(?s)\n127\.0\.0\.([12])\n.*\n127\.0\.0\.(?!\1)[12]$"
 
 
 # The plain routes first, and what is promised beside the first of them.
@@ -89,6 +101,12 @@ CASES = {
         f"Bearer {TOKEN}",
         "Bearer x",
     ),
+    "endpoints": balanced("no filter, two endpoints", "nginx haproxy envoy ferrix", IN_TURN),
+    "least-requests": balanced("two endpoints, `LeastRequests`", "nginx haproxy envoy ferrix"),
+    "consistent-hash": balanced(
+        "two endpoints, `ConsistentHash`", "nginx haproxy envoy ferrix", SAME, headers={"X-User": "alice"}
+    ),
+    "sticky-cookie": balanced("two endpoints, `session` by a cookie", "haproxy envoy ferrix", SAME, session=True),
     "text": Case("no filter, 10 KiB of text", plain="text", path="/app/text"),
     "gzip": compression("`compression`, gzip", "nginx haproxy envoy ferrix", "gzip"),
     "brotli": compression("`compression`, brotli", "nginx envoy ferrix", "br"),
@@ -137,12 +155,21 @@ def prepare(key, proxy):
     case = CASES[key]
     path, headers, client = case.shown_by
     try:
-        answers = [ask(proxy, key, path or case.path, {**case.headers, **headers}, client) for _ in range(2)]
+        session = begin(proxy, key) if case.session else {}
+        sent = {**case.headers, **session, **headers}
+        answers = [ask(proxy, key, path or case.path, sent, client) for _ in range(2)]
     except OSError as error:
         return Failure(f"no answer: {error}"), {}
     if not re.search(case.shows, "\n".join(text for text, _ in answers)):
         return Failure(f"the filter is not at work: {answers[1][0][:150]}"), {}
-    return (key, proxy), {"bytes": answers[1][1]} if case.plain == "text" else {}
+    return (key, proxy, session), {"bytes": answers[1][1]} if case.plain == "text" else {}
+
+
+def begin(proxy, key):
+    """The cookie of a session that begins."""
+    answer, _ = ask(proxy, key, CASES[key].path, {}, "127.0.0.1")
+    cookie = re.search("(?i)set-cookie: ([^;]*)", answer)
+    return {"Cookie": cookie[1]} if cookie else {}
 
 
 def ask(proxy, key, path, headers, client):
@@ -158,8 +185,8 @@ def ask(proxy, key, path, headers, client):
     return f"{answer.status} \n{fields}\n{body.decode(errors='replace')}", len(body)
 
 
-def one(bench, key, proxy, seconds):
+def one(bench, key, proxy, session, seconds):
     case = CASES[key]
     script = bench.folder / "post.lua" if case.plain == "upload" else None
-    asked = dict(script=script, host=host(key), headers=case.headers)
+    asked = dict(script=script, host=host(key), headers={**case.headers, **session})
     return sample(proxy, lambda: load.wrk(bench, proxy, case.path, seconds, **asked))
