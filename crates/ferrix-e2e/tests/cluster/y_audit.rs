@@ -90,6 +90,7 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
         ("watch", "endpointslices"),
         ("watch", "referencegrants"),
         ("watch", "secrets"),
+        ("patch", "backendpolicies/status"),
         ("patch", "ingressroutes/status"),
         ("patch", "ingresses/status"),
         ("create", "events"),
