@@ -38,20 +38,17 @@ impl CertificateHosts {
 mod tests {
     use super::*;
     use crate::{
-        filters::{
-            client_certificate::{AuthoritySource, ClientCertificate},
-            from_secret::FromSecret,
-        },
-        object::ObjectName,
+        filters::{client_certificate::ClientCertificate, from_object::FromObject},
+        object::{Kind, ObjectName},
         policy::Policy,
         rule_set::RuleSet,
         testing::rule,
     };
 
     fn asking(name: &str, host: &str, matches: &str) -> Rule {
-        let secret = FromSecret::unknown(ObjectName::new("default", "s"), "");
+        let secret = ObjectName::new("default", "s").key(Kind::Secret);
         let filter = ClientCertificate {
-            authorities: AuthoritySource::Secret(secret),
+            authorities: FromObject::unknown(secret, ""),
             optional: false,
             headers: Box::default(),
         };

@@ -5,7 +5,10 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{ids::ServiceIndex, object::ObjectName};
+use crate::{
+    ids::ServiceIndex,
+    object::{Kind, ObjectName},
+};
 
 pub mod access_log;
 pub mod api_key;
@@ -20,8 +23,7 @@ pub mod cors;
 pub mod error_pages;
 pub mod external_auth;
 pub mod faults;
-pub mod from_config_map;
-pub mod from_secret;
+pub mod from_object;
 pub mod header_changes;
 pub mod ip_filter;
 pub mod jwt;
@@ -43,7 +45,7 @@ use bandwidth::Bandwidth;
 use basic_auth::BasicAuth;
 use body_size::BodySize;
 use cache::Cache;
-use client_certificate::{AuthoritySource, ClientCertificate};
+use client_certificate::ClientCertificate;
 use compression::Compression;
 use concurrency::Concurrency;
 use cors::Cors;
@@ -261,32 +263,26 @@ impl<S> Filter<S> {
 
     /// The Secret that it names.
     pub fn secret(&self) -> Option<&ObjectName> {
-        match self {
-            Filter::BasicAuth(auth) => Some(&auth.users.secret),
-            Filter::ApiKey(auth) => Some(&auth.clients.secret),
-            Filter::Jwt(jwt) => jwt.secret(),
-            Filter::ClientCertificate(it) => match &it.authorities {
-                AuthoritySource::Secret(it) => Some(&it.secret),
-                AuthoritySource::ConfigMap(_) => None,
-            },
-            Filter::Oidc(oidc) => Some(&oidc.secrets.secret),
-            _ => None,
-        }
+        self.named(Kind::Secret)
     }
 
     /// The ConfigMap that it names.
     pub fn config_map(&self) -> Option<&ObjectName> {
-        match self {
-            Filter::Jwt(jwt) => match &jwt.keys {
-                KeySource::ConfigMap { keys, .. } => Some(&keys.map),
-                _ => None,
-            },
-            Filter::ClientCertificate(it) => match &it.authorities {
-                AuthoritySource::ConfigMap(it) => Some(&it.map),
-                AuthoritySource::Secret(_) => None,
-            },
+        self.named(Kind::ConfigMap)
+    }
+
+    /// The object of a kind that it names for what that holds.
+    fn named(&self, kind: Kind) -> Option<&ObjectName> {
+        let named = match self {
+            Filter::BasicAuth(auth) => Some(&auth.users.named),
+            Filter::ApiKey(auth) => Some(&auth.clients.named),
+            Filter::Jwt(jwt) => jwt.named(),
+            Filter::ClientCertificate(it) => Some(&it.authorities.named),
+            Filter::Oidc(oidc) => Some(&oidc.secrets.named),
             _ => None,
-        }
+        };
+        let named = named.filter(|named| named.kind == kind);
+        named.map(|named| &named.object)
     }
 
     /// The URL that it has keys from.

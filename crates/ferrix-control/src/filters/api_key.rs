@@ -3,11 +3,11 @@
 use ferrix_api::ingressroute::filter;
 use ferrix_table::filters::{
     api_key::{ApiKey, CredentialPlace},
-    from_secret::FromSecret,
+    from_object::FromObject,
 };
 
 use super::{Faults, credentials};
-use crate::{names::shared_name, report::Reason};
+use crate::{names::shared_name, objects::Kind, report::Reason};
 
 /// `namespace`: that of the object.
 pub(super) fn compile(
@@ -47,7 +47,7 @@ pub(super) fn compile(
     }
     let secret = shared_name(namespace, secret);
     ApiKey {
-        clients: FromSecret::unknown(secret, format!("{field}.secret")),
+        clients: FromObject::unknown(secret.key(Kind::Secret), format!("{field}.secret")),
         place,
         client_header,
         hide_credentials: *hide_credentials,

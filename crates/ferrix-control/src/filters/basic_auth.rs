@@ -1,10 +1,10 @@
 //! Users that may pass by their passwords, as it is written.
 
 use ferrix_api::ingressroute::filter;
-use ferrix_table::filters::{basic_auth::BasicAuth, from_secret::FromSecret};
+use ferrix_table::filters::{basic_auth::BasicAuth, from_object::FromObject};
 
 use super::{Faults, credentials};
-use crate::{names::shared_name, report::Reason};
+use crate::{names::shared_name, objects::Kind, report::Reason};
 
 /// What browsers are told that the password is for where nothing else is said.
 pub(super) const REALM: &str = "ferrix";
@@ -30,7 +30,7 @@ pub(super) fn compile(
     }
     let secret = shared_name(namespace, secret);
     BasicAuth {
-        users: FromSecret::unknown(secret, format!("{field}.secret")),
+        users: FromObject::unknown(secret.key(Kind::Secret), format!("{field}.secret")),
         realm: realm.into(),
         user_header: credentials::header(
             user_header.as_deref(),

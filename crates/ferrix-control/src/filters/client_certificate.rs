@@ -2,13 +2,12 @@
 
 use ferrix_api::ingressroute::filter;
 use ferrix_table::filters::{
-    client_certificate::{AuthoritySource, ClientCertificate, Detail, DetailHeader},
-    from_config_map::FromConfigMap,
-    from_secret::FromSecret,
+    client_certificate::{ClientCertificate, Detail, DetailHeader},
+    from_object::FromObject,
 };
 
 use super::{Faults, credentials};
-use crate::{names::shared_name, report::Reason};
+use crate::{names::shared_name, objects::Kind, report::Reason};
 
 /// `namespace`: that of the object.
 pub(super) fn compile(
@@ -23,21 +22,19 @@ pub(super) fn compile(
         details_to_headers,
     } = written;
     let of = format!("{field}.authorities");
-    let authorities = match (secret, config_map) {
-        (None, Some(map)) => AuthoritySource::ConfigMap(FromConfigMap::unknown(
-            shared_name(namespace, map),
-            format!("{of}.configMap"),
-        )),
+    let (name, kind, member) = match (secret, config_map) {
+        (None, Some(map)) => (map.as_str(), Kind::ConfigMap, "configMap"),
         (secret, config_map) => {
             if secret.is_none() || config_map.is_some() {
                 let message = "expected exactly one of `secret` and `configMap`";
                 faults.add(Reason::InvalidSpec, of.as_str(), message);
             }
             let secret = secret.as_deref().unwrap_or_default();
-            let secret = shared_name(namespace, secret);
-            AuthoritySource::Secret(FromSecret::unknown(secret, format!("{of}.secret")))
+            (secret, Kind::Secret, "secret")
         }
     };
+    let named = shared_name(namespace, name).key(kind);
+    let authorities = FromObject::unknown(named, format!("{of}.{member}"));
     let mut headers: Vec<DetailHeader> = Vec::with_capacity(details_to_headers.len());
     for (at, filter::DetailHeader { detail, header }) in details_to_headers.iter().enumerate() {
         let before = headers.iter().map(|it| &*it.header);

@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ferrix_api::ingressroute::filter;
 use ferrix_table::{
     filters::{
-        from_config_map::FromConfigMap,
-        from_secret::FromSecret,
+        from_object::FromObject,
         jwt::{ClaimHeader, Jwt, KeySet, KeySource, Renewal, RequiredClaim},
     },
     jwks,
@@ -16,6 +15,7 @@ use http::Uri;
 use super::{Faults, credentials, policy};
 use crate::{
     names::{shared, shared_name},
+    objects::Kind,
     report::Reason,
 };
 
@@ -93,26 +93,20 @@ fn keys(written: &filter::Jwks, field: &str, namespace: &str, faults: &mut Fault
         config_map,
         url,
     } = written;
-    let entry = |it: &filter::KeysEntry| it.key.as_deref().unwrap_or(ENTRY).into();
+    let object = |it: &filter::KeysEntry, kind: Kind, of: &str| {
+        let named = shared_name(namespace, &it.name).key(kind);
+        KeySource::Object {
+            keys: FromObject::unknown(named, format!("{field}.{of}")),
+            entry: it.key.as_deref().unwrap_or(ENTRY).into(),
+        }
+    };
     match (inline, secret, config_map, url) {
         (Some(text), None, None, None) => {
             let field = format!("{field}.inline");
             KeySource::Inline(Arc::new(inline_keys(text, &field, faults)))
         }
-        (None, Some(secret), None, None) => KeySource::Secret {
-            keys: FromSecret::unknown(
-                shared_name(namespace, &secret.name),
-                format!("{field}.secret"),
-            ),
-            entry: entry(secret),
-        },
-        (None, None, Some(map), None) => KeySource::ConfigMap {
-            keys: FromConfigMap::unknown(
-                shared_name(namespace, &map.name),
-                format!("{field}.configMap"),
-            ),
-            entry: entry(map),
-        },
+        (None, Some(secret), None, None) => object(secret, Kind::Secret, "secret"),
+        (None, None, Some(map), None) => object(map, Kind::ConfigMap, "configMap"),
         (None, None, None, Some(url)) => {
             let field = format!("{field}.url");
             if !is_url(url) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ferrix_api::ingressroute::filter;
 use ferrix_table::{
     filters::{
-        from_secret::FromSecret,
+        from_object::FromObject,
         oidc::{ClientAuthentication, Oidc},
     },
     verification::Prepared,
@@ -13,7 +13,7 @@ use ferrix_table::{
 use http::Uri;
 
 use super::{Faults, jwt, path_change, policy};
-use crate::{names::shared_name, report::Reason};
+use crate::{names::shared_name, objects::Kind, report::Reason};
 
 /// What is asked for where nothing else is said.
 const SCOPES: [&str; 2] = ["profile", "email"];
@@ -69,7 +69,10 @@ pub(super) fn compile(
     Oidc {
         issuer: issuer.as_str().into(),
         client_id: client_id.as_str().into(),
-        secrets: FromSecret::unknown(shared_name(namespace, secret), field("secret")),
+        secrets: FromObject::unknown(
+            shared_name(namespace, secret).key(Kind::Secret),
+            field("secret"),
+        ),
         authentication: client_authentication.map(|it| match it {
             filter::ClientAuthentication::Basic => ClientAuthentication::Basic,
             filter::ClientAuthentication::Post => ClientAuthentication::Post,

@@ -23,7 +23,7 @@ use ferrix_table::{
         basic_auth::BasicAuth,
         body_size::BodySize,
         cache::{Cache, CacheTerms},
-        client_certificate::{AuthoritySource, ClientCertificate, Detail},
+        client_certificate::{ClientCertificate, Detail},
         compression::{Compression, ContentEncoding},
         concurrency::Concurrency,
         cors::{Cors, Listed, OriginPattern},
@@ -49,7 +49,7 @@ use ferrix_table::{
 use ipnet::IpNet;
 
 use super::{error_pages, respond::CONTENT_TYPE};
-use crate::{draft::DraftService, objects::ObjectName};
+use crate::{draft::DraftService, objects::Kind};
 
 pub(crate) fn header_changes(changes: &HeaderChanges) -> gateway::HeaderChanges {
     let HeaderChanges { set, add, remove } = changes;
@@ -291,7 +291,7 @@ pub(crate) fn basic_auth(auth: &BasicAuth) -> filter::BasicAuth {
         hide_credentials,
     } = auth;
     filter::BasicAuth {
-        secret: users.secret.name.to_string(),
+        secret: users.named.name.to_string(),
         realm: Some(realm.to_string()),
         user_header: user_header.as_deref().map(str::to_owned),
         hide_credentials: *hide_credentials,
@@ -306,7 +306,7 @@ pub(crate) fn api_key(auth: &ApiKey) -> filter::ApiKey {
         hide_credentials,
     } = auth;
     let mut written = filter::ApiKey {
-        secret: clients.secret.name.to_string(),
+        secret: clients.named.name.to_string(),
         client_header: client_header.as_deref().map(str::to_owned),
         hide_credentials: *hide_credentials,
         ..filter::ApiKey::default()
@@ -331,10 +331,11 @@ pub(crate) fn client_certificate(filter: &ClientCertificate) -> filter::ClientCe
         headers,
     } = filter;
     let mut written = filter::CertificateAuthorities::default();
-    match authorities {
-        AuthoritySource::Secret(it) => written.secret = Some(it.secret.name.to_string()),
-        AuthoritySource::ConfigMap(it) => written.config_map = Some(it.map.name.to_string()),
-    }
+    let member = match authorities.named.kind {
+        Kind::ConfigMap => &mut written.config_map,
+        _ => &mut written.secret,
+    };
+    *member = Some(authorities.named.name.to_string());
     let headers = headers.iter().map(|it| filter::DetailHeader {
         detail: match it.detail {
             Detail::Subject => filter::CertificateDetail::Subject,
@@ -349,13 +350,6 @@ pub(crate) fn client_certificate(filter: &ClientCertificate) -> filter::ClientCe
         authorities: written,
         optional: *optional,
         details_to_headers: headers.collect(),
-    }
-}
-
-fn keys_entry(object: &ObjectName, entry: &str) -> filter::KeysEntry {
-    filter::KeysEntry {
-        name: object.name.to_string(),
-        key: Some(entry.to_owned()),
     }
 }
 
@@ -374,11 +368,15 @@ pub(crate) fn jwt(jwt: &Jwt) -> filter::Jwt {
     let mut jwks = filter::Jwks::default();
     match keys {
         KeySource::Inline(keys) => jwks.inline = Some(keys.text.to_string()),
-        KeySource::Secret { keys, entry } => {
-            jwks.secret = Some(keys_entry(&keys.secret, entry));
-        }
-        KeySource::ConfigMap { keys, entry } => {
-            jwks.config_map = Some(keys_entry(&keys.map, entry));
+        KeySource::Object { keys, entry } => {
+            let member = match keys.named.kind {
+                Kind::ConfigMap => &mut jwks.config_map,
+                _ => &mut jwks.secret,
+            };
+            *member = Some(filter::KeysEntry {
+                name: keys.named.name.to_string(),
+                key: Some(entry.to_string()),
+            });
         }
         KeySource::Url { url, .. } => jwks.url = Some(url.to_string()),
     }
@@ -439,7 +437,7 @@ pub(crate) fn oidc(oidc: &Oidc) -> filter::Oidc {
     filter::Oidc {
         issuer: issuer.to_string(),
         client_id: client_id.to_string(),
-        secret: secrets.secret.name.to_string(),
+        secret: secrets.named.name.to_string(),
         client_authentication: authentication.map(|it| match it {
             ClientAuthentication::Basic => filter::ClientAuthentication::Basic,
             ClientAuthentication::Post => filter::ClientAuthentication::Post,

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use ferrix_table::filters::{
     Filter,
-    client_certificate::AuthoritySource,
-    from_config_map::FromConfigMap,
-    from_secret::FromSecret,
+    from_object::FromObject,
     jwt::{HeldKeys, KeySource, Renewal},
 };
 
@@ -18,7 +16,7 @@ use crate::{
     configmap::Kept,
     credentials::Entries,
     issuer_keys::{FetchedKeys, KnownKeys},
-    objects::{Kind, ObjectName},
+    objects::Kind,
     read::Read,
     referencegrant::Referrer,
     report::{Finding, Reason},
@@ -48,15 +46,20 @@ pub(super) fn look_up<S>(
             Filter::Jwt(jwt)
         }
         Filter::ClientCertificate(mut it) => {
-            let authorities = match &it.authorities {
-                AuthoritySource::Secret(named) => {
-                    let read = |it: &Entries| it.client_authorities().clone();
-                    AuthoritySource::Secret(found(seeker, named, read, findings))
-                }
-                AuthoritySource::ConfigMap(named) => {
-                    let read = |it: &Kept| it.client_authorities().clone();
-                    AuthoritySource::ConfigMap(found_in_map(seeker, named, read, findings))
-                }
+            let named = &it.authorities;
+            let authorities = match named.named.kind {
+                Kind::ConfigMap => found_in_map(
+                    seeker,
+                    named,
+                    |it| it.client_authorities().clone(),
+                    findings,
+                ),
+                _ => found(
+                    seeker,
+                    named,
+                    |it| it.client_authorities().clone(),
+                    findings,
+                ),
             };
             Arc::make_mut(&mut it).authorities = authorities;
             Filter::ClientCertificate(it)
@@ -75,11 +78,11 @@ fn keys(seeker: Seeker<'_>, source: &KeySource, findings: &mut Vec<Finding>) -> 
     let mut source = source.clone();
     match &mut source {
         KeySource::Inline(_) => return None,
-        KeySource::Secret { keys, entry } => {
-            *keys = found(seeker, keys, |it| it.keys(entry), findings);
-        }
-        KeySource::ConfigMap { keys, entry } => {
-            *keys = found_in_map(seeker, keys, |it| it.keys(entry), findings);
+        KeySource::Object { keys, entry } => {
+            *keys = match keys.named.kind {
+                Kind::ConfigMap => found_in_map(seeker, keys, |it| it.keys(entry), findings),
+                _ => found(seeker, keys, |it| it.keys(entry), findings),
+            };
         }
         KeySource::Url {
             url,
@@ -98,19 +101,17 @@ fn keys(seeker: Seeker<'_>, source: &KeySource, findings: &mut Vec<Finding>) -> 
 /// What a ConfigMap holds, read in one way.
 fn found_in_map<T>(
     seeker: Seeker<'_>,
-    named: &FromConfigMap<T>,
+    named: &FromObject<T>,
     read: impl Fn(&Kept) -> Read<T>,
     findings: &mut Vec<Finding>,
-) -> FromConfigMap<T> {
+) -> FromObject<T> {
     let Seeker {
         world,
         settings,
         from,
         ..
     } = seeker;
-    let FromConfigMap {
-        map: name, field, ..
-    } = named;
+    let name = &named.named.object;
     let useless = Reason::InvalidConfigMap;
     let read = match world.config_map(settings, Referrer::Object(from), name) {
         Err(_) => {
@@ -121,12 +122,7 @@ fn found_in_map<T>(
             read(map).map_err(|why| (useless, format!("ConfigMap {name} is of no use: {why}")))
         }
     };
-    let named_at = (Kind::ConfigMap, name, &**field);
-    let held = held(seeker, named_at, useless, read, findings);
-    FromConfigMap {
-        held,
-        ..named.clone()
-    }
+    named.holding(held(seeker, named, useless, read, findings))
 }
 
 /// The keys at a URL, of which this is known.
@@ -164,17 +160,17 @@ fn keys_at(
 /// What a Secret holds, read in one way.
 fn found<T>(
     seeker: Seeker<'_>,
-    named: &FromSecret<T>,
+    named: &FromObject<T>,
     read: impl Fn(&Entries) -> Read<T>,
     findings: &mut Vec<Finding>,
-) -> FromSecret<T> {
+) -> FromObject<T> {
     let Seeker {
         world,
         settings,
         from,
         ..
     } = seeker;
-    let name = &named.secret;
+    let name = &named.named.object;
     let useless = Reason::InvalidSecret;
     let of_no_use = |why: &str| (useless, format!("Secret {name} is of no use: {why}"));
     let read = match world.entries(settings, Referrer::Object(from), name) {
@@ -185,32 +181,31 @@ fn found<T>(
         Ok(None) => Err(of_no_use("it holds a certificate")),
         Ok(Some(entries)) => read(entries).map_err(|why| of_no_use(&why)),
     };
-    let named_at = (Kind::Secret, name, &*named.field);
-    let held = held(seeker, named_at, useless, read, findings);
-    named.holding(held)
+    named.holding(held(seeker, named, useless, read, findings))
 }
 
-/// What a filter has of an object that it names in a field, as that was read, and what there is to say of it.
+/// What a filter has of an object that it names, as that was read, and what there is to say of it.
 /// `useless`: the reason for parts that are of no use.
 fn held<T>(
     seeker: Seeker<'_>,
-    (kind, name, field): (Kind, &ObjectName, &str),
+    named: &FromObject<T>,
     useless: Reason,
     read: Result<(Arc<T>, Vec<String>), (Reason, String)>,
     findings: &mut Vec<Finding>,
 ) -> Result<Arc<T>, Arc<str>> {
+    let FromObject { named, field, .. } = named;
     match read {
         Ok((value, faults)) => {
             for fault in faults {
-                let message = format!("{kind} {name}: {fault}");
-                findings.push(Finding::warning(useless, field, message));
+                let message = format!("{named}: {fault}");
+                findings.push(Finding::warning(useless, &**field, message));
             }
-            findings.extend(no_longer_seen(seeker.world, kind, &name.namespace));
+            findings.extend(no_longer_seen(seeker.world, named.kind, &named.namespace));
             Ok(value)
         }
         Err((reason, message)) => {
             let finding = format!("{message}: requests get 500");
-            findings.push(Finding::problem(reason, field, finding));
+            findings.push(Finding::problem(reason, &**field, finding));
             Err(message.into())
         }
     }

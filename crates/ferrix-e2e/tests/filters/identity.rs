@@ -21,7 +21,7 @@ use ferrix_table::{
         Filter,
         api_key::{ApiClients, ApiKey, CredentialPlace},
         basic_auth::{BasicAuth, PasswordHash, Users},
-        from_secret::FromSecret,
+        from_object::FromObject,
         header_changes::HeaderChanges,
         jwt::{ClaimHeader, Jwt, KeyMaterial, KeySet, KeySource, RequiredClaim, TokenKey},
         lasting::{FilterId, Lasting},
@@ -50,28 +50,28 @@ const WRONG: [&str; 5] = [
 /// Of `secret`, with the least cost.
 const BCRYPT: &str = "$2b$04$CCCCCCCCCCCCCCCCCCCCC.4K7lyz.nKATbsiu/RcZjqWyDNnj87qG";
 
-fn holding<T>(value: T) -> FromSecret<T> {
-    FromSecret {
-        secret: ObjectName::new("default", "s"),
+fn holding<T>(value: T) -> FromObject<T> {
+    FromObject {
+        named: ObjectName::new("default", "s").key(Kind::Secret),
         field: Box::default(),
         held: Ok(Arc::new(value)),
     }
 }
 
-fn nothing<T>() -> FromSecret<T> {
-    FromSecret::unknown(ObjectName::new("default", "s"), "")
+fn nothing<T>() -> FromObject<T> {
+    FromObject::unknown(ObjectName::new("default", "s").key(Kind::Secret), "")
 }
 
 /// Alice, whose password is this hash.
-fn users(hash: PasswordHash) -> FromSecret<Users> {
+fn users(hash: PasswordHash) -> FromObject<Users> {
     holding(Users::new([("alice".into(), hash)]).unwrap())
 }
 
-fn hashed() -> FromSecret<Users> {
+fn hashed() -> FromObject<Users> {
     users(PasswordHash::Bcrypt(BCRYPT.into()))
 }
 
-fn basic_auth(users: FromSecret<Users>, hide_credentials: bool) -> Filter {
+fn basic_auth(users: FromObject<Users>, hide_credentials: bool) -> Filter {
     Filter::BasicAuth(Arc::new(BasicAuth {
         users,
         realm: "shop".into(),
@@ -365,7 +365,7 @@ fn jwt(key: [u8; 32], optional: bool) -> Filter {
         verified: Prepared::default(),
     });
     Filter::Jwt(Arc::new(Jwt {
-        keys: KeySource::Secret {
+        keys: KeySource::Object {
             keys,
             entry: "jwks.json".into(),
         },

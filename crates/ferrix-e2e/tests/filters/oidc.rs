@@ -9,11 +9,11 @@ use ferrix_e2e::{
 use ferrix_table::{
     filters::{
         Filter,
-        from_secret::FromSecret,
+        from_object::FromObject,
         jwt::{ClaimHeader, RequiredClaim},
         oidc::{ClientAuthentication, Oidc, OidcSecrets},
     },
-    object::ObjectName,
+    object::{Kind, ObjectName},
     policy::Policy,
 };
 use serde_json::json;
@@ -62,9 +62,9 @@ fn oidc(issuer: &str, key: u8) -> Oidc {
     }
 }
 
-fn secrets(key: u8, client_secret: Option<&str>) -> FromSecret<OidcSecrets> {
-    FromSecret {
-        secret: ObjectName::new("default", "login"),
+fn secrets(key: u8, client_secret: Option<&str>) -> FromObject<OidcSecrets> {
+    FromObject {
+        named: ObjectName::new("default", "login").key(Kind::Secret),
         field: Box::default(),
         held: Ok(Arc::new(OidcSecrets {
             session_key: [key; 32].into(),
@@ -817,7 +817,7 @@ async fn replicas_share_sessions_by_their_key_alone() {
     assert_eq!(place.status("/a").await, 302);
     // And without its Secret a filter lets nobody pass.
     place.publish(Oidc {
-        secrets: FromSecret::unknown(ObjectName::new("default", "login"), ""),
+        secrets: FromObject::unknown(ObjectName::new("default", "login").key(Kind::Secret), ""),
         ..oidc(&place.provider.issuer, 1)
     });
     assert_eq!(place.status("/a").await, 500);

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::from_secret::FromSecret;
+use super::from_object::FromObject;
 use crate::verification::Prepared;
 
 /// Who may pass: clients that have a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {
     /// The clients.
-    pub clients: FromSecret<ApiClients>,
+    pub clients: FromObject<ApiClients>,
     /// Where requests have the key.
     pub place: CredentialPlace,
     /// The field that tells the service the name of the client. What clients send of it is taken out.
@@ -71,7 +71,7 @@ impl fmt::Display for CredentialPlace {
 impl fmt::Display for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { clients, place, .. } = self;
-        write!(f, "{place}, clients of Secret {}", clients.secret)?;
+        write!(f, "{place}, clients of {}", clients.named)?;
         match &self.client_header {
             Some(header) => write!(f, ", as {header}"),
             None => Ok(()),

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::from_secret::FromSecret;
+use super::from_object::FromObject;
 use crate::verification::Prepared;
 
 /// Who may pass: users that know their password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasicAuth {
     /// The users.
-    pub users: FromSecret<Users>,
+    pub users: FromObject<Users>,
     /// What the client is told that the password is for: printable ASCII without `"` and `\`.
     pub realm: Box<str>,
     /// The field that tells the service the name of the user. What clients send of it is taken out.
@@ -94,7 +94,7 @@ impl fmt::Debug for PasswordHash {
 /// `users of Secret shop/users, as X-User`.
 impl fmt::Display for BasicAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "users of Secret {}", self.users.secret)?;
+        write!(f, "users of {}", self.users.named)?;
         match &self.user_header {
             Some(header) => write!(f, ", as {header}"),
             None => Ok(()),

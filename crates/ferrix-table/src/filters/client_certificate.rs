@@ -7,26 +7,17 @@ use rustls::{
     server::danger::ClientCertVerifier,
 };
 
-use super::{from_config_map::FromConfigMap, from_secret::FromSecret};
+use super::from_object::FromObject;
 
 /// Who may pass: clients that have a certificate of one of these authorities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// The authorities.
-    pub authorities: AuthoritySource,
+    /// The authorities, in a Secret or a ConfigMap.
+    pub authorities: FromObject<ClientAuthorities>,
     /// Whether clients without a certificate pass as well, and nothing is told of them.
     pub optional: bool,
     /// What the service is told of it. What clients send of these fields is taken out.
     pub headers: Box<[DetailHeader]>,
-}
-
-/// Where authorities are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AuthoritySource {
-    /// In a Secret.
-    Secret(FromSecret<ClientAuthorities>),
-    /// In a ConfigMap.
-    ConfigMap(FromConfigMap<ClientAuthorities>),
 }
 
 /// Authorities of clients, and what they have revoked.
@@ -76,10 +67,7 @@ pub enum Detail {
 impl ClientCertificate {
     /// The authorities, or why there are none.
     pub fn authorities(&self) -> Result<&Arc<ClientAuthorities>, &Arc<str>> {
-        match &self.authorities {
-            AuthoritySource::Secret(it) => it.held.as_ref(),
-            AuthoritySource::ConfigMap(it) => it.held.as_ref(),
-        }
+        self.authorities.held.as_ref()
     }
 }
 
@@ -99,10 +87,7 @@ impl Detail {
 impl fmt::Display for ClientCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.optional { "perhaps of" } else { "of" })?;
-        match &self.authorities {
-            AuthoritySource::Secret(it) => write!(f, " authorities of Secret {}", it.secret)?,
-            AuthoritySource::ConfigMap(it) => write!(f, " authorities of ConfigMap {}", it.map)?,
-        }
+        write!(f, " authorities of {}", self.authorities.named)?;
         for DetailHeader { detail, header } in &self.headers {
             write!(f, ", {} as {header}", detail.as_str())?;
         }

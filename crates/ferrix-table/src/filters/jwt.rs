@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{api_key::CredentialPlace, from_config_map::FromConfigMap, from_secret::FromSecret};
-use crate::{object::ObjectName, verification::Prepared};
+use super::{api_key::CredentialPlace, from_object::FromObject};
+use crate::{object::Key, verification::Prepared};
 
 /// Who may pass: whoever has a token that one of these keys has signed, and that says what it has to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,17 +33,10 @@ pub struct Jwt {
 pub enum KeySource {
     /// They are written in the object.
     Inline(Arc<KeySet>),
-    /// They are in an entry of a Secret.
-    Secret {
+    /// They are in an entry of a Secret or a ConfigMap.
+    Object {
         /// What it holds.
-        keys: FromSecret<KeySet>,
-        /// The entry.
-        entry: Box<str>,
-    },
-    /// They are in an entry of a ConfigMap.
-    ConfigMap {
-        /// What it holds.
-        keys: FromConfigMap<KeySet>,
+        keys: FromObject<KeySet>,
         /// The entry.
         entry: Box<str>,
     },
@@ -161,17 +154,16 @@ impl Jwt {
     pub fn keys(&self) -> Result<&Arc<KeySet>, &Arc<str>> {
         match &self.keys {
             KeySource::Inline(keys) => Ok(keys),
-            KeySource::Secret { keys, .. } => keys.held.as_ref(),
-            KeySource::ConfigMap { keys, .. } => keys.held.as_ref(),
+            KeySource::Object { keys, .. } => keys.held.as_ref(),
             KeySource::Url { held, .. } => held.as_ref(),
         }
     }
 
-    /// The Secret with the keys.
-    pub(super) fn secret(&self) -> Option<&ObjectName> {
+    /// The object with the keys.
+    pub(super) fn named(&self) -> Option<&Key> {
         match &self.keys {
-            KeySource::Secret { keys, .. } => Some(&keys.secret),
-            KeySource::Inline(_) | KeySource::ConfigMap { .. } | KeySource::Url { .. } => None,
+            KeySource::Object { keys, .. } => Some(&keys.named),
+            KeySource::Inline(_) | KeySource::Url { .. } => None,
         }
     }
 }
@@ -192,10 +184,7 @@ impl fmt::Display for Jwt {
         }
         match &self.keys {
             KeySource::Inline(_) => f.write_str(", by keys of its own")?,
-            KeySource::Secret { keys, .. } => write!(f, ", by keys of Secret {}", keys.secret)?,
-            KeySource::ConfigMap { keys, .. } => {
-                write!(f, ", by keys of ConfigMap {}", keys.map)?;
-            }
+            KeySource::Object { keys, .. } => write!(f, ", by keys of {}", keys.named)?,
             KeySource::Url { url, .. } => write!(f, ", by keys of {url}")?,
         }
         write_claims(f, &self.required, &self.headers)

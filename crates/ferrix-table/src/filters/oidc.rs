@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{
-    from_secret::FromSecret,
+    from_object::FromObject,
     jwt::{ClaimHeader, RequiredClaim, write_claims},
 };
 use crate::verification::Prepared;
@@ -16,7 +16,7 @@ pub struct Oidc {
     /// What it knows this client by.
     pub client_id: Box<str>,
     /// What seals cookies, and what the provider knows the client by besides.
-    pub secrets: FromSecret<OidcSecrets>,
+    pub secrets: FromObject<OidcSecrets>,
     /// How the provider is told the secret of the client. `None`: as it says.
     pub authentication: Option<ClientAuthentication>,
     /// What is asked for beside `openid`, each a token without blanks.
@@ -82,8 +82,8 @@ impl fmt::Debug for OidcSecrets {
 /// `at https://id.example.com as shop, by Secret shop/login, with groups staff, email as X-Email`.
 impl fmt::Display for Oidc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (issuer, client, secret) = (&self.issuer, &self.client_id, &self.secrets.secret);
-        write!(f, "at {issuer} as {client}, by Secret {secret}")?;
+        let (issuer, client, secret) = (&self.issuer, &self.client_id, &self.secrets.named);
+        write!(f, "at {issuer} as {client}, by {secret}")?;
         write_claims(f, &self.required, &self.headers)
     }
 }

@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use ferrix_table::{
     filters::{
-        from_secret::FromSecret,
+        from_object::FromObject,
         jwt::{ClaimHeader, RequiredClaim},
     },
-    object::ObjectName,
+    object::{Kind, ObjectName},
     verification::Prepared,
 };
 use http::Version;
@@ -18,8 +18,8 @@ pub(super) fn oidc() -> Oidc {
     Oidc {
         issuer: "https://id.example".into(),
         client_id: "shop".into(),
-        secrets: FromSecret {
-            secret: ObjectName::new("default", "login"),
+        secrets: FromObject {
+            named: ObjectName::new("default", "login").key(Kind::Secret),
             field: Box::default(),
             held: Ok(Arc::new(secrets(1))),
         },
