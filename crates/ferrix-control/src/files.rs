@@ -16,8 +16,13 @@ use ferrix_table::{Publisher, Table, sockets::Refusals};
 use tokio::{sync::watch::Receiver, task::JoinSet};
 
 use crate::{
-    compiler::Failures, key_fetch::KeyFetches, lookup::Lookups, report::Report, settings::Settings,
-    translate, world::World,
+    compiler::Failures,
+    key_fetch::{KeyFetcher, KeyFetches},
+    lookup::Lookups,
+    report::Report,
+    settings::Settings,
+    translate,
+    world::World,
 };
 
 mod folder;
@@ -118,12 +123,13 @@ pub fn load(folder: &Path, settings: &Settings) -> Result<(Table, Report), Folde
 /// Reads a folder, publishes, and watches the folder from then on, on a thread of its own; names are
 /// looked up on the current runtime. Returns after the first publication. Fails only where there is no such
 /// folder: whatever happens later is reported, and what was good goes on serving. `refused`: where the
-/// system does not let the proxy listen.
+/// system does not let the proxy listen. `keys`: who gets the keys of issuers.
 pub async fn run_files(
     folder: PathBuf,
     settings: Settings,
     publisher: Publisher,
     refused: Receiver<Refusals>,
+    keys: Arc<impl KeyFetcher>,
 ) -> Result<Files, FolderError> {
-    watch::start(folder, settings, publisher, refused).await
+    watch::start(folder, settings, publisher, refused, keys).await
 }

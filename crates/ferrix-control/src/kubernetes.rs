@@ -53,7 +53,7 @@ use tracing::error;
 
 use crate::{
     compiler::{Compiler, Failures},
-    key_fetch::KeyFetches,
+    key_fetch::{KeyFetcher, KeyFetches},
     lookup::Lookups,
     report::Report,
     settings::Settings,
@@ -282,12 +282,14 @@ fn label(name: &str) -> String {
 
 /// Watches a cluster from now on, on the current runtime, and publishes once every kind has been
 /// listed, or soon where there is a snapshot. Fails only where there is no way to ask: an API server
-/// that does not answer is waited for. `refused`: where the system does not let the proxy listen.
+/// that does not answer is waited for. `refused`: where the system does not let the proxy listen. `keys`: who gets the
+/// keys of issuers.
 pub async fn run_kubernetes(
     options: Options,
     settings: Settings,
     publisher: Publisher,
     refused: Receiver<Refusals>,
+    keys: Arc<impl KeyFetcher>,
 ) -> Result<Kubernetes, KubernetesError> {
     let config = config(&options).await?;
     let identity = Arc::new(Identity::new(&settings, &config.default_namespace));
@@ -338,7 +340,7 @@ pub async fn run_kubernetes(
         revisions: shown.revisions.subscribe(),
         leading: leads.clone(),
     }));
-    tasks.spawn(source.run());
+    tasks.spawn(source.run(keys));
     let own: Option<Arc<str>> = Some(identity.namespace.as_str().into());
     let pulse = watches.begin((revisions::KIND, own.clone(), None));
     tasks.spawn(revisions::follow(

@@ -4,7 +4,7 @@
 //!  files (a folder) ──► decode ──► Change ─┐
 //!                                          ├─► compiler ─► world ─► translate ─┬─► Table ──► publish
 //!  the API server ────► decode ──► Change ─┤    (last good versions)  (pure)   └─► Report ─► status, check
-//!  DNS ───────────────► lookup ──► Change ─┘
+//!  DNS, issuers ──────► follower ► Change ─┘
 //! ```
 //!
 //! `translate` does not know where objects come from, and knows no kind. What is particular to a kind
@@ -19,6 +19,7 @@
 //!                  filters              what a rule asks for beyond forwarding
 //!                  verdict              what is told of an object of the Gateway API
 //!  one name        external_name        the addresses that `lookup` has found
+//!  one URL         issuer_keys          the keys that `key_fetch` has found
 //!  all objects     world               the newest versions, and `last_good` ones of those that are bad
 //!  several         listeners            of Gateways and ListenerSets, and where they are served
 //!                  attachment           routes to those
@@ -56,6 +57,7 @@ mod field;
 pub mod files;
 mod filter;
 mod filters;
+mod follower;
 mod foreign;
 mod gateway;
 mod gateway_addresses;
@@ -104,7 +106,7 @@ mod zones;
 
 pub use compiler::{Compiler, Failures};
 pub use files::run_files;
-pub use key_fetch::KeyFetches;
+pub use key_fetch::{KeyFetcher, KeyFetches};
 pub use kubernetes::run_kubernetes;
 pub use lookup::Lookups;
 pub use report::Report;

@@ -1,15 +1,10 @@
 //! The names that Services of type ExternalName stand for, looked up and kept up to date.
 //!
-//! ```text
-//!  names in use ─► when: at once, then whenever the records have outlived their TTL
-//!                    └─► DNS ─► Change::LookedUp ─► the compiler
-//! ```
+//! They are asked for at once, then whenever the records have outlived their TTL.
 //!
 //! What a lookup that fails does to the addresses known before is decided in `external_name`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,16 +12,12 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinSet,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
 use crate::{
     external_name::{Answer, DomainName, Failure},
+    follower::{Follower, InUse, Subject, Unanswered},
     jitter::jittered,
     world::Change,
 };
@@ -36,12 +27,6 @@ mod dns;
 mod tests;
 
 pub(crate) use dns::Dns;
-
-/// How many names are looked up at once.
-const AT_ONCE: usize = 32;
-
-/// How long one lookup may take, with the wait for its turn.
-const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
 
 /// Failures in a row after which they are told, where the addresses found before serve on: a packet
 /// gets lost now and then, and another lookup follows within two seconds.
@@ -118,24 +103,24 @@ impl Lookups {
 /// Looks up all names in use, for as long as there are any to come, and tells what came of it.
 pub(crate) async fn follow(
     resolver: impl Resolver,
-    names: watch::Receiver<Arc<BTreeSet<DomainName>>>,
+    names: InUse<DomainName>,
     lookups: Arc<Lookups>,
     tell: impl Fn(Change) + Send,
 ) {
-    let follower = Follower::new(resolver, PACE, lookups, tell);
-    follower.run(names).await;
+    let names_in_use = Names {
+        resolver: Arc::new(resolver),
+        pace: PACE,
+        lookups,
+        tell,
+    };
+    Follower::new(names_in_use).run(names).await;
 }
 
-struct Follower<R, T> {
+struct Names<R, T> {
     resolver: Arc<R>,
     pace: Pace,
     lookups: Arc<Lookups>,
     tell: T,
-    known: BTreeMap<DomainName, Known>,
-    /// When each name that is not looked up right now is looked up next.
-    due: BTreeSet<(Instant, DomainName)>,
-    turns: Arc<Semaphore>,
-    underway: JoinSet<(DomainName, Looked)>,
 }
 
 /// What is known of a name.
@@ -148,102 +133,37 @@ struct Known {
     said: bool,
 }
 
-impl<R: Resolver, T: Fn(Change) + Send> Follower<R, T> {
-    fn new(resolver: R, pace: Pace, lookups: Arc<Lookups>, tell: T) -> Self {
-        Self {
-            resolver: Arc::new(resolver),
-            pace,
-            lookups,
-            tell,
-            known: BTreeMap::new(),
-            due: BTreeSet::new(),
-            turns: Arc::new(Semaphore::new(AT_ONCE)),
-            underway: JoinSet::new(),
+impl<R: Resolver, T: Fn(Change)> Subject for Names<R, T> {
+    type Key = DomainName;
+    type Known = Known;
+    type Answer = Looked;
+
+    const AT_ONCE: usize = 32;
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    fn first(&self, _: &DomainName, _: &UnboundedSender<DomainName>) -> Known {
+        Known::default()
+    }
+
+    fn ask(&self, name: &DomainName) -> impl Future<Output = Looked> + Send + 'static {
+        let (resolver, name) = (Arc::clone(&self.resolver), name.clone());
+        async move { resolver.look_up(&name).await }
+    }
+
+    fn unanswered(why: Unanswered) -> Looked {
+        let failure = match why {
+            Unanswered::Late => Failure::TimedOut,
+            Unanswered::Bug => Failure::NoServer("a bug of Ferrix, which its log shows".into()),
+        };
+        Looked {
+            answer: Answer::failed(failure),
+            ttl: Duration::ZERO,
         }
     }
 
-    async fn run(mut self, mut names: watch::Receiver<Arc<BTreeSet<DomainName>>>) {
-        let mut wanted = Arc::clone(&names.borrow_and_update());
-        self.begin(&wanted);
-        loop {
-            let next = self.due.first().map(|(at, _)| *at);
-            // Far from now: there is something else to wait for.
-            let next = next.unwrap_or_else(|| Instant::now() + self.pace.longest);
-            tokio::select! {
-                changed = names.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    wanted = Arc::clone(&names.borrow_and_update());
-                    self.begin(&wanted);
-                }
-                Some(looked) = self.underway.join_next() => {
-                    // The work itself catches what panics, and nobody aborts it.
-                    if let Ok((name, looked)) = looked {
-                        self.looked_up(name, looked);
-                    }
-                }
-                () = sleep_until(next) => self.proceed(&wanted),
-            }
-        }
-    }
-
-    /// Looks names up that are wanted for the first time. Those that are not wanted any more go when
-    /// they are due, so that a route that is replaced finds its addresses again.
-    fn begin(&mut self, wanted: &BTreeSet<DomainName>) {
-        for name in wanted {
-            if !self.known.contains_key(name) {
-                self.known.insert(name.clone(), Known::default());
-                self.look_up(name.clone());
-            }
-        }
-    }
-
-    /// Looks names up anew that are due.
-    fn proceed(&mut self, wanted: &BTreeSet<DomainName>) {
-        let now = Instant::now();
-        while self.due.first().is_some_and(|(at, _)| *at <= now)
-            && let Some((_, name)) = self.due.pop_first()
-        {
-            if wanted.contains(&name) {
-                self.look_up(name);
-            } else {
-                self.known.remove(&name);
-                (self.tell)(Change::Forget(name));
-            }
-        }
-    }
-
-    fn look_up(&mut self, name: DomainName) {
-        let (resolver, turns) = (Arc::clone(&self.resolver), Arc::clone(&self.turns));
-        self.underway.spawn(async move {
-            let work = async {
-                // Nobody closes it.
-                let _turn = turns.acquire().await;
-                resolver.look_up(&name).await
-            };
-            let work = timeout(LONGEST_LOOKUP, AssertUnwindSafe(work).catch_unwind()).await;
-            let failed = |why| Looked {
-                answer: Answer::failed(why),
-                ttl: Duration::ZERO,
-            };
-            let looked = match work {
-                Ok(Ok(looked)) => looked,
-                Ok(Err(_)) => failed(Failure::NoServer(
-                    "a bug of Ferrix, which its log shows".into(),
-                )),
-                Err(_) => failed(Failure::TimedOut),
-            };
-            (name, looked)
-        });
-    }
-
-    fn looked_up(&mut self, name: DomainName, looked: Looked) {
+    fn answered(&self, name: &DomainName, known: &mut Known, looked: Looked) -> Duration {
         let Looked { answer, ttl } = looked;
         self.lookups.count(&answer);
-        let Some(known) = self.known.get_mut(&name) else {
-            return;
-        };
         let pause = match answer.is_found() {
             true => {
                 if std::mem::take(&mut known.said) {
@@ -258,10 +178,9 @@ impl<R: Resolver, T: Fn(Change) + Send> Follower<R, T> {
                 jittered(pause.min(self.pace.longest_pause))
             }
         };
-        self.due.insert((Instant::now() + pause, name.clone()));
         let transient = known.found && !answer.is_found() && !answer.is_empty();
         if transient && known.failures < FAILURES_TOLD {
-            return;
+            return pause;
         }
         known.found |= answer.is_found();
         if let Some(why) = answer.failure()
@@ -269,6 +188,12 @@ impl<R: Resolver, T: Fn(Change) + Send> Follower<R, T> {
         {
             warn!(%name, %why, "the name is looked up in vain");
         }
+        let name = name.clone();
         (self.tell)(Change::LookedUp { name, answer });
+        pause
+    }
+
+    fn forget(&self, name: DomainName) {
+        (self.tell)(Change::Forget(name));
     }
 }

@@ -5,10 +5,12 @@ use std::{
     io::Write,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use ferrix_control::{
+    KeyFetcher,
     files::{Files, run_files},
     objects::{Key, Kind},
     report::ConditionType,
@@ -35,6 +37,7 @@ async fn start(files: &[(&str, &str)]) -> Running {
         settings(),
         publisher,
         nothing_refused(),
+        Arc::new(NoKeys),
     )
     .await
     .expect("a folder");
@@ -47,6 +50,15 @@ async fn start(files: &[(&str, &str)]) -> Running {
         folder,
         files,
         reader,
+    }
+}
+
+/// No route here has keys at a URL.
+struct NoKeys;
+
+impl KeyFetcher for NoKeys {
+    async fn fetch(&self, url: &str) -> Result<String, String> {
+        panic!("{url}")
     }
 }
 
@@ -305,6 +317,7 @@ async fn folders_that_cannot_be_used() {
             settings(),
             publisher,
             nothing_refused(),
+            Arc::new(NoKeys),
         )
         .await;
         let error = error.map(|_| ()).expect_err("no folder").to_string();

@@ -279,6 +279,7 @@ async fn pass(
         head: &head,
         body,
         wanted: grpc::LONGEST,
+        whole: false,
     };
     let attempt = subrequest::attempt(&request, connection).await;
     let (reply, _) = attempt.map_err(Failure::from)?;

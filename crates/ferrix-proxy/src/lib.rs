@@ -86,14 +86,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use ferrix_table::{Reader, filters::limit_key::Digests, sockets::Refusals, table::EntryPoint};
 use tokio::sync::watch;
 
-pub use crate::trust::TrustError;
 use crate::{
     address::Address,
     checks::Checks,
     clients::{Account, Clients},
     connector::Connector,
     counters::Counters,
-    fetch::Fetcher,
     filters::oidc::Providers,
     listener::Connections,
     listeners::{Listeners, Reserved},
@@ -104,6 +102,7 @@ use crate::{
     upstream::Upstream,
     workers::{Threads, Workers},
 };
+pub use crate::{fetch::Fetcher, trust::TrustError};
 
 /// What every request needs. Each worker thread has one; all but the connections to backends is shared.
 #[derive(Clone)]
@@ -194,6 +193,7 @@ pub struct Bound {
     counters: Arc<Counters>,
     replica: Option<Replica>,
     checks: Checks,
+    fetcher: Arc<Fetcher>,
     refused: watch::Sender<Refusals>,
 }
 
@@ -230,7 +230,8 @@ impl Bound {
         let workers = workers(settings.server.threads);
         let passwords = Arc::new(Passwords::new(workers));
         let settings = Arc::new(settings);
-        let providers = Arc::new(Providers::new(Fetcher::new(&settings)));
+        let fetcher = Arc::new(Fetcher::new(&settings));
+        let providers = Arc::new(Providers::new(Arc::clone(&fetcher)));
         let pools = Arc::new(Registry::new(&settings.upstream));
         let engine = |worker| Engine {
             upstream: Arc::new(Upstream::new(
@@ -255,6 +256,7 @@ impl Bound {
             engines: (0..workers).map(engine).collect(),
             reserved,
             checks: Checks::new(&settings, connector.clone()),
+            fetcher,
             settings: Arc::clone(&settings),
             table,
             counters,
@@ -266,6 +268,11 @@ impl Bound {
     /// What is counted beside routes and services.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// What asks servers that are no backends.
+    pub fn fetcher(&self) -> Arc<Fetcher> {
+        Arc::clone(&self.fetcher)
     }
 
     /// The replicas that count limits together; `None`: each counts for itself.

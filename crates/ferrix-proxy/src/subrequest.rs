@@ -28,8 +28,10 @@ pub(crate) struct Subrequest<'s> {
     pub(crate) index: ServiceIndex,
     pub(crate) head: &'s RequestHead,
     pub(crate) body: Bytes,
-    /// How much of the answer's body matters; more is read and dropped.
+    /// How much of the answer's body matters; more is read and dropped…
     pub(crate) wanted: usize,
+    /// …or a failure, which is left unread.
+    pub(crate) whole: bool,
 }
 
 /// What came of a request.
@@ -108,6 +110,10 @@ pub(crate) async fn attempt(
             }
             FromBackend::Data(data) => {
                 let wanted = request.wanted.saturating_sub(body.len());
+                if request.whole && data.len() > wanted {
+                    let why = format!("its answer is longer than {} bytes", request.wanted);
+                    return Err(Broken::Answer(why));
+                }
                 body.extend_from_slice(&data[..data.len().min(wanted)]);
             }
             FromBackend::End(fields) => {

@@ -7,14 +7,14 @@
 use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ferrix_control::{
-    Failures, KeyFetches, Lookups, Report,
+    Failures, KeyFetcher, KeyFetches, Lookups, Report,
     files::{Files, FolderError},
     kubernetes::{self, Kubernetes, KubernetesError},
     objects::ObjectName,
     secret::{self, CertificateError},
     settings as control,
 };
-use ferrix_proxy::{Bound, Proxy};
+use ferrix_proxy::{Bound, Fetcher, Proxy};
 use ferrix_table::{Publisher, Reader, Table, publish, sockets::Refusals};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -137,6 +137,15 @@ impl Source {
     }
 }
 
+/// Keys of issuers come as what providers of logins say does.
+struct Keys(Arc<Fetcher>);
+
+impl KeyFetcher for Keys {
+    async fn fetch(&self, url: &str) -> Result<String, String> {
+        self.0.get(url).await
+    }
+}
+
 /// A running Ferrix. Dropping it ends it at once; [`Program::drain`] first ends it well.
 pub struct Program {
     // In this order they are dropped: traffic first, then what it writes to.
@@ -194,6 +203,7 @@ impl Program {
                 control_settings,
                 publisher,
                 bound.refused(),
+                Arc::new(Keys(bound.fetcher())),
             ))
             .await??;
         let published = Arc::new(Published::default());
@@ -406,14 +416,17 @@ async fn start_source(
     settings: control::Settings,
     publisher: Publisher,
     refused: watch::Receiver<Refusals>,
+    keys: Arc<Keys>,
 ) -> Result<Source, StartError> {
     if let Some(files) = source.files {
-        let files = ferrix_control::run_files(files.path, settings, publisher, refused).await?;
+        let files = ferrix_control::run_files(files.path, settings, publisher, refused, keys);
+        let files = files.await?;
         return Ok(Source::Files(files));
     }
     let kubernetes = source.kubernetes.ok_or(StartError::NoSource)?;
     let options = kubernetes_options(&kubernetes);
-    let kubernetes = ferrix_control::run_kubernetes(options, settings, publisher, refused).await?;
+    let kubernetes = ferrix_control::run_kubernetes(options, settings, publisher, refused, keys);
+    let kubernetes = kubernetes.await?;
     Ok(Source::Kubernetes(kubernetes))
 }
 

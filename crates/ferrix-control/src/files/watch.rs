@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     compiler::{Compiler, Published},
-    key_fetch::{self, Http, KeyFetches},
+    key_fetch::{self, KeyFetcher, KeyFetches},
     lookup::{self, Dns, Lookups},
     report::Report,
     settings::Settings,
@@ -78,11 +78,11 @@ pub(super) async fn start(
     settings: Settings,
     publisher: Publisher,
     mut refused: Receiver<Refusals>,
+    keys: Arc<impl KeyFetcher>,
 ) -> Result<Files, FolderError> {
     let (messages, inbox) = mpsc::channel();
     let (ready, loaded) = oneshot::channel();
     let stop = Stop(messages.clone());
-    let keys = Http::new(settings.clone());
     let compiler = Compiler::new(settings, publisher);
     let (generations, reports) = (compiler.generations(), compiler.reports());
     let failures = compiler.failures();

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     compiler::{Compiler, Published},
-    key_fetch::{self, Http, KeyFetches},
+    key_fetch::{self, KeyFetcher, KeyFetches},
     kinds,
     lookup::{self, Dns, Lookups},
     names::shared,
@@ -184,9 +184,9 @@ impl Source {
         Arc::clone(&self.key_fetches)
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, keys: Arc<impl KeyFetcher>) {
         self.watch_all();
-        let mut looked_up = self.look_up();
+        let mut looked_up = self.look_up(keys);
         let failures = self.compiler.failures();
         let mut messages = Vec::new();
         let mut refreshed = Instant::now();
@@ -275,11 +275,11 @@ impl Source {
     }
 
     /// Begins to look up names and to fetch keys, and gives what comes of it.
-    fn look_up(&mut self) -> mpsc::UnboundedReceiver<Change> {
+    fn look_up(&mut self, keys: Arc<impl KeyFetcher>) -> mpsc::UnboundedReceiver<Change> {
         let (tell, looked_up) = mpsc::unbounded_channel();
         let also_tell = tell.clone();
         self.tasks.spawn(key_fetch::follow(
-            Http::new(self.settings.clone()),
+            keys,
             self.compiler.key_urls(),
             Arc::clone(&self.key_fetches),
             move |change| {

@@ -223,6 +223,7 @@ impl Renewal {
             head: &head,
             body: Bytes::new(),
             wanted: fetch.wanted(),
+            whole: false,
         };
         let answered = timeout(LIMIT, subrequest::exchange(&engine, &request)).await;
         if let Ok(Ok(reply)) = answered {

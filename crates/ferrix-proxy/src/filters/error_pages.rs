@@ -133,6 +133,7 @@ impl Passed {
             body: Bytes::new(),
             // One more tells that there is too much.
             wanted: LONGEST + 1,
+            whole: false,
         };
         let exchange = subrequest::exchange(engine, &subrequest);
         let failure = match tokio::time::timeout(LIMIT, exchange).await {

@@ -111,6 +111,7 @@ async fn reply(
         head: &question,
         body,
         wanted: ANSWER,
+        whole: false,
     };
     let exchange = subrequest::exchange(engine, &request);
     let answered = match tokio::time::timeout(LIMIT, exchange).await {

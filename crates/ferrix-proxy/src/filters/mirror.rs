@@ -149,6 +149,7 @@ impl Copy {
             head: &self.head,
             body: Bytes::copy_from_slice(body),
             wanted: 0,
+            whole: false,
         };
         let exchange = subrequest::exchange(engine, &request);
         let failure = match tokio::time::timeout(LIMIT, exchange).await {

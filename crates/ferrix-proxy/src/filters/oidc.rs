@@ -233,8 +233,10 @@ impl Visit<'_> {
         if let Some(document) = provider.fresh() {
             return Ok(document);
         }
-        let asking = async move { provider.document().await };
-        Ok(self.engine.providers.run(asking).await??)
+        let asked = Arc::clone(&provider);
+        Ok(provider
+            .run(async move { asked.document().await })
+            .await??)
     }
 
     /// Asks the provider for something, beside the workers.
@@ -244,17 +246,18 @@ impl Visit<'_> {
     ) -> Result<T, TokenError> {
         let provider = self.engine.providers.of(&self.oidc.issuer);
         let (oidc, secrets) = (Arc::clone(self.oidc), Arc::clone(self.secrets));
+        let asked = Arc::clone(&provider);
         let asking = async move {
-            let document = provider.document().await?;
+            let document = asked.document().await?;
             let client = Client {
                 oidc,
                 secrets,
-                provider,
+                provider: asked,
                 document,
             };
             work(client).await
         };
-        self.engine.providers.run(asking).await?
+        provider.run(asking).await?
     }
 
     /// The cookies of a session. Without the ID token, which is of least use, where it is too large.

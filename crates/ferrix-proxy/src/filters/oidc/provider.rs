@@ -10,14 +10,15 @@ use std::{
 };
 
 use ferrix_table::{filters::jwt::KeySet, jwks};
-use http::{StatusCode, Uri};
+use http::Uri;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::session::Session;
 use crate::{
-    fetch::{FetchError, FetchRequest, Fetcher},
+    fetch::{FetchError, Fetcher},
     secret_digest::SecretDigest,
 };
 
@@ -33,6 +34,10 @@ const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 /// Sessions that were continued and are remembered, as requests with what they were before are still to come.
 const MOST_CONTINUED: usize = 1024;
 
+/// So much is asked of one provider at once; what comes then is refused. One that takes its time, or whose clients are
+/// many, keeps nobody from another.
+const AT_ONCE: usize = 128;
+
 /// All providers that users log in at.
 pub(crate) struct Providers {
     fetcher: Arc<Fetcher>,
@@ -45,8 +50,9 @@ pub(crate) struct Provider {
     issuer: Box<str>,
     pub(super) fetcher: Arc<Fetcher>,
     known: Mutex<Known>,
-    /// Held by whoever asks it.
+    /// Held by whoever asks it for its document.
     asking: tokio::sync::Mutex<()>,
+    at_once: Arc<Semaphore>,
     /// What became of sessions, by digests of the tokens that continued them: why they have ended, or what they
     /// are now.
     pub(super) continued: Cache<SecretDigest, Result<Arc<Session>, String>>,
@@ -84,9 +90,9 @@ pub(crate) struct ProviderError {
 }
 
 impl Providers {
-    pub(crate) fn new(fetcher: Fetcher) -> Self {
+    pub(crate) fn new(fetcher: Arc<Fetcher>) -> Self {
         Self {
-            fetcher: Arc::new(fetcher),
+            fetcher,
             known: Mutex::default(),
         }
     }
@@ -103,25 +109,32 @@ impl Providers {
             fetcher: Arc::clone(&self.fetcher),
             known: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
             continued: Cache::new(MOST_CONTINUED),
         });
         known.insert(issuer.into(), Arc::clone(&provider));
         provider
     }
+}
 
+impl Provider {
     /// Does something on the thread that asks providers.
     ///
     /// # Errors
-    /// [`FetchError`]: it is not done.
+    /// [`FetchError::Busy`], [`FetchError::Thread`]: it is not done.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, FetchError> {
-        self.fetcher.run(work).await
+        let permit = Arc::clone(&self.at_once).try_acquire_owned();
+        let permit = permit.map_err(|_| FetchError::Busy)?;
+        let working = async move {
+            let _permit = permit;
+            work.await
+        };
+        self.fetcher.run(working).await
     }
-}
 
-impl Provider {
     fn is_forgotten(&self) -> bool {
         let asked = &self.known.lock().asked;
         asked
@@ -235,17 +248,11 @@ async fn discover(fetcher: &Fetcher, issuer: &str) -> Result<Document, ProviderE
 }
 
 async fn get(fetcher: &Fetcher, url: &str) -> Result<String, ProviderError> {
-    let error = |why: String| ProviderError {
+    let fetched = fetcher.text(url).await;
+    fetched.map_err(|error| ProviderError {
         url: url.to_owned(),
-        why,
-    };
-    let parsed: Uri = url.parse().map_err(|_| error("it is no URL".to_owned()))?;
-    let fetched = fetcher.fetch(&FetchRequest::get(parsed)).await;
-    let reply = fetched.map_err(|it| error(it.to_string()))?;
-    match reply.head.status {
-        StatusCode::OK => Ok(String::from_utf8_lossy(&reply.body).into_owned()),
-        status => Err(error(format!("it answers {status}"))),
-    }
+        why: error.to_string(),
+    })
 }
 
 /// Reads what a provider says of itself, without its keys, and where these are.
@@ -316,6 +323,26 @@ mod tests {
         let change = change.as_object().unwrap().clone();
         said.as_object_mut().unwrap().extend(change);
         said
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_takes_its_time_keeps_nobody_from_another() {
+        let settings = crate::settings::Settings::default();
+        let fetcher = Fetcher::new(&Arc::new(settings));
+        let providers = Providers::new(Arc::new(fetcher));
+        let (slow, other) = (providers.of("https://slow"), providers.of("https://other"));
+        let asked: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                let slow = Arc::clone(&slow);
+                tokio::spawn(async move { slow.run(std::future::pending::<()>()).await })
+            })
+            .collect();
+        while slow.at_once.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(slow.run(async {}).await, Err(FetchError::Busy)));
+        assert!(other.run(async {}).await.is_ok());
+        asked.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
     #[test]
