@@ -241,7 +241,7 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
         }
         7 => {
             let filters = pick([
-                "requestHeaderModifier: {remove: [a]}}, {apiKey: {secret: c1, header: K}",
+                "requestHeaderModifier: {remove: [a]}}, {apiKey: {secret: c1, from: {header: K}}",
                 "requestMirror: {backendRef: {name: s0, port: 80}}",
                 "requestMirror: {backendRef: {kind: Odd, name: s0, port: 80}}",
                 "jwt: {jwks: {configMap: {name: m0}}}}, {requestMirror: {backendRef: {name: s1, \

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     access_log::AccessLog,
-    api_key::ApiKey,
+    api_key::{ApiKey, CredentialPlace},
     bandwidth::{Bandwidth, ByteRate},
     basic_auth::BasicAuth,
     body_size::BodySize,
@@ -19,7 +19,7 @@ pub use self::{
     external_auth::{ExternalAuth, VerdictCache},
     faults::{FaultAbort, FaultDelay, Faults},
     ip_filter::IpFilter,
-    jwt::{ClaimHeader, Jwks, Jwt, KeysEntry, RequiredClaim, TokenPlace},
+    jwt::{ClaimHeader, Jwks, Jwt, KeysEntry, RequiredClaim},
     limit_key::{ClientKey, LimitKey, RouteKey},
     oidc::{ClientAuthentication, Oidc},
     path_change::{PathChange, RegexMatch},

@@ -18,18 +18,13 @@ pub(super) fn compile(
 ) -> ApiKey {
     let filter::ApiKey {
         secret,
-        header,
-        query,
-        cookie,
+        from,
         client_header,
         hide_credentials,
     } = written;
-    let place = credentials::place([header, query, cookie], field, faults);
-    let place = place.unwrap_or_else(|| {
-        let message = "expected exactly one of `header`, `query` and `cookie`";
-        faults.add(Reason::InvalidSpec, field, message);
-        CredentialPlace::Header("X-Api-Key".into())
-    });
+    let place = credentials::place(from, &format!("{field}.from"), faults);
+    // That of a filter that is no good.
+    let place = place.unwrap_or_else(|| CredentialPlace::Header(Box::default()));
     let client_header = credentials::header(
         client_header.as_deref(),
         &format!("{field}.clientHeader"),

@@ -1,34 +1,37 @@
 //! Where credentials are in requests, and the headers that tell services whose they are.
 
+use ferrix_api::ingressroute::filter;
 use ferrix_table::filters::api_key::CredentialPlace;
 
 use super::{Faults, header_changes, is_token};
 use crate::report::Reason;
 
-/// The one place of a header, a parameter of the query and a cookie. `None`: there is none, or are several.
+/// The one place that is written in a field. `None`: there is none, or are several.
 pub(super) fn place(
-    [header, query, cookie]: [&Option<String>; 3],
+    written: &filter::CredentialPlace,
     field: &str,
     faults: &mut Faults,
 ) -> Option<CredentialPlace> {
-    let named = |of, name: &Option<String>, place: fn(Box<str>) -> CredentialPlace| {
-        let name = name.as_deref()?;
-        Some((of, name.to_owned(), place(name.into())))
+    let filter::CredentialPlace {
+        header,
+        query,
+        cookie,
+    } = written;
+    let (of, name, place): (_, _, fn(Box<str>) -> _) = match (header, query, cookie) {
+        (Some(name), None, None) => ("header", name, CredentialPlace::Header),
+        (None, Some(name), None) => ("query", name, CredentialPlace::Query),
+        (None, None, Some(name)) => ("cookie", name, CredentialPlace::Cookie),
+        _ => {
+            let message = "expected exactly one of `header`, `query` and `cookie`";
+            faults.add(Reason::InvalidSpec, field, message);
+            return None;
+        }
     };
-    let all = [
-        named("header", header, CredentialPlace::Header),
-        named("query", query, CredentialPlace::Query),
-        named("cookie", cookie, CredentialPlace::Cookie),
-    ];
-    let mut all = all.into_iter().flatten();
-    let (Some((of, name, place)), None) = (all.next(), all.next()) else {
-        return None;
-    };
-    if !is_token(&name) {
+    if !is_token(name) {
         let message = format!("`{name}` is no name of a {of}");
         faults.add(Reason::InvalidSpec, format!("{field}.{of}"), message);
     }
-    Some(place)
+    Some(place(name.as_str().into()))
 }
 
 /// A header that tells a service whose credentials came.

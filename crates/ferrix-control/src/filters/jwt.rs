@@ -46,20 +46,8 @@ pub(super) fn compile(
         optional,
         hide_credentials,
     } = written;
-    let place = from.as_ref().and_then(|from| {
-        let filter::TokenPlace {
-            header,
-            query,
-            cookie,
-        } = from;
-        let field = format!("{field}.from");
-        let place = credentials::place([header, query, cookie], &field, faults);
-        if place.is_none() {
-            let message = "expected exactly one of `header`, `query` and `cookie`";
-            faults.add(Reason::InvalidSpec, field, message);
-        }
-        place
-    });
+    let from = from.as_ref();
+    let place = from.and_then(|it| credentials::place(it, &format!("{field}.from"), faults));
     Jwt {
         keys: keys(jwks, &format!("{field}.jwks"), namespace, faults),
         place,

@@ -305,23 +305,23 @@ pub(crate) fn api_key(auth: &ApiKey) -> filter::ApiKey {
         client_header,
         hide_credentials,
     } = auth;
-    let mut written = filter::ApiKey {
+    filter::ApiKey {
         secret: clients.named.name.to_string(),
+        from: credential_place(place),
         client_header: client_header.as_deref().map(str::to_owned),
         hide_credentials: *hide_credentials,
-        ..filter::ApiKey::default()
-    };
-    [written.header, written.query, written.cookie] = credential_place(place);
-    written
+    }
 }
 
-/// As `header`, `query` and `cookie`.
-fn credential_place(place: &CredentialPlace) -> [Option<String>; 3] {
-    match place {
-        CredentialPlace::Header(name) => [Some(name.to_string()), None, None],
-        CredentialPlace::Query(name) => [None, Some(name.to_string()), None],
-        CredentialPlace::Cookie(name) => [None, None, Some(name.to_string())],
-    }
+fn credential_place(place: &CredentialPlace) -> filter::CredentialPlace {
+    let mut written = filter::CredentialPlace::default();
+    let (field, name) = match place {
+        CredentialPlace::Header(name) => (&mut written.header, name),
+        CredentialPlace::Query(name) => (&mut written.query, name),
+        CredentialPlace::Cookie(name) => (&mut written.cookie, name),
+    };
+    *field = Some(name.to_string());
+    written
 }
 
 pub(crate) fn client_certificate(filter: &ClientCertificate) -> filter::ClientCertificate {
@@ -385,14 +385,7 @@ pub(crate) fn jwt(jwt: &Jwt) -> filter::Jwt {
         issuer: issuer.as_deref().map(str::to_owned),
         audiences: texts(audiences),
         leeway: Some(duration(*leeway)),
-        from: place.as_ref().map(|place| {
-            let [header, query, cookie] = credential_place(place);
-            filter::TokenPlace {
-                header,
-                query,
-                cookie,
-            }
-        }),
+        from: place.as_ref().map(credential_place),
         required_claims: required_claims(required),
         claims_to_headers: claims_to_headers(headers),
         optional: *optional,

@@ -209,7 +209,7 @@ mod tests {
         let url = "https://id.example.com:8443/keys?of=shop";
         let who = json!([
             {"basicAuth": {"secret": "people", "realm": "shop", "userHeader": "X-User", "hideCredentials": true}},
-            {"apiKey": {"secret": "partners", "cookie": "key", "clientHeader": "X-Client"}},
+            {"apiKey": {"secret": "partners", "from": {"cookie": "key"}, "clientHeader": "X-Client"}},
             {"jwt": {
                 "jwks": {"inline": keys.to_string()}, "issuer": "https://id.example.com",
                 "audiences": ["a", "b"], "leeway": "1m", "from": {"query": "token"},
@@ -287,9 +287,9 @@ mod tests {
             rule(json!({"service": api, "filters": who})),
             alone(json!({"basicAuth": {"secret": "people"}})),
             alone(
-                json!({"apiKey": {"secret": "partners", "header": "X-Key", "hideCredentials": true}}),
+                json!({"apiKey": {"secret": "partners", "from": {"header": "X-Key"}, "hideCredentials": true}}),
             ),
-            alone(json!({"apiKey": {"secret": "partners", "query": "key"}})),
+            alone(json!({"apiKey": {"secret": "partners", "from": {"query": "key"}}})),
             alone(json!({"clientCertificate": {"authorities": {"secret": "partners"}}})),
             alone(json!({"jwt": {"jwks": {"secret": {"name": "keys"}}, "leeway": "0s"}})),
             alone(json!({"jwt": {"jwks": {"configMap": {"name": "keys", "key": "all"}}}})),

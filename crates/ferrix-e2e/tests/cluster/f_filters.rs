@@ -162,7 +162,7 @@ const TRIALS: &[Trial] = &[
     },
     Trial {
         name: "api-key",
-        filters: "{apiKey: {secret: partners, header: X-Api-Key, clientHeader: X-Client, hideCredentials: true}}",
+        filters: "{apiKey: {secret: partners, from: {header: X-Api-Key}, clientHeader: X-Client, hideCredentials: true}}",
         fields: "X-Client: root\r\nX-Api-Key: key-of-acme\r\n",
         shows: "\"x-client\":[\"acme\"]",
         ..PLAIN

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::CredentialPlace;
 use crate::pattern;
 
 /// Lets requests pass that have a JSON Web Token of an issuer (RFC 7519). Others get 401.
@@ -25,7 +26,7 @@ pub struct Jwt {
     pub leeway: Option<String>,
     /// The one place with the token. Absent: `Authorization: Bearer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<TokenPlace>,
+    pub from: Option<CredentialPlace>,
     /// What tokens have to say besides. Others get 403.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -74,24 +75,6 @@ pub struct KeysEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub key: Option<String>,
-}
-
-/// Where requests have a token. Exactly one of these.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct TokenPlace {
-    /// A header.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = pattern::TOKEN))]
-    pub header: Option<String>,
-    /// A parameter of the query.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = pattern::TOKEN))]
-    pub query: Option<String>,
-    /// A cookie.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = pattern::TOKEN))]
-    pub cookie: Option<String>,
 }
 
 /// Something that tokens have to say.
