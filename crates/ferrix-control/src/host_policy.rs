@@ -57,7 +57,7 @@ pub enum HostSet {
 impl HostPolicy {
     /// Whether hosts are given to namespaces by their labels.
     pub(crate) fn has_labels(&self) -> bool {
-        self.grants().any(|grant| !grant.labels.is_empty())
+        self.grants().any(HostGrant::has_labels)
     }
 
     /// Whether it keeps any host from any namespace.
@@ -93,10 +93,7 @@ impl HostPolicy {
 
     /// What a namespace may have, for people; `None`: nothing.
     pub(crate) fn hosts_of(&self, namespace: &str, labels: Option<&Labels>) -> Option<String> {
-        let grants = self.grants();
-        let grants = grants.filter(|grant| grant.selects(namespace, labels));
-        let hosts = grants.flat_map(|grant| &grant.hosts);
-        listed(hosts.map(ToString::to_string))
+        hosts_of(self.grants(), namespace, labels)
     }
 
     fn grants(&self) -> impl Iterator<Item = &HostGrant> {
@@ -104,8 +101,24 @@ impl HostPolicy {
     }
 }
 
+/// What a namespace has of some grants, for people; `None`: nothing.
+pub(crate) fn hosts_of<'g>(
+    grants: impl IntoIterator<Item = &'g HostGrant>,
+    namespace: &str,
+    labels: Option<&Labels>,
+) -> Option<String> {
+    let grants = grants.into_iter();
+    let grants = grants.filter(|grant| grant.selects(namespace, labels));
+    let hosts = grants.flat_map(|grant| &grant.hosts);
+    listed(hosts.map(ToString::to_string))
+}
+
 impl HostGrant {
-    fn selects(&self, namespace: &str, labels: Option<&Labels>) -> bool {
+    pub(crate) fn has_labels(&self) -> bool {
+        !self.labels.is_empty()
+    }
+
+    pub(crate) fn selects(&self, namespace: &str, labels: Option<&Labels>) -> bool {
         let has = |(name, value): (&String, &String)| {
             let found = labels.and_then(|labels| labels.get(&**name));
             found.is_some_and(|found| **found == **value)
@@ -115,7 +128,7 @@ impl HostGrant {
             || (!self.labels.is_empty() && self.labels.iter().all(has))
     }
 
-    fn covers(&self, host: &HostPattern) -> bool {
+    pub(crate) fn covers(&self, host: &HostPattern) -> bool {
         self.hosts.iter().any(|hosts| hosts.covers(host))
     }
 

@@ -30,6 +30,7 @@
 //!                  backendtlspolicy     and how these are known over TLS
 //!                  certificates         names that several claim
 //!                  conflict             rules that others come before
+//!                  logins               users that no rule takes back to
 //!                  translate            all of these
 //! ```
 //!
@@ -70,6 +71,7 @@ mod ingress;
 mod ingressclass;
 mod ingressroute;
 pub mod issuer_keys;
+mod issuer_policy;
 mod jitter;
 pub mod key_fetch;
 mod kinds;
@@ -77,6 +79,7 @@ pub mod kubernetes;
 mod label_selector;
 mod last_good;
 mod listeners;
+mod logins;
 pub mod lookup;
 mod names;
 mod namespace;

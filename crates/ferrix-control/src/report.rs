@@ -268,6 +268,10 @@ reasons! {
     FetchFailed,
     /// The keys at a URL have not been fetched: `ferrix check` fetches none.
     NotFetched,
+    /// The settings keep a namespace from having an issuer asked.
+    IssuerNotAllowed,
+    /// Users log in, and no rule takes those that come back.
+    CallbackNotServed,
     /// A rule, or a part of one, that no request can match.
     NeverMatches,
     /// Rules of two namespaces can match the same requests, and one comes first.
@@ -318,7 +322,7 @@ impl Reason {
             ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable | NotPermitted
             | InvalidKind | FilterNotFound | FilterNotUsable | SecretNotFound
             | ConfigMapNotFound | InvalidCertificate | InvalidSecret | InvalidConfigMap
-            | KeysNotFetched => Some(ConditionType::ResolvedRefs),
+            | KeysNotFetched | IssuerNotAllowed => Some(ConditionType::ResolvedRefs),
             Programmed | PartlyProgrammed | LastGoodServed | NotProgrammed | Pending => {
                 Some(ConditionType::Programmed)
             }
@@ -333,6 +337,7 @@ impl Reason {
             | FetchFailed
             | NotFetched
             | FilterLost
+            | CallbackNotServed
             | NeverMatches
             | Overlaps
             | UnknownField

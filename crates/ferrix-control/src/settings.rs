@@ -11,7 +11,10 @@ use ipnet::IpNet;
 
 use crate::{names::shared_name, objects::ObjectName};
 
-pub use crate::host_policy::{HostGrant, HostPolicy, HostSet};
+pub use crate::{
+    host_policy::{HostGrant, HostPolicy, HostSet},
+    issuer_policy::IssuerPolicy,
+};
 
 /// The class of routes without `ingressClassName`, for installations without a class.
 pub const DEFAULT_CLASS: &str = "ferrix";
@@ -34,6 +37,8 @@ pub struct Settings {
     pub namespaces: Option<BTreeSet<String>>,
     /// Which namespaces may have which hosts.
     pub hosts: HostPolicy,
+    /// Which namespaces may have which issuers asked.
+    pub issuers: IssuerPolicy,
     /// Where clients reach this installation, for the statuses of kinds that say so.
     pub publish: Publish,
     /// Whether Services of type ExternalName may be used.

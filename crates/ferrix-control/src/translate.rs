@@ -44,6 +44,7 @@ use crate::{
     guard::{Step, guarded},
     kinds,
     listeners::Gateways,
+    logins::Logins,
     names::Known,
     objects::{self, Key, Kind, ObjectName},
     outcome::Facts,
@@ -107,6 +108,7 @@ pub(crate) struct Translation {
     ownership: Ownership,
     backends: Backends,
     conflicts: Conflicts,
+    logins: Logins,
     claims: Claims,
     has_default_certificate: bool,
 }
@@ -348,7 +350,7 @@ impl Translation {
                     // Listeners choose namespaces by labels as well.
                     let has_parents = |key: &&Key| kinds::has_parents(key.kind);
                     let in_namespace = world.routes_in(&key.name);
-                    match settings.hosts.has_labels() {
+                    match settings.hosts.has_labels() || settings.issuers.has_labels() {
                         true => routes.extend(in_namespace.cloned()),
                         false => routes.extend(in_namespace.filter(has_parents).cloned()),
                     }
@@ -396,6 +398,7 @@ impl Translation {
                 (concerned.policies).extend(policies.map(|it| it.key().object.clone()));
             }
             self.refer(
+                context,
                 before.as_ref().map(|it| &it.resolved),
                 resolved.as_ref(),
                 concerned,
@@ -437,12 +440,14 @@ impl Translation {
         let rules = current.with(&gone, &fresh);
         let touched = self.conflicts.replace(&rules, &gone, &fresh);
         concerned.routes.extend(touched);
+        concerned.routes.extend(self.logins.replace(&gone, &fresh));
         Arc::new(rules)
     }
 
     /// Moves from what a route named before to what it names now.
     fn refer(
         &mut self,
+        context: &Context<'_>,
         before: Option<&Resolved>,
         after: Option<&Resolved>,
         concerned: &mut Concerned,
@@ -467,6 +472,8 @@ impl Translation {
         if let Some(route) = after.or(before).map(Resolved::key) {
             let [before, after] =
                 [before, after].map(|it| it.into_iter().flat_map(Resolved::supplies));
+            let after =
+                after.filter(|supply| supply.is_allowed(context.world, context.settings, route));
             self.users_of_supply.replace(route, before, after);
         }
         if let Some(before) = before {

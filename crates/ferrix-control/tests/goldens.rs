@@ -219,6 +219,10 @@ fn settings(input: &str) -> Settings {
                 let allowed = &mut settings.hosts.allowed;
                 allowed.get_or_insert_default().push(parse_grant(grant));
             }
+            ("issuers", grant) => {
+                let allowed = &mut settings.issuers.allowed;
+                allowed.get_or_insert_default().push(parse_grant(grant));
+            }
             ("external-name", _) => settings.allow_external_name = true,
             ("loopback", _) => settings.allow_loopback_endpoints = false,
             ("default", secret) => {

@@ -505,6 +505,7 @@ pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings,
         .clone_from(&settings.source.ingress_class);
     control.namespaces.clone_from(&settings.source.namespaces);
     control.hosts.clone_from(&settings.hosts);
+    control.issuers.clone_from(&settings.issuers);
     control.filters = filter_settings(settings);
     let exposed = settings.entry_points.iter();
     control.gateway = Some(control::GatewaySettings {

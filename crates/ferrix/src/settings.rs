@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferrix_control::settings::{GATEWAY_CONTROLLER, HostPolicy};
+use ferrix_control::settings::{GATEWAY_CONTROLLER, HostPolicy, IssuerPolicy};
 use ferrix_proxy::settings as proxy;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub source: Source,
     /// Which namespaces may have which hosts.
     pub hosts: HostPolicy,
+    /// Which namespaces may have which issuers asked.
+    pub issuers: IssuerPolicy,
     /// Filters of namespaces, and whose Filters attach themselves to anything.
     pub filters: Filters,
     /// How the Gateway API is served.
@@ -265,6 +267,7 @@ impl Default for Settings {
             ],
             source: Source::default(),
             hosts: HostPolicy::default(),
+            issuers: IssuerPolicy::default(),
             filters: Filters::default(),
             gateway: Gateway::default(),
             admin: Admin::default(),

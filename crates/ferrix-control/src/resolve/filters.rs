@@ -121,7 +121,9 @@ impl NamedFilter {
             fallback,
             services,
             secrets,
-            supplies: draft.supplies().collect(),
+            supplies: (draft.supplies())
+                .filter(|it| it.is_allowed(world, settings, key))
+                .collect(),
             targets,
             optional: attachment.is_some_and(|it| it.optional),
             seniority,

@@ -65,7 +65,16 @@ pub(super) fn look_up<S>(
             Filter::ClientCertificate(it)
         }
         Filter::Oidc(mut oidc) => {
-            let secrets = found(seeker, &oidc.secrets, |it| it.oidc().clone(), findings);
+            let named = &oidc.secrets;
+            let place = named.field.rsplit_once('.').map_or("", |(place, _)| place);
+            let secrets = match refused(seeker, &oidc.issuer, &format!("{place}.issuer")) {
+                Some(finding) => {
+                    let why = finding.message.as_str().into();
+                    findings.push(finding);
+                    named.holding(Err(why))
+                }
+                None => found(seeker, named, |it| it.oidc().clone(), findings),
+            };
             Arc::make_mut(&mut oidc).secrets = secrets;
             Filter::Oidc(oidc)
         }
@@ -90,12 +99,32 @@ fn keys(seeker: Seeker<'_>, source: &KeySource, findings: &mut Vec<Finding>) -> 
             held,
             renewal,
         } => {
+            if let Some(finding) = refused(seeker, url, field) {
+                *held = Err(finding.message.as_str().into());
+                findings.push(finding);
+                return Some(source);
+            }
             let known = seeker.world.keys_at(url);
             *renewal = known.map_or_else(Renewal::default, |known| known.renewal.clone());
             *held = keys_at(known, url, field, findings);
         }
     }
     Some(source)
+}
+
+/// Why the settings do not let a namespace have a URL asked that it names in a field, where they do not.
+fn refused(seeker: Seeker<'_>, url: &str, field: &str) -> Option<Finding> {
+    let Seeker {
+        world,
+        settings,
+        from,
+        ..
+    } = seeker;
+    let namespace = &from.namespace;
+    let refusal = (settings.issuers).refusal(namespace, world.labels(namespace), url)?;
+    let message = format!("{refusal}: nobody passes");
+    let reason = Reason::IssuerNotAllowed;
+    Some(Finding::problem(reason, field, message))
 }
 
 /// What a ConfigMap holds, read in one way.

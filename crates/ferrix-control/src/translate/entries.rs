@@ -191,6 +191,9 @@ impl Translation {
         for finding in self.idle_server_names(route, services) {
             resolved.to_mut().outcome.remark(finding);
         }
+        if self.logins.concern(&route.rules) {
+            self.logins.tell(&route.rules, resolved.to_mut());
+        }
         let without_endpoints = self.without_endpoints(context.world, route, services);
         if !without_endpoints.is_empty() {
             resolved.to_mut().outcome.without_endpoints = without_endpoints;

@@ -60,6 +60,22 @@ pub enum ClientAuthentication {
 }
 
 impl Oidc {
+    /// Whether whoever has logged in by one has done so by the other, on the same host: both ask the same provider
+    /// for the same.
+    pub fn shares_logins(&self, other: &Self) -> bool {
+        let asks = |it: &Self| {
+            (
+                it.issuer.clone(),
+                it.client_id.clone(),
+                it.callback_path.clone(),
+            )
+        };
+        asks(self) == asks(other)
+            && self.secrets.secret == other.secrets.secret
+            && self.scopes == other.scopes
+            && self.claims() == other.claims()
+    }
+
     /// The claims of ID tokens that matter after a login, each once and in order.
     pub fn claims(&self) -> Vec<&str> {
         let required = self.required.iter().map(|it| &*it.name);

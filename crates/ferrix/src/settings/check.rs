@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ferrix_control::settings::HostGrant;
 use ferrix_proxy::settings::Bound;
 
 use super::{
@@ -102,7 +103,10 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
     if let Some(kubernetes) = &settings.source.kubernetes {
         check_publish(kubernetes)?;
     }
-    check_hosts(settings)?;
+    let every_host = "every namespace may have every host";
+    check_grants(settings, "hosts", &settings.hosts.allowed, every_host)?;
+    let every_issuer = "every namespace may have every issuer asked";
+    check_grants(settings, "issuers", &settings.issuers.allowed, every_issuer)?;
     check_filters(settings)?;
 
     let proxy = &settings.proxy;
@@ -133,20 +137,25 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_hosts(settings: &Settings) -> Result<(), Fault> {
+/// `otherwise`: what holds without the list.
+fn check_grants(
+    settings: &Settings,
+    section: &str,
+    allowed: &Option<Vec<HostGrant>>,
+    otherwise: &str,
+) -> Result<(), Fault> {
     let fault = |key: String, message: String| Err((path(&key), message));
 
-    let Some(allowed) = &settings.hosts.allowed else {
+    let Some(allowed) = allowed else {
         return Ok(());
     };
     if allowed.is_empty() {
-        let message = "expected at least one element; without the key every namespace may have \
-                       every host";
-        return fault("hosts.allowed".into(), message.into());
+        let message = format!("expected at least one element; without the key {otherwise}");
+        return fault(format!("{section}.allowed"), message);
     }
     let source = &settings.source;
     for (index, grant) in allowed.iter().enumerate() {
-        let key = |key: &str| format!("hosts.allowed[{index}]{key}");
+        let key = |key: &str| format!("{section}.allowed[{index}]{key}");
         if grant.namespaces.is_empty() && grant.labels.is_empty() {
             let message = format!("expected {GRANT}; every namespace is namespaces: [\"*\"]");
             return fault(key(""), message);

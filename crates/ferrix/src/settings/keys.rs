@@ -63,10 +63,21 @@ pub const KEYS: &[(&str, &str)] = &[
         "a mapping of labels to their values, which are texts",
     ),
     ("hosts.allowed[].hosts", "a list of hosts"),
+    ("hosts.allowed[].hosts[]", HOSTS),
+    ("issuers", MAPPING),
     (
-        "hosts.allowed[].hosts[]",
-        "\"*\" (with quotes), or a host such as example.com, \"*.example.com\" or \"**.example.com\"",
+        "issuers.allowed",
+        "a list of namespaces, or their labels, with hosts",
     ),
+    ("issuers.allowed[]", GRANT),
+    ("issuers.allowed[].namespaces", "a list of namespaces"),
+    ("issuers.allowed[].namespaces[]", NAMESPACE),
+    (
+        "issuers.allowed[].labels",
+        "a mapping of labels to their values, which are texts",
+    ),
+    ("issuers.allowed[].hosts", "a list of hosts"),
+    ("issuers.allowed[].hosts[]", HOSTS),
     ("gateway", MAPPING),
     (
         "gateway.controller",
@@ -238,6 +249,8 @@ pub(super) const MAPPING: &str = "a mapping";
 pub(super) const NAME: &str = "a name of letters, digits, - and _, at most 63 long";
 pub(super) const NAMESPACE: &str = "the name of a namespace, or \"*\" (with quotes) for every one";
 pub(super) const FILTER: &str = "a Filter, as NAMESPACE/NAME";
+pub(super) const HOSTS: &str =
+    "\"*\" (with quotes), or a host such as example.com, \"*.example.com\" or \"**.example.com\"";
 pub(super) const GRANT: &str = "a mapping with hosts, and with namespaces or labels";
 pub(super) const BOOLEAN: &str = "true or false";
 pub(super) const NETWORK: &str = "a network such as 10.0.0.0/8 or 2001:db8::/32";

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ferrix_control::settings::HostPolicy;
+use ferrix_control::settings::{HostPolicy, IssuerPolicy};
 use ferrix_proxy::settings as proxy;
 use serde::Deserialize;
 use serde_path_to_error::Segment;
@@ -25,6 +25,7 @@ pub(super) struct Sections {
     entry_points: Option<Vec<EntryPoint>>,
     source: Source,
     hosts: HostPolicy,
+    issuers: IssuerPolicy,
     filters: Filters,
     gateway: Gateway,
     admin: Admin,
@@ -137,7 +138,9 @@ fn explain(value: &Value, error: &serde_path_to_error::Error<serde_yaml_ng::Erro
     {
         let of = match pattern(&path).as_str() {
             "entry_points[]" => "every entry point has one",
-            "hosts.allowed[]" | "filters.namespaces[]" => "every element has some",
+            "hosts.allowed[]" | "issuers.allowed[]" | "filters.namespaces[]" => {
+                "every element has some"
+            }
             _ => "it has no default",
         };
         return (path, format!("missing key {missing:?}; {of}"));
@@ -203,6 +206,7 @@ fn assemble(sections: Sections) -> Result<Settings, Fault> {
         entry_points: sections.entry_points.unwrap_or(defaults.entry_points),
         source: sections.source,
         hosts: sections.hosts,
+        issuers: sections.issuers,
         filters: sections.filters,
         gateway: sections.gateway,
         admin: sections.admin,

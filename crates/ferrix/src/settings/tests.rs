@@ -133,6 +133,7 @@ source:
 filters:
   namespace: platform
   namespaces: [{namespaces: [default], filters: [platform/common]}]
+issuers: {allowed: [{namespaces: [default], labels: {team: a}, hosts: [id.example.com]}]}
 hosts:
   first_claim: true
   allowed: [{namespaces: [default], labels: {team: a}, hosts: [example.com]}]
@@ -214,7 +215,12 @@ fn paths(value: &Value, path: String, all: &mut BTreeSet<String>) {
 #[test]
 fn keys_are_those_that_serde_knows() {
     /// Mappings that are elements of lists.
-    const LISTED: [&str; 3] = ["entry_points[]", "hosts.allowed[]", "filters.namespaces[]"];
+    const LISTED: [&str; 4] = [
+        "entry_points[]",
+        "hosts.allowed[]",
+        "issuers.allowed[]",
+        "filters.namespaces[]",
+    ];
     let mappings = [
         ("", "zzz: 1"),
         ("entry_points[]", "entry_points: [{zzz: 1}]"),
@@ -226,6 +232,8 @@ fn keys_are_those_that_serde_knows() {
         ("filters.namespaces[]", "filters: {namespaces: [{zzz: 1}]}"),
         ("hosts", "hosts: {zzz: 1}"),
         ("hosts.allowed[]", "hosts: {allowed: [{zzz: 1}]}"),
+        ("issuers", "issuers: {zzz: 1}"),
+        ("issuers.allowed[]", "issuers: {allowed: [{zzz: 1}]}"),
         ("admin", "admin: {zzz: 1}"),
         ("log", "log: {zzz: 1}"),
         ("access_log", "access_log: {zzz: 1}"),
@@ -659,6 +667,12 @@ hosts:
     assert_eq!(texts(&second.hosts), ["*"]);
     let none = Settings::parse("ferrix.yaml", "hosts:\n  allowed:\n").unwrap();
     assert_eq!(none.hosts, HostPolicy::default());
+    // Those of issuers are written alike.
+    let text = text.replace("hosts:\n  allowed", "issuers:\n  allowed");
+    let settings = Settings::parse("ferrix.yaml", &text).unwrap();
+    let allowed = settings.issuers.allowed.unwrap();
+    assert_eq!(texts(&allowed[0].hosts), texts(&first.hosts));
+    assert_eq!(settings.hosts, HostPolicy::default());
 }
 
 #[test]
@@ -668,6 +682,16 @@ fn hosts_that_cannot_be_allowed() {
         "hosts:\n  allowed: []\n",
         "ferrix.yaml:2: hosts.allowed: expected at least one element; without the key every namespace \
          may have every host",
+    );
+    broken(
+        "issuers:\n  allowed: []\n",
+        "ferrix.yaml:2: issuers.allowed: expected at least one element; without the key every namespace \
+         may have every issuer asked",
+    );
+    broken(
+        "issuers:\n  allowed:\n    - {namespaces: [shop], hosts: ['https://a.example']}\n",
+        "ferrix.yaml:3: issuers.allowed[0].hosts[0]: expected \"*\" (with quotes), or a host such as \
+         example.com, \"*.example.com\" or \"**.example.com\", found \"https://a.example\"",
     );
     broken(
         "hosts:\n  first_claims: true\n",
