@@ -233,6 +233,10 @@ impl Applied {
                 | Filter::Oidc(_) => {}
             }
         }
+        if !self.cookies.is_empty() {
+            // A cache on the way would give them to others.
+            head.fields.set("Cache-Control", b"no-store");
+        }
         for cookie in &self.cookies {
             head.fields.append("Set-Cookie", cookie.as_bytes());
         }

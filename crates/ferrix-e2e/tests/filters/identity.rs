@@ -99,7 +99,14 @@ async fn users_pass_by_their_passwords_and_nobody_by_a_header() {
             let backend = Either::start(to_backend).await;
             let policy = filters([basic_auth(hashed(), hidden)]);
             let gateway = Gateway::start(backend.routes().policy(policy));
-            let forged = [("X-User", "admin"), ("x_user", "admin"), ("x-other", "1")];
+            let forged = [
+                ("X-User", "admin"),
+                ("x_user", "admin"),
+                ("x-user", "root"),
+                ("x.user", "admin"),
+                ("x-user-", "admin"),
+                ("x-other", "1"),
+            ];
             for wrong in WRONG.into_iter().map(Some).chain([None]) {
                 let credentials = wrong.map(|it| ("authorization", it));
                 let fields: Vec<_> = forged.into_iter().chain(credentials).collect();
@@ -129,7 +136,9 @@ async fn users_pass_by_their_passwords_and_nobody_by_a_header() {
             }
             let arrived = backend.last();
             assert_eq!(arrived.all("x-user"), ["alice"]);
-            assert!(arrived.all("x_user").is_empty());
+            for spelling in ["x_user", "x.user", "x-user-"] {
+                assert!(arrived.all(spelling).is_empty(), "{spelling}");
+            }
             assert_eq!(arrived.all("x-other"), ["1"]);
             let kept: &[&str] = if hidden { &[] } else { &[RIGHT] };
             assert_eq!(arrived.all("authorization"), kept);
@@ -266,6 +275,55 @@ async fn clients_pass_by_their_keys_wherever_those_are() {
         }
     }
     assert_eq!(ran, 3 * 4 * 2 * 4 * 2);
+}
+
+/// Who is refused is told the same, byte for byte: nothing of who there is, and of how much was right.
+#[tokio::test]
+async fn refusals_tell_nothing_apart() {
+    let backend = Backend::hello("hi").await;
+    let header = || CredentialPlace::Header("X-Api-Key".into());
+    let nothing = ("x-none", "1");
+    let cases: [(Filter, &[(&str, &str)]); 2] = [
+        (
+            api_key(header(), false),
+            &[
+                nothing,
+                ("x-api-key", ""),
+                ("x-api-key", "key-"),
+                ("x-api-key", "key-12"),
+                ("x-api-key", "partner"),
+                ("x-api-key", "nobody"),
+            ],
+        ),
+        (
+            basic_auth(hashed(), false),
+            &[
+                nothing,
+                ("authorization", WRONG[0]),
+                ("authorization", WRONG[1]),
+                ("authorization", WRONG[2]),
+                ("authorization", WRONG[3]),
+            ],
+        ),
+    ];
+    let mut ran = 0;
+    for (filter, sent) in cases {
+        let routes = Routes::all_to(&[backend.address()]).policy(filters([filter]));
+        let gateway = Gateway::start(routes);
+        let mut answers = Vec::new();
+        for (name, value) in sent {
+            let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: {value}\r\n\r\n");
+            let answer = gateway.client().await.exchange(request).await;
+            let head = String::from_utf8(answer.head.raw.clone()).unwrap();
+            let lines: Vec<_> = head.lines().filter(|it| !it.starts_with("Date:")).collect();
+            answers.push((answer.status, lines.join("\n"), answer.body));
+            ran += 1;
+        }
+        assert_eq!(answers[0].0, 401);
+        assert!(answers.iter().all(|it| *it == answers[0]), "{answers:?}");
+    }
+    assert_eq!(ran, 11);
+    assert!(backend.requests().is_empty());
 }
 
 #[tokio::test]

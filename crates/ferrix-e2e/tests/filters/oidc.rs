@@ -331,7 +331,13 @@ async fn cookies_are_of_one_host_and_one_scheme() {
     let (name, _) = cookie.split_once('=').unwrap();
     let moved = format!("{name}={}", plain[0]);
     assert_eq!(client.exchange(get("/b", HOST, &moved)).await.status, 302);
-    place.served(2);
+    // A sibling of the host may set cookies for both, but none of that prefix: what it sets is none.
+    let tossed = cookie.replace("__Host-", "");
+    assert_eq!(client.exchange(get("/b", HOST, &tossed)).await.status, 302);
+    let both = format!("{tossed}; {cookie}; {}", moved.replace("__Host-", ""));
+    assert_eq!(client.exchange(get("/b", HOST, &both)).await.status, 200);
+    assert!(!place.backend.last().head.has("cookie"));
+    place.served(3);
 }
 
 #[tokio::test]
@@ -743,6 +749,100 @@ async fn logouts_end_sessions_here_and_there() {
         ran += 1;
     }
     assert_eq!(ran, 2);
+}
+
+/// What a service lets caches keep is kept by none where it brings the cookies of a user.
+#[tokio::test]
+async fn cookies_of_a_session_are_for_no_cache() {
+    let mut place = over().await;
+    let public =
+        "HTTP/1.1 200 OK\r\nCache-Control: public, max-age=60\r\nContent-Length: 2\r\n\r\nhi";
+    place.backend = Backend::answering(public).await;
+    place.publish(oidc(&place.provider.issuer, 1));
+    place.provider.says(|it| it.lifetime = 300);
+    let (mut kept, mut given) = (0, 0);
+    let continued = async {
+        while given == 0 {
+            let answer = place.navigate("/a").await;
+            assert_eq!(answer.status, 200);
+            let control = answer.head.all("cache-control");
+            match answer.head.has("set-cookie") {
+                true => {
+                    assert_eq!(control, ["no-store"]);
+                    given += 1;
+                }
+                false => {
+                    assert_eq!(control, ["public, max-age=60"]);
+                    kept += 1;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+        let answer = place.navigate("/a").await;
+        assert_eq!(answer.head.all("cache-control"), ["public, max-age=60"]);
+    };
+    within("the session to be continued", continued).await;
+    assert_eq!(given, 1, "after {kept} that brought none");
+}
+
+/// A link or a frame of another site brings the cookies, and ends nothing all the same.
+#[tokio::test]
+async fn another_site_ends_no_session() {
+    let mut place = Place::new().await;
+    place.log_in("/a").await;
+    let cookie = place.browser.cookies(HOST);
+    let mut client = place.gateway.client().await;
+    let mut ran = 0;
+    for (site, status) in [
+        ("cross-site", 403),
+        ("same-site", 302),
+        ("same-origin", 302),
+        ("none", 302),
+    ] {
+        let request = format!(
+            "GET /oauth2/logout HTTP/1.1\r\nHost: {HOST}\r\nAccept: text/html\r\n\
+             Sec-Fetch-Site: {site}\r\nSec-Fetch-Mode: navigate\r\nCookie: {cookie}\r\n\r\n"
+        );
+        let answer = client.exchange(request).await;
+        assert_eq!(answer.status, status, "{site}");
+        let ends = !answer.head.all("set-cookie").is_empty();
+        assert_eq!(ends, status == 302, "{site}");
+        ran += 1;
+    }
+    assert_eq!(ran, 4);
+    assert_eq!(place.status("/a").await, 200);
+}
+
+/// A provider takes a refresh token once. Of two replicas that a browser asks at the same time the second has its user
+/// log in, and the session that the first has given goes on at both.
+#[tokio::test]
+async fn a_session_that_two_replicas_continue_goes_on() {
+    let mut place = over().await;
+    let filter = oidc(&place.provider.issuer, 1);
+    let routes = Routes::all_to(&[place.backend.address()]).policy(policy(filter));
+    let replica = Gateway::start_with(&place.settings, routes);
+    let before = place.browser.clone();
+    place.provider.says(|it| {
+        it.lifetime = 300;
+        it.takes_used = true;
+    });
+    let continued = async {
+        while place.provider.asked("/token") < 2 {
+            assert_eq!(place.status("/a").await, 200);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("the session to be continued", continued).await;
+    let mut late = before;
+    let sent = late.navigate(replica.web, HOST, "/a").await;
+    assert_eq!(sent.status, 302);
+    assert_eq!(place.provider.asked("/token"), 3);
+    let location = sent.head.one("location").unwrap();
+    assert!(location.starts_with(&place.provider.issuer), "{location}");
+    for web in [place.gateway.web, replica.web] {
+        assert_eq!(place.browser.navigate(web, HOST, "/a").await.status, 200);
+    }
+    assert_eq!(place.provider.asked("/token"), 3);
 }
 
 #[tokio::test]

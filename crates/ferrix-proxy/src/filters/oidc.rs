@@ -96,6 +96,10 @@ pub(crate) async fn check(
         return visit.finish_login(head).await;
     }
     if path(head) == oidc.logout_path.as_bytes() {
+        if is_of_other_site(head) {
+            let why = "another site asks for the end of the session";
+            return Err(Failure::LoginRefused(why.to_owned()));
+        }
         return Ok(visit.end_session(head).await);
     }
     let Some((session, kept)) = visit.session(head).await? else {
@@ -315,6 +319,12 @@ fn is_navigation(head: &RequestHead) -> bool {
         None => has("accept", "text/html") && !has("x-requested-with", "XMLHttpRequest"),
     };
     navigates && head.method == Method::GET
+}
+
+/// Whether a page of another site has made a browser ask. Navigations bring the cookies of a session all the same.
+fn is_of_other_site(head: &RequestHead) -> bool {
+    let site = head.fields.get("sec-fetch-site");
+    site.is_some_and(|site| site == b"cross-site")
 }
 
 fn path(head: &RequestHead) -> &[u8] {

@@ -50,6 +50,8 @@ pub(super) struct Says {
     pub(super) lifetime: i64,
     /// Whether it gives refresh tokens.
     pub(super) refreshes: bool,
+    /// Whether it may be asked by one twice, which it refuses.
+    pub(super) takes_used: bool,
     /// What it lies about in ID tokens.
     pub(super) lie: Option<Lie>,
 }
@@ -107,6 +109,7 @@ impl Default for Says {
             claims: json!({"email": "alice@example.com", "groups": ["staff"]}),
             lifetime: 300,
             refreshes: true,
+            takes_used: false,
             lie: None,
         }
     }
@@ -303,10 +306,8 @@ impl State {
             }
             Some("refresh_token") => {
                 let token = of_form("refresh_token").unwrap();
-                assert!(
-                    self.used.insert(token.to_owned()),
-                    "{token} was used before"
-                );
+                let is_first = self.used.insert(token.to_owned());
+                assert!(is_first || self.says.takes_used, "{token} was used before");
                 if !self.refresh_tokens.remove(token) {
                     return Err((400, "invalid_grant"));
                 }

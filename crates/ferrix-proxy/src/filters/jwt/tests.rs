@@ -239,11 +239,14 @@ fn what_no_key_has_signed_as_it_says_is_refused() {
         es.token(&with(json!({"crit": ["exp"]})), &claims()),
         es.token(&with(json!({"typ": "logout+jwt"})), &claims()),
         es.token(&es.header(), &json!("claims")),
+        // Neither is a token within a token, or an encrypted one.
+        es.token(&with(json!({"cty": "JWT"})), &json!(good)),
+        "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.AAAA.AAAA.AAAA.AAAA".to_owned(),
     ];
     for token in &forged {
         assert!(verify(&all, token.as_bytes()).is_none(), "{token}");
     }
-    assert_eq!(forged.len(), 26);
+    assert_eq!(forged.len(), 28);
     assert!(verify(&all, b"\xff.\xff.\xff").is_none());
     let good = [
         good,

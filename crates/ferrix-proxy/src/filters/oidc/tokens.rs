@@ -100,7 +100,7 @@ impl Client {
         let no_token = || TokenError::Unavailable("it gives no ID token".to_owned());
         let id_token = tokens.id_token.as_deref().ok_or_else(no_token)?;
         let expected = Expected::Login(&login.nonce);
-        let identity = self.identify(id_token, expected, now).await?;
+        let identity = self.identify(id_token, expected).await?;
         Ok(Session::begin(
             &self.oidc,
             identity,
@@ -125,7 +125,7 @@ impl Client {
         let identity = match tokens.id_token.as_deref() {
             Some(id_token) => {
                 let expected = Expected::Continued(session);
-                Some(self.identify(id_token, expected, now).await?)
+                Some(self.identify(id_token, expected).await?)
             }
             None => None,
         };
@@ -137,7 +137,6 @@ impl Client {
         &self,
         id_token: &str,
         expected: Expected<'_>,
-        now: u64,
     ) -> Result<Identity, TokenError> {
         let mut claims = jwt::signed(&self.document.keys, id_token.as_bytes());
         if claims.is_none() {
@@ -147,6 +146,8 @@ impl Client {
         }
         let refused = |why: &str| TokenError::Refused(format!("its ID token {why}"));
         let claims = claims.ok_or_else(|| refused("is signed by no key of the provider"))?;
+        // It was made after the request has come.
+        let now = jwt::now() as u64;
         judge(&self.oidc, claims, expected, now).map_err(refused)
     }
 
