@@ -35,6 +35,7 @@ pub mod failure;
 mod fetch;
 mod filters;
 mod frames;
+pub mod fuzz;
 mod governed;
 mod grpc_call;
 mod hash_key;

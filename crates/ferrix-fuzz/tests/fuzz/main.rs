@@ -25,6 +25,7 @@ macro_rules! fuzz {
 mod chunks;
 mod host;
 mod http2;
+mod login;
 mod path;
 mod proxy_protocol;
 mod request;
@@ -32,3 +33,4 @@ mod response;
 mod rule;
 mod settings;
 mod substitution;
+mod token;

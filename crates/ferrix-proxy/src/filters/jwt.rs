@@ -135,7 +135,7 @@ fn verify(keys: &KeySet, token: &[u8]) -> Option<Arc<Claims>> {
 }
 
 /// The same, of a token that nothing is remembered of.
-pub(super) fn signed(keys: &KeySet, token: &[u8]) -> Option<Claims> {
+pub(crate) fn signed(keys: &KeySet, token: &[u8]) -> Option<Claims> {
     let token = std::str::from_utf8(token).ok()?;
     let header = decode_header(token).ok()?;
     // What it says is critical is not understood (RFC 7515, section 4.1.11).

@@ -26,6 +26,7 @@ mod form;
 mod login;
 mod origin;
 mod provider;
+pub(crate) mod reading;
 mod seal;
 mod session;
 mod tokens;
