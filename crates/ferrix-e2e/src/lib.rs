@@ -12,6 +12,7 @@ pub mod audit;
 pub mod backend;
 pub mod browser;
 pub mod certificates;
+pub mod chromium;
 pub mod client;
 pub mod clients;
 pub mod cluster;
@@ -22,6 +23,7 @@ pub mod http2_backend;
 pub mod http2_client;
 pub mod load;
 pub mod manifests;
+pub mod oidc_server;
 pub mod routes;
 pub mod wire;
 

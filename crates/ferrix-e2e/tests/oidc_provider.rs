@@ -1,139 +1,90 @@
 //! Logins at a real provider, through the whole program.
 
-use std::{
-    env,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::net::{Ipv4Addr, SocketAddr};
 
-use ferrix_e2e::{Backend, Browser, Gateway, client::Response, manifests::service, within};
-use tokio::net::TcpStream;
+use ferrix_e2e::{
+    Backend, Browser, Gateway,
+    certificates::Authority,
+    chromium::Chromium,
+    manifests::{secret, service},
+    oidc_server::OidcServer,
+};
 
 const HOST: &str = "office.example";
 
-/// The server of zitadel/oidc, with a user and a client of its own.
-struct Provider {
-    process: Child,
-    address: SocketAddr,
-    /// As it names itself, without `http://`.
-    host: String,
+const ORIGIN: &str = "http://office.example";
+
+const PAGE: &str = "/reports?day=1";
+
+async fn provider() -> OidcServer {
+    let callbacks = ["http", "https"].map(|it| format!("{it}://{HOST}/oauth2/callback"));
+    OidcServer::start(Ipv4Addr::LOCALHOST, &callbacks.each_ref().map(|it| &**it)).await
 }
 
-impl Drop for Provider {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Provider {
-    async fn start() -> Self {
-        let program = env::var("OIDC_PROVIDER").expect("OIDC_PROVIDER, the path of the provider");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let process = Command::new(program)
-            .env("PORT", address.port().to_string())
-            .env("REDIRECT_URI", format!("http://{HOST}/oauth2/callback"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let provider = Self {
-            process,
-            address,
-            host: format!("localhost:{}", address.port()),
-        };
-        let listening = async {
-            while TcpStream::connect(address).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        within("the provider to listen", listening).await;
-        provider
-    }
-
-    /// Goes where a browser is sent to, which has to be here.
-    async fn follow(&self, browser: &mut Browser, response: &Response) -> Response {
-        assert!((300..400).contains(&response.status), "{response:?}");
-        let location = response.head.one("location").unwrap();
-        let target = match location.strip_prefix("http://") {
-            Some(rest) => rest.strip_prefix(&*self.host).expect(location),
-            None => location,
-        };
-        browser.navigate(self.address, &self.host, target).await
-    }
-
-    /// Logs in by a password where a browser was sent to. Returns where it is sent back to, at the client.
-    async fn log_in(&self, browser: &mut Browser, sent: &Response) -> String {
-        let asked = self.follow(browser, sent).await;
-        let page = self.follow(browser, &asked).await.text();
-        let (_, rest) = page.split_once("name=\"id\" value=\"").expect(&page);
-        let (id, _) = rest.split_once('"').unwrap();
-        let form = format!("id={id}&username=test-user%40localhost&password=verysecure");
-        let target = "/login/username";
-        let passed = browser
-            .submit(self.address, &self.host, target, &form)
-            .await;
-        let back = self.follow(browser, &passed).await;
-        let location = back
-            .head
-            .one("location")
-            .unwrap_or_else(|| panic!("{back:?}"));
-        let target = location.strip_prefix(&format!("http://{HOST}"));
-        target.expect(location).to_owned()
-    }
-}
-
-fn manifests(provider: &Provider, client_secret: &str, backend: SocketAddr) -> String {
-    let route = format!(
+/// A route by HTTP, and the same by HTTPS.
+fn manifests(provider: &OidcServer, client_secret: &str, backend: SocketAddr) -> String {
+    let [client, _] = OidcServer::CLIENT;
+    let issuer = provider.issuer();
+    let route = |name: &str, more: &str| {
+        format!(
+            "---\n\
+             apiVersion: ferrix.com/v1\n\
+             kind: IngressRoute\n\
+             metadata: {{name: {name}, namespace: default}}\n\
+             spec:\n  \
+               {more}\n  \
+               route: {{host: {HOST}, rules: [{{service: {{name: api, port: 80}}, filters: [{{filter: login}}]}}]}}\n"
+        )
+    };
+    let authority = Authority::new().certify("office", &[HOST]);
+    let filter = format!(
         "---\n\
          apiVersion: ferrix.com/v1\n\
-         kind: IngressRoute\n\
-         metadata: {{name: office, namespace: default}}\n\
+         kind: Filter\n\
+         metadata: {{name: login, namespace: default}}\n\
          spec:\n  \
-           entrypoint: web\n  \
-           route:\n    \
-             host: {HOST}\n    \
-             rules:\n    \
-             - service: {{name: api, port: 80}}\n      \
-               filters:\n      \
-               - oidc:\n          \
-                   issuer: http://{}/\n          \
-                   clientId: web\n          \
-                   secret: login\n          \
-                   scopes: [profile, email, offline_access]\n          \
-                   requiredClaims: [{{name: azp, values: [web]}}]\n          \
-                   claimsToHeaders: [{{claim: sub, header: X-User}}]\n\
+           filters:\n  \
+           - oidc:\n      \
+               issuer: {issuer}\n      \
+               clientId: {client}\n      \
+               secret: login\n      \
+               scopes: [profile, email, offline_access]\n      \
+               requiredClaims: [{{name: azp, values: [{client}]}}]\n      \
+               claimsToHeaders: [{{claim: sub, header: X-User}}]\n\
          ---\n\
          apiVersion: v1\n\
          kind: Secret\n\
          metadata: {{name: login, namespace: default}}\n\
-         stringData: {{session-key: 0123456789abcdef0123456789abcdef, client-secret: {client_secret}}}\n",
-        provider.host
+         stringData: {{session-key: 0123456789abcdef0123456789abcdef, client-secret: {client_secret}}}\n"
     );
-    service("api", &[backend]) + &route
+    [
+        service("api", &[backend]),
+        route("plain", "entrypoint: web"),
+        route("secure", "entrypoint: websecure\n  tls: office"),
+        secret("office", &authority.certificate_pem, &authority.key_pem),
+        filter,
+    ]
+    .concat()
 }
 
 #[tokio::test]
-#[ignore = "needs the provider, which conformance/oidc installs"]
+#[ignore = "needs the provider, which conformance/oidc compiles"]
 async fn users_log_in_at_a_real_provider() {
-    let provider = Provider::start().await;
+    let provider = provider().await;
     let backend = Backend::hello("hi").await;
     let manifests = |secret| manifests(&provider, secret, backend.address());
-    let mut gateway = Gateway::from_manifests(&manifests("secret"), "").await;
+    let [_, right] = OidcServer::CLIENT;
+    let mut gateway = Gateway::from_manifests(&manifests(right), "").await;
     let web = gateway.web;
     let mut browser = Browser::default();
-    let page = "/reports?day=1";
-    let sent = browser.navigate(web, HOST, page).await;
-    let back = provider.log_in(&mut browser, &sent).await;
+    let sent = browser.navigate(web, HOST, PAGE).await;
+    let back = provider.log_in(&mut browser, &sent, ORIGIN).await;
     let before = browser.clone();
     let response = browser.navigate(web, HOST, &back).await;
-    assert_eq!(response.head.one("location"), Some(page), "{response:?}");
-    assert_eq!(browser.navigate(web, HOST, page).await.status, 200);
+    assert_eq!(response.head.one("location"), Some(PAGE), "{response:?}");
+    assert_eq!(browser.navigate(web, HOST, PAGE).await.status, 200);
     let arrived = backend.last();
-    assert_eq!(arrived.head.one("x-user"), Some("id1"));
+    assert_eq!(arrived.head.one("x-user"), Some(OidcServer::SUBJECT));
     assert!(!arrived.head.has("cookie"));
     // The provider takes a code once, whoever still has the cookie of the login.
     let mut replaying = before;
@@ -145,7 +96,7 @@ async fn users_log_in_at_a_real_provider() {
         other.navigate(web, HOST, "/b").await,
     ];
     for (sent, page) in tabs.iter().zip(["/a", "/b"]).rev() {
-        let back = provider.log_in(&mut other, sent).await;
+        let back = provider.log_in(&mut other, sent, ORIGIN).await;
         let response = other.navigate(web, HOST, &back).await;
         assert_eq!(response.head.one("location"), Some(page));
     }
@@ -158,10 +109,67 @@ async fn users_log_in_at_a_real_provider() {
     // With another secret it gives nothing.
     gateway.apply("all.yaml", &manifests("wrong")).await;
     let sent = other.navigate(web, HOST, "/a").await;
-    let back = provider.log_in(&mut other, &sent).await;
+    let back = provider.log_in(&mut other, &sent, ORIGIN).await;
     assert_eq!(other.navigate(web, HOST, &back).await.status, 503);
     // Who is in stays in, also without it.
     drop(provider);
-    assert_eq!(browser.navigate(web, HOST, page).await.status, 200);
+    assert_eq!(browser.navigate(web, HOST, PAGE).await.status, 200);
     assert_eq!(backend.requests().len(), 2);
+}
+
+/// By HTTP and by HTTPS a real browser keeps the cookies, comes back to its page, and is out after a logout.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Chromium: conformance/oidc --browser"]
+async fn chromium_logs_in_and_out() {
+    let provider = provider().await;
+    let backend = Backend::hello("what the service says").await;
+    let [_, right] = OidcServer::CLIENT;
+    let manifests = manifests(&provider, right, backend.address());
+    let gateway = Gateway::from_manifests(&manifests, "").await;
+    let rules = format!(
+        "MAP {HOST}:80 {},MAP {HOST}:443 {}",
+        gateway.web, gateway.websecure
+    );
+    let browsing = tokio::task::spawn_blocking(move || {
+        let mut browser = Chromium::start(&rules);
+        for (scheme, prefix) in [("http", "ferrix-"), ("https", "__Host-ferrix-")] {
+            log_in_and_out(&mut browser, &format!("{scheme}://{HOST}"), prefix);
+        }
+    });
+    browsing.await.unwrap();
+    // Its icon it has asked for as well.
+    let arrived = backend.requests();
+    let pages = arrived.iter().filter(|it| it.target() == PAGE);
+    assert_eq!(pages.count(), 2);
+    for arrived in &arrived {
+        assert_eq!(arrived.head.one("x-user"), Some(OidcServer::SUBJECT));
+        assert!(!arrived.head.has("cookie"));
+    }
+}
+
+fn log_in_and_out(browser: &mut Chromium, origin: &str, prefix: &str) {
+    let page = format!("{origin}{PAGE}");
+    let asked = "document.querySelector('input[name=username]')";
+    browser.go(&page, asked);
+    let [user, password] = OidcServer::USER;
+    browser.evaluate(&format!(
+        "document.querySelector('input[name=username]').value = '{user}';\
+         document.querySelector('input[name=password]').value = '{password}';\
+         document.querySelector('form').submit()"
+    ));
+    browser.until(&format!(
+        "location.href == '{page}' && document.body.innerText.includes('what the service says')"
+    ));
+    // A session has one cookie, which no script sees.
+    let sessions = |browser: &mut Chromium| {
+        let mut kept = browser.cookies(&page);
+        kept.retain(|it| it.starts_with(prefix) && !it.contains("-login-"));
+        kept.len()
+    };
+    assert_eq!(sessions(browser), 1);
+    assert_eq!(browser.evaluate("document.cookie"), "");
+    let out = "document.body.innerText.includes('signed out')";
+    browser.go(&format!("{origin}/oauth2/logout"), out);
+    assert_eq!(sessions(browser), 0);
+    browser.go(&page, asked);
 }

@@ -8,11 +8,12 @@ use std::{
 };
 
 use ferrix_e2e::{
-    Backend, Client,
+    Backend, Browser, Client,
     certificates::Authority,
     client::{Response, once},
     cluster::{Ferrix, Namespace, REPORT, backend, rolled_out, until},
     gateway,
+    oidc_server::OidcServer,
 };
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -25,6 +26,9 @@ const HOST: &str = "filters.test";
 
 /// Of the node's network. A pod may connect to it.
 const BACKENDS: &str = "10.250.1.70:0";
+
+/// Of the same network.
+const PROVIDER: Ipv4Addr = Ipv4Addr::new(10, 250, 1, 71);
 
 const NAME_SERVER: &str = "10.250.1.53";
 
@@ -409,6 +413,7 @@ async fn filters_do_on_every_replica_what_they_say() {
         }
         client_certificates(*pod, &authority).await;
     }
+    users_log_in(&space, &pods).await;
     mirrored
         .wait("a copy from each", |log| log.requests.len() == REPLICAS)
         .await;
@@ -635,6 +640,69 @@ async fn client_certificates(pod: Ipv4Addr, authority: &Authority) {
         assert_eq!(answer.status, status);
         assert_eq!(answer.text().contains("CN=good"), status == 200);
     }
+}
+
+const ORIGIN: &str = "http://login.test";
+
+/// Each replica sends a browser to a real provider, the next one takes its code, and all of them know it then, until it
+/// is out.
+async fn users_log_in(space: &Namespace, pods: &[Ipv4Addr]) {
+    let provider = OidcServer::start(PROVIDER, &[&format!("{ORIGIN}/oauth2/callback")]).await;
+    let host = ORIGIN.trim_start_matches("http://");
+    space.apply(&logins(&provider, host));
+    space.programmed("logins").await;
+    let mut ran = 0;
+    for first in 0..REPLICAS {
+        let turn = |after: usize| web(pods[(first + after) % REPLICAS]);
+        let mut browser = Browser::default();
+        let sent = browser.navigate(turn(0), host, "/page").await;
+        let back = provider.log_in(&mut browser, &sent, ORIGIN).await;
+        let response = browser.navigate(turn(1), host, &back).await;
+        assert_eq!(response.head.one("location"), Some("/page"), "{response:?}");
+        for pod in pods {
+            let page = browser.navigate(web(*pod), host, "/page").await;
+            let text: String = page.text().split_whitespace().collect();
+            let user = format!("\"x-user\":[\"{}\"]", OidcServer::SUBJECT);
+            assert!(page.status == 200 && text.contains(&user), "{page:?}");
+        }
+        let out = browser.navigate(turn(2), host, "/oauth2/logout").await;
+        assert_eq!(out.status, 302, "{out:?}");
+        for pod in pods {
+            let page = browser.navigate(web(*pod), host, "/page").await;
+            assert_eq!(page.status, 302, "{page:?}");
+            ran += 1;
+        }
+    }
+    assert_eq!(ran, REPLICAS * REPLICAS);
+}
+
+fn logins(provider: &OidcServer, host: &str) -> String {
+    let [client, secret] = OidcServer::CLIENT;
+    let issuer = provider.issuer();
+    format!(
+        "
+apiVersion: v1
+kind: Secret
+metadata: {{name: login}}
+stringData: {{session-key: 0123456789abcdef0123456789abcdef, client-secret: {secret}}}
+---
+apiVersion: ferrix.com/v1
+kind: IngressRoute
+metadata: {{name: logins}}
+spec:
+  ingressClassName: shared
+  route:
+    host: {host}
+    rules:
+      - service: {{name: api, port: 80}}
+        filters:
+          - oidc:
+              issuer: {issuer}
+              clientId: {client}
+              secret: login
+              claimsToHeaders: [{{claim: sub, header: X-User}}]
+"
+    )
 }
 
 /// What each replica counts for itself.
