@@ -37,6 +37,12 @@ TOKEN = (
     "0mAy932PuUCT2y1pN0jvs5K6l2Cn_FcrR090ZGEXCwyUDM1Xg8DivbE1KT-25V8OiEIligKjhnIZv3qc90Z6Ug"
 )
 
+# Sealed by the key in ../peers/filters, of alice, until 2100.
+SESSION = (
+    "ferrix-2e9c94fe=1.e-nOFA86NQb4-t4jpkd1czz_o5addKup9qnbfo3gpVI85CrDGLKJhfsp2-cfd9Go4KrpEqx4Y48p-I6epaWJuhdnTYxtMGD3f41-2jCRxDVuQQZJSFjLJjRxJwmwqTy0n4T3IHei"
+    "Armkrdn5DSDj03FfvDzzcbJbgke8v1jO-XOM4zvuvdoEVIfJoCVW1Q0f82AblcG0u56_1PBsSTIAo1jmAdn_hvVqn3Tbm4xB9DfM1Mw-BPo5XMYCVxcXxwb75QKlqyf52pxmBAvMUw"
+)
+
 
 def identity(title, names, header, right, wrong):
     """What lets whoever has this field pass, and nobody who has another."""
@@ -101,6 +107,7 @@ CASES = {
         f"Bearer {TOKEN}",
         "Bearer x",
     ),
+    "oidc": identity("`oidc`, with a session", "ferrix", "Cookie", SESSION, "a=b"),
     "endpoints": balanced("no filter, two endpoints", "nginx haproxy envoy ferrix", IN_TURN),
     "least-requests": balanced("two endpoints, `LeastRequests`", "nginx haproxy envoy ferrix"),
     "consistent-hash": balanced(
