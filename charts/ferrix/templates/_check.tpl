@@ -2,6 +2,14 @@
 {{- define "ferrix.check" -}}
 {{- include "ferrix.checkEntryPoints" . }}
 {{- include "ferrix.checkService" . }}
+{{- if .Values.gatewayServices.enabled }}
+  {{- if .Values.namespaces }}
+    {{- fail "gatewayServices.enabled and namespaces exclude each other: Gateways are served where all namespaces are watched" }}
+  {{- end }}
+  {{- if dig "gateway" "addresses" (list) (.Values.settings | default dict) }}
+    {{- fail "gatewayServices.enabled and settings.gateway.addresses exclude each other: a Gateway has one place" }}
+  {{- end }}
+{{- end }}
 {{- with .Values.autoscaling }}
   {{- if .enabled }}
     {{- if ne $.Values.kind "Deployment" }}

@@ -131,6 +131,9 @@ given twice, or permissions and ports would not fit.
     {{- fail (printf "settings.source.%s cannot be set: %s" $key $why) }}
   {{- end }}
 {{- end }}
+{{- if hasKey ($settings.gateway | default dict) "services" }}
+  {{- fail "settings.gateway.services cannot be set: gatewayServices says it" }}
+{{- end }}
 {{- $entryPoints := list }}
 {{- range .Values.entryPoints }}
   {{- $entryPoint := dict "name" .name "port" .port "secure" (.secure | default false) }}
@@ -148,9 +151,15 @@ given twice, or permissions and ports would not fit.
 {{- with .Values.ingressClass }}{{ $_ := set $source "ingress_class" . }}{{ end }}
 {{- /* Not the loopback address of the default: the kubelet asks from outside of the pod. */}}
 {{- $made = dict "entry_points" $entryPoints "source" $source "admin" (dict "address" "[::]:6192") }}
-{{- if .Values.ingressClass }}
-  {{- $_ := set $made "gateway" (dict "controller" (include "ferrix.gatewayController" .)) }}
+{{- $gateway := dict }}
+{{- if .Values.ingressClass }}{{ $_ := set $gateway "controller" (include "ferrix.gatewayController" .) }}{{ end }}
+{{- with .Values.gatewayServices }}
+  {{- if .enabled }}
+    {{- $spec := merge (dict "selector" (include "ferrix.selectorLabels" $ | fromYaml)) (deepCopy .spec) }}
+    {{- $_ := set $gateway "services" (dict "annotations" .annotations "spec" $spec) }}
+  {{- end }}
 {{- end }}
+{{- with $gateway }}{{ $_ := set $made "gateway" . }}{{ end }}
 {{- if .Values.sharedLimits.enabled }}
   {{- $peers := list (printf "%s-replicas:6193" (include "ferrix.name" .)) }}
   {{- $_ := set $made "replicas" (dict "address" "[::]:6193" "peers" $peers "key_file" "/etc/ferrix-replicas/key") }}

@@ -19,6 +19,7 @@ use tracing::{error, info};
 
 use crate::{
     external_name::DomainName,
+    gateway_service::Deed,
     report::Report,
     settings::Settings,
     translate::Translation,
@@ -157,6 +158,12 @@ impl Compiler {
     /// Whether a table was published of all objects that there are, or would have been but for a bug.
     pub fn is_serving(&self) -> bool {
         matches!(self.stage, Stage::Serving)
+    }
+
+    /// What is to be done about the Services of Gateways, as of the newest change.
+    pub(crate) fn gateway_services(&self) -> Arc<[Deed]> {
+        let translation = self.translation.as_ref();
+        translation.map_or_else(Arc::default, |it| Arc::clone(it.gateway_services()))
     }
 
     /// The objects as they are now.

@@ -15,6 +15,15 @@ pub(crate) struct KeptGateway {
     pub(crate) gateway: GatewaySpec,
     /// The addresses that its status tells: those that it has had.
     pub(crate) addresses: Box<[IpAddr]>,
+    /// Its `metadata.uid`; empty where it comes from a file.
+    uid: Box<str>,
+}
+
+impl GatewayVersion {
+    /// Its `metadata.uid`; empty where it comes from a file.
+    pub(crate) fn uid(&self) -> &str {
+        &self.spec.uid
+    }
 }
 
 /// Keeps what is read of a Gateway.
@@ -24,6 +33,7 @@ pub(crate) fn compile(gateway: &Gateway, origin: Origin) -> GatewayVersion {
     let kept = KeptGateway {
         gateway: gateway.spec.clone(),
         addresses: addresses.collect(),
+        uid: gateway.metadata.uid.as_deref().unwrap_or_default().into(),
     };
     Version::new(Kind::Gateway, &gateway.metadata, origin, kept)
 }

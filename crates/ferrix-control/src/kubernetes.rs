@@ -14,6 +14,7 @@
 //!  revisions  those that are kept, and what is new about them
 //!  archive    which versions are to be kept, and which are not any more (pure)
 //!  keep       writes and removes them
+//!  expose     writes the Services of Gateways, and removes them
 //!  election   which replica writes
 //!  replica    how far this replica has come, for the one that writes
 //!  progress   how far a replica's watches have come, as replicas tell one another
@@ -55,8 +56,10 @@ use crate::{
     compiler::{Compiler, Failures},
     key_fetch::{KeyFetcher, KeyFetches},
     lookup::Lookups,
+    names::label,
     report::Report,
     settings::Settings,
+    world::Unwritten,
 };
 
 mod archive;
@@ -69,6 +72,7 @@ mod election;
 mod endpoint_health;
 mod endpoints;
 mod exceptions;
+mod expose;
 mod fields;
 mod figures;
 mod health;
@@ -244,10 +248,7 @@ impl Identity {
         Self {
             controller: settings.gateway_controller().to_owned(),
             namespace: variable("POD_NAMESPACE").unwrap_or_else(|| namespace.to_owned()),
-            installation: match &settings.ingress_class {
-                None => "ferrix".to_owned(),
-                Some(class) => label(&format!("ferrix-{class}")),
-            },
+            installation: settings.installation(),
             pod: variable("POD_UID").map(|uid| OwnerReference {
                 api_version: "v1".to_owned(),
                 kind: "Pod".to_owned(),
@@ -262,21 +263,6 @@ impl Identity {
     /// The installation among all that there are, as statuses name it.
     fn installation(&self) -> String {
         format!("{}/{}", self.namespace, self.installation)
-    }
-}
-
-/// What can be the name of an object and the value of a label: pods' names are, a machine's may not
-/// be.
-fn label(name: &str) -> String {
-    const LONGEST: usize = 63;
-    let fits = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
-    let name: String = (name.to_ascii_lowercase().chars())
-        .map(|letter| if fits(letter) { letter } else { '-' })
-        .take(LONGEST)
-        .collect();
-    match name.trim_matches('-') {
-        "" => "ferrix".to_owned(),
-        name => name.to_owned(),
     }
 }
 
@@ -339,6 +325,15 @@ pub async fn run_kubernetes(
         bad: source.bad_routes(),
         revisions: shown.revisions.subscribe(),
         leading: leads.clone(),
+    }));
+    let (unwritten, seen_unwritten) = watch::channel(Unwritten::new());
+    source.follow_unwritten(seen_unwritten);
+    tasks.spawn(expose::run(expose::Inputs {
+        client: client.clone(),
+        identity: Arc::clone(&identity),
+        deeds: source.deeds(),
+        leading: leads.clone(),
+        unwritten,
     }));
     tasks.spawn(source.run(keys));
     let own: Option<Arc<str>> = Some(identity.namespace.as_str().into());

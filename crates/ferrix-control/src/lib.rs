@@ -13,7 +13,7 @@
 //! of its `status` as well. `kinds` finds the file of a kind.
 //!
 //! ```text
-//!  one object      backendpolicy, configmap, endpointslice, gateway, gateway_route, ingress,
+//!  one object      backendpolicy, configmap, endpointslice, gateway, gateway_route, gateway_service, ingress,
 //!                  ingressclass, ingressroute, namespace, referencegrant, secret, service
 //!                  draft, outcome       what an object that makes rules asks for, and what it got
 //!                  filters              what a rule asks for beyond forwarding
@@ -64,6 +64,7 @@ mod gateway;
 mod gateway_addresses;
 mod gateway_objects;
 mod gateway_route;
+pub mod gateway_service;
 mod gateway_status;
 mod guard;
 mod host_policy;

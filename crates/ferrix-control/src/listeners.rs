@@ -3,16 +3,14 @@
 //! ```text
 //!  Gateway, ListenerSets ─► listener     each by itself: protocol, kinds, certificates
 //!                             └─► placement     conflicts with earlier ones, and where it is served
+//!                                   ├── services    where Gateways have Services of their own
 //!                                   └─► entry points of the table, certificates, verdicts
 //! ```
 //!
 //! A pure function of the world, made anew as a whole where anything changes that Gateways name: there
 //! are few of them. Routes are followed one by one: see `attachment`.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ferrix_api::gateway::ParentReference;
 use ferrix_table::{entry_points::EntryPoint, rules::Route, verification::ClientCertificate};
@@ -20,7 +18,7 @@ use ferrix_table::{entry_points::EntryPoint, rules::Route, verification::ClientC
 use crate::{
     draft::{Draft, EntryPointNames},
     gateway::GatewayVersion,
-    gateway_addresses::{self, Addresses},
+    gateway_service::Deed,
     names::shared_name,
     objects::{Key, Kind, Origin},
     secret::Parsed,
@@ -34,10 +32,13 @@ mod gateway;
 mod listener;
 mod overlap;
 mod placement;
+mod reach;
+mod services;
 
 use gateway::Evaluation;
 pub(crate) use listener::Listener;
 use placement::Places;
+use reach::Reaches;
 
 /// Why something is not as it was asked for: a reason of the specification, and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,7 @@ pub(crate) struct Fault {
 #[derive(Debug, Default)]
 pub(crate) struct Gateways {
     parents: BTreeMap<Key, Arc<Parent>>,
+    deeds: Arc<[Deed]>,
 }
 
 /// A Gateway or a ListenerSet.
@@ -80,20 +82,24 @@ impl Gateways {
             .filter(|gateway| world.is_our_gateway(settings, gateway))
             .collect();
         gateways.sort_by_cached_key(|gateway| gateway.seniority());
-        let mut addresses = match ours.addresses.is_empty() {
-            true => HashMap::new(),
-            false => gateway_addresses::share(&gateways, &ours.addresses),
-        };
-        let mut places = Places::new(settings, ours);
+        let mut reaches = Reaches::of(world, settings, &ours.reach, &gateways);
+        let mut places = Places::new(world, settings, ours);
         let mut parents = BTreeMap::new();
         for gateway in gateways {
-            let addresses: Addresses = addresses.remove(gateway.key()).unwrap_or_default();
-            let evaluation = Evaluation::new(world, settings, gateway, addresses);
+            let evaluation = Evaluation::new(world, settings, gateway, reaches.of_gateway(gateway));
             for parent in evaluation.parents(&mut places) {
                 parents.insert(parent.key().clone(), Arc::new(parent));
             }
         }
-        Self { parents }
+        Self {
+            parents,
+            deeds: places.deeds(),
+        }
+    }
+
+    /// What is to be done about the Services of Gateways.
+    pub(crate) fn deeds(&self) -> &Arc<[Deed]> {
+        &self.deeds
     }
 
     /// The Gateway or ListenerSet of a key.

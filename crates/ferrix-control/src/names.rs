@@ -15,6 +15,9 @@ use std::{
 use ferrix_rule::{ParseError, Rule};
 use ferrix_table::object::ObjectName;
 
+/// The label on every object of an installation: its name.
+pub(crate) const INSTALLATION: &str = "ferrix.com/installation";
+
 thread_local! {
     /// Of this thread, so that nobody waits: a source decodes and stores on one.
     static NAMES: RefCell<Known<Arc<str>>> = RefCell::default();
@@ -78,6 +81,21 @@ pub(crate) fn shared_rule(text: &str) -> Result<Rule, ParseError> {
     let rule = Rule::parse(text)?;
     RULES.with_borrow_mut(|rules| rules.insert(ByText(rule.clone())));
     Ok(rule)
+}
+
+/// What can be the name of an object and the value of a label: pods' names are, a machine's may not
+/// be.
+pub(crate) fn label(name: &str) -> String {
+    const LONGEST: usize = 63;
+    let fits = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let name: String = (name.to_ascii_lowercase().chars())
+        .map(|letter| if fits(letter) { letter } else { '-' })
+        .take(LONGEST)
+        .collect();
+    match name.trim_matches('-') {
+        "" => "ferrix".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 impl ByText {

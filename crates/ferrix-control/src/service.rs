@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{
     document::{self, Fault, Read, Strictness},
     external_name::{DomainName, ExternalName},
+    gateway_service::{self, Exposed},
     names::{Known, shared, shared_list},
     rare::Rare,
     status::Address,
@@ -33,6 +34,8 @@ pub(crate) struct ServiceSpec {
     pub(crate) family: Option<Family>,
     /// Where it is reached from outside: what its load balancer has, else its external addresses.
     pub(crate) addresses: Rare<Address>,
+    /// Of one that an installation has made for a Gateway.
+    pub(crate) exposed: Option<Box<Exposed>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +77,8 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
         })
     };
     let external = spec.type_.as_deref() == Some("ExternalName");
+    let balancer = balancer(service);
+    let exposed = gateway_service::read(service, &balancer);
     let family = spec.ip_families.as_deref().and_then(<[_]>::first);
     ServiceSpec {
         ports: shared_list(&PORTS, spec.ports.iter().flatten().filter_map(port)),
@@ -85,11 +90,16 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
             "IPv6" => Some(Family::Ipv6),
             _ => None,
         }),
-        addresses: addresses(service),
+        addresses: match balancer.is_empty() {
+            true => external_addresses(spec),
+            false => balancer,
+        },
+        exposed: exposed.map(Box::new),
     }
 }
 
-fn addresses(service: &core::Service) -> Rare<Address> {
+/// What the load balancer of a Service has.
+fn balancer(service: &core::Service) -> Rare<Address> {
     let status = service.status.as_ref();
     let balancer = status.and_then(|it| it.load_balancer.as_ref()?.ingress.as_deref());
     let balancer = balancer.unwrap_or_default().iter();
@@ -97,17 +107,12 @@ fn addresses(service: &core::Service) -> Rare<Address> {
         (Some(ip), _) => Some(Address::Ip(ip.as_str().into())),
         (None, name) => Some(Address::Hostname(name.as_deref()?.into())),
     });
-    let all: Rare<Address> = of_balancer.collect();
-    let external = service
-        .spec
-        .as_ref()
-        .and_then(|it| it.external_ips.as_deref());
-    match all.is_empty() {
-        true => (external.unwrap_or_default().iter())
-            .map(|ip| Address::Ip(ip.as_str().into()))
-            .collect(),
-        false => all,
-    }
+    of_balancer.collect()
+}
+
+fn external_addresses(spec: &core::ServiceSpec) -> Rare<Address> {
+    let all = spec.external_ips.iter().flatten();
+    all.map(|ip| Address::Ip(ip.as_str().into())).collect()
 }
 
 impl ServiceSpec {

@@ -8,8 +8,12 @@ use std::{
 
 use ferrix_table::{certificates::Certificate, refused_address, table::EntryPoint};
 use ipnet::IpNet;
+use serde_json::{Map, Value};
 
-use crate::{names::shared_name, objects::ObjectName};
+use crate::{
+    names::{label, shared_name},
+    objects::ObjectName,
+};
 
 pub use crate::{
     host_policy::{HostGrant, HostPolicy, HostSet},
@@ -119,9 +123,8 @@ pub const GATEWAY_CONTROLLER: &str = "ferrix.com/gateway-controller";
 pub struct GatewaySettings {
     /// The controller that a GatewayClass of this installation names.
     pub controller: String,
-    /// Networks of which each Gateway gets an address of its own. None: Gateways are served by entry
-    /// points of the settings, by their ports.
-    pub addresses: Vec<IpNet>,
+    /// Where Gateways are reached.
+    pub reach: GatewayReach,
     /// The ports by which clients reach entry points of the settings, by name, where these are not their
     /// own.
     pub exposed_ports: BTreeMap<String, u16>,
@@ -131,10 +134,34 @@ impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
             controller: GATEWAY_CONTROLLER.to_owned(),
-            addresses: Vec::new(),
+            reach: GatewayReach::default(),
             exposed_ports: BTreeMap::new(),
         }
     }
+}
+
+/// Where Gateways are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum GatewayReach {
+    /// Where entry points of the settings are, by their ports.
+    #[default]
+    EntryPoints,
+    /// Each at an address of its own, from these networks.
+    Pool(Vec<IpNet>),
+    /// Each by a Service of its own.
+    Services(GatewayServices),
+}
+
+/// The Services of Gateways.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewayServices {
+    /// Where they are: the namespace of the installation. `None`: nobody makes any, and none is waited for,
+    /// as where objects come from a folder.
+    pub namespace: Option<String>,
+    /// On each of them.
+    pub annotations: BTreeMap<String, String>,
+    /// The `spec` of each, but for its ports.
+    pub spec: Map<String, Value>,
 }
 
 impl GatewaySettings {
@@ -217,6 +244,22 @@ impl Settings {
     /// The class of this installation.
     pub(crate) fn class(&self) -> &str {
         self.ingress_class.as_deref().unwrap_or(DEFAULT_CLASS)
+    }
+
+    /// The name of this installation in its namespace: `ferrix`, or `ferrix-CLASS`.
+    pub(crate) fn installation(&self) -> String {
+        match &self.ingress_class {
+            None => "ferrix".to_owned(),
+            Some(class) => label(&format!("ferrix-{class}")),
+        }
+    }
+
+    /// How Gateways have Services of their own, where they do.
+    pub(crate) fn gateway_services(&self) -> Option<&GatewayServices> {
+        match &self.gateway.as_ref()?.reach {
+            GatewayReach::Services(services) => Some(services),
+            GatewayReach::EntryPoints | GatewayReach::Pool(_) => None,
+        }
     }
 
     /// Why routes of a class are another installation's, where they are.

@@ -41,6 +41,7 @@ use crate::{
     conflict::Conflicts,
     entry_points,
     external_name::DomainName,
+    gateway_service::Deed,
     guard::{Step, guarded},
     kinds,
     listeners::Gateways,
@@ -181,6 +182,11 @@ impl Translation {
     /// The URLs that keys have to be fetched from, in order.
     pub(crate) fn key_urls(&self) -> impl Iterator<Item = &Arc<str>> {
         self.users_of_supply.urls()
+    }
+
+    /// What is to be done about the Services of Gateways.
+    pub(crate) fn gateway_services(&self) -> &Arc<[Deed]> {
+        self.gateways.deeds()
     }
 
     /// Follows a change of the world. `current` is the table that was made last.

@@ -29,6 +29,7 @@ use crate::{
     gateway::GatewayVersion,
     gateway_objects::{GatewayObject, GatewayObjects},
     gateway_route::{grpcroute, httproute, stream},
+    gateway_service::{Exposed, Found},
     guard::{Step, guarded},
     ingress,
     ingressclass::{self, IngressClassSpec, IngressClasses},
@@ -67,6 +68,8 @@ pub struct World {
     slices_of: BTreeSet<(ObjectName, ObjectName)>,
     /// Each name that Services stand for, with those Services.
     services_of: BTreeSet<(DomainName, ObjectName)>,
+    /// The Services that installations have made for Gateways.
+    exposed: BTreeSet<ObjectName>,
     /// What was found of the names that are looked up.
     resolutions: HashMap<DomainName, Resolution>,
     /// What was fetched of the keys at URLs.
@@ -78,6 +81,8 @@ pub struct World {
     gateway_api: GatewayObjects,
     /// Where no replica can listen.
     refused: Refusals,
+    /// The Services of Gateways that cannot be written, and why, by name.
+    unwritten: Unwritten,
     /// Whether the API server keeps `retry` of HTTPRoutes.
     keeps_retries: bool,
     /// Kinds that cannot be seen, in a namespace or (`None`) in all, and why.
@@ -225,6 +230,8 @@ pub enum Change {
     },
     /// Where the system does not let any replica listen. Replaces what was said before.
     Refused(Refusals),
+    /// The Services of Gateways that cannot be written, and why, by name. Replaces what was said before.
+    Unwritten(BTreeMap<Box<str>, String>),
     /// Whether the API server keeps `retry` of HTTPRoutes, which not every definition of them has.
     KeepsRetries(bool),
     /// Objects of a kind cannot be seen, for this reason; or they can again. Those that were seen
@@ -249,9 +256,13 @@ impl Change {
                 | Self::KeysFetched { .. }
                 | Self::ForgetKeys(_)
                 | Self::Refused(_)
+                | Self::Unwritten(_)
         )
     }
 }
+
+/// The Services of Gateways that cannot be written, and why, by name.
+pub(crate) type Unwritten = BTreeMap<Box<str>, String>;
 
 /// What of the world is other than before: whatever is made from it may differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -264,7 +275,7 @@ pub struct Effect {
     pub(crate) keys: BTreeSet<Arc<str>>,
     /// Whether files are, of which something was found.
     pub(crate) remarks: bool,
-    /// Whether the system lets replicas listen elsewhere than before.
+    /// Whether the system lets replicas listen elsewhere than before, or other Services can be written.
     pub(crate) refused: bool,
     /// Whether kinds can or cannot be seen that could not or could before.
     pub(crate) sight: bool,
@@ -405,6 +416,10 @@ impl World {
             }
             Change::Refused(refused) => Effect {
                 refused: std::mem::replace(&mut self.refused, refused) != self.refused,
+                ..Effect::default()
+            },
+            Change::Unwritten(unwritten) => Effect {
+                refused: std::mem::replace(&mut self.unwritten, unwritten) != self.unwritten,
                 ..Effect::default()
             },
             Change::KeepsRetries(keeps) => {
@@ -559,6 +574,11 @@ impl World {
         &self.refused
     }
 
+    /// Why the Service of a Gateway cannot be written, where it cannot.
+    pub(crate) fn unwritten(&self, service: &ObjectName) -> Option<&str> {
+        self.unwritten.get(&*service.name).map(String::as_str)
+    }
+
     /// Takes note of what was found about a file; nothing forgets the file.
     pub fn remark(&mut self, path: Arc<Path>, findings: Vec<Finding>) -> Effect {
         let before = match findings.is_empty() {
@@ -645,6 +665,10 @@ impl World {
         {
             self.remove_service(&name);
         }
+        match service.exposed {
+            Some(_) => self.exposed.insert(name.clone()),
+            None => self.exposed.remove(&name),
+        };
         if let Some(external) = service.name_to_look_up() {
             self.services_of.insert((external.clone(), name.clone()));
         }
@@ -656,6 +680,7 @@ impl World {
         let Some(service) = self.services.remove(name) else {
             return false;
         };
+        self.exposed.remove(name);
         if let Some(external) = service.value.name_to_look_up() {
             (self.services_of).remove(&(external.clone(), name.clone()));
         }
@@ -1080,6 +1105,31 @@ impl World {
                 stored.map_or_else(Arc::default, |it| it.value.addresses.as_ref().into())
             }
             Publish::Addresses(all) => all.iter().map(|it| Address::of(it)).collect(),
+        }
+    }
+
+    /// The Services of a namespace that an installation has made for Gateways: what Ferrix reads of its own.
+    pub(crate) fn exposed_in<'w, 'i>(
+        &'w self,
+        (namespace, installation): (&'i str, &'i str),
+    ) -> impl Iterator<Item = (&'w ObjectName, &'w Exposed)> + use<'w, 'i> {
+        let names = self.exposed.range(ObjectName::new(namespace, "")..);
+        let names = names.take_while(move |name| *name.namespace == *namespace);
+        let all = names.filter_map(|name| {
+            let stored = self.services.get(name)?;
+            Some((name, stored.value.exposed.as_deref()?))
+        });
+        all.filter(move |(_, exposed)| *exposed.installation == *installation)
+    }
+
+    /// What there is in the place of the Service that an installation makes for a Gateway.
+    pub(crate) fn found(&self, installation: &str, service: &ObjectName) -> Found<'_> {
+        let stored = self.services.get(service);
+        let exposed = stored.and_then(|it| it.value.exposed.as_deref());
+        match exposed.filter(|it| *it.installation == *installation) {
+            Some(exposed) => Found::Ours(exposed),
+            None if stored.is_some() => Found::Foreign,
+            None => Found::Nothing,
         }
     }
 

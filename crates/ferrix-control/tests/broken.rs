@@ -15,7 +15,7 @@ use ferrix_control::{
     Report, files,
     objects::Kind,
     report::Located,
-    settings::{GatewaySettings, Settings},
+    settings::{GatewayReach, GatewaySettings, Settings},
 };
 use ferrix_table::{Table, table::EntryPoint};
 use serde_json::Value;
@@ -119,7 +119,7 @@ fn settings() -> Settings {
     let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
     Settings {
         gateway: Some(GatewaySettings {
-            addresses: vec!["192.0.2.0/24".parse().expect("a network")],
+            reach: GatewayReach::Pool(vec!["192.0.2.0/24".parse().expect("a network")]),
             ..GatewaySettings::default()
         }),
         ..Settings::for_files(entry_points)

@@ -6,7 +6,7 @@
 //! # Settings: first-claim allowed=NAMESPACE,LABEL=VALUE:HOST,HOST
 //! # Settings: pod=NAMESPACE/ADDRESS
 //! # Settings: platform=NAMESPACE entry-point-filter=web:NAMESPACE/NAME namespace-filter=a:NAMESPACE/NAME
-//! # Settings: gateway pool=NETWORK,NETWORK exposed=ENTRY_POINT:PORT publish=ADDRESS,ADDRESS
+//! # Settings: gateway pool=NETWORK,NETWORK exposed=ENTRY_POINT:PORT publish=ADDRESS,ADDRESS services=NAMESPACE
 //! OBJECTS
 //! ---
 //! # Then            (optional, any number of times: what is applied next)
@@ -36,7 +36,10 @@ use ferrix_control::{
     issuer_keys::FetchedKeys,
     kubernetes::snapshot,
     objects::{FileOrigin, Key, Kind, ObjectName, Origin},
-    settings::{DefaultCertificate, HostGrant, HostSet, NamespaceFilters, Pod, Publish, Settings},
+    settings::{
+        DefaultCertificate, GatewayReach, GatewayServices, HostGrant, HostSet, NamespaceFilters,
+        Pod, Publish, Settings,
+    },
     translate,
     world::{Change, World},
     yaml,
@@ -242,7 +245,14 @@ fn settings(input: &str) -> Settings {
             ("pool", networks) => {
                 let gateway = settings.gateway.get_or_insert_default();
                 let networks = networks.split(',').map(|it| it.parse().expect("a network"));
-                gateway.addresses = networks.collect();
+                gateway.reach = GatewayReach::Pool(networks.collect());
+            }
+            ("services", namespace) => {
+                let gateway = settings.gateway.get_or_insert_default();
+                gateway.reach = GatewayReach::Services(GatewayServices {
+                    namespace: Some(namespace.to_owned()),
+                    ..GatewayServices::default()
+                });
             }
             ("exposed", port) => {
                 let gateway = settings.gateway.get_or_insert_default();

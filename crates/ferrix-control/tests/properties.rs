@@ -12,7 +12,7 @@ use ferrix_control::{
     objects::{Key, Object, ObjectName, Origin},
     report::{ConditionType, Finding, Reason, Severity},
     settings::{
-        DefaultCertificate, FilterSettings, GatewaySettings, HostGrant, HostPolicy, HostSet,
+        DefaultCertificate, FilterSettings, GatewayReach, GatewaySettings, HostGrant, HostPolicy, HostSet,
         NamespaceFilters, Settings,
     },
     translate,
@@ -604,9 +604,9 @@ fn settings_with(hosts: &HostPolicy) -> Settings {
         },
         // Some installations have a pool of addresses, and the others are reached by their ports.
         gateway: Some(GatewaySettings {
-            addresses: match hosts.first_claim {
-                false => vec!["192.0.2.0/29".parse().expect("a network")],
-                true => Vec::new(),
+            reach: match hosts.first_claim {
+                false => GatewayReach::Pool(vec!["192.0.2.0/29".parse().expect("a network")]),
+                true => GatewayReach::EntryPoints,
             },
             exposed_ports: [("web".to_owned(), 80), ("websecure".to_owned(), 443)].into(),
             ..GatewaySettings::default()

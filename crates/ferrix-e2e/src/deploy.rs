@@ -11,7 +11,7 @@
 
 use std::{collections::BTreeSet, fmt::Display, path::Path, time::Duration};
 
-use ferrix::Settings;
+use ferrix::{Settings, settings::TARGET_PORTS};
 use serde::Deserialize;
 use serde_yaml_ng::{Deserializer, Value};
 
@@ -24,6 +24,8 @@ enum Scope {
     Cluster,
     /// In the namespace of the installation.
     Own,
+    /// The same, where Gateways have Services.
+    GatewayServices,
     /// In as many namespaces as one likes, but never in all at once.
     Chosen,
 }
@@ -50,6 +52,12 @@ const ASKED: &[(&str, &str, &[&str], Scope)] = &[
         Scope::Watched,
     ),
     ("", "services", READ, Scope::Watched),
+    (
+        "",
+        "services",
+        &["create", "patch", "delete"],
+        Scope::GatewayServices,
+    ),
     ("", "namespaces", READ, Scope::Cluster),
     ("", "secrets", READ, Scope::Chosen),
     ("", "configmaps", READ, Scope::Chosen),
@@ -234,10 +242,12 @@ impl<'a> Lint<'a> {
             None => vec![None],
             Some(namespaces) => namespaces.iter().map(|it| Some(&**it)).collect(),
         };
+        let for_gateways = settings.gateway.services.is_some();
         let may_be_at = |scope: Scope, place: Option<&str>| match scope {
             Scope::Watched => watched.contains(&place),
             Scope::Cluster => place.is_none() && watched.contains(&None),
             Scope::Own => place == Some(own),
+            Scope::GatewayServices => place == Some(own) && for_gateways,
             Scope::Chosen => place.is_some(),
         };
 
@@ -284,8 +294,9 @@ impl<'a> Lint<'a> {
             let places = match scope {
                 Scope::Watched => watched.clone(),
                 Scope::Cluster if watched.contains(&None) => vec![None],
+                Scope::GatewayServices if for_gateways => vec![Some(own)],
                 Scope::Own => vec![Some(own)],
-                Scope::Cluster | Scope::Chosen => Vec::new(),
+                Scope::Cluster | Scope::GatewayServices | Scope::Chosen => Vec::new(),
             };
             for place in places {
                 for verb in *verbs {
@@ -363,9 +374,13 @@ impl<'a> Lint<'a> {
         for policy in of_kind(self.documents, "NetworkPolicy") {
             for rule in list(policy, "spec/ingress") {
                 for port in list(rule, "ports") {
-                    let known = open
-                        .iter()
-                        .any(|(_, number)| at(port, "port").as_u64() == Some((*number).into()));
+                    let first = number(port, "port");
+                    let last = number(port, "endPort").or(first);
+                    let of_gateways = settings.gateway.services.is_some()
+                        && first == Some((*TARGET_PORTS.start()).into())
+                        && last == Some((*TARGET_PORTS.end()).into());
+                    let known = of_gateways
+                        || first == last && open.iter().any(|(_, it)| first == Some((*it).into()));
                     self.check(known, title(policy), "lets in to a port that nobody has");
                 }
             }

@@ -133,6 +133,12 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "ServiceAccount ferrix/ferrix: may not delete controllerrevisions of \"apps\" in ferrix",
     ),
     (
+        "verbs: [list, watch, create, delete]\n",
+        "verbs: [list, watch, create, delete]\n  - apiGroups: ['']\n    resources: [services]\n    \
+         verbs: [create]\n",
+        "RoleBinding ferrix/ferrix-leases: grants to create services in ferrix",
+    ),
+    (
         "verbs: [list, watch, create, delete]",
         "verbs: [list, watch, create, update, delete]",
         "Role ferrix/ferrix-leases: Ferrix does not need to update controllerrevisions",
@@ -537,7 +543,7 @@ fn each_rule_finds_what_it_is_for() {
         );
         ran += 1;
     }
-    assert_eq!(ran, 90);
+    assert_eq!(ran, 91);
 }
 
 /// Whoever makes it, by whichever way.
@@ -825,6 +831,34 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["controller: example.com/ours"],
     ),
     (
+        "{ingressClass: inner, gatewayServices: {enabled: true, annotations: {a: b}, \
+         spec: {type: ClusterIP, ipFamilyPolicy: PreferDualStack}}, networkPolicy: {enabled: true}}",
+        &[],
+        &[
+            "controller: ferrix.com/gateway-controller-inner\n      services:\n        annotations:\n          \
+             a: b\n        spec:\n          ipFamilyPolicy: PreferDualStack\n          selector:\n            \
+             app.kubernetes.io/instance: ferrix\n            app.kubernetes.io/name: ferrix\n          \
+             type: ClusterIP",
+            "name: ferrix-gateways",
+            "verbs: [create, patch, delete]",
+            "endPort: 19999",
+        ],
+    ),
+    // As in docs/gateway-api.md.
+    (
+        "gatewayServices:\n  enabled: true\n  spec: {type: LoadBalancer, externalTrafficPolicy: Local}",
+        &[],
+        &["externalTrafficPolicy: Local"],
+    ),
+    (
+        "{gatewayServices: {enabled: true}, entryPoints: [{name: web, port: 10000, servicePort: 80}]}",
+        &[
+            "ConfigMap ferrix:6: entry_points[0].port: port 10000 is one of 10000 to 19999, which are for \
+             Gateways where gateway.services is given",
+        ],
+        &[],
+    ),
+    (
         "snapshot: {enabled: false}",
         &[],
         &["kubernetes:\n        publish_service: ferrix/ferrix\n"],
@@ -943,7 +977,7 @@ fn values_do_what_they_say() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 43);
+    assert_eq!(ran, 46);
 }
 
 #[test]
@@ -986,6 +1020,22 @@ fn values_that_cannot_be_are_refused() {
         (
             "settings: {source: {namespaces: [shop]}}",
             "settings.source.namespaces cannot be set",
+        ),
+        (
+            "settings: {gateway: {services: {}}}",
+            "settings.gateway.services cannot be set: gatewayServices says it",
+        ),
+        (
+            "gatewayServices: {spec: {ports: []}}",
+            "/gatewayServices/spec/ports",
+        ),
+        (
+            "{namespaces: [shop], gatewayServices: {enabled: true}}",
+            "gatewayServices.enabled and namespaces exclude each other",
+        ),
+        (
+            "{settings: {gateway: {addresses: [10.0.0.0/8]}}, gatewayServices: {enabled: true}}",
+            "gatewayServices.enabled and settings.gateway.addresses exclude each other",
         ),
         (
             "{namespaces: [shop], secrets: {namespaces: [blog]}}",
@@ -1093,5 +1143,5 @@ fn values_that_cannot_be_are_refused() {
         assert!(error.contains(expected), "{values}: {error}");
         ran += 1;
     }
-    assert_eq!(ran, 34);
+    assert_eq!(ran, 38);
 }

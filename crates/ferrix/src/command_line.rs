@@ -608,6 +608,10 @@ fn withdraw(args: Withdraw) -> Result<ExitCode, Error> {
     let configured = source.kubernetes.and_then(|it| it.kubeconfig);
     let mut control = ferrix_control::Settings::new(Vec::new());
     control.ingress_class = source.ingress_class;
+    control.gateway = Some(control::GatewaySettings {
+        controller: settings.gateway.controller,
+        ..control::GatewaySettings::default()
+    });
     control.namespaces = match args.namespace.is_empty() {
         true => source.namespaces,
         false => Some(args.namespace.into_iter().collect()),
@@ -635,6 +639,9 @@ fn withdraw(args: Withdraw) -> Result<ExitCode, Error> {
             text += &format!("Last good versions of routes that it kept, removed: {kept}.\n")
         }
         None => text += "Whether it kept last good versions of routes is out of reach.\n",
+    }
+    if let Some(services @ 1..) = withdrawn.services {
+        text += &format!("Services that it made for Gateways, removed: {services}.\n");
     }
     for key in &withdrawn.left {
         text += &format!("{key} has one still.\n");

@@ -43,6 +43,12 @@ pub enum StartError {
          source.files.path or source.kubernetes in the settings"
     )]
     NoSource,
+    /// Gateways have Services, and this is no pod.
+    #[error(
+        "gateway.services is for pods, which Services lead to, and POD_NAMESPACE does not say where this \
+         one is: take it out, or name networks as gateway.addresses"
+    )]
+    NoPod,
     /// The API server.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),
@@ -170,6 +176,9 @@ impl Program {
             return Err(StartError::NoSource);
         }
         let control_settings = control_settings(&settings)?;
+        if settings.gateway.services.is_some() && pod_namespace().is_none() {
+            return Err(StartError::NoPod);
+        }
         let shares = descriptors::raise().map(Shares::of);
         let access_log = Writer::start(&settings.access_log)?;
         let admin = Listener::bind(settings.admin.address)?;
@@ -462,6 +471,27 @@ fn pod() -> Option<control::Pod> {
     })
 }
 
+/// Where Gateways are reached. Only a pod can be by a Service: whoever looks at manifests, or at a cluster from
+/// outside, takes it that each Gateway has its ports.
+fn gateway_reach(settings: &Settings) -> control::GatewayReach {
+    let gateway = &settings.gateway;
+    let in_pod = settings.source.kubernetes.is_some() && settings.source.files.is_none();
+    match &gateway.services {
+        Some(services) => control::GatewayReach::Services(control::GatewayServices {
+            namespace: pod_namespace().filter(|_| in_pod),
+            annotations: services.annotations.clone(),
+            spec: services.spec.clone(),
+        }),
+        None if gateway.addresses.is_empty() => control::GatewayReach::EntryPoints,
+        None => control::GatewayReach::Pool(gateway.addresses.clone()),
+    }
+}
+
+fn pod_namespace() -> Option<String> {
+    let namespace = std::env::var("POD_NAMESPACE").ok();
+    namespace.filter(|it| !it.is_empty())
+}
+
 /// Filters from above.
 fn filter_settings(settings: &Settings) -> control::FilterSettings {
     let filters = |names: &[String]| -> Vec<ObjectName> {
@@ -470,12 +500,7 @@ fn filter_settings(settings: &Settings) -> control::FilterSettings {
             .map(|(namespace, name)| ObjectName::new(namespace, name))
             .collect()
     };
-    let of_pod = || {
-        std::env::var("POD_NAMESPACE")
-            .ok()
-            .filter(|it| !it.is_empty())
-    };
-    let namespace = settings.filters.namespace.clone().or_else(of_pod);
+    let namespace = settings.filters.namespace.clone().or_else(pod_namespace);
     let entry_points = settings.entry_points.iter();
     let entry_points = entry_points.filter(|it| !it.filters.is_empty());
     let namespaces = settings.filters.namespaces.iter();
@@ -510,7 +535,7 @@ pub(crate) fn control_settings(settings: &Settings) -> Result<control::Settings,
     let exposed = settings.entry_points.iter();
     control.gateway = Some(control::GatewaySettings {
         controller: settings.gateway.controller.clone(),
-        addresses: settings.gateway.addresses.clone(),
+        reach: gateway_reach(settings),
         exposed_ports: exposed
             .filter_map(|it| Some((it.name.clone(), it.exposed_port?)))
             .collect(),

@@ -11,12 +11,14 @@
 //! [`keys::KEYS`] says in words what each key expects; the tests hold it equal to what serde accepts.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
+/// Which ports nothing of the settings may have where Gateways have Services.
+pub use ferrix_control::gateway_service::TARGET_PORTS;
 use ferrix_control::settings::{GATEWAY_CONTROLLER, HostPolicy, IssuerPolicy};
 use ferrix_proxy::settings as proxy;
 use ipnet::IpNet;
@@ -139,6 +141,19 @@ pub struct Gateway {
     /// Networks of which each Gateway gets an address of its own, which Ferrix binds. None: Gateways are
     /// served by the entry points, by their ports.
     pub addresses: Vec<IpNet>,
+    /// The Services of Gateways; absent: they have none. Not beside `addresses`.
+    pub services: Option<GatewayServices>,
+}
+
+/// The Service that each Gateway gets.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayServices {
+    /// Annotations of each.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// The `spec` of each, but for its ports.
+    pub spec: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Default for Gateway {
@@ -146,6 +161,7 @@ impl Default for Gateway {
         Self {
             controller: GATEWAY_CONTROLLER.to_owned(),
             addresses: Vec::new(),
+            services: None,
         }
     }
 }

@@ -19,9 +19,7 @@ use super::{
     pulse, watch_kind,
 };
 use crate::jitter::jittered;
-
-/// On every object of an installation: its name.
-pub(super) const INSTALLATION: &str = "ferrix.com/installation";
+pub(super) use crate::names::INSTALLATION;
 
 /// Objects of an installation by name; `None` before they have been listed.
 pub(super) type Own<T> = Option<BTreeMap<Box<str>, T>>;

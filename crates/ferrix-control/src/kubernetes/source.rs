@@ -24,6 +24,7 @@ use super::{
     Secrets,
     archive::BadRoutes,
     discovery::{self, Served},
+    expose::Deeds,
     fields,
     health::Outages,
     namespaces,
@@ -43,7 +44,7 @@ use crate::{
     names::shared,
     objects::{self, Key, Kind},
     settings::{DefaultCertificate, Settings},
-    world::{Change, World},
+    world::{Change, Unwritten, World},
 };
 
 /// Messages that may wait. The API server is read no faster than they are taken in.
@@ -104,7 +105,10 @@ pub(super) struct Source {
     keeps_retries: watch::Receiver<bool>,
     /// Where no replica can listen.
     refused_by_all: watch::Receiver<Refusals>,
+    /// The Services of Gateways that cannot be written.
+    unwritten: watch::Receiver<Unwritten>,
     bad: watch::Sender<BadRoutes>,
+    deeds: watch::Sender<Deeds>,
     routes: mpsc::UnboundedSender<Vec<Sighting>>,
 }
 
@@ -148,7 +152,9 @@ impl Source {
             kept: revisions::Reader::default(),
             keeps_retries: watch::channel(false).1,
             refused_by_all: watch::channel(Refusals::new()).1,
+            unwritten: watch::channel(Unwritten::new()).1,
             bad: watch::Sender::default(),
+            deeds: watch::Sender::default(),
             routes,
         };
         (source, standing_receiver, routes_receiver)
@@ -169,9 +175,19 @@ impl Source {
         self.refused_by_all = by_all;
     }
 
+    /// Takes in which Services of Gateways cannot be written.
+    pub(super) fn follow_unwritten(&mut self, unwritten: watch::Receiver<Unwritten>) {
+        self.unwritten = unwritten;
+    }
+
     /// The routes that are bad, and what is to be kept of them.
     pub(super) fn bad_routes(&self) -> watch::Receiver<BadRoutes> {
         self.bad.subscribe()
+    }
+
+    /// What is to be done about the Services of Gateways.
+    pub(super) fn deeds(&self) -> watch::Receiver<Deeds> {
+        self.deeds.subscribe()
     }
 
     /// How lookups have gone.
@@ -223,6 +239,10 @@ impl Source {
                 Ok(()) = self.refused_by_all.changed() => self.survive(|source| {
                     let refused = source.refused_by_all.borrow_and_update().clone();
                     source.apply(vec![Change::Refused(refused)]);
+                }),
+                Ok(()) = self.unwritten.changed() => self.survive(|source| {
+                    let unwritten = source.unwritten.borrow_and_update().clone();
+                    source.apply(vec![Change::Unwritten(unwritten)]);
                 }),
                 () = tokio::time::sleep(LOOK) => self.survive(|source| {
                     source.look_at_freshness();
@@ -553,6 +573,7 @@ impl Source {
         }
         if !changes.is_empty() {
             log(self.compiler.apply(changes));
+            self.tell_deeds();
         }
     }
 
@@ -653,7 +674,38 @@ impl Source {
         }
         if self.loaded {
             self.tell_bad_routes();
+            self.tell_deeds();
         }
+    }
+
+    /// Not while anything is out of sight that Services follow from: what is not seen is not gone.
+    fn tell_deeds(&self) {
+        const FOLLOWED: [Kind; 5] = [
+            Kind::Gateway,
+            Kind::GatewayClass,
+            Kind::ListenerSet,
+            Kind::Namespace,
+            Kind::Service,
+        ];
+        let is_seen = |kind| {
+            let scope = Scope::of(kind, None);
+            let is_optional = kind == Kind::ListenerSet;
+            (is_optional || self.watches.contains_key(&scope))
+                && !self.pending.contains(&scope)
+                && !self.refused.contains_key(&scope)
+                && !self.stale.contains(&scope)
+        };
+        let deeds = match FOLLOWED.into_iter().all(is_seen) {
+            true => self.compiler.gateway_services(),
+            false => Deeds::default(),
+        };
+        self.deeds.send_if_modified(|told| {
+            let differ = *told != deeds;
+            if differ {
+                *told = deeds;
+            }
+            differ
+        });
     }
 
     /// Not before all has been listed: of what has not been seen yet nobody knows whether it is bad.

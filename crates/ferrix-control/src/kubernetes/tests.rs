@@ -29,6 +29,8 @@ use crate::{
     world::Change,
 };
 
+mod expose;
+
 /// One request that is expected, and its answer: an array is what a watch tells, one after the other.
 struct Scene {
     asked: &'static str,
@@ -641,6 +643,11 @@ impl Served {
 
     /// Nothing has been listed.
     fn unlisted(matches: &'static str, kept: revisions::Reader) -> Self {
+        Self::by(GatewaySettings::default(), matches, kept)
+    }
+
+    /// The same, with these settings.
+    fn by(gateway: GatewaySettings, matches: &'static str, kept: revisions::Reader) -> Self {
         let client = Client::new(
             service_fn(|_: Request<Body>| {
                 std::future::pending::<Result<Response<Body>, kube::Error>>()
@@ -650,7 +657,7 @@ impl Served {
         let (publisher, reader) = ferrix_table::publish::channel();
         let entry_point = ferrix_table::table::EntryPoint::http("web");
         let mut settings = Settings::new(vec![entry_point]);
-        settings.gateway = Some(GatewaySettings::default());
+        settings.gateway = Some(gateway);
         let compiler = Compiler::new(settings.clone(), publisher);
         let reports = compiler.reports();
         let secrets = Secrets::Namespaces;
@@ -709,6 +716,11 @@ impl Served {
             })],
             _ => Vec::new(),
         };
+        self.listed_as(kind, objects);
+    }
+
+    /// A list of these objects of a kind.
+    fn listed_as(&mut self, kind: Kind, objects: Vec<Value>) {
         let scope = Self::scope(kind);
         let item = |object| {
             let object = serde_json::from_value(object).unwrap();
@@ -1491,6 +1503,13 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
             200,
             revision_list(&[("default", 3)])["items"][0].clone(),
         ),
+        scene(
+            expose::SERVICES,
+            200,
+            expose::service_list(&["gateway-a", "gateway-b"]),
+        ),
+        scene(expose::REMOVE_A, 404, failure(404)),
+        scene(expose::REMOVE_B, 200, expose::removed()),
         scene(GATEWAY_API, 404, failure(404)),
         scene(POLICIES, 404, failure(404)),
         scene(FILTERS, 404, failure(404)),
@@ -1513,8 +1532,8 @@ async fn a_withdrawal_silences_the_replicas_and_takes_back_its_own_statuses_alon
     assert!((110..=120).contains(&seconds), "{seconds} s");
     assert_eq!(mark["kept"], "yes");
     assert_eq!(bodies[3]["metadata"]["resourceVersion"], "5");
-    assert_eq!(withdrawn.kept, Some(1));
-    for (place, version) in [(12, "20"), (14, "21")] {
+    assert_eq!((withdrawn.kept, withdrawn.services), (Some(1), Some(1)));
+    for (place, version) in [(15, "20"), (17, "21")] {
         assert_eq!(bodies[place]["metadata"]["resourceVersion"], version);
         assert_eq!(bodies[place]["status"], json!({}));
     }
@@ -1604,6 +1623,7 @@ async fn a_withdrawal_leaves_what_other_controllers_have_written() {
     let script = Script::new([
         scene(LIST_LEASES, 403, failure(403)),
         scene(REVISIONS, 403, failure(403)),
+        scene(expose::SERVICES, 403, failure(403)),
         scene(GATEWAY_API, 200, served_versions(&["v1"])),
         scene(V1, 200, served_kinds(&["Gateway", "HTTPRoute"])),
         scene(POLICIES, 403, failure(403)),
@@ -1619,9 +1639,9 @@ async fn a_withdrawal_leaves_what_other_controllers_have_written() {
     let withdrawn = withdrawn.unwrap();
     assert_eq!((withdrawn.objects, withdrawn.left), (2, vec![]));
     let bodies = script.bodies().await;
-    assert_eq!(bodies[7]["status"], json!({}));
-    assert_eq!(bodies[9]["status"], json!({"parents": [foreign]}));
-    assert_eq!(bodies[9]["metadata"]["resourceVersion"], "20");
+    assert_eq!(bodies[8]["status"], json!({}));
+    assert_eq!(bodies[10]["status"], json!({"parents": [foreign]}));
+    assert_eq!(bodies[10]["metadata"]["resourceVersion"], "20");
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::{
     Identity,
     discovery::{self, Served},
+    expose,
     health::Health,
     leases::{EVERYWHERE, SILENT},
     ledger::{Write, Written},
@@ -65,6 +66,9 @@ pub struct Withdrawn {
     /// How many last good versions of routes it had kept, which are gone now. `None`: they may not be
     /// listed or deleted.
     pub kept: Option<usize>,
+    /// How many Services it had made for Gateways, which are gone now. `None`: they may not be listed or
+    /// deleted, or those of some namespaces alone were asked for.
+    pub services: Option<usize>,
 }
 
 /// Why statuses were not taken back.
@@ -108,10 +112,19 @@ pub(super) async fn all(
         Err(kube::Error::Api(error)) if error.code == 403 => None,
         kept => Some(kept?),
     };
+    let services = match namespaces {
+        // Who sees some namespaces only serves no Gateways.
+        Some(_) => None,
+        None => match expose::remove_all(client, (namespace, name)).await {
+            Err(kube::Error::Api(error)) if error.code == 403 => None,
+            removed => Some(removed?),
+        },
+    };
     let mut withdrawn = Withdrawn {
         installation: installation.to_owned(),
         silenced,
         kept,
+        services,
         ..Withdrawn::default()
     };
     let everywhere = BTreeSet::from([EVERYWHERE.to_owned()]);

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ferrix_api::gateway::{self as api, GatewayAddress, ListenerSetSpec};
+use ferrix_api::gateway::{self as api, ListenerSetSpec};
 use ferrix_table::{
     entry_points::{EntryPoint, Protocol},
     rules::HostPattern,
@@ -15,17 +15,11 @@ use super::{
     listener::{self, Checked, Listener, NamespaceSet},
     overlap,
     placement::{Earlier, Place, Places, Wanted},
+    reach::Reach,
 };
 use crate::{
-    gateway::GatewayVersion,
-    gateway_addresses::{self, Addresses, IP_ADDRESS},
-    objects::Key,
-    secret::Parsed,
-    settings::Settings,
-    status::Address,
-    verdict::Condition,
-    version::Version,
-    world::World,
+    gateway::GatewayVersion, gateway_addresses, objects::Key, secret::Parsed, settings::Settings,
+    verdict::Condition, version::Version, world::World,
 };
 
 /// What a Gateway is checked against, and what was found of it.
@@ -34,7 +28,7 @@ pub(super) struct Evaluation<'w> {
     settings: &'w Settings,
     version: &'w GatewayVersion,
     gateway: &'w api::GatewaySpec,
-    addresses: Addresses,
+    reach: Reach<'w>,
     /// Why it is not accepted, whatever its listeners.
     refused: Option<Fault>,
     /// By port.
@@ -47,7 +41,7 @@ impl<'w> Evaluation<'w> {
         world: &'w World,
         settings: &'w Settings,
         version: &'w GatewayVersion,
-        addresses: Addresses,
+        reach: Reach<'w>,
     ) -> Self {
         let gateway = &version.spec.gateway;
         Self {
@@ -55,7 +49,7 @@ impl<'w> Evaluation<'w> {
             settings,
             version,
             gateway,
-            addresses,
+            reach,
             refused: refused(gateway),
             frontends: HashMap::new(),
             earlier: Earlier::default(),
@@ -63,7 +57,7 @@ impl<'w> Evaluation<'w> {
     }
 
     /// The Gateway, and the ListenerSets that name it.
-    pub(super) fn parents(mut self, places: &mut Places<'_>) -> Vec<Parent> {
+    pub(super) fn parents(mut self, places: &mut Places<'w>) -> Vec<Parent> {
         let own = self.listeners(self.version.key(), &self.gateway.listeners, places);
         let allowed = &self.gateway.allowed_listeners.namespaces;
         let allowed = NamespaceSet::new(
@@ -95,7 +89,7 @@ impl<'w> Evaluation<'w> {
             conditions: self.conditions(&listeners),
             listeners,
             client_certificate: self.presented(),
-            addresses: self.told_addresses(),
+            addresses: self.reach.told(),
             listener_sets: 0,
         }
     }
@@ -104,7 +98,7 @@ impl<'w> Evaluation<'w> {
         &mut self,
         set: &Version<ListenerSetSpec>,
         is_allowed: bool,
-        places: &mut Places<'_>,
+        places: &mut Places<'w>,
     ) -> (Parent, bool) {
         let (listeners, conditions, is_accepted) = match (is_allowed, &self.refused) {
             (false, _) => {
@@ -143,13 +137,13 @@ impl<'w> Evaluation<'w> {
         &mut self,
         owner: &Key,
         specs: &[api::Listener],
-        places: &mut Places<'_>,
+        places: &mut Places<'w>,
     ) -> Box<[Listener]> {
         let listeners = specs.iter().map(|spec| self.listener(owner, spec, places));
         listeners.collect()
     }
 
-    fn listener(&mut self, owner: &Key, spec: &api::Listener, places: &mut Places<'_>) -> Listener {
+    fn listener(&mut self, owner: &Key, spec: &api::Listener, places: &mut Places<'w>) -> Listener {
         let frontend = self.frontend(spec.port);
         let checked = Checked::new(self.world, self.settings, owner, spec, &frontend);
         let conflict = match (&checked.protocol, &checked.host) {
@@ -170,18 +164,16 @@ impl<'w> Evaluation<'w> {
                 Err(unavailable) => fault = Some(unavailable),
             }
         }
-        let (entry_points, adopted) = match place.filter(|_| is_servable(&checked)) {
-            Some(Place::Own(own)) => (own, None),
-            Some(Place::Adopted(name)) => (Box::default(), Some(name)),
-            None => (Box::default(), None),
-        };
-        let served = match self.refusal(&entry_points) {
-            _ if entry_points.is_empty() && adopted.is_none() => Served::No,
-            Some(why) => Served::NotYet(why),
-            None => Served::Yes,
+        let place = place.filter(|_| is_servable(&checked));
+        let served = match &place {
+            Some(Place::Promised) => Served::NotYet(self.reach.awaits()),
+            Some(Place::Own(own)) if own.is_empty() => Served::No,
+            Some(Place::Own(own)) => self.refusal(own).map_or(Served::Yes, Served::NotYet),
+            Some(Place::Adopted(_)) => Served::Yes,
+            None => Served::No,
         };
         let conditions = listener_conditions(&checked, fault.as_ref(), conflict, &served);
-        checked.finished(owner, fault.is_none(), conditions, entry_points, adopted)
+        checked.finished(owner, fault.is_none(), conditions, place)
     }
 
     fn wanted<'a>(
@@ -191,20 +183,21 @@ impl<'w> Evaluation<'w> {
         protocol: Protocol,
         host: &'a HostPattern,
         frontend: &'a Frontend,
-    ) -> Wanted<'a> {
+    ) -> Wanted<'a, 'w> {
         // The first listener of a socket says what is asked of clients.
         let over_tls = matches!(
             protocol,
             Protocol::Https | Protocol::TlsPassthrough | Protocol::TlsTerminate
         );
         Wanted {
+            gateway: self.version,
             owner,
             listener: &spec.name,
             port: spec.port,
             protocol,
             host,
             client_certificates: frontend.certificates.as_ref().filter(|_| over_tls),
-            addresses: &self.addresses.assigned,
+            addresses: self.reach.assigned(),
         }
     }
 
@@ -267,21 +260,12 @@ impl<'w> Evaluation<'w> {
     fn programmed(&self, listeners: &[Listener], accepted: &Condition) -> Condition {
         let programmed =
             |status, reason, message: String| Condition::new("Programmed", status, reason, message);
-        let has_pool = self
-            .settings
-            .gateway
-            .iter()
-            .any(|it| !it.addresses.is_empty());
         let mut of_listeners = listeners.iter().filter_map(programmed_of);
         if !accepted.status {
             return programmed(false, "Invalid", accepted.message.to_string());
         }
-        if let Some(unusable) = self.unusable().first() {
-            return programmed(false, "AddressNotUsable", unusable.clone());
-        }
-        if has_pool && self.addresses.assigned.is_empty() {
-            let message = "No address of `gateway.addresses` of the settings is free.";
-            return programmed(false, "AddressNotAssigned", message.to_owned());
+        if let Some(fault) = self.reach.fault(&self.gateway.addresses) {
+            return programmed(false, fault.reason, fault.message);
         }
         let Some(first) = of_listeners.next() else {
             let message = "None of its listeners can be served.";
@@ -289,32 +273,11 @@ impl<'w> Evaluation<'w> {
         };
         match first.status || of_listeners.any(|it| it.status) {
             true => programmed(true, "Programmed", "The Gateway is served.".to_owned()),
+            false if listeners.iter().any(|it| it.is_promised) => {
+                programmed(false, "Pending", first.message.to_string())
+            }
             false => programmed(false, "AddressNotUsable", first.message.to_string()),
         }
-    }
-
-    /// What is asked for by value and cannot be had.
-    fn unusable(&self) -> Vec<String> {
-        let has_pool = self
-            .settings
-            .gateway
-            .iter()
-            .any(|it| !it.addresses.is_empty());
-        if has_pool {
-            return self.addresses.unusable.clone();
-        }
-        let published = self.told_addresses();
-        let values = self
-            .gateway
-            .addresses
-            .iter()
-            .filter_map(|it| it.value.as_ref());
-        values
-            .filter(|value| published.iter().all(|it| it.value.as_ref() != Some(*value)))
-            .map(|value| {
-                format!("Address {value} cannot be used: this installation is not reached there.")
-            })
-            .collect()
     }
 
     fn resolved_refs(&self, listeners: &[Listener]) -> Condition {
@@ -365,32 +328,6 @@ impl<'w> Evaluation<'w> {
             _ => fault,
         });
         found.map(Some)
-    }
-
-    fn told_addresses(&self) -> Box<[GatewayAddress]> {
-        let address = |kind: &str, value: String| GatewayAddress {
-            kind: kind.to_owned(),
-            value: Some(value),
-        };
-        if self
-            .settings
-            .gateway
-            .iter()
-            .any(|it| !it.addresses.is_empty())
-        {
-            let assigned = self.addresses.assigned.iter();
-            return assigned
-                .map(|it| address(IP_ADDRESS, it.to_string()))
-                .collect();
-        }
-        let published = self.world.addresses(self.settings);
-        published
-            .iter()
-            .map(|it| match it {
-                Address::Ip(ip) => address(IP_ADDRESS, ip.to_string()),
-                Address::Hostname(name) => address("Hostname", name.to_string()),
-            })
-            .collect()
     }
 }
 
@@ -493,11 +430,11 @@ fn set_conditions(listeners: &[Listener]) -> Box<[Condition]> {
     [accepted, programmed].into()
 }
 
-/// The condition `Programmed` of a listener that has a place.
+/// The condition `Programmed` of a listener that has a place, or is to have one.
 fn programmed_of(listener: &Listener) -> Option<&Condition> {
-    listener.served_by().next()?;
+    let has_place = listener.is_promised || listener.served_by().next().is_some();
     let mut conditions = listener.conditions.iter();
-    conditions.find(|it| it.condition == "Programmed")
+    conditions.find(|it| has_place && it.condition == "Programmed")
 }
 
 /// `Accepted` and `Programmed` for one reason.

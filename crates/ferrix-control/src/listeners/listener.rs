@@ -9,7 +9,7 @@ use ferrix_table::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{Fault, frontend::Frontend};
+use super::{Fault, frontend::Frontend, placement::Place};
 use crate::{
     label_selector,
     names::{shared, shared_name},
@@ -38,6 +38,8 @@ pub(crate) struct Listener {
     pub(super) entry_points: Box<[EntryPoint]>,
     /// An entry point of the settings that serves it instead.
     pub(super) adopted: Option<Arc<str>>,
+    /// Whether it is to have an entry point as soon as its Service has its port.
+    pub(super) is_promised: bool,
 }
 
 /// Namespaces, as listeners and Gateways choose them.
@@ -85,6 +87,7 @@ impl Listener {
             && self.conditions == other.conditions
             && self.entry_points == other.entry_points
             && self.adopted == other.adopted
+            && self.is_promised == other.is_promised
             && self.certificates.len() == other.certificates.len()
             && (self.certificates.iter().zip(&other.certificates))
                 .all(|(one, other)| one.presents_the_same(other))
@@ -297,9 +300,14 @@ impl Checked<'_> {
         owner: &Key,
         accepted: bool,
         conditions: Box<[Condition]>,
-        entry_points: Box<[EntryPoint]>,
-        adopted: Option<Arc<str>>,
+        place: Option<Place>,
     ) -> Listener {
+        let is_promised = matches!(place, Some(Place::Promised));
+        let (entry_points, adopted) = match place {
+            Some(Place::Own(own)) => (own, None),
+            Some(Place::Adopted(name)) => (Box::default(), Some(name)),
+            Some(Place::Promised) | None => (Box::default(), None),
+        };
         let allowed = &self.spec.allowed_routes.namespaces;
         Listener {
             name: shared(&self.spec.name),
@@ -316,6 +324,7 @@ impl Checked<'_> {
             certificates: self.certificates,
             entry_points,
             adopted,
+            is_promised,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -13,10 +13,16 @@ use ferrix_table::{
     sockets::Layer,
 };
 
-use super::Fault;
+use super::{
+    Fault,
+    services::{Services, Target},
+};
 use crate::{
+    gateway::GatewayVersion,
+    gateway_service::{Deed, Port},
     objects::Key,
-    settings::{GatewaySettings, Settings},
+    settings::{GatewayReach, GatewaySettings, Settings},
+    world::World,
 };
 
 /// The listeners of a Gateway that were accepted before another, by port, TCP and UDP apart: how each
@@ -54,22 +60,27 @@ impl Earlier {
     }
 }
 
-/// The places that Gateways share: entry points of the settings, where there is no pool of addresses.
+/// The places that Gateways share: entry points of the settings, or the ports of the pods. In a pool of
+/// addresses each has its own.
 pub(super) struct Places<'s> {
     settings: &'s Settings,
     ours: &'s GatewaySettings,
     /// Who has which host of an address already.
     taken: HashMap<(SocketAddr, bool, HostPattern), Key>,
+    services: Option<Services<'s>>,
 }
 
 /// Where a listener is served.
 pub(super) enum Place {
     Own(Box<[EntryPoint]>),
     Adopted(Arc<str>),
+    /// Nowhere yet: its Service is to say where.
+    Promised,
 }
 
 /// What a listener asks for.
-pub(super) struct Wanted<'w> {
+pub(super) struct Wanted<'w, 's> {
+    pub(super) gateway: &'s GatewayVersion,
     pub(super) owner: &'w Key,
     pub(super) listener: &'w str,
     pub(super) port: u16,
@@ -80,7 +91,7 @@ pub(super) struct Wanted<'w> {
     pub(super) addresses: &'w [IpAddr],
 }
 
-impl Wanted<'_> {
+impl Wanted<'_, '_> {
     fn entry_point(&self, name: String, address: SocketAddr) -> EntryPoint {
         EntryPoint {
             name: name.into(),
@@ -95,23 +106,31 @@ impl Wanted<'_> {
 }
 
 impl<'s> Places<'s> {
-    pub(super) fn new(settings: &'s Settings, ours: &'s GatewaySettings) -> Self {
+    pub(super) fn new(world: &'s World, settings: &'s Settings, ours: &'s GatewaySettings) -> Self {
+        let services = settings.gateway_services();
         Self {
             settings,
             ours,
             taken: HashMap::new(),
+            services: services.map(|services| Services::new(world, settings, services)),
         }
     }
 
     /// Finds the place of a listener, or says why there is none.
-    pub(super) fn find(&mut self, wanted: &Wanted<'_>) -> Result<Place, Fault> {
-        match self.ours.addresses.is_empty() {
-            true => self.adopt(wanted),
-            false => Ok(Place::Own(own(wanted))),
+    pub(super) fn find(&mut self, wanted: &Wanted<'_, 's>) -> Result<Place, Fault> {
+        match (&self.ours.reach, &mut self.services) {
+            (GatewayReach::Pool(_), _) => Ok(Place::Own(own(wanted))),
+            (_, Some(services)) => expose(services, wanted),
+            (_, None) => self.adopt(wanted),
         }
     }
 
-    fn adopt(&mut self, wanted: &Wanted<'_>) -> Result<Place, Fault> {
+    /// What is to be done about Services, once every listener has been placed.
+    pub(super) fn deeds(self) -> Arc<[Deed]> {
+        self.services.map_or_else(Arc::default, Services::deeds)
+    }
+
+    fn adopt(&mut self, wanted: &Wanted<'_, 's>) -> Result<Place, Fault> {
         let unavailable = |message| Fault {
             reason: "PortUnavailable",
             message,
@@ -167,8 +186,24 @@ impl<'s> Places<'s> {
     }
 }
 
+/// The entry point on the port of the pods that stands for that of the listener.
+fn expose<'s>(services: &mut Services<'s>, wanted: &Wanted<'_, 's>) -> Result<Place, Fault> {
+    let port = Port {
+        number: wanted.port,
+        datagrams: wanted.protocol == Protocol::Udp,
+    };
+    Ok(match services.find(wanted.gateway, port)? {
+        Target::Promised => Place::Promised,
+        Target::Had(target) => {
+            let name = format!("{}/{}", wanted.owner, wanted.listener);
+            let address = (Ipv6Addr::UNSPECIFIED, target).into();
+            Place::Own([wanted.entry_point(name, address)].into())
+        }
+    })
+}
+
 /// One entry point for each address.
-fn own(wanted: &Wanted<'_>) -> Box<[EntryPoint]> {
+fn own(wanted: &Wanted<'_, '_>) -> Box<[EntryPoint]> {
     let addresses = wanted.addresses.iter().enumerate();
     addresses
         .map(|(place, address)| {

@@ -30,11 +30,7 @@ impl Translation {
             Kind::ConfigMap | Kind::Gateway | Kind::GatewayClass | Kind::ListenerSet => true,
             Kind::Namespace | Kind::ReferenceGrant | Kind::Secret => true,
             // Where Gateways are reached.
-            Kind::Service => matches!(
-                &settings.publish,
-                Publish::Service { namespace, name }
-                    if **namespace == *key.namespace && **name == *key.name
-            ),
+            Kind::Service => is_way(settings, key),
             _ => false,
         };
         let is_concerned = effect.sight || effect.refused || effect.objects.iter().any(concerns);
@@ -158,6 +154,18 @@ impl Translation {
         };
         Some(with_decoding(world, entry))
     }
+}
+
+/// Whether Gateways are reached by a Service.
+fn is_way(settings: &Settings, service: &Key) -> bool {
+    let own = settings.gateway_services();
+    let own = own.and_then(|it| it.namespace.as_deref());
+    own == Some(&*service.namespace)
+        || matches!(
+            &settings.publish,
+            Publish::Service { namespace, name }
+                if **namespace == *service.namespace && **name == *service.name
+        )
 }
 
 /// The certificates of a Gateway or ListenerSet.

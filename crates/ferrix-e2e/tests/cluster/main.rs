@@ -10,6 +10,7 @@
 //!  e_last_good   objects that are edited badly, while replicas come and go
 //!  e_upgrade     from the definition of the release before to this one's
 //!  f_filters     each filter, limits that replicas count together, a cache of many keys
+//!  g_gateways    a Service, and so an address, for each Gateway
 //!  y_audit       what all of these asked of the API server
 //!  z_outages     the API server goes and comes back
 //! ```
@@ -25,6 +26,7 @@ mod d_chart;
 mod e_last_good;
 mod e_upgrade;
 mod f_filters;
+mod g_gateways;
 mod y_audit;
 mod z_outages;
 

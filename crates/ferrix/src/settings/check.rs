@@ -6,7 +6,7 @@ use ferrix_control::settings::HostGrant;
 use ferrix_proxy::settings::Bound;
 
 use super::{
-    Kubernetes, Settings,
+    Kubernetes, Settings, TARGET_PORTS,
     fault::{Fault, path},
     keys::{FILTER, GRANT, NAME, NAMESPACE},
 };
@@ -47,6 +47,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
             format!("expected DOMAIN/NAME, found {controller:?}"),
         );
     }
+    check_gateway_services(settings)?;
     if settings.entry_points.is_empty() {
         return fault(
             "entry_points",
@@ -135,6 +136,54 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
         );
     }
     Ok(())
+}
+
+fn check_gateway_services(settings: &Settings) -> Result<(), Fault> {
+    let gateway = &settings.gateway;
+    let Some(services) = &gateway.services else {
+        return Ok(());
+    };
+    let fault = |key: &str, message: String| Err((path(key), message));
+    if !gateway.addresses.is_empty() {
+        return fault(
+            "gateway",
+            "expected one of addresses and services, found both".into(),
+        );
+    }
+    if settings.source.namespaces.is_some() {
+        let message = "Gateways are served where all namespaces are watched; take this out, or \
+                       source.namespaces";
+        return fault("gateway.services", message.into());
+    }
+    let selector = services.spec.get("selector").and_then(|it| it.as_object());
+    if selector.is_none_or(|selector| selector.is_empty()) {
+        let message =
+            "expected a mapping with a selector, the labels of the pods of this installation";
+        return fault("gateway.services.spec", message.into());
+    }
+    if services.spec.contains_key("ports") {
+        let message = "expected a mapping without ports: those are the ports of the Gateway";
+        return fault("gateway.services.spec", message.into());
+    }
+    let entry_points = settings.entry_points.iter().enumerate();
+    let mut ports = entry_points
+        .map(|(index, it)| (format!("entry_points[{index}].port"), it.port))
+        .chain([("admin.address".to_owned(), settings.admin.address.port())])
+        .chain(
+            (settings.proxy.replicas.iter())
+                .map(|it| ("replicas.address".to_owned(), it.address.port())),
+        );
+    match ports.find(|(_, port)| TARGET_PORTS.contains(port)) {
+        None => Ok(()),
+        Some((key, port)) => fault(
+            &key,
+            format!(
+                "port {port} is one of {} to {}, which are for Gateways where gateway.services is given",
+                TARGET_PORTS.start(),
+                TARGET_PORTS.end(),
+            ),
+        ),
+    }
 }
 
 /// `otherwise`: what holds without the list.

@@ -85,6 +85,15 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     ("gateway.addresses", "a list of networks"),
     ("gateway.addresses[]", NETWORK),
+    ("gateway.services", MAPPING),
+    (
+        "gateway.services.annotations",
+        "a mapping of annotations to their values, which are texts",
+    ),
+    (
+        "gateway.services.spec",
+        "a mapping, the spec of a Service without its ports",
+    ),
     ("admin", MAPPING),
     (
         "admin.address",

@@ -96,13 +96,15 @@ fn not_yaml(error: serde_yaml_ng::Error) -> Error {
     }
 }
 
-/// A key without a value means its default: so a section whose keys are all commented out is fine. Labels
-/// are no keys of ours, and to leave one out would select more.
+/// A key without a value means its default: so a section whose keys are all commented out is fine. Labels,
+/// and what stands in a Service, are no keys of ours, and to leave one out would select more.
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Mapping(mapping) => {
             mapping.retain(|_, value| !value.is_null());
-            let keys = mapping.iter_mut().filter(|(key, _)| *key != "labels");
+            let keys = mapping
+                .iter_mut()
+                .filter(|(key, _)| *key != "labels" && *key != "spec");
             keys.for_each(|(_, value)| drop_nulls(value));
         }
         Value::Sequence(sequence) => sequence.iter_mut().for_each(drop_nulls),

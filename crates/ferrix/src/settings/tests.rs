@@ -103,6 +103,9 @@ fn every_key_is_read() {
         .collect();
     // These cannot stand beside what the text has.
     let alternatives = [
+        "gateway.services",
+        "gateway.services.annotations",
+        "gateway.services.spec",
         "source.kubernetes",
         "source.kubernetes.kubeconfig",
         "source.kubernetes.secrets",
@@ -228,6 +231,7 @@ fn keys_are_those_that_serde_knows() {
         ("source.files", "source: {files: {zzz: 1}}"),
         ("source.kubernetes", "source: {kubernetes: {zzz: 1}}"),
         ("gateway", "gateway: {zzz: 1}"),
+        ("gateway.services", "gateway: {services: {zzz: 1}}"),
         ("filters", "filters: {zzz: 1}"),
         ("filters.namespaces[]", "filters: {namespaces: [{zzz: 1}]}"),
         ("hosts", "hosts: {zzz: 1}"),
@@ -639,6 +643,75 @@ fn what_types_cannot_say() {
         "tls:\n  default_certificate:\n    secret: wildcard\n",
         "ferrix.yaml:3: tls.default_certificate.secret: expected NAMESPACE/NAME, found \"wildcard\"",
     );
+}
+
+#[test]
+fn services_of_gateways_keep_what_their_manifests_say() {
+    let text = "gateway: {services: {annotations: {a: b}, spec: {selector: {app: ferrix, tier: null}, \
+                sessionAffinityConfig: {clientIP: {timeoutSeconds: 10}}}}}";
+    let settings = Settings::parse("ferrix.yaml", text).unwrap();
+    let services = settings.gateway.services.unwrap();
+    assert_eq!(services.annotations["a"], "b");
+    let spec = serde_json::Value::from(services.spec);
+    let expected = serde_json::json!({
+        "selector": {"app": "ferrix", "tier": null},
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10}},
+    });
+    assert_eq!(spec, expected);
+}
+
+#[test]
+fn services_of_gateways_that_cannot_be() {
+    let selector = "spec: {selector: {app: ferrix}}";
+    let cases = [
+        (
+            "gateway: {services: {}}".to_owned(),
+            "gateway.services.spec: missing key \"spec\"; it has no default",
+        ),
+        (
+            "gateway: {services: {spec: {type: ClusterIP}}}".to_owned(),
+            "gateway.services.spec: expected a mapping with a selector, the labels of the pods of this \
+             installation",
+        ),
+        (
+            "gateway: {services: {spec: {selector: {}}}}".to_owned(),
+            "gateway.services.spec: expected a mapping with a selector, the labels of the pods of this \
+             installation",
+        ),
+        (
+            "gateway: {services: {spec: {selector: {a: b}, ports: []}}}".to_owned(),
+            "gateway.services.spec: expected a mapping without ports: those are the ports of the Gateway",
+        ),
+        (
+            "gateway: {services: {spec: 1}}".to_owned(),
+            "gateway.services.spec: expected a mapping, the spec of a Service without its ports, found 1",
+        ),
+        (
+            format!("gateway: {{addresses: [10.0.0.0/8], services: {{{selector}}}}}"),
+            "gateway: expected one of addresses and services, found both",
+        ),
+        (
+            format!("{{source: {{namespaces: [a]}}, gateway: {{services: {{{selector}}}}}}}"),
+            "gateway.services: Gateways are served where all namespaces are watched; take this out, or \
+             source.namespaces",
+        ),
+        (
+            format!(
+                "{{entry_points: [{{name: web, port: 10000}}], gateway: {{services: {{{selector}}}}}}}"
+            ),
+            "entry_points[0].port: port 10000 is one of 10000 to 19999, which are for Gateways where \
+             gateway.services is given",
+        ),
+        (
+            format!("{{admin: {{address: '[::]:19999'}}, gateway: {{services: {{{selector}}}}}}}"),
+            "admin.address: port 19999 is one of 10000 to 19999, which are for Gateways where \
+             gateway.services is given",
+        ),
+    ];
+    for (text, message) in &cases {
+        broken(text, &format!("ferrix.yaml:1: {message}"));
+    }
+    assert_eq!(cases.len(), 9);
 }
 
 #[test]

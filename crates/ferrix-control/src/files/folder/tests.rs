@@ -50,6 +50,7 @@ fn scan_touched(folder: &mut Folder, touched: &[PathBuf]) -> Vec<String> {
             | Change::ForgetKeys(_)
             | Change::Keep(_)
             | Change::KeepsRetries(_)
+            | Change::Unwritten(_)
             | Change::Refused(_)
             | Change::Discard { .. }) => {
                 panic!("a folder says no such thing: {other:?}")

@@ -34,6 +34,7 @@ use crate::{
     configmap,
     document::{DecodeError, Fault},
     external_name::{Answer, DomainName, Failure, Resolution},
+    gateway_service,
     issuer_keys::{FetchedKeys, KnownKeys},
     objects::{self, Key, Kind, Object, Origin},
     secret,
@@ -150,6 +151,7 @@ impl Record {
             Change::KeepsRetries(_)
             | Change::Refused(_)
             | Change::Remark { .. }
+            | Change::Unwritten(_)
             | Change::Withhold { .. } => None,
         }
     }
@@ -338,6 +340,8 @@ fn reduced(object: &Object) -> serde_json::Result<Value> {
                 take_out(status, &["conditions", "listeners"]);
             }
         }
+        // The Service of one has those that it has.
+        Object::Service(service) if gateway_service::is_of_gateway(service) => {}
         _ => take_out(&mut value, &["status"]),
     }
     if let Some(metadata) = value.get_mut("metadata") {
