@@ -9,6 +9,7 @@
 //! The definitions are those of <https://gateway-api.sigs.k8s.io/reference/spec/>.
 
 mod backendtlspolicy;
+mod backendtrafficpolicy;
 mod filter;
 #[expect(
     clippy::module_inception,
@@ -32,6 +33,10 @@ pub use self::{
     backendtlspolicy::{
         BackendTlsPolicySpec, BackendTlsValidation, PolicyAncestorStatus, PolicyStatus,
         PolicyTargetReference, SubjectAltName,
+    },
+    backendtrafficpolicy::{
+        BackendTrafficPolicySpec, EXPERIMENTAL_GROUP, LocalTargetReference, RequestRate,
+        RetryBudgetDetails, RetryConstraint,
     },
     filter::{
         CorsFilter, ExternalAuth, ForwardBody, Fraction, GrpcAuth, HeaderChanges, HttpAuth,
@@ -59,7 +64,7 @@ pub use self::{
     stream::{StreamRouteRule, StreamRouteSpec, TlsRouteSpec},
 };
 
-/// The group of all kinds of the Gateway API.
+/// The group of all kinds of the Gateway API that are in the standard channel.
 pub const GROUP: &str = "gateway.networking.k8s.io";
 
 /// An object of a kind of the Gateway API.
@@ -84,6 +89,8 @@ pub struct Resource<Spec, Status> {
 
 /// `BackendTLSPolicy`: how the endpoints of a Service are known over TLS.
 pub type BackendTlsPolicy = Resource<BackendTlsPolicySpec, PolicyStatus>;
+/// `XBackendTrafficPolicy`: which requests to a Service are sent once more, and which stay together.
+pub type BackendTrafficPolicy = Resource<BackendTrafficPolicySpec, PolicyStatus>;
 /// `Gateway`: where requests come in.
 pub type Gateway = Resource<GatewaySpec, GatewayStatus>;
 /// `GatewayClass`: which controller serves a Gateway.

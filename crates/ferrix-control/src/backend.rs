@@ -387,10 +387,10 @@ fn external_source(
 
 /// The services of the table for all backends of one Service. Those of one identity count
 /// together: with each other, and with what the table has of it. `policy`: that of a port, by its name.
-pub(crate) fn table_services<'p>(
+pub(crate) fn table_services(
     world: &World,
     settings: &Settings,
-    policy: impl Fn(&str) -> Option<&'p Arc<BackendPolicy>>,
+    policy: impl Fn(&str) -> Option<Arc<BackendPolicy>>,
     zone: Option<&OwnZone>,
     backends: &[Placed],
     table: &Services,
@@ -401,7 +401,7 @@ pub(crate) fn table_services<'p>(
     let mut services: Vec<Arc<Service>> = Vec::with_capacity(backends.len());
     for Placed { backend, .. } in backends {
         let policy = policy(port_name(world, backend));
-        let mut service = table_service(world, settings, policy, zone, backend);
+        let mut service = table_service(world, settings, policy.as_ref(), zone, backend);
         let same = |it: &&Arc<Service>| it.id == service.id;
         let made = services.iter().find(same);
         if let Some(other) = made.or(known.iter().copied().find(same)) {

@@ -93,6 +93,7 @@ fn typed(kind: Kind, value: &Value, strictness: Strictness) -> Result<Decoded, V
             backendpolicy::decode(value, strictness).map(|it| object(it, Object::BackendPolicy))
         }
         Kind::BackendTlsPolicy => known(value, strictness, Object::BackendTlsPolicy),
+        Kind::XBackendTrafficPolicy => known(value, strictness, Object::XBackendTrafficPolicy),
         Kind::ConfigMap => {
             document::read(value, strictness).map(|it| object(it, Object::ConfigMap))
         }

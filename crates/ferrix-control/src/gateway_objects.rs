@@ -6,7 +6,7 @@ use std::{
 };
 
 use ferrix_api::gateway::{
-    BackendTlsPolicy, BackendTlsPolicySpec, Gateway, GatewayClass, GatewayClassSpec, GatewaySpec,
+    BackendTlsPolicy, BackendTlsPolicySpec, BackendTrafficPolicy, BackendTrafficPolicySpec, Gateway, GatewayClass, GatewayClassSpec, GatewaySpec,
     ListenerSet, ListenerSetSpec, ParentReference,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -25,6 +25,7 @@ pub(crate) enum GatewayObject {
     Gateway(Box<GatewayVersion>),
     ListenerSet(Version<ListenerSetSpec>),
     Policy(Version<BackendTlsPolicySpec>),
+    TrafficPolicy(Version<BackendTrafficPolicySpec>),
     ConfigMap(Kept),
 }
 
@@ -39,6 +40,9 @@ pub(crate) struct GatewayObjects {
     policies: BTreeMap<ObjectName, Version<BackendTlsPolicySpec>>,
     /// Each Service that policies are for, with those.
     policies_of: BTreeSet<(ObjectName, ObjectName)>,
+    traffic_policies: BTreeMap<ObjectName, Version<BackendTrafficPolicySpec>>,
+    /// Each Service that these are for, with those.
+    traffic_policies_of: BTreeSet<(ObjectName, ObjectName)>,
     config_maps: BTreeMap<ObjectName, Kept>,
 }
 
@@ -60,6 +64,12 @@ impl GatewayObject {
     pub(crate) fn policy(policy: &BackendTlsPolicy, origin: Origin) -> Self {
         let (metadata, spec) = (&policy.metadata, policy.spec.clone());
         Self::Policy(Version::new(Kind::BackendTlsPolicy, metadata, origin, spec))
+    }
+
+    pub(crate) fn traffic_policy(policy: &BackendTrafficPolicy, origin: Origin) -> Self {
+        let (metadata, spec) = (&policy.metadata, policy.spec.clone());
+        let kind = Kind::XBackendTrafficPolicy;
+        Self::TrafficPolicy(Version::new(kind, metadata, origin, spec))
     }
 
     pub(crate) fn config_map(map: &ConfigMap) -> Self {
@@ -84,6 +94,12 @@ impl GatewayObjects {
                 (self.policies_of).extend(services.map(|service| (service, name.clone())));
                 store(&mut self.policies, name, policy)
             }
+            GatewayObject::TrafficPolicy(policy) => {
+                self.forget_traffic_policy(name);
+                let services = services_of(name, &policy.spec);
+                (self.traffic_policies_of).extend(services.map(|service| (service, name.clone())));
+                store(&mut self.traffic_policies, name, policy)
+            }
             GatewayObject::ConfigMap(kept) => store(&mut self.config_maps, name, kept),
         }
     }
@@ -101,6 +117,10 @@ impl GatewayObjects {
             Kind::BackendTlsPolicy => {
                 self.forget_policy(name);
                 self.policies.remove(name).is_some()
+            }
+            Kind::XBackendTrafficPolicy => {
+                self.forget_traffic_policy(name);
+                self.traffic_policies.remove(name).is_some()
             }
             Kind::ConfigMap => self.config_maps.remove(name).is_some(),
             _ => false,
@@ -121,6 +141,14 @@ impl GatewayObjects {
         }
     }
 
+    fn forget_traffic_policy(&mut self, name: &ObjectName) {
+        if let Some(before) = self.traffic_policies.get(name) {
+            for service in services_of(name, &before.spec) {
+                self.traffic_policies_of.remove(&(service, name.clone()));
+            }
+        }
+    }
+
     /// Every key of a kind.
     pub(crate) fn keys(&self, kind: Kind) -> Vec<Key> {
         let key = |name: &ObjectName| name.key(kind);
@@ -129,6 +157,7 @@ impl GatewayObjects {
             Kind::Gateway => self.gateways.keys().map(key).collect(),
             Kind::ListenerSet => self.listener_sets.keys().map(key).collect(),
             Kind::BackendTlsPolicy => self.policies.keys().map(key).collect(),
+            Kind::XBackendTrafficPolicy => self.traffic_policies.keys().map(key).collect(),
             Kind::ConfigMap => self.config_maps.keys().map(key).collect(),
             _ => Vec::new(),
         }
@@ -142,6 +171,7 @@ impl GatewayObjects {
             Kind::Gateway => self.gateways.get(name).map(|it| &it.origin),
             Kind::ListenerSet => self.listener_sets.get(name).map(|it| &it.origin),
             Kind::BackendTlsPolicy => self.policies.get(name).map(|it| &it.origin),
+            Kind::XBackendTrafficPolicy => self.traffic_policies.get(name).map(|it| &it.origin),
             _ => None,
         }
     }
@@ -171,6 +201,23 @@ impl GatewayObjects {
         // Most Services have none, and nobody has to hold their names for so long.
         let names: Vec<_> = named(&self.policies_of, service).collect();
         names.into_iter().filter_map(|name| self.policies.get(name))
+    }
+
+    /// The XBackendTrafficPolicies that are for a Service, by name.
+    pub(crate) fn traffic_policies_of(
+        &self,
+        service: &ObjectName,
+    ) -> impl Iterator<Item = &Version<BackendTrafficPolicySpec>> {
+        let names: Vec<_> = named(&self.traffic_policies_of, service).collect();
+        let names = names.into_iter();
+        names.filter_map(|name| self.traffic_policies.get(name))
+    }
+
+    pub(crate) fn traffic_policy(
+        &self,
+        name: &ObjectName,
+    ) -> Option<&Version<BackendTrafficPolicySpec>> {
+        self.traffic_policies.get(name)
     }
 
     pub(crate) fn policy(&self, name: &ObjectName) -> Option<&Version<BackendTlsPolicySpec>> {
@@ -279,6 +326,16 @@ fn gateway_of(set: &Version<ListenerSetSpec>) -> ObjectName {
 
 /// The Services that a policy is for.
 fn targets(policy: &ObjectName, spec: &BackendTlsPolicySpec) -> impl Iterator<Item = ObjectName> {
+    let services =
+        (spec.target_refs.iter()).filter(|it| it.group.is_empty() && it.kind == "Service");
+    services.map(|it| shared_name(&policy.namespace, &it.name))
+}
+
+/// The Services that an XBackendTrafficPolicy is for.
+pub(crate) fn services_of(
+    policy: &ObjectName,
+    spec: &BackendTrafficPolicySpec,
+) -> impl Iterator<Item = ObjectName> {
     let services =
         (spec.target_refs.iter()).filter(|it| it.group.is_empty() && it.kind == "Service");
     services.map(|it| shared_name(&policy.namespace, &it.name))

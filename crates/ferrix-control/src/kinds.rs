@@ -56,7 +56,7 @@ pub(crate) fn form(kind: Kind) -> Option<Form> {
             (own_status::write, own_status::read, Name)
         }
         Kind::Ingress => (ingress::status::write, ingress::status::read, Manager),
-        Kind::BackendTlsPolicy => (
+        Kind::BackendTlsPolicy | Kind::XBackendTrafficPolicy => (
             gateway_status::write_policy,
             gateway_status::read_policy,
             Entries,

@@ -28,6 +28,7 @@
 //!                                       BackendPolicy
 //!                  backend              a Service, with its addresses
 //!                  backendtlspolicy     and how these are known over TLS
+//!                  backendtrafficpolicy and what the Gateway API has for what a BackendPolicy says
 //!                  certificates         names that several claim
 //!                  conflict             rules that others come before
 //!                  logins               users that no rule takes back to
@@ -41,6 +42,7 @@ mod authorities;
 mod backend;
 mod backendpolicy;
 mod backendtlspolicy;
+mod backendtrafficpolicy;
 mod certificates;
 mod client_authorities;
 pub mod compiler;

@@ -5,8 +5,8 @@ use std::{fmt, path::Path, sync::Arc};
 use ferrix_api::{
     BackendPolicy, Filter, IngressRoute, ReferenceGrant,
     gateway::{
-        self, BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, TcpRoute,
-        TlsRoute, UdpRoute,
+        self, BackendTlsPolicy, BackendTrafficPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute,
+        ListenerSet, TcpRoute, TlsRoute, UdpRoute,
     },
 };
 pub use ferrix_table::object::{Key, Kind, ObjectName};
@@ -65,6 +65,8 @@ pub enum Object {
     TlsRoute(Arc<TlsRoute>),
     /// Rules for datagrams of a port, of the Gateway API.
     UdpRoute(Arc<UdpRoute>),
+    /// Which requests to a Service are sent once more, and which stay together, of the Gateway API.
+    XBackendTrafficPolicy(Arc<BackendTrafficPolicy>),
 }
 
 /// Where an object comes from.
@@ -93,6 +95,7 @@ pub fn group(kind: Kind) -> &'static str {
         Kind::EndpointSlice => "discovery.k8s.io",
         Kind::Ingress | Kind::IngressClass => "networking.k8s.io",
         Kind::BackendPolicy | Kind::Filter | Kind::IngressRoute => "ferrix.com",
+        Kind::XBackendTrafficPolicy => gateway::EXPERIMENTAL_GROUP,
         Kind::BackendTlsPolicy
         | Kind::GrpcRoute
         | Kind::Gateway
@@ -111,6 +114,7 @@ pub fn group(kind: Kind) -> &'static str {
 pub fn versions(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::BackendTlsPolicy => &["v1", "v1alpha3"],
+        Kind::XBackendTrafficPolicy => &["v1alpha1"],
         Kind::Gateway | Kind::GatewayClass | Kind::HttpRoute => &["v1", "v1beta1"],
         Kind::GrpcRoute | Kind::TcpRoute | Kind::UdpRoute => &["v1", "v1alpha2"],
         Kind::ReferenceGrant => &ferrix_api::referencegrant::VERSIONS,
@@ -156,6 +160,7 @@ impl Object {
             Self::TcpRoute(_) => Kind::TcpRoute,
             Self::TlsRoute(_) => Kind::TlsRoute,
             Self::UdpRoute(_) => Kind::UdpRoute,
+            Self::XBackendTrafficPolicy(_) => Kind::XBackendTrafficPolicy,
         }
     }
 
@@ -182,6 +187,7 @@ impl Object {
             Self::TcpRoute(object) => &object.metadata,
             Self::TlsRoute(object) => &object.metadata,
             Self::UdpRoute(object) => &object.metadata,
+            Self::XBackendTrafficPolicy(object) => &object.metadata,
         }
     }
 

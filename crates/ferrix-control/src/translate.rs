@@ -37,6 +37,7 @@ use ferrix_table::{
 
 use crate::{
     backend::{self, Backends},
+    backendtrafficpolicy,
     certificates::{self, Claims},
     conflict::Conflicts,
     entry_points,
@@ -64,6 +65,7 @@ mod gateways;
 mod policies;
 mod service_policies;
 mod supplies;
+mod traffic_policies;
 
 use filters::FilterUsers;
 use supplies::SupplyUsers;
@@ -104,6 +106,8 @@ pub(crate) struct Translation {
     users_of_parent: BTreeSet<(Key, Key)>,
     /// The Services that each policy is for, when that was last looked at.
     policy_targets: HashMap<ObjectName, Vec<ObjectName>>,
+    /// The same of XBackendTrafficPolicies.
+    traffic_policy_targets: HashMap<ObjectName, Vec<ObjectName>>,
     /// How many routes are attached to each listener that has any.
     attached: HashMap<(Key, Arc<str>), u32>,
     ownership: Ownership,
@@ -165,6 +169,8 @@ struct Concerned {
     filters: BTreeSet<ObjectName>,
     /// The same for BackendTLSPolicies.
     policies: BTreeSet<ObjectName>,
+    /// The same for XBackendTrafficPolicies.
+    traffic_policies: BTreeSet<ObjectName>,
     /// The same for BackendPolicies.
     service_policies: BTreeSet<ObjectName>,
     /// Services with other backends, other endpoints or another policy.
@@ -237,6 +243,7 @@ impl Translation {
             parents: parents.into_iter().collect(),
             filters: named,
             policies,
+            traffic_policies: BTreeSet::new(),
             service_policies: of_policies.policies,
             services: effect.endpoints.iter().cloned().collect(),
             vacated: Vec::new(),
@@ -245,6 +252,7 @@ impl Translation {
         let changed = changed.filter(|key| key.kind == Kind::Service);
         (concerned.services).extend(changed.map(|key| key.object.clone()));
         concerned.services.extend(of_policies.services);
+        self.follow_traffic_policies(world, effect, &mut concerned);
         let asks = self.service_policies.ask_for_zones();
         let zone = asks.then(|| zones::own(world, settings)).flatten();
         if zone != self.zone {
@@ -365,7 +373,7 @@ impl Translation {
                 Kind::EndpointSlice | Kind::IngressClass => {}
                 // Those that name what changed there: see `follow_gateways`.
                 Kind::Gateway | Kind::GatewayClass | Kind::ListenerSet => {}
-                Kind::BackendTlsPolicy => {}
+                Kind::BackendTlsPolicy | Kind::XBackendTrafficPolicy => {}
             }
         }
         routes
@@ -402,6 +410,8 @@ impl Translation {
             for service in named.flat_map(Resolved::services) {
                 let policies = context.world.policies_of(service);
                 (concerned.policies).extend(policies.map(|it| it.key().object.clone()));
+                let policies = context.world.traffic_policies_of(service);
+                (concerned.traffic_policies).extend(policies.map(|it| it.key().object.clone()));
             }
             self.refer(
                 context,
@@ -554,10 +564,13 @@ impl Translation {
         }
         for name in &concerned.services {
             let backends = self.backends.of_service(name);
-            let policy = |port: &str| self.service_policies.of(name, port);
             let Context {
                 world, settings, ..
             } = *context;
+            let policy = |port: &str| {
+                let own = self.service_policies.of(name, port);
+                backendtrafficpolicy::combined(world, name, own)
+            };
             let zone = self.zone.as_ref();
             let made = backend::table_services(world, settings, policy, zone, backends, services);
             for (placed, service) in backends.iter().zip(made) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use ferrix_api::{
-    gateway::{BackendTlsPolicySpec, GatewayClassSpec, ListenerSetSpec},
+    gateway::{BackendTlsPolicySpec, BackendTrafficPolicySpec, GatewayClassSpec, ListenerSetSpec},
     referencegrant::ReferenceGrantSpec,
 };
 use ferrix_table::{filters::jwt::Renewal, sockets::Refusals};
@@ -128,6 +128,9 @@ impl Compiled {
             Object::BackendPolicy(it) => Self::Draft(backendpolicy::draft(it, origin.clone())),
             Object::BackendTlsPolicy(policy) => {
                 Self::GatewayObject(GatewayObject::policy(policy, origin.clone()))
+            }
+            Object::XBackendTrafficPolicy(policy) => {
+                Self::GatewayObject(GatewayObject::traffic_policy(policy, origin.clone()))
             }
             Object::ConfigMap(map) => Self::GatewayObject(GatewayObject::config_map(map)),
             Object::Gateway(gateway) => {
@@ -355,6 +358,7 @@ impl World {
         let told = self.rejected.keys().chain(self.notes.keys());
         let gateway_api = [
             Kind::BackendTlsPolicy,
+            Kind::XBackendTrafficPolicy,
             Kind::Gateway,
             Kind::GatewayClass,
             Kind::ListenerSet,
@@ -501,6 +505,7 @@ impl World {
             Kind::EndpointSlice => return effect.and(self.remove_slice(&name)),
             Kind::Secret => self.secrets.remove(&name).is_some(),
             Kind::BackendTlsPolicy
+            | Kind::XBackendTrafficPolicy
             | Kind::ConfigMap
             | Kind::Gateway
             | Kind::GatewayClass
@@ -1070,6 +1075,22 @@ impl World {
         self.gateway_api.policy(name)
     }
 
+    /// The XBackendTrafficPolicies that are for a Service, by name.
+    pub(crate) fn traffic_policies_of(
+        &self,
+        service: &ObjectName,
+    ) -> impl Iterator<Item = &Version<BackendTrafficPolicySpec>> {
+        self.gateway_api.traffic_policies_of(service)
+    }
+
+    /// The XBackendTrafficPolicy of a name.
+    pub(crate) fn traffic_policy(
+        &self,
+        name: &ObjectName,
+    ) -> Option<&Version<BackendTrafficPolicySpec>> {
+        self.gateway_api.traffic_policy(name)
+    }
+
     /// The authorities of a ConfigMap, if the referrer may use it.
     pub(crate) fn authorities(
         &self,
@@ -1157,6 +1178,7 @@ impl World {
             }
             Kind::Secret => secret().is_none_or(|it| it.value.newest.is_ok()),
             Kind::BackendTlsPolicy
+            | Kind::XBackendTrafficPolicy
             | Kind::ConfigMap
             | Kind::EndpointSlice
             | Kind::Gateway
@@ -1299,6 +1321,7 @@ impl World {
             Kind::ReferenceGrant => keys.extend(self.grants.keys()),
             Kind::Secret => keys.extend(self.secrets.keys().map(key)),
             Kind::BackendTlsPolicy
+            | Kind::XBackendTrafficPolicy
             | Kind::ConfigMap
             | Kind::Gateway
             | Kind::GatewayClass
@@ -1382,6 +1405,7 @@ impl World {
                 versions.map(|versions| &versions.newest.origin)
             }
             Kind::BackendTlsPolicy
+            | Kind::XBackendTrafficPolicy
             | Kind::ConfigMap
             | Kind::Gateway
             | Kind::GatewayClass

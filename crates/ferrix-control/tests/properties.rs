@@ -12,8 +12,8 @@ use ferrix_control::{
     objects::{Key, Object, ObjectName, Origin},
     report::{ConditionType, Finding, Reason, Severity},
     settings::{
-        DefaultCertificate, FilterSettings, GatewayReach, GatewaySettings, HostGrant, HostPolicy, HostSet,
-        NamespaceFilters, Settings,
+        DefaultCertificate, FilterSettings, GatewayReach, GatewaySettings, HostGrant, HostPolicy,
+        HostSet, NamespaceFilters, Settings,
     },
     translate,
     world::{Change, World},
@@ -141,7 +141,7 @@ fn spec() -> impl Strategy<Value = Spec> {
 fn any_spec() -> impl Strategy<Value = Spec> {
     let small = || 0..2_u8;
     let gateway = (
-        0..11_u8,
+        0..12_u8,
         small(),
         small(),
         0..4_u8,
@@ -280,6 +280,8 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
                 "targetRefs: [{group: '', kind: Service, name: s1}, \
                  {group: '', kind: Service, name: s0, sectionName: http}], \
                  connection: {tls: {wellKnownCACertificates: System}}",
+                "targetRefs: [{group: '', kind: Service, name: s1}, \
+                 {group: '', kind: Service, name: s0}], limits: {retries: {percent: 5}}",
                 "targetRefs: [{group: '', kind: Service, name: s0}], \
                  balancing: {algorithm: ConsistentHash}",
                 "targetRefs: [{group: '', kind: Odd, name: s0}]",
@@ -288,6 +290,23 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
             return format!(
                 "apiVersion: ferrix.com/v1\nkind: BackendPolicy\nmetadata: {{name: b{name}, \
                  namespace: n{namespace}, uid: u, generation: {}{created}}}\nspec: {{{rest}}}\n",
+                1 + variant
+            );
+        }
+        10 => {
+            let rest = pick([
+                "targetRefs: [{group: '', kind: Service, name: s0}], retryConstraint: {}",
+                "targetRefs: [{group: '', kind: Service, name: s1}, \
+                 {group: '', kind: Service, name: s0}], sessionPersistence: {type: Header}",
+                "targetRefs: [{group: '', kind: Service, name: s0}], \
+                 retryConstraint: {budget: {percent: 101}}",
+                "targetRefs: [{group: '', kind: Odd, name: s0}]",
+            ]);
+            let created = created_at(created);
+            return format!(
+                "apiVersion: gateway.networking.x-k8s.io/v1alpha1\nkind: XBackendTrafficPolicy\n\
+                 metadata: {{name: x{name}, namespace: n{namespace}, uid: u, generation: \
+                 {}{created}}}\nspec: {{{rest}}}\n",
                 1 + variant
             );
         }

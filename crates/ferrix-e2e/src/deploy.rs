@@ -81,6 +81,18 @@ const ASKED: &[(&str, &str, &[&str], Scope)] = &[
     (GATEWAY, "tcproutes/status", PATCH, Scope::Watched),
     (GATEWAY, "tlsroutes/status", PATCH, Scope::Watched),
     (GATEWAY, "udproutes/status", PATCH, Scope::Watched),
+    (
+        EXPERIMENTAL,
+        "xbackendtrafficpolicies",
+        READ,
+        Scope::Watched,
+    ),
+    (
+        EXPERIMENTAL,
+        "xbackendtrafficpolicies/status",
+        PATCH,
+        Scope::Watched,
+    ),
     ("events.k8s.io", "events", &["create"], Scope::Watched),
     (
         "coordination.k8s.io",
@@ -101,6 +113,8 @@ const READ: &[&str] = &["list", "watch"];
 const PATCH: &[&str] = &["patch"];
 
 const GATEWAY: &str = "gateway.networking.k8s.io";
+
+const EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
 
 /// The documents of a file, without empty ones.
 ///

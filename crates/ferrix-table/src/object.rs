@@ -48,6 +48,8 @@ pub enum Kind {
     TlsRoute,
     /// Rules for datagrams of a port, of the Gateway API.
     UdpRoute,
+    /// Which requests to a Service are sent once more, and which stay together, of the Gateway API.
+    XBackendTrafficPolicy,
 }
 
 /// What identifies an object: two of one name and of different kinds have nothing to do with each
@@ -76,7 +78,7 @@ pub struct NamespacedName {
 
 impl Kind {
     /// Every kind, in order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::BackendPolicy,
         Self::BackendTlsPolicy,
         Self::ConfigMap,
@@ -97,6 +99,7 @@ impl Kind {
         Self::TcpRoute,
         Self::TlsRoute,
         Self::UdpRoute,
+        Self::XBackendTrafficPolicy,
     ];
 
     /// Whether its objects are in namespaces.
@@ -130,6 +133,7 @@ impl Kind {
             Self::TcpRoute => "TCPRoute",
             Self::TlsRoute => "TLSRoute",
             Self::UdpRoute => "UDPRoute",
+            Self::XBackendTrafficPolicy => "XBackendTrafficPolicy",
         }
     }
 }

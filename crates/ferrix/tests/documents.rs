@@ -118,6 +118,28 @@ fn every_policy_in_the_documents_is_in_force() {
     assert_eq!((examples.len(), in_force), (names.len(), names.len()));
 }
 
+/// The policy of the Gateway API that the document shows is in force.
+#[test]
+fn the_traffic_policy_in_the_documents_is_in_force() {
+    let text = document("docs/gateway-api.md");
+    let mut blocks = text.split("```yaml\n").skip(1);
+    let is_it = |it: &&str| it.contains("kind: XBackendTrafficPolicy");
+    let example = blocks.find(is_it).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let route = "---\napiVersion: ferrix.com/v1\nkind: IngressRoute\n\
+                 metadata: {name: shop, namespace: default}\nspec: {route: {host: shop.test, \
+                 rules: [{service: {name: shop, port: 80}}]}}\n---\n";
+    let objects = service("shop") + route + example;
+    fs::write(folder.path().join("objects.yaml"), objects).unwrap();
+    let settings = Settings::for_files(vec![EntryPoint::http("web")]);
+    let (table, report) = files::load(folder.path(), &settings).unwrap();
+    let findings: Vec<_> = report.findings().map(|it| it.to_string()).collect();
+    assert_eq!(findings, [""; 0]);
+    let policy = table.services.iter().next().unwrap().policy.as_ref();
+    let policy = policy.unwrap();
+    assert!(policy.retries.is_some() && policy.session.is_some());
+}
+
 /// A Service with an endpoint.
 fn service(name: &str) -> String {
     format!(

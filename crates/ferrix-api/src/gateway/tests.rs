@@ -8,6 +8,7 @@ use super::*;
 fn nothing_of_an_object_is_lost() {
     let samples = [
         sample::<BackendTlsPolicy>(include_str!("tests/backendtlspolicy.yaml")),
+        sample::<BackendTrafficPolicy>(include_str!("tests/backendtrafficpolicy.yaml")),
         sample::<Gateway>(include_str!("tests/gateway.yaml")),
         sample::<GatewayClass>(include_str!("tests/gatewayclass.yaml")),
         sample::<GrpcRoute>(include_str!("tests/grpcroute.yaml")),
@@ -24,7 +25,7 @@ fn nothing_of_an_object_is_lost() {
         .map(|(written, _)| written["kind"].to_string())
         .to_vec();
     kinds.dedup();
-    assert_eq!(kinds.len(), 9, "{kinds:?}");
+    assert_eq!(kinds.len(), 10, "{kinds:?}");
 }
 
 fn sample<T: DeserializeOwned + Serialize>(yaml: &str) -> (Value, Value) {

@@ -105,9 +105,10 @@ pub(crate) fn retry(written: &gateway::Retry, field: &str, faults: &mut Faults) 
     }
 }
 
-fn session(
+/// The sessions of a rule, or of a Service; named after what they are of where they have no name.
+pub(crate) fn session(
     written: &SessionPersistence,
-    route: &str,
+    of: &str,
     prefix: Option<&str>,
     field: &str,
     faults: &mut Faults,
@@ -115,7 +116,7 @@ fn session(
     let timeout = written.absolute_timeout.as_deref();
     let timeout = timeout.and_then(|it| duration(it, &format!("{field}.absoluteTimeout"), faults));
     let name: Arc<str> = match written.session_name.as_deref() {
-        None => session_name(route),
+        None => session_name(of),
         Some(name) if is_token(name) => name.into(),
         Some(name) => {
             let message = format!("`{name}` is no name of a cookie or a header");

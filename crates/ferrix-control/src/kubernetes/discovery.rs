@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ferrix_api::gateway;
 use http::Request;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroup, APIResourceList};
 use kube::Client;
@@ -26,7 +27,7 @@ const PAUSE: Duration = Duration::from_secs(15);
 
 /// The kinds that are watched only where they are served. ReferenceGrants are looked for by their watch, as
 /// routes of other groups need them as well.
-pub(super) const KINDS: [Kind; 9] = [
+pub(super) const KINDS: [Kind; 10] = [
     Kind::BackendTlsPolicy,
     Kind::GrpcRoute,
     Kind::Gateway,
@@ -36,10 +37,14 @@ pub(super) const KINDS: [Kind; 9] = [
     Kind::TcpRoute,
     Kind::TlsRoute,
     Kind::UdpRoute,
+    Kind::XBackendTrafficPolicy,
 ];
 
+/// Their groups. Where there is none of the first, there is none of the others.
+const GROUPS: [&str; 2] = [gateway::GROUP, gateway::EXPERIMENTAL_GROUP];
+
 /// Every version that a kind of them may have, the newest first.
-const VERSIONS: [&str; 4] = ["v1", "v1beta1", "v1alpha3", "v1alpha2"];
+const VERSIONS: [&str; 5] = ["v1", "v1beta1", "v1alpha3", "v1alpha2", "v1alpha1"];
 
 /// Kinds, each with the newest version of it that is understood.
 pub(super) type Served = BTreeMap<Kind, &'static str>;
@@ -101,32 +106,47 @@ impl Discovery {
 
 /// Every kind of the Gateway API that is served.
 pub(super) async fn served(client: &Client) -> Result<Served, kube::Error> {
-    let path = format!("/apis/{}", objects::group(Kind::Gateway));
-    let group: APIGroup = match get(client, &path).await {
-        Ok(Some(group)) => group,
-        Ok(None) => return Ok(Served::new()),
-        // Whoever may not ask finds out by trying.
-        Err(kube::Error::Api(refusal)) if refusal.code == 403 => {
-            return Ok(KINDS.map(|kind| (kind, objects::versions(kind)[0])).into());
+    let mut served = Served::new();
+    for group in GROUPS {
+        match served_of(client, group).await {
+            Ok(Some(of_group)) => served.extend(of_group),
+            Ok(None) => break,
+            // Whoever may not ask finds out by trying.
+            Err(kube::Error::Api(refusal)) if refusal.code == 403 => {
+                return Ok(KINDS.map(|kind| (kind, objects::versions(kind)[0])).into());
+            }
+            Err(error) => return Err(error),
         }
-        Err(error) => return Err(error),
+    }
+    Ok(served)
+}
+
+/// Those of a group; `None`: there is no such group.
+async fn served_of(client: &Client, group: &'static str) -> Result<Option<Served>, kube::Error> {
+    let path = format!("/apis/{group}");
+    let Some(versions) = get::<APIGroup>(client, &path).await? else {
+        return Ok(None);
     };
+    let kinds = KINDS
+        .into_iter()
+        .filter(|kind| objects::group(*kind) == group);
+    let kinds: Vec<Kind> = kinds.collect();
     let mut served = Served::new();
     for version in VERSIONS {
-        let is_served = (group.versions.iter()).any(|it| it.version == version);
-        if !is_served || served.len() == KINDS.len() {
+        let is_served = (versions.versions.iter()).any(|it| it.version == version);
+        if !is_served || served.len() == kinds.len() {
             continue;
         }
         let list: Option<APIResourceList> = get(client, &format!("{path}/{version}")).await?;
         let resources = list.map_or_else(Vec::new, |list| list.resources);
-        for kind in KINDS {
-            let is_understood = objects::versions(kind).contains(&version);
+        for kind in &kinds {
+            let is_understood = objects::versions(*kind).contains(&version);
             if is_understood && resources.iter().any(|it| it.kind == kind.as_str()) {
-                served.entry(kind).or_insert(version);
+                served.entry(*kind).or_insert(version);
             }
         }
     }
-    Ok(served)
+    Ok(Some(served))
 }
 
 /// What there is at a path; `None`: nothing.

@@ -810,7 +810,10 @@ impl Refusal {
 /// before did not have, as the chart does not upgrade definitions.
 fn is_add_on(kind: Kind) -> bool {
     objects::group(kind) == objects::group(Kind::Gateway)
-        || matches!(kind, Kind::BackendPolicy | Kind::Filter)
+        || matches!(
+            kind,
+            Kind::BackendPolicy | Kind::XBackendTrafficPolicy | Kind::Filter
+        )
 }
 
 /// Several objects of a kind, as people say it.
@@ -819,6 +822,7 @@ fn plural(kind: Kind) -> String {
         Kind::GatewayClass | Kind::Ingress | Kind::IngressClass => format!("{kind}es"),
         Kind::BackendPolicy => "BackendPolicies".to_owned(),
         Kind::BackendTlsPolicy => "BackendTLSPolicies".to_owned(),
+        Kind::XBackendTrafficPolicy => "XBackendTrafficPolicies".to_owned(),
         _ => format!("{kind}s"),
     }
 }

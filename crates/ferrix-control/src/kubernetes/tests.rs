@@ -870,6 +870,7 @@ fn served_kinds(kinds: &[&str]) -> Value {
 async fn kinds_of_the_gateway_api_are_taken_up_when_they_appear() {
     const GROUP: &str = GATEWAY_API;
     const V1ALPHA2: &str = "GET /apis/gateway.networking.k8s.io/v1alpha2";
+    const EXPERIMENTAL: &str = "GET /apis/gateway.networking.x-k8s.io/v1alpha1";
     let script = Script::new([
         scene(GROUP, 404, failure(404)),
         scene(GROUP, 404, failure(404)),
@@ -880,6 +881,7 @@ async fn kinds_of_the_gateway_api_are_taken_up_when_they_appear() {
             200,
             served_kinds(&["Gateway", "HTTPRoute", "LaterRoute"]),
         ),
+        scene(EXPERIMENTAL_API, 404, failure(404)),
         // The status of a kind is listed beside it.
         scene(GROUP, 200, served_versions(&["v1alpha2", "v1"])),
         scene(
@@ -892,8 +894,15 @@ async fn kinds_of_the_gateway_api_are_taken_up_when_they_appear() {
             200,
             served_kinds(&["TCPRoute", "HTTPRoute", "ListenerSet"]),
         ),
+        scene(EXPERIMENTAL_API, 200, served_versions(&["v1alpha1"])),
+        scene(
+            EXPERIMENTAL,
+            200,
+            served_kinds(&["XBackendTrafficPolicy", "XMesh"]),
+        ),
         scene(GROUP, 403, failure(403)),
         scene(GROUP, 200, served_versions(&[])),
+        scene(EXPERIMENTAL_API, 404, failure(404)),
     ]);
     let client = script.client();
     let mut discovery = discovery::Discovery::default();
@@ -915,7 +924,7 @@ async fn kinds_of_the_gateway_api_are_taken_up_when_they_appear() {
             some(&[]),
             None,
             some(&["Gateway v1", "HTTPRoute v1"]),
-            some(&["TCPRoute v1alpha2"]),
+            some(&["TCPRoute v1alpha2", "XBackendTrafficPolicy v1alpha1"]),
         ]
     );
     // Whoever may not ask tries each.
@@ -1451,6 +1460,7 @@ const FILTERS_OF_A: &str = "GET /apis/ferrix.com/v1/namespaces/a/filters";
 const INGRESSES: &str = "GET /apis/networking.k8s.io/v1/ingresses";
 const INGRESSES_OF_A: &str = "GET /apis/networking.k8s.io/v1/namespaces/a/ingresses";
 const ROUTES_OF_A: &str = "GET /apis/ferrix.com/v1/namespaces/a/ingressroutes";
+const EXPERIMENTAL_API: &str = "GET /apis/gateway.networking.x-k8s.io";
 const GATEWAY_API: &str = "GET /apis/gateway.networking.k8s.io";
 const LIST_LEASES: &str = "GET /apis/coordination.k8s.io/v1/namespaces/ferrix/leases";
 
@@ -1626,6 +1636,7 @@ async fn a_withdrawal_leaves_what_other_controllers_have_written() {
         scene(expose::SERVICES, 403, failure(403)),
         scene(GATEWAY_API, 200, served_versions(&["v1"])),
         scene(V1, 200, served_kinds(&["Gateway", "HTTPRoute"])),
+        scene(EXPERIMENTAL_API, 404, failure(404)),
         scene(POLICIES, 403, failure(403)),
         scene(FILTERS, 403, failure(403)),
         scene(GATEWAYS, 200, list(gateways)),
@@ -1639,9 +1650,9 @@ async fn a_withdrawal_leaves_what_other_controllers_have_written() {
     let withdrawn = withdrawn.unwrap();
     assert_eq!((withdrawn.objects, withdrawn.left), (2, vec![]));
     let bodies = script.bodies().await;
-    assert_eq!(bodies[8]["status"], json!({}));
-    assert_eq!(bodies[10]["status"], json!({"parents": [foreign]}));
-    assert_eq!(bodies[10]["metadata"]["resourceVersion"], "20");
+    assert_eq!(bodies[9]["status"], json!({}));
+    assert_eq!(bodies[11]["status"], json!({"parents": [foreign]}));
+    assert_eq!(bodies[11]["metadata"]["resourceVersion"], "20");
 }
 
 #[tokio::test]

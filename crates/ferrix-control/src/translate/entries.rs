@@ -76,6 +76,10 @@ impl Translation {
             let key = name.key(Kind::BackendTlsPolicy);
             tell_of(&key, &|| self.policy_entry(context, name));
         }
+        for name in &concerned.traffic_policies {
+            let key = name.key(Kind::XBackendTrafficPolicy);
+            tell_of(&key, &|| self.traffic_policy_entry(context, name));
+        }
         let is_class = |key: &&Key| key.kind == Kind::GatewayClass;
         for key in effect.objects.iter().filter(is_class) {
             tell_of(key, &|| {
@@ -112,7 +116,8 @@ impl Translation {
                 | Kind::BackendTlsPolicy
                 | Kind::Gateway
                 | Kind::GatewayClass
-                | Kind::ListenerSet => continue,
+                | Kind::ListenerSet
+                | Kind::XBackendTrafficPolicy => continue,
                 Kind::EndpointSlice => self.slice_findings(context, &name),
                 Kind::Secret => secret_findings(context.world, &name, default_fault),
                 Kind::ConfigMap | Kind::IngressClass | Kind::Namespace | Kind::ReferenceGrant => {

@@ -11,7 +11,8 @@ use crate::{
     objects::{Key, Kind, ObjectName},
     report::{Entry, Finding, Reason},
     resolve::Context,
-    verdict::{ParentVerdict, Verdict},
+    verdict::{Condition, ParentVerdict, Verdict},
+    version::Version,
     world::{Effect, World},
 };
 
@@ -59,50 +60,21 @@ impl Translation {
         let policy = context.world.policy(name)?;
         context.settings.gateway.as_ref()?;
         let conditions = backendtlspolicy::conditions(context.world, context.settings, policy);
-        let gateways = self.gateways_with(context, policy);
-        let ancestors = gateways.iter().map(|gateway| ParentVerdict {
-            parent: ParentReference {
-                group: GROUP.to_owned(),
-                kind: Kind::Gateway.as_str().to_owned(),
-                namespace: Some(gateway.namespace.to_string()),
-                name: gateway.name.to_string(),
-                section_name: None,
-                port: None,
-            },
-            conditions: conditions.clone(),
-        });
-        let wrong = conditions.iter().filter(|it| !it.status);
-        let findings = wrong.map(|it| {
-            Finding::problem(
-                Reason::UnsupportedValue,
-                "spec",
-                it.message.clone().into_owned(),
-            )
-        });
-        let findings = match gateways.is_empty() {
-            // Of nobody's concern here.
-            true => Vec::new(),
-            false => findings.collect(),
-        };
-        let entry = Entry {
-            observed_generation: policy.generation,
-            verdict: Some(Arc::new(Verdict::Policy(ancestors.collect()))),
-            ..Entry::remarks(policy.key().clone(), policy.origin.clone(), findings)
-        };
-        Some(with_decoding(context.world, entry))
+        let targets = policy.spec.target_refs.iter();
+        let services = targets.map(|it| shared_name(&name.namespace, &it.name));
+        let gateways = self.gateways_with(context, &services.collect());
+        Some(entry(context, policy, &gateways, &conditions))
     }
 
-    /// The Gateways with routes that forward to a Service of a policy.
-    fn gateways_with(
+    /// The Gateways with routes that forward to any of these Services.
+    pub(super) fn gateways_with(
         &self,
         context: &Context<'_>,
-        policy: &backendtlspolicy::Policy,
+        services: &BTreeSet<ObjectName>,
     ) -> BTreeSet<Key> {
-        let targets = policy.spec.target_refs.iter();
-        let services = targets.map(|it| shared_name(&policy.key().namespace, &it.name));
         let mut gateways = BTreeSet::new();
         for service in services {
-            for route in users(&self.users_of_service, &service) {
+            for route in users(&self.users_of_service, service) {
                 let attached = self.routes.get(route).map(|it| &it.resolved.attached);
                 for (parent, _) in attached.into_iter().flatten() {
                     let parent = context.gateways.get(parent);
@@ -112,4 +84,40 @@ impl Translation {
         }
         gateways
     }
+}
+
+/// What is told of a policy of any kind, to which this applies for each of these Gateways.
+pub(super) fn entry<Spec>(
+    context: &Context<'_>,
+    policy: &Version<Spec>,
+    gateways: &BTreeSet<Key>,
+    conditions: &[Condition],
+) -> Entry {
+    let ancestors = gateways.iter().map(|gateway| ParentVerdict {
+        parent: ParentReference {
+            group: GROUP.to_owned(),
+            kind: Kind::Gateway.as_str().to_owned(),
+            namespace: Some(gateway.namespace.to_string()),
+            name: gateway.name.to_string(),
+            section_name: None,
+            port: None,
+        },
+        conditions: conditions.into(),
+    });
+    let wrong = conditions.iter().filter(|it| !it.status);
+    let findings = wrong.map(|it| {
+        let message = it.message.clone().into_owned();
+        Finding::problem(Reason::UnsupportedValue, "spec", message)
+    });
+    let findings = match gateways.is_empty() {
+        // Of nobody's concern here.
+        true => Vec::new(),
+        false => findings.collect(),
+    };
+    let entry = Entry {
+        observed_generation: policy.generation,
+        verdict: Some(Arc::new(Verdict::Policy(ancestors.collect()))),
+        ..Entry::remarks(policy.key().clone(), policy.origin.clone(), findings)
+    };
+    with_decoding(context.world, entry)
 }

@@ -53,13 +53,19 @@ async fn nothing_is_forbidden_and_nothing_is_asked_in_vain() {
                 "controllerrevisions" => {
                     call.namespace == "ferrix" && call.query.contains("installation%3Dferrix")
                 }
+                // With the experimental channel alone.
+                "xbackendtrafficpolicies" => call.namespace.is_empty(),
                 _ => GATEWAY_API.contains(&resource) && call.namespace.is_empty(),
             },
             "patch" => match resource.strip_suffix("/status") {
                 Some(kind) => {
                     matches!(
                         kind,
-                        "backendpolicies" | "filters" | "ingressroutes" | "ingresses"
+                        "backendpolicies"
+                            | "filters"
+                            | "ingressroutes"
+                            | "ingresses"
+                            | "xbackendtrafficpolicies"
                     ) || GATEWAY_API.contains(&kind)
                 }
                 None => resource == "leases",

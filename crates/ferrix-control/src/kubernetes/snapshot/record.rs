@@ -314,6 +314,7 @@ fn reduced(object: &Object) -> serde_json::Result<Value> {
     let mut value = match object {
         Object::BackendPolicy(it) => serde_json::to_value(&**it),
         Object::BackendTlsPolicy(it) => serde_json::to_value(&**it),
+        Object::XBackendTrafficPolicy(it) => serde_json::to_value(&**it),
         Object::ConfigMap(it) => serde_json::to_value(&**it),
         Object::EndpointSlice(it) => serde_json::to_value(&**it),
         Object::Filter(it) => serde_json::to_value(&**it),
@@ -488,6 +489,7 @@ impl<'t> Line<'t> {
         Some(match kind {
             Kind::BackendPolicy => Object::BackendPolicy(Arc::new(self.read()?)),
             Kind::BackendTlsPolicy => Object::BackendTlsPolicy(Arc::new(self.read()?)),
+            Kind::XBackendTrafficPolicy => Object::XBackendTrafficPolicy(Arc::new(self.read()?)),
             Kind::ConfigMap => Object::ConfigMap(Arc::new(self.read()?)),
             Kind::EndpointSlice => Object::EndpointSlice(Arc::new(self.read()?)),
             Kind::Filter => Object::Filter(Arc::new(self.read()?)),
