@@ -318,6 +318,11 @@ impl Draft {
         self.faults.is_empty()
     }
 
+    /// Whether it is not, and some of its rules are.
+    pub(crate) fn is_good_in_part(&self) -> bool {
+        !self.is_good() && !self.hosts.is_empty() && !self.rules.is_empty()
+    }
+
     /// Whether it is meant for secure entry points.
     pub(crate) fn wants_tls(&self) -> bool {
         !self.certificates.is_empty()

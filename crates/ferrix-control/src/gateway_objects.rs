@@ -6,8 +6,9 @@ use std::{
 };
 
 use ferrix_api::gateway::{
-    BackendTlsPolicy, BackendTlsPolicySpec, BackendTrafficPolicy, BackendTrafficPolicySpec, Gateway, GatewayClass, GatewayClassSpec, GatewaySpec,
-    ListenerSet, ListenerSetSpec, ParentReference,
+    BackendTlsPolicy, BackendTlsPolicySpec, BackendTrafficPolicy, BackendTrafficPolicySpec,
+    Gateway, GatewayClass, GatewayClassSpec, GatewaySpec, ListenerSet, ListenerSetSpec,
+    ParentReference,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 
@@ -239,10 +240,10 @@ impl GatewayObjects {
         self.config_maps.get(map)
     }
 
-    /// Every namespace with a Secret that a Gateway or ListenerSet names, some more than once.
+    /// Every namespace with a Secret that a Gateway of ours or a ListenerSet of one names, some more than once.
     pub(crate) fn namespaces_of_secrets(
         &self,
-        is_ours: impl Fn(&GatewayVersion) -> bool,
+        is_ours: impl Fn(&GatewayVersion) -> bool + Copy,
     ) -> impl Iterator<Item = Arc<str>> {
         let gateways = self.gateways.values().filter(move |it| is_ours(it));
         let of_gateways = gateways.flat_map(|gateway| {
@@ -254,7 +255,11 @@ impl GatewayObjects {
             let own = &gateway.key().namespace;
             references.map(move |it| it.namespace.as_deref().map_or(Arc::clone(own), shared))
         });
-        let of_sets = self.listener_sets.values().flat_map(|set| {
+        let sets = self.listener_sets.values().filter(move |set| {
+            let gateway = self.gateways.get(&gateway_of(set));
+            gateway.is_some_and(is_ours)
+        });
+        let of_sets = sets.flat_map(|set| {
             let listeners = set.spec.listeners.iter().filter_map(|it| it.tls.as_ref());
             let references = listeners.flat_map(|it| &it.certificate_refs);
             let own = &set.key().namespace;
@@ -339,4 +344,62 @@ pub(crate) fn services_of(
     let services =
         (spec.target_refs.iter()).filter(|it| it.group.is_empty() && it.kind == "Service");
     services.map(|it| shared_name(&policy.namespace, &it.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn listener(secret: Value) -> Value {
+        json!([{
+            "name": "l", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [secret]},
+        }])
+    }
+
+    #[test]
+    fn what_listener_sets_of_other_installations_name_is_not_read() {
+        let mut objects = GatewayObjects::default();
+        for (name, class) in [("a", "ours"), ("b", "theirs")] {
+            let gateway = json!({
+                "metadata": {"name": name, "namespace": "gateways"},
+                "spec": {"gatewayClassName": class, "listeners": []},
+            });
+            let gateway: Gateway = serde_json::from_value(gateway).unwrap();
+            let gateway = GatewayObject::gateway(&gateway, Origin::Api);
+            objects.store(&shared_name("gateways", name), gateway);
+        }
+        let sets = [
+            (
+                "one",
+                json!({"name": "a", "namespace": "gateways"}),
+                json!({"name": "s"}),
+            ),
+            (
+                "two",
+                json!({"name": "b", "namespace": "gateways"}),
+                json!({"name": "s"}),
+            ),
+            ("three", json!({"name": "a"}), json!({"name": "s"})),
+            (
+                "four",
+                json!({"name": "a", "namespace": "gateways"}),
+                json!({"name": "s", "namespace": "secrets"}),
+            ),
+        ];
+        for (namespace, parent, secret) in &sets {
+            let set = json!({
+                "metadata": {"name": "l", "namespace": namespace},
+                "spec": {"parentRef": parent, "listeners": listener(secret.clone())},
+            });
+            let set: ListenerSet = serde_json::from_value(set).unwrap();
+            let set = GatewayObject::listener_set(&set, Origin::Api);
+            objects.store(&shared_name(namespace, "l"), set);
+        }
+        let is_ours = |it: &GatewayVersion| it.spec.gateway.gateway_class_name == "ours";
+        let read: BTreeSet<_> = objects.namespaces_of_secrets(is_ours).collect();
+        let read: Vec<&str> = read.iter().map(|it| &**it).collect();
+        assert_eq!(read, ["one", "secrets"]);
+    }
 }

@@ -178,7 +178,7 @@ fn condition(told: &verdict::Condition, generation: Option<i64>) -> Condition {
         (told.condition, told.status),
         told.reason,
         message,
-        generation,
+        told.generation.or(generation),
     )
 }
 

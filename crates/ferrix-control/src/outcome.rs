@@ -62,6 +62,8 @@ pub(crate) struct Facts {
     pub(crate) left_out: bool,
     /// Problems of a newest version that does not serve, or serves only in part.
     pub(crate) faults: Rare<Finding>,
+    /// Whether some rules of that version are good all the same.
+    pub(crate) is_good_in_part: bool,
     /// What there is to say about the version that serves.
     pub(crate) findings: Vec<Finding>,
     /// It is another installation's: nothing of it is served, and it gets no conditions.
@@ -223,6 +225,7 @@ impl Facts {
             parents: Box::default(),
             left_out: false,
             faults: Rare::default(),
+            is_good_in_part: false,
             findings: Vec::new(),
             not_ours: false,
         }

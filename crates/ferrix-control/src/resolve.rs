@@ -504,6 +504,7 @@ fn opened(world: &World, versions: &Versions) -> Outcome {
     outcome.observed_generation = observed_generation;
     outcome.serving = serving;
     outcome.faults = faults;
+    outcome.is_good_in_part = rejected.is_none() && newest.is_good_in_part();
     outcome
 }
 

@@ -86,7 +86,7 @@ pub struct ParentVerdict {
     pub conditions: Box<[Condition]>,
 }
 
-/// A condition, but for the generation that it is about and the time of its last change.
+/// A condition, but for the time of its last change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Condition {
     /// Its type.
@@ -99,6 +99,9 @@ pub struct Condition {
     pub reason: &'static str,
     /// Why, and what to do, for people.
     pub message: Cow<'static, str>,
+    /// The generation that it is about, where that is not the newest.
+    #[serde(rename = "observedGeneration", skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
 }
 
 impl Condition {
@@ -113,6 +116,7 @@ impl Condition {
             status,
             reason,
             message: message.into(),
+            generation: None,
         }
     }
 }

@@ -11,18 +11,42 @@ use crate::{
 /// What is told of a route.
 pub(crate) fn verdict(outcome: &Outcome) -> Verdict {
     let resolved = resolved_refs(outcome);
-    let parents = outcome.parents.iter().map(|parent| ParentVerdict {
-        parent: parent.parent.clone(),
-        conditions: [accepted(outcome, parent), resolved.clone()].into(),
+    let parents = outcome.parents.iter().map(|parent| {
+        let accepted = accepted(outcome, parent);
+        // Only where it is accepted, and never false.
+        let partial = partially_invalid(outcome).filter(|_| accepted.status);
+        let conditions = [accepted, resolved.clone()].into_iter().chain(partial);
+        ParentVerdict {
+            parent: parent.parent.clone(),
+            conditions: conditions.collect(),
+        }
     });
     Verdict::Route(parents.collect())
+}
+
+/// That only some rules of the newest version are good, and what serves in its place: the others of it, or all of
+/// the last version that was good (`RouteConditionPartiallyInvalid`).
+fn partially_invalid(outcome: &Outcome) -> Option<Condition> {
+    let is_ours = |it: &Finding| it.reason == Reason::InternalError;
+    if !outcome.is_good_in_part || outcome.faults.iter().any(is_ours) {
+        return None;
+    }
+    let done = match outcome.serving {
+        Serving::Newest => "Dropped Rule",
+        Serving::LastGood { .. } => "Fall Back",
+        Serving::Nothing => return None,
+    };
+    let message = format!("{done}: {}", joined(outcome.faults.iter()));
+    let (condition, reason) = ("PartiallyInvalid", "UnsupportedValue");
+    Some(Condition::new(condition, true, reason, message))
 }
 
 fn accepted(outcome: &Outcome, parent: &ParentOutcome) -> Condition {
     if let Some((reason, message)) = &parent.refused {
         return Condition::new("Accepted", false, reason.as_str(), message.clone());
     }
-    if let Some(fault) = outcome.faults.first() {
+    let is_partial = partially_invalid(outcome).is_some();
+    if let Some(fault) = outcome.faults.first().filter(|_| !is_partial) {
         let mut message = joined(outcome.faults.iter());
         if matches!(outcome.serving, Serving::LastGood { .. }) {
             message.push_str("\nThe last good version is served.");
@@ -44,11 +68,21 @@ fn accepted(outcome: &Outcome, parent: &ParentOutcome) -> Condition {
         finding.severity <= Severity::Warning && concerns && finding.field != "spec.parentRefs"
     });
     let warnings = joined(warnings);
-    let message: Cow<'static, str> = match warnings.is_empty() {
-        true => "The route is accepted.".into(),
-        false => format!("The route is accepted.\n{warnings}").into(),
+    let (text, generation) = match outcome.serving {
+        Serving::LastGood { generation } if is_partial => {
+            ("The last good version is served.", generation)
+        }
+        _ if is_partial => ("What is good of the route is served.", None),
+        _ => ("The route is accepted.", None),
     };
-    Condition::new("Accepted", true, "Accepted", message)
+    let message: Cow<'static, str> = match warnings.is_empty() {
+        true => text.into(),
+        false => format!("{text}\n{warnings}").into(),
+    };
+    Condition {
+        generation,
+        ..Condition::new("Accepted", true, "Accepted", message)
+    }
 }
 
 fn resolved_refs(outcome: &Outcome) -> Condition {

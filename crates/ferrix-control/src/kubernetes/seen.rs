@@ -96,8 +96,9 @@ impl Seen {
         self.installation = status.installation.as_deref().map(shared);
         self.count = status.replicas.as_deref().map(shared);
         self.services = digest_of_services(status);
-        let first = status.all_conditions().next();
-        self.told = first.and_then(|(_, it)| it.observed_generation);
+        let told = status.all_conditions();
+        // What is said of a version that serves in place of the newest is of that.
+        self.told = told.filter_map(|(_, it)| it.observed_generation).max();
         self.pending = is_pending(status);
         self.foreign = status.foreign.as_slice().into();
         self.has_entries = !status.parts.is_empty();
