@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ferrix_api::gateway::ParentReference;
+use ferrix_api::gateway::{GROUP, ParentReference};
 use ferrix_table::{entry_points::EntryPoints, ids::EntryPointIndex, rules::HostPattern};
 
 use crate::{
     draft::{Draft, EntryPointNames},
     entry_points::list,
-    listeners::{Gateways, Listener, Parent, key_of_parent},
+    listeners::{self, Gateways, Listener, Parent, key_of_parent},
     objects::Key,
     outcome::ParentOutcome,
     report::Reason,
@@ -35,10 +35,10 @@ pub(crate) fn attach(
     draft: &Draft,
 ) -> (Vec<Attached>, Vec<ParentOutcome>) {
     let (mut attached, mut outcomes) = (Vec::new(), Vec::new());
-    let EntryPointNames::Parents(references) = &draft.entry_points else {
+    let EntryPointNames::Parents(parents) = &draft.entry_points else {
         return (attached, outcomes);
     };
-    for reference in references {
+    for reference in &parents.named {
         let key = key_of_parent(reference, &draft.key().namespace);
         let Some(parent) = key.and_then(|key| gateways.get(&key)) else {
             continue;
@@ -55,7 +55,35 @@ pub(crate) fn attach(
             refused,
         });
     }
+    if parents.defaults {
+        let named: Vec<_> = listeners::parents_of(draft).collect();
+        let defaults = gateways.defaults();
+        for parent in defaults.filter(|it| !named.contains(it.key())) {
+            let reference = reference_to(parent.key());
+            // One that may not claim it says nothing.
+            let found = attach_to(world, entry_points, draft, &reference, parent);
+            if let Ok(listeners) = found {
+                attached.extend(listeners);
+                outcomes.push(ParentOutcome {
+                    parent: reference,
+                    refused: None,
+                });
+            }
+        }
+    }
     (attached, outcomes)
+}
+
+/// A reference to a Gateway as a whole.
+fn reference_to(gateway: &Key) -> ParentReference {
+    ParentReference {
+        group: GROUP.to_owned(),
+        kind: gateway.kind.as_str().to_owned(),
+        namespace: Some(gateway.namespace.to_string()),
+        name: gateway.name.to_string(),
+        section_name: None,
+        port: None,
+    }
 }
 
 /// The hosts that a draft is served for, at any of its parents.

@@ -80,12 +80,20 @@ pub(crate) enum EntryPointNames {
     /// These; none where it says what contradicts itself, and is not good. Shared, as most objects name
     /// the same.
     Named(NamedEntryPoints),
-    /// Those of listeners: of these Gateways and ListenerSets, or some of theirs.
-    Parents(Box<[ParentReference]>),
+    /// Those of listeners.
+    Parents(Parents),
     /// Of a Filter: those of what it attaches itself to, if anything.
     Targets(Box<Attachment>),
     /// Of a BackendPolicy: none, as it is in force wherever requests of its Services come from.
     Services(Box<ServicePolicy>),
+}
+
+/// The Gateways and ListenerSets whose listeners, or some of them, are an object's.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Parents {
+    pub(crate) named: Box<[ParentReference]>,
+    /// Whether it asks for default Gateways besides (`useDefaultGateways`).
+    pub(crate) defaults: bool,
 }
 
 /// What a BackendPolicy says, and of which Services.

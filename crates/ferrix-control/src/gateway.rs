@@ -6,6 +6,9 @@ use ferrix_api::gateway::{Gateway, GatewaySpec};
 
 use crate::{objects::Kind, objects::Origin, version::Version};
 
+/// The only scope of default Gateways that there is, but for `None`.
+pub(crate) const ALL_SCOPES: &str = "All";
+
 /// One version of a Gateway.
 pub(crate) type GatewayVersion = Version<KeptGateway>;
 
@@ -20,6 +23,11 @@ pub(crate) struct KeptGateway {
 }
 
 impl GatewayVersion {
+    /// Whether routes attach that ask for default Gateways.
+    pub(crate) fn is_default(&self) -> bool {
+        self.spec.gateway.default_scope.as_deref() == Some(ALL_SCOPES)
+    }
+
     /// Its `metadata.uid`; empty where it comes from a file.
     pub(crate) fn uid(&self) -> &str {
         &self.spec.uid

@@ -15,13 +15,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::{
     draft::{
         self, BackendReference, ClassReference, Draft, DraftFilters, DraftPolicy, DraftRule,
-        DraftService, EntryPointNames, Hosts, LostShare, Named,
+        DraftService, EntryPointNames, Hosts, LostShare, Named, Parents,
     },
     field::Field,
     filters::{
         self, List, Place,
         policy::{self, WrittenPolicy},
     },
+    gateway::ALL_SCOPES,
     objects::{Kind, Origin},
     rare::Rare,
     report::{Finding, Reason},
@@ -60,12 +61,21 @@ impl Drafting {
         }
     }
 
-    fn finish(self, parents: &[ParentReference], origin: Origin) -> Draft {
+    /// `defaults`: which default Gateways it asks for.
+    fn finish(
+        self,
+        parents: &[ParentReference],
+        defaults: Option<&String>,
+        origin: Origin,
+    ) -> Draft {
         let faults = self.faults.into_iter();
         Draft {
             route: self.route,
             class: ClassReference::Parents,
-            entry_points: EntryPointNames::Parents(parents.into()),
+            entry_points: EntryPointNames::Parents(Parents {
+                named: parents.into(),
+                defaults: defaults.is_some_and(|scope| scope == ALL_SCOPES),
+            }),
             hosts: self.hosts,
             host_field: "spec.hostnames",
             rules: self.rules.into(),

@@ -83,9 +83,10 @@ pub(crate) const OF_RETRIES: [&str; 3] = [
 ];
 
 /// The conditions that are written here. Others of an object are somebody else's.
-const CONDITIONS: [&str; 10] = [
+const CONDITIONS: [&str; 11] = [
     "Accepted",
     "Conflicted",
+    "DefaultGateway",
     "InsecureFrontendValidationMode",
     "OverlappingTLSConfig",
     "PartiallyInvalid",

@@ -70,6 +70,8 @@ pub(crate) struct Parent {
     pub(crate) addresses: Box<[ferrix_api::gateway::GatewayAddress]>,
     /// Of a Gateway: how many ListenerSets are accepted.
     pub(crate) listener_sets: u32,
+    /// Whether it is a Gateway to which routes attach that ask for default ones.
+    pub(crate) is_default: bool,
 }
 
 impl Gateways {
@@ -114,6 +116,11 @@ impl Gateways {
         parents.map(|parent| parent.key().clone())
     }
 
+    /// Those to which routes attach that ask for default Gateways.
+    pub(crate) fn defaults(&self) -> impl Iterator<Item = &Arc<Parent>> {
+        self.parents.values().filter(|parent| parent.is_default)
+    }
+
     /// The entry points of all listeners that have one of their own, by name.
     pub(crate) fn entry_points(&self) -> impl Iterator<Item = &EntryPoint> {
         let listeners = self.parents.values().flat_map(|it| &it.listeners);
@@ -150,6 +157,7 @@ impl Parent {
             && self.client_certificate == other.client_certificate
             && self.addresses == other.addresses
             && self.listener_sets == other.listener_sets
+            && self.is_default == other.is_default
             && self.listeners.len() == other.listeners.len()
             && (self.listeners.iter().zip(&other.listeners)).all(|(one, other)| one.same(other))
     }
@@ -170,14 +178,22 @@ pub(crate) fn key_of_parent(reference: &ParentReference, namespace: &str) -> Opt
     Some(shared_name(namespace, &reference.name).key(kind))
 }
 
-/// The Gateways and ListenerSets that a draft names, whether they exist or not.
+/// The Gateways and ListenerSets that a draft names, whether they exist or not; [`any_default`] among them where
+/// it asks for default ones.
 pub(crate) fn parents_of(draft: &Draft) -> impl Iterator<Item = Key> {
-    let parents: &[ParentReference] = match &draft.entry_points {
-        EntryPointNames::Parents(parents) => parents,
-        _ => &[],
+    let parents = match &draft.entry_points {
+        EntryPointNames::Parents(parents) => Some(parents),
+        _ => None,
     };
     let namespace = &draft.key().namespace;
-    parents.iter().filter_map(|it| key_of_parent(it, namespace))
+    let named = parents.into_iter().flat_map(|it| &it.named);
+    let named = named.filter_map(|it| key_of_parent(it, namespace));
+    named.chain(parents.filter(|it| it.defaults).map(|_| any_default()))
+}
+
+/// What stands for all default Gateways: no object has such a name.
+pub(crate) fn any_default() -> Key {
+    shared_name("", "").key(Kind::Gateway)
 }
 
 /// The kind of what a reference to a parent names; `None`: nothing that routes can attach to.

@@ -176,7 +176,7 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
                  allowedRoutes: {namespaces: {from: All}}}]",
                 "listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.example'}, \
                  {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: c0}]}}]",
-                "allowedListeners: {namespaces: {from: All}}, \
+                "defaultScope: All, allowedListeners: {namespaces: {from: All}}, \
                  listeners: [{name: tcp, port: 9000, protocol: TCP}, \
                  {name: odd, port: 80, protocol: odd}]",
                 "allowedListeners: {namespaces: {from: Same}}, addresses: [{value: 192.0.2.3}], \
@@ -221,7 +221,7 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
                 "parentRefs: [{kind: ListenerSet, name: l0}], \
                  rules: [{backendRefs: [{name: s1, port: 80}]}]",
                 "parentRefs: [{name: g0}, {name: g1}], rules: [{}]",
-                "parentRefs: [], rules: [{backendRefs: [{name: s0, port: 80}]}]",
+                "useDefaultGateways: All, parentRefs: [], rules: [{backendRefs: [{name: s0, port: 80}]}]",
             ]);
             ("TCPRoute", "t", rest.to_owned())
         }

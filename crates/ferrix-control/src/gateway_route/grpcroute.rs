@@ -23,7 +23,8 @@ pub(crate) fn draft(route: &api::GrpcRoute, origin: Origin) -> Draft {
     for (position, rule) in spec.rules.iter().enumerate() {
         drafting.grpc_rule(rule, position);
     }
-    drafting.finish(&spec.parent_refs, origin)
+    let defaults = spec.use_default_gateways.as_ref();
+    drafting.finish(&spec.parent_refs, defaults, origin)
 }
 
 impl Drafting {

@@ -22,7 +22,8 @@ pub(crate) fn draft(route: &api::HttpRoute, origin: Origin) -> Draft {
     for (position, rule) in spec.rules.iter().enumerate() {
         drafting.http_rule(rule, position);
     }
-    drafting.finish(&spec.parent_refs, origin)
+    let defaults = spec.use_default_gateways.as_ref();
+    drafting.finish(&spec.parent_refs, defaults, origin)
 }
 
 impl Drafting {

@@ -16,7 +16,8 @@ pub(crate) fn tls(route: &api::TlsRoute, origin: Origin) -> Draft {
     for (position, rule) in spec.rules.iter().enumerate() {
         drafting.stream_rule(rule, position);
     }
-    drafting.finish(&spec.parent_refs, origin)
+    let defaults = spec.use_default_gateways.as_ref();
+    drafting.finish(&spec.parent_refs, defaults, origin)
 }
 
 /// Compiles one version of a TCPRoute by itself.
@@ -26,7 +27,8 @@ pub(crate) fn tcp(route: &api::TcpRoute, origin: Origin) -> Draft {
     for (position, rule) in spec.rules.iter().enumerate() {
         drafting.stream_rule(rule, position);
     }
-    drafting.finish(&spec.parent_refs, origin)
+    let defaults = spec.use_default_gateways.as_ref();
+    drafting.finish(&spec.parent_refs, defaults, origin)
 }
 
 /// Compiles one version of a UDPRoute by itself.
@@ -36,5 +38,6 @@ pub(crate) fn udp(route: &api::UdpRoute, origin: Origin) -> Draft {
     for (position, rule) in spec.rules.iter().enumerate() {
         drafting.stream_rule(rule, position);
     }
-    drafting.finish(&spec.parent_refs, origin)
+    let defaults = spec.use_default_gateways.as_ref();
+    drafting.finish(&spec.parent_refs, defaults, origin)
 }

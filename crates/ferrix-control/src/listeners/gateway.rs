@@ -91,6 +91,7 @@ impl<'w> Evaluation<'w> {
             client_certificate: self.presented(),
             addresses: self.reach.told(),
             listener_sets: 0,
+            is_default: self.version.is_default(),
         }
     }
 
@@ -129,6 +130,7 @@ impl<'w> Evaluation<'w> {
             client_certificate: self.presented(),
             addresses: Box::default(),
             listener_sets: 0,
+            is_default: false,
         };
         (parent, is_accepted)
     }
@@ -236,6 +238,12 @@ impl<'w> Evaluation<'w> {
                 "ConfigurationChanged",
                 message,
             ));
+        }
+        if self.version.is_default() {
+            let message =
+                "Routes attach that ask for a default Gateway, as far as listeners take them.";
+            let condition = "DefaultGateway";
+            conditions.push(Condition::new(condition, true, "DefaultScope", message));
         }
         conditions.into()
     }

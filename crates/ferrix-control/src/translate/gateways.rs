@@ -7,7 +7,7 @@ use ferrix_table::{rules::HostPattern, table::EntryPoints};
 use super::{Concerned, Translation, entries::with_decoding};
 use crate::{
     field::Field,
-    listeners::{Gateways, Parent},
+    listeners::{self, Gateways, Parent},
     objects::{Key, Kind},
     report::{Entry, Finding, Reason, Serving},
     resolve::{Context, Presented},
@@ -59,10 +59,13 @@ impl Translation {
         }
     }
 
-    /// The routes that name any of these.
+    /// The routes that name any of these, or ask for default Gateways where any is among them.
     pub(super) fn users_of(&self, parents: &[Key]) -> BTreeSet<Key> {
         let first = super::first_key();
-        let users = parents.iter().flat_map(|parent| {
+        let any_default = listeners::any_default();
+        let is_gateway = |key: &Key| key.kind == Kind::Gateway;
+        let defaults = parents.iter().any(is_gateway).then_some(&any_default);
+        let users = parents.iter().chain(defaults).flat_map(|parent| {
             let users = self
                 .users_of_parent
                 .range((parent.clone(), first.clone())..);
