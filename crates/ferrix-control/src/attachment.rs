@@ -125,14 +125,17 @@ fn attach_to(
         );
         return Err((Reason::NotAllowedByListeners, message));
     }
-    let valid: Vec<_> = allowed.into_iter().filter(|it| it.accepted).collect();
-    if valid.is_empty() {
+    if !allowed.iter().any(|it| it.accepted) {
         let message = format!("no listener of {} that it names is valid", parent.key());
         return Err((Reason::NoMatchingParent, message));
     }
-    let attached = valid.into_iter().filter_map(|listener| {
+    let mut serves = false;
+    // Of a listener that is not valid it is counted as well, if it is accepted for another
+    // (`ListenerStatus.AttachedRoutes`).
+    let attached = allowed.into_iter().filter_map(|listener| {
         let hosts = common_hosts(&listener.host, &draft.hosts);
         let indices = listener.served_by();
+        serves |= listener.accepted && !hosts.is_empty();
         (!hosts.is_empty()).then(|| Attached {
             parent: parent.key().clone(),
             listener: Arc::clone(&listener.name),
@@ -141,15 +144,15 @@ fn attach_to(
         })
     });
     let attached: Vec<_> = attached.collect();
-    match attached.is_empty() {
-        true => {
+    match serves {
+        false => {
             let message = format!(
                 "it has no hostname in common with any listener of {}",
                 parent.key()
             );
             Err((Reason::NoMatchingListenerHostname, message))
         }
-        false => Ok(attached),
+        true => Ok(attached),
     }
 }
 

@@ -85,8 +85,16 @@ pub(crate) fn check(world: &World, settings: &Settings, policy: &Policy) -> Chec
         }),
         unresolved: None,
     };
-    if ServerName::try_from(validation.hostname.as_str()).is_err() {
+    // An address is none (`PreciseHostname`).
+    let name = ServerName::try_from(validation.hostname.as_str());
+    if !matches!(name, Ok(ServerName::DnsName(_))) {
         return invalid(format!("`{}` is no host name.", validation.hostname));
+    }
+    let well_known = validation.well_known_ca_certificates.as_deref();
+    let well_known = well_known.filter(|it| !it.is_empty());
+    if well_known.is_some() != validation.ca_certificate_refs.is_empty() {
+        let message = "Expected either `caCertificateRefs` or `wellKnownCACertificates`.";
+        return invalid(message.to_owned());
     }
     let mut names = Vec::new();
     for name in &validation.subject_alt_names {
@@ -97,7 +105,7 @@ pub(crate) fn check(world: &World, settings: &Settings, policy: &Policy) -> Chec
         }
     }
     let mut unresolved = None;
-    let authorities = match validation.well_known_ca_certificates.as_deref() {
+    let authorities = match well_known {
         Some("System") => Authorities::OfSystem,
         Some(other) => {
             return invalid(format!("`{other}` are no authorities; expected `System`."));
@@ -160,15 +168,36 @@ fn authorities(
     }
 }
 
+/// Whether any target of a policy is a Service that exists, with the port that it names.
+fn has_target(world: &World, settings: &Settings, policy: &Policy) -> bool {
+    let namespace = &policy.key().namespace;
+    let mut services =
+        (policy.spec.target_refs.iter()).filter(|it| it.group.is_empty() && it.kind == "Service");
+    let from = Referrer::Object(policy.key());
+    services.any(|target| {
+        let name = shared_name(namespace, &target.name);
+        let section = target.section_name.as_deref().filter(|it| !it.is_empty());
+        let found = world.service(settings, from, &name);
+        found.is_ok_and(|(_, spec)| {
+            section.is_none_or(|section| spec.ports.iter().any(|port| *port.name == *section))
+        })
+    })
+}
+
 /// `Accepted` and `ResolvedRefs` of a policy.
 pub(crate) fn conditions(world: &World, settings: &Settings, policy: &Policy) -> Box<[Condition]> {
     let checked = check(world, settings, policy);
+    let not = |reason, message: String| Condition::new("Accepted", false, reason, message);
     let accepted = match (older(world, policy), checked.verification) {
         (Some(older), _) => {
             let message = format!("{} is older, and for the same.", older.key());
-            Condition::new("Accepted", false, "Conflicted", message)
+            not("Conflicted", message)
         }
-        (None, Err(fault)) => Condition::new("Accepted", false, fault.reason, fault.message),
+        (None, Err(fault)) => not(fault.reason, fault.message),
+        (None, Ok(_)) if !has_target(world, settings, policy) => {
+            let message = "None of its targets is a Service that exists, or a port of one.";
+            not("TargetNotFound", message.to_owned())
+        }
         (None, Ok(_)) => Condition::new("Accepted", true, "Accepted", "The policy is in force."),
     };
     let resolved = match checked.unresolved {
@@ -179,4 +208,104 @@ pub(crate) fn conditions(world: &World, settings: &Settings, policy: &Policy) ->
         }
     };
     [accepted, resolved].into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        decode::{self, Decoded, Strictness},
+        objects::Origin,
+    };
+
+    fn world(policy: &Value) -> World {
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "n"},
+            "spec": {"ports": [{"name": "web", "port": 443}]},
+        });
+        let mut world = World::new();
+        for object in [&service, policy] {
+            let Ok(Decoded::Object { object, .. }) = decode::decode(object, Strictness::Api) else {
+                panic!("{object}");
+            };
+            world.apply(object, Origin::Api, Vec::new());
+        }
+        world
+    }
+
+    /// What the specification asks for, where the API server does not see to it (`BackendTLSPolicySpec`).
+    #[test]
+    fn which_policies_are_accepted() {
+        let service = |more: &str| format!("{{group: '', kind: Service, name: s{more}}}");
+        let system = "wellKnownCACertificates: System, hostname: a.test";
+        let missing = "caCertificateRefs: [{group: '', kind: ConfigMap, name: none}]";
+        let cases = [
+            (service(""), system.to_owned(), "Accepted"),
+            (service(", sectionName: web"), system.to_owned(), "Accepted"),
+            (
+                service(", sectionName: other"),
+                system.to_owned(),
+                "TargetNotFound",
+            ),
+            (
+                service("").replace("name: s", "name: none"),
+                system.to_owned(),
+                "TargetNotFound",
+            ),
+            (
+                service("").replace("Service", "Odd"),
+                system.to_owned(),
+                "TargetNotFound",
+            ),
+            (service(""), system.replace("System", "Odd"), "Invalid"),
+            // A host has a name.
+            (service(""), system.replace("a.test", "10.0.0.1"), "Invalid"),
+            (
+                service(""),
+                system.replace("a.test", "'*.a.test'"),
+                "Invalid",
+            ),
+            (service(""), system.replace("a.test", "''"), "Invalid"),
+            // One of both, and an empty text is none.
+            (service(""), "hostname: a.test".to_owned(), "Invalid"),
+            (service(""), format!("{system}, {missing}"), "Invalid"),
+            (
+                service(""),
+                format!("wellKnownCACertificates: '', {missing}, hostname: a.test"),
+                "NoValidCACertificate",
+            ),
+            (
+                service(""),
+                format!("{missing}, hostname: a.test"),
+                "NoValidCACertificate",
+            ),
+            (
+                service(""),
+                format!("{system}, subjectAltNames: [{{type: Odd, hostname: b.test}}]"),
+                "Invalid",
+            ),
+            (
+                service(""),
+                format!("{system}, subjectAltNames: [{{type: URI, uri: 'spiffe://a/b'}}]"),
+                "Accepted",
+            ),
+        ];
+        for (target, validation, expected) in &cases {
+            let text = format!(
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\n\
+                 metadata: {{name: p, namespace: n}}\nspec: {{targetRefs: [{target}], validation: \
+                 {{{validation}}}}}\n"
+            );
+            let policy = serde_yaml_ng::from_str(&text).unwrap();
+            let world = world(&policy);
+            let policy = world.policy(&shared_name("n", "p")).unwrap();
+            let conditions = conditions(&world, &Settings::default(), policy);
+            let accepted = &conditions[0];
+            assert_eq!(accepted.reason, *expected, "{text}");
+            assert_eq!(accepted.status, *expected == "Accepted", "{text}");
+        }
+        assert_eq!(cases.len(), 15);
+    }
 }

@@ -20,6 +20,9 @@ pub enum HostError {
     /// Whether a request may do without a host is for its protocol to say.
     #[error("the host is empty")]
     Empty,
+    /// Where a name is expected.
+    #[error("the host is an IP address")]
+    Address,
     /// No DNS name is longer than 255 bytes.
     #[error("the host is longer than 255 bytes")]
     TooLong,

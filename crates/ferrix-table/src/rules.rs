@@ -1,6 +1,6 @@
 //! Rules: for which hosts, what they ask for, what they do.
 
-use std::{fmt, iter::successors, sync::Arc};
+use std::{fmt, iter::successors, net::Ipv4Addr, sync::Arc};
 
 use crate::{
     Request,
@@ -131,12 +131,15 @@ impl HostPattern {
         })
     }
 
-    /// Reads a hostname of the Gateway API, whose wildcard takes one label or more.
+    /// Reads a hostname of the Gateway API, whose wildcard takes one label or more, and which is no address.
     pub fn parse_gateway(hostname: &str) -> Result<HostPattern, HostError> {
-        Ok(match HostPattern::parse(hostname)? {
-            HostPattern::Wildcard(suffix) => HostPattern::Below(suffix),
-            other => other,
-        })
+        match HostPattern::parse(hostname)? {
+            HostPattern::Wildcard(suffix) => Ok(HostPattern::Below(suffix)),
+            HostPattern::Exact(name) if name.contains(':') || name.parse::<Ipv4Addr>().is_ok() => {
+                Err(HostError::Address)
+            }
+            other => Ok(other),
+        }
     }
 
     /// Whether it takes this canonical host; the empty one is that of a request without.

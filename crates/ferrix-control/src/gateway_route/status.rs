@@ -53,6 +53,7 @@ fn accepted(outcome: &Outcome, parent: &ParentOutcome) -> Condition {
         }
         let reason = match fault.reason {
             Reason::InternalError => "Pending",
+            Reason::IncompatibleFilters => "IncompatibleFilters",
             _ => "UnsupportedValue",
         };
         return Condition::new("Accepted", false, reason, message);

@@ -114,7 +114,10 @@ impl<'w> Evaluation<'w> {
             }
             (true, None) => {
                 let listeners = self.listeners(set.key(), &set.spec.listeners, places);
-                let conditions = set_conditions(&listeners);
+                let conditions = match self.reach.fault(&self.gateway.addresses) {
+                    Some(_) => conditions_of_unreached_set(&listeners),
+                    None => set_conditions(&listeners),
+                };
                 let mut all = conditions.iter();
                 let is_accepted = all.any(|it| it.condition == "Accepted" && it.status);
                 (listeners, conditions, is_accepted)
@@ -408,6 +411,31 @@ fn refused(gateway: &api::GatewaySpec) -> Option<Fault> {
     })
 }
 
+/// The same where its Gateway is reached nowhere, or not where it asks to be.
+fn conditions_of_unreached_set(listeners: &[Listener]) -> Box<[Condition]> {
+    match listeners.iter().any(|it| it.accepted) {
+        true => {
+            let message = "The Gateway is not programmed.";
+            let programmed = Condition::new("Programmed", false, "ParentNotProgrammed", message);
+            [accepted_set(listeners), programmed].into()
+        }
+        false => set_conditions(listeners),
+    }
+}
+
+/// `Accepted` of a ListenerSet of which some listener is.
+fn accepted_set(listeners: &[Listener]) -> Condition {
+    let invalid = listeners.iter().filter(|it| !it.accepted);
+    let invalid: Vec<_> = invalid.map(|it| format!("`{}`", it.name)).collect();
+    match invalid.is_empty() {
+        true => Condition::new("Accepted", true, "Accepted", "The ListenerSet is accepted."),
+        false => {
+            let message = format!("Not valid: listener {}.", invalid.join(", "));
+            Condition::new("Accepted", true, "ListenersNotValid", message)
+        }
+    }
+}
+
 /// `Accepted` and `Programmed` of a ListenerSet.
 fn set_conditions(listeners: &[Listener]) -> Box<[Condition]> {
     let mut programmed = listeners.iter().filter_map(programmed_of);
@@ -419,15 +447,6 @@ fn set_conditions(listeners: &[Listener]) -> Box<[Condition]> {
             "None of its listeners is valid.",
         );
     };
-    let invalid = listeners.iter().filter(|it| !it.accepted);
-    let invalid: Vec<_> = invalid.map(|it| format!("`{}`", it.name)).collect();
-    let accepted = match invalid.is_empty() {
-        true => Condition::new("Accepted", true, "Accepted", "The ListenerSet is accepted."),
-        false => {
-            let message = format!("Not valid: listener {}.", invalid.join(", "));
-            Condition::new("Accepted", true, "ListenersNotValid", message)
-        }
-    };
     let programmed = match first.status || programmed.any(|it| it.status) {
         true => {
             let message = "The ListenerSet is served.";
@@ -435,7 +454,7 @@ fn set_conditions(listeners: &[Listener]) -> Box<[Condition]> {
         }
         false => first.clone(),
     };
-    [accepted, programmed].into()
+    [accepted_set(listeners), programmed].into()
 }
 
 /// The condition `Programmed` of a listener that has a place, or is to have one.

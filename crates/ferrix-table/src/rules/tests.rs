@@ -206,7 +206,18 @@ fn hostnames_of_the_gateway_api() {
     let parse = |hostname| HostPattern::parse_gateway(hostname).unwrap().to_string();
     assert_eq!(parse("*.A.test"), "**.a.test");
     assert_eq!(parse("a.test"), "a.test");
-    assert!(HostPattern::parse_gateway("*.a.test:80").is_err());
+    for refused in [
+        "*.a.test:80",
+        "10.0.0.1",
+        "[::1]",
+        "*",
+        "**.a.test",
+        "a.*.test",
+        "",
+    ] {
+        assert!(HostPattern::parse_gateway(refused).is_err(), "{refused}");
+    }
+    assert_eq!(parse("10.0.0.1.test"), "10.0.0.1.test");
 }
 
 #[test]
