@@ -279,9 +279,8 @@ fn gateway_text(what: u8, name: u8, namespace: u8, variant: u8, created: Option<
                  balancing: {algorithm: LeastRequests}",
                 "targetRefs: [{group: '', kind: Service, name: s1}, \
                  {group: '', kind: Service, name: s0, sectionName: http}], \
-                 connection: {tls: {wellKnownCACertificates: System}}",
-                "targetRefs: [{group: '', kind: Service, name: s1}, \
-                 {group: '', kind: Service, name: s0}], limits: {retries: {percent: 5}}",
+                 connection: {tls: {wellKnownCACertificates: System}}, \
+                 limits: {retries: {percent: 5}}",
                 "targetRefs: [{group: '', kind: Service, name: s0}], \
                  balancing: {algorithm: ConsistentHash}",
                 "targetRefs: [{group: '', kind: Odd, name: s0}]",

@@ -9,10 +9,10 @@ use ferrix_fuzz::Corpus;
 use ferrix_proxy::fuzz::{Reading, read};
 use ferrix_table::{
     filters::{
-        from_secret::FromSecret,
+        from_object::FromObject,
         oidc::{Oidc, OidcSecrets},
     },
-    object::ObjectName,
+    object::{Kind, ObjectName},
 };
 use http::HeaderValue;
 
@@ -52,8 +52,8 @@ const WORDS: &[&str] = &[
 static OIDC: LazyLock<Oidc> = LazyLock::new(|| Oidc {
     issuer: "https://id.example".into(),
     client_id: "shop".into(),
-    secrets: FromSecret {
-        secret: ObjectName::new("default", "login"),
+    secrets: FromObject {
+        named: ObjectName::new("default", "login").key(Kind::Secret),
         field: Box::default(),
         held: Ok(Arc::new(OidcSecrets {
             session_key: [1; 32].into(),

@@ -71,7 +71,7 @@ impl Oidc {
             )
         };
         asks(self) == asks(other)
-            && self.secrets.secret == other.secrets.secret
+            && self.secrets.named == other.secrets.named
             && self.scopes == other.scopes
             && self.claims() == other.claims()
     }
