@@ -221,7 +221,7 @@ pub(crate) fn resolve(
     let (name, field) = (&reference.service, reference.field);
     let found = world.service(settings, Referrer::Object(from), name);
     let (service, spec) = found.map_err(|refused| not_found(world, from, reference, refused))?;
-    let external = spec.external_name.as_deref();
+    let external = spec.external_name();
     let external = external.map(|external| external_source(settings, name, external));
     let external = external.transpose().map_err(|message| {
         Finding::problem(Reason::ServiceNotUsable, field.to_string(), message)
@@ -338,7 +338,7 @@ fn port<'s>(
     };
     let Some(port) = spec.port(wanted, protocol) else {
         let message = match &*spec.ports {
-            [] if spec.external_name.is_some() => format!(
+            [] if spec.external_name().is_some() => format!(
                 "Service {name} has no port {wanted}; it has none, so that any number can be given \
                  here, but no name"
             ),

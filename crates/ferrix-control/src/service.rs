@@ -28,14 +28,21 @@ thread_local! {
 pub(crate) struct ServiceSpec {
     /// Shared, as those of most Services are the same.
     pub(crate) ports: Arc<[ServicePort]>,
-    /// What a Service of type ExternalName stands for.
-    pub(crate) external_name: Option<Box<ExternalName>>,
+    /// `None`: it is as nearly all are.
+    pub(crate) special: Option<Box<Special>>,
     /// The address family that the Service prefers, where it has one.
     pub(crate) family: Option<Family>,
     /// Where it is reached from outside: what its load balancer has, else its external addresses.
     pub(crate) addresses: Rare<Address>,
-    /// Of one that an installation has made for a Gateway.
-    pub(crate) exposed: Option<Box<Exposed>>,
+}
+
+/// What few Services are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Special {
+    /// Of type ExternalName: what it stands for.
+    ExternalName(ExternalName),
+    /// Made by an installation for a Gateway.
+    Exposed(Exposed),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,15 +83,18 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
             app_protocol: port.app_protocol.as_deref().map(Into::into),
         })
     };
-    let external = spec.type_.as_deref() == Some("ExternalName");
     let balancer = balancer(service);
-    let exposed = gateway_service::read(service, &balancer);
+    let special = match spec.type_.as_deref() == Some("ExternalName") {
+        true => {
+            let name = spec.external_name.as_deref().unwrap_or_default();
+            Some(Special::ExternalName(ExternalName::parse(name)))
+        }
+        false => gateway_service::read(service, &balancer).map(Special::Exposed),
+    };
     let family = spec.ip_families.as_deref().and_then(<[_]>::first);
     ServiceSpec {
         ports: shared_list(&PORTS, spec.ports.iter().flatten().filter_map(port)),
-        external_name: external
-            .then(|| spec.external_name.as_deref().unwrap_or_default())
-            .map(|name| Box::new(ExternalName::parse(name))),
+        special: special.map(Box::new),
         family: family.and_then(|family| match family.as_str() {
             "IPv4" => Some(Family::Ipv4),
             "IPv6" => Some(Family::Ipv6),
@@ -94,7 +104,6 @@ pub(crate) fn compile(service: &core::Service) -> ServiceSpec {
             true => external_addresses(spec),
             false => balancer,
         },
-        exposed: exposed.map(Box::new),
     }
 }
 
@@ -116,15 +125,31 @@ fn external_addresses(spec: &core::ServiceSpec) -> Rare<Address> {
 }
 
 impl ServiceSpec {
+    /// What a Service of type ExternalName stands for.
+    pub(crate) fn external_name(&self) -> Option<&ExternalName> {
+        match self.special.as_deref()? {
+            Special::ExternalName(name) => Some(name),
+            Special::Exposed(_) => None,
+        }
+    }
+
+    /// What an installation has made for a Gateway.
+    pub(crate) fn exposed(&self) -> Option<&Exposed> {
+        match self.special.as_deref()? {
+            Special::Exposed(exposed) => Some(exposed),
+            Special::ExternalName(_) => None,
+        }
+    }
+
     /// The name that it stands for, where that is a name.
     pub(crate) fn name_to_look_up(&self) -> Option<&DomainName> {
-        self.external_name.as_ref()?.name()
+        self.external_name()?.name()
     }
 
     /// The port that a reference means, of several that of this protocol. A Service of type ExternalName needs none: it has every
     /// number then.
     pub(crate) fn port(&self, port: &Port, protocol: &str) -> Option<Cow<'_, ServicePort>> {
-        if let (Port::Number(number), Some(_), []) = (port, &self.external_name, &*self.ports) {
+        if let (Port::Number(number), Some(_), []) = (port, self.external_name(), &*self.ports) {
             return Some(Cow::Owned(ServicePort {
                 name: Arc::default(),
                 number: *number,

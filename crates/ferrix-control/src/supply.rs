@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use ferrix_table::filters::Filter;
 
-use crate::{
-    objects::{Key, ObjectName},
-    settings::Settings,
-    world::World,
-};
+use crate::objects::ObjectName;
 
 /// Where a filter has keys or authorities from, where that is neither the object itself nor a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,15 +17,6 @@ impl Supply {
     pub(crate) fn of<S>(filter: &Filter<S>) -> Option<Self> {
         let config_map = filter.config_map().cloned().map(Self::ConfigMap);
         config_map.or_else(|| filter.key_url().cloned().map(Self::Url))
-    }
-
-    /// Whether the settings let the namespace of an object have it.
-    pub(crate) fn is_allowed(&self, world: &World, settings: &Settings, object: &Key) -> bool {
-        self.url().is_none_or(|url| {
-            let labels = world.labels(&object.namespace);
-            let refusal = settings.issuers.refusal(&object.namespace, labels, url);
-            refusal.is_none()
-        })
     }
 
     pub(crate) fn config_map(self) -> Option<ObjectName> {

@@ -489,7 +489,7 @@ impl Translation {
             let [before, after] =
                 [before, after].map(|it| it.into_iter().flat_map(Resolved::supplies));
             let after =
-                after.filter(|supply| supply.is_allowed(context.world, context.settings, route));
+                after.filter(|supply| context.world.may_have(context.settings, route, supply));
             self.users_of_supply.replace(route, before, after);
         }
         if let Some(before) = before {

@@ -666,11 +666,11 @@ impl World {
     /// Tells whether that changes anything.
     fn apply_service(&mut self, name: ObjectName, service: ServiceSpec, origin: Origin) -> bool {
         if let Some(before) = self.services.get(&name)
-            && before.value.external_name != service.external_name
+            && before.value.external_name() != service.external_name()
         {
             self.remove_service(&name);
         }
-        match service.exposed {
+        match service.exposed() {
             Some(_) => self.exposed.insert(name.clone()),
             None => self.exposed.remove(&name),
         };
@@ -914,6 +914,15 @@ impl World {
         self.namespaces.get(namespace)
     }
 
+    /// Whether the settings let the namespace of an object have what a filter of it needs.
+    pub(crate) fn may_have(&self, settings: &Settings, object: &Key, supply: &Supply) -> bool {
+        supply.url().is_none_or(|url| {
+            let labels = self.labels(&object.namespace);
+            let refusal = settings.issuers.refusal(&object.namespace, labels, url);
+            refusal.is_none()
+        })
+    }
+
     /// Every object of ours of which versions are drafts, whose newest version is bad, with its `metadata.uid`
     /// and the last good version, where one is known. None of those that come from files.
     pub(crate) fn bad_routes(
@@ -1138,7 +1147,7 @@ impl World {
         let names = names.take_while(move |name| *name.namespace == *namespace);
         let all = names.filter_map(|name| {
             let stored = self.services.get(name)?;
-            Some((name, stored.value.exposed.as_deref()?))
+            Some((name, stored.value.exposed()?))
         });
         all.filter(move |(_, exposed)| *exposed.installation == *installation)
     }
@@ -1146,7 +1155,7 @@ impl World {
     /// What there is in the place of the Service that an installation makes for a Gateway.
     pub(crate) fn found(&self, installation: &str, service: &ObjectName) -> Found<'_> {
         let stored = self.services.get(service);
-        let exposed = stored.and_then(|it| it.value.exposed.as_deref());
+        let exposed = stored.and_then(|it| it.value.exposed());
         match exposed.filter(|it| *it.installation == *installation) {
             Some(exposed) => Found::Ours(exposed),
             None if stored.is_some() => Found::Foreign,

@@ -122,7 +122,7 @@ impl NamedFilter {
             services,
             secrets,
             supplies: (draft.supplies())
-                .filter(|it| it.is_allowed(world, settings, key))
+                .filter(|it| world.may_have(settings, key, it))
                 .collect(),
             targets,
             optional: attachment.is_some_and(|it| it.optional),
