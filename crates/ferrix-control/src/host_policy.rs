@@ -77,7 +77,7 @@ impl HostPolicy {
             None => !self.is_set() || *host != HostPattern::Any,
             Some(grants) => grants
                 .iter()
-                .any(|grant| grant.selects(namespace, labels) && grant.covers(host)),
+                .any(|grant| grant.gives(namespace, labels, host)),
         }
     }
 
@@ -116,6 +116,16 @@ pub(crate) fn hosts_of<'g>(
 impl HostGrant {
     pub(crate) fn has_labels(&self) -> bool {
         !self.labels.is_empty()
+    }
+
+    /// Whether a namespace has a host by it.
+    pub(crate) fn gives(
+        &self,
+        namespace: &str,
+        labels: Option<&Labels>,
+        host: &HostPattern,
+    ) -> bool {
+        self.selects(namespace, labels) && self.covers(host)
     }
 
     pub(crate) fn selects(&self, namespace: &str, labels: Option<&Labels>) -> bool {

@@ -37,7 +37,7 @@ impl IssuerPolicy {
         let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
         let is_allowed = HostPattern::parse(host).is_ok_and(|host| {
             let mut grants = grants.iter();
-            grants.any(|it| it.selects(namespace, labels) && it.covers(&host))
+            grants.any(|it| it.gives(namespace, labels, &host))
         });
         if is_allowed {
             return None;

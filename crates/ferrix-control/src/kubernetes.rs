@@ -95,6 +95,7 @@ mod statement;
 mod status;
 #[cfg(test)]
 mod tests;
+mod waits;
 mod watch_kind;
 mod withdraw;
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -10,24 +10,19 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::kill_on_drop::KillOnDrop;
+
 /// How long a page may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A browser without a window, and its one tab. All of it blocks the thread.
 pub struct Chromium {
-    process: Child,
+    _process: KillOnDrop,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
     session: String,
     number: u64,
     _profile: TempDir,
-}
-
-impl Drop for Chromium {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 impl Chromium {
@@ -53,7 +48,7 @@ impl Chromium {
         let mut chromium = Self {
             to: process.stdin.take().unwrap(),
             from: BufReader::new(process.stdout.take().unwrap()),
-            process,
+            _process: KillOnDrop(process),
             session: String::new(),
             number: 0,
             _profile: profile,

@@ -21,6 +21,7 @@ pub mod frames;
 pub mod gateway;
 pub mod http2_backend;
 pub mod http2_client;
+pub mod kill_on_drop;
 pub mod load;
 pub mod manifests;
 pub mod oidc_server;

@@ -4,25 +4,18 @@
 use std::{
     env,
     net::{IpAddr, SocketAddr, TcpListener},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use tokio::net::TcpStream;
 
-use crate::{Browser, client::Response, within};
+use crate::{Browser, client::Response, kill_on_drop::KillOnDrop, within};
 
 /// A provider that ends with this.
 pub struct OidcServer {
-    process: Child,
+    _process: KillOnDrop,
     address: SocketAddr,
-}
-
-impl Drop for OidcServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 impl OidcServer {
@@ -52,7 +45,10 @@ impl OidcServer {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let server = Self { process, address };
+        let server = Self {
+            _process: KillOnDrop(process),
+            address,
+        };
         let listening = async {
             while TcpStream::connect(address).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -4,29 +4,23 @@ use std::{
     env,
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::mpsc,
     thread,
 };
 
 use ferrix_e2e::{
     Backend, Client, Gateway, Http2Client,
+    kill_on_drop::KillOnDrop,
     manifests::{Manifests, service},
 };
 use tokio::net::TcpStream;
 
 /// Istio's sample: a request passes with `x-ext-authz: allow`, and no other.
 struct Server {
-    process: Child,
+    _process: KillOnDrop,
     http: SocketAddr,
     grpc: SocketAddr,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 impl Server {
@@ -60,7 +54,7 @@ impl Server {
             }
         }
         Self {
-            process,
+            _process: KillOnDrop(process),
             http: http.expect("it was told"),
             grpc: grpc.expect("it was told"),
         }

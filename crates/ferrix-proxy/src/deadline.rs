@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::{Pin, pin},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::clock;
+use crate::{clock, registration::Registration};
 
 /// One timer for the life of a connection or a stream.
 ///
@@ -25,7 +25,7 @@ pub(crate) struct Deadline {
     /// It is never later than this.
     ceiling: Option<Instant>,
     /// Whom the timer wakes.
-    waker: Option<Waker>,
+    registered: Registration,
 }
 
 impl Deadline {
@@ -69,7 +69,7 @@ impl Deadline {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         if sleep.deadline() > at {
             sleep.as_mut().reset(at);
-        } else if !sleep.is_elapsed() && is_for(&self.waker, cx) {
+        } else if !sleep.is_elapsed() && self.registered.is_for(cx) {
             // A running timer that wakes this task has nothing to tell it.
             return Poll::Pending;
         }
@@ -81,17 +81,9 @@ impl Deadline {
             }
             sleep.as_mut().reset(at);
         }
-        if !is_for(&self.waker, cx) {
-            self.waker = Some(cx.waker().clone());
-        }
+        self.registered.renew(cx);
         Poll::Pending
     }
-}
-
-fn is_for(waker: &Option<Waker>, cx: &Context<'_>) -> bool {
-    waker
-        .as_ref()
-        .is_some_and(|waker| waker.will_wake(cx.waker()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    task::{Poll, Waker},
+    task::Poll,
     time::Duration,
 };
 
@@ -16,6 +16,8 @@ use tokio::{
     sync::{Notify, watch},
     task::coop::unconstrained,
 };
+
+use crate::registration::Registration;
 
 /// How long an idle connection may still bring a request after the drain has begun: it may have
 /// been on its way.
@@ -46,12 +48,9 @@ pub(crate) async fn begins(shutdown: ShutdownWatch) {
     // Whatever the task has done before in this turn: a watch that is polled when the task's budget is
     // spent registers no waker (tokio, `task::coop`).
     let mut begun = pin!(unconstrained(shutdown.wait_for(|begun| *begun)));
-    let mut registered: Option<Waker> = None;
+    let mut registered = Registration::default();
     poll_fn(|cx| {
-        if registered
-            .as_ref()
-            .is_some_and(|it| it.will_wake(cx.waker()))
-        {
+        if registered.is_for(cx) {
             // This task is told. To be registered once more would take a lock that connections share.
             return match has_begun(&asked) {
                 true => Poll::Ready(()),
@@ -60,7 +59,7 @@ pub(crate) async fn begins(shutdown: ShutdownWatch) {
         }
         // A listener that is gone without a word has ended too.
         let polled = begun.as_mut().poll(cx).map(drop);
-        registered = Some(cx.waker().clone());
+        registered.renew(cx);
         polled
     })
     .await;
@@ -127,7 +126,7 @@ impl Drop for Working {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Context;
+    use std::task::{Context, Waker};
 
     use tokio::task::coop::{consume_budget, has_budget_remaining};
 

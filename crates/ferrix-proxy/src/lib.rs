@@ -59,6 +59,7 @@ mod queue;
 mod race;
 mod read_buffer;
 mod real_client;
+mod registration;
 mod relay;
 pub mod replicas;
 mod request;

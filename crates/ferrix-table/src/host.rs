@@ -82,7 +82,8 @@ where
     }
     cold_path();
     let (host, port) = split(ascii(authority)?)?;
-    let port = port.map(parse_port).transpose()?;
+    let port = port.map(|port| parse_port(port.as_bytes()).ok_or(HostError::Port));
+    let port = port.transpose()?;
     Ok(CanonicalHost {
         host: lower_case(host),
         port,
@@ -110,13 +111,13 @@ fn plain(authority: &[u8]) -> Option<CanonicalHost<'_>> {
     let (name, port) = authority.split_at(end);
     let port = match port {
         [] => None,
-        [_, digits @ ..] => Some(plain_port(digits)?),
+        [_, digits @ ..] => Some(parse_port(digits)?),
     };
     let host = Cow::Borrowed(std::str::from_utf8(name).ok()?);
     Some(CanonicalHost { host, port })
 }
 
-fn plain_port(digits: &[u8]) -> Option<u16> {
+fn parse_port(digits: &[u8]) -> Option<u16> {
     let port = digits.iter().try_fold(0_u16, |port, digit| {
         let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
         port.checked_mul(10)?.checked_add(u16::from(digit))
@@ -180,14 +181,6 @@ fn name(host: &str) -> Result<&str, HostError> {
         return Err(HostError::EmptyLabel);
     }
     Ok(name)
-}
-
-fn parse_port(port: &str) -> Result<u16, HostError> {
-    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    match port.parse() {
-        Ok(port) if digits && port != 0 => Ok(port),
-        _ => Err(HostError::Port),
-    }
 }
 
 fn lower_case(host: &str) -> Cow<'_, str> {

@@ -17,11 +17,10 @@ use kube::{
 use tokio::{
     sync::watch::{Receiver, Sender},
     task::JoinSet,
-    time::timeout,
 };
 use tracing::{info, warn};
 
-use super::{Identity, backoff::pause_of_one, replica::FIELD_MANAGER};
+use super::{Identity, backoff::pause_of_one, replica::FIELD_MANAGER, waits};
 use crate::{
     gateway_service::{Deed, GATEWAY_UID},
     names::INSTALLATION,
@@ -84,12 +83,6 @@ pub(super) async fn run(mut inputs: Inputs) {
         });
         let full = tasks.len() == CONCURRENCY;
         let next = attempts.next().filter(|_| leading && !full);
-        let waiting = async {
-            match next {
-                Some(next) => tokio::time::sleep_until(next.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             changed = inputs.deeds.changed() => if changed.is_err() { return },
             changed = inputs.leading.changed() => if changed.is_err() { return },
@@ -97,7 +90,7 @@ pub(super) async fn run(mut inputs: Inputs) {
                 Ok((done, deed)) => take_in(&deed, done, &mut attempts),
                 Err(error) => warn!(%error, "a write of the Service of a Gateway was given up"),
             },
-            () = waiting => {}
+            () = waits::until(next) => {}
         }
     }
 }
@@ -191,7 +184,7 @@ fn take_in(deed: &Deed, done: Result<(), kube::Error>, attempts: &mut Attempts) 
 
 /// One that is not known to be ours is not taken over: what others manage there is a conflict.
 async fn perform(api: &Api<Service>, deed: &Deed) -> Result<(), kube::Error> {
-    let performed = timeout(PATIENCE, async {
+    let performed = waits::answered(PATIENCE, async {
         match deed {
             Deed::Apply {
                 name,
@@ -219,9 +212,8 @@ async fn perform(api: &Api<Service>, deed: &Deed) -> Result<(), kube::Error> {
         }
     });
     match (performed.await, deed) {
-        (Ok(Err(kube::Error::Api(status))), Deed::Delete { .. }) if status.code == 404 => Ok(()),
-        (Ok(performed), _) => performed,
-        (Err(_), _) => Err(kube::Error::Service("no answer in time".into())),
+        (Err(kube::Error::Api(status)), Deed::Delete { .. }) if status.code == 404 => Ok(()),
+        (performed, _) => performed,
     }
 }
 

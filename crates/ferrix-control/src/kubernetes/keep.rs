@@ -12,7 +12,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, PostParams},
 };
-use tokio::{sync::watch::Receiver, task::JoinSet, time::timeout};
+use tokio::{sync::watch::Receiver, task::JoinSet};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     backoff::{Blame, News},
     revision,
     revisions::Revisions,
-    status,
+    status, waits,
 };
 
 /// Writes at once. The API server is shared.
@@ -54,12 +54,6 @@ pub(super) async fn run(mut inputs: Inputs) {
         }
         let full = tasks.len() == CONCURRENCY;
         let next = archive.next().filter(|_| !full);
-        let waiting = async {
-            match next {
-                Some(next) => tokio::time::sleep_until(next.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             changed = inputs.bad.changed() => if changed.is_err() { return },
             changed = inputs.revisions.changed() => if changed.is_err() { return },
@@ -68,7 +62,7 @@ pub(super) async fn run(mut inputs: Inputs) {
                 Ok((done, task)) => take_in(&task, done, &mut archive),
                 Err(error) => warn!(%error, "a write of a last good version was given up"),
             },
-            () = waiting => {}
+            () = waits::until(next) => {}
         }
     }
 }
@@ -106,7 +100,7 @@ async fn perform(
     identity: &Identity,
     task: &Task,
 ) -> Result<(), kube::Error> {
-    let performed = timeout(PATIENCE, async {
+    let performed = waits::answered(PATIENCE, async {
         match &task.deed {
             Deed::Write(draft) => match revision::write(identity, &task.uid, draft) {
                 Some(kept) => api.create(&PostParams::default(), &kept).await.map(drop),
@@ -120,10 +114,9 @@ async fn perform(
     });
     match (performed.await, &task.deed) {
         // Somebody was faster: the watch tells.
-        (Ok(Err(kube::Error::Api(status))), Deed::Write(_)) if status.code == 409 => Ok(()),
-        (Ok(Err(kube::Error::Api(status))), Deed::Remove(_)) if status.code == 404 => Ok(()),
-        (Ok(performed), _) => performed,
-        (Err(_), _) => Err(kube::Error::Service("no answer in time".into())),
+        (Err(kube::Error::Api(status)), Deed::Write(_)) if status.code == 409 => Ok(()),
+        (Err(kube::Error::Api(status)), Deed::Remove(_)) if status.code == 404 => Ok(()),
+        (performed, _) => performed,
     }
 }
 

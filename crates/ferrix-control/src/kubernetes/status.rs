@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc::UnboundedReceiver, watch::Receiver},
     task::JoinSet,
-    time::timeout,
 };
 use tracing::{debug, info, warn};
 
@@ -27,6 +26,7 @@ use super::{
     replica::FIELD_MANAGER,
     seen,
     source::Sighting,
+    waits,
     watch_kind::{self, Scope},
 };
 use crate::{
@@ -112,12 +112,6 @@ pub(super) async fn run(mut inputs: Inputs) {
         inputs.figures.set_definition_outdated(outdated);
         let full = writes.len() == CONCURRENCY;
         let next = ledger.next().filter(|_| !full);
-        let waiting = async {
-            match next {
-                Some(next) => tokio::time::sleep_until(next.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             sightings = inputs.sightings.recv() => match sightings {
                 None => return,
@@ -155,7 +149,7 @@ pub(super) async fn run(mut inputs: Inputs) {
                 Ok(sent) => take_in(sent, &mut ledger, &mut events, &inputs.figures),
                 Err(error) => warn!(%error, "a write of a status was given up"),
             },
-            () = waiting => {}
+            () = waits::until(next) => {}
         }
     }
 }
@@ -348,8 +342,7 @@ async fn patch_status(
     let parameters = PatchParams::apply(manager).force();
     let patch = Patch::Apply(patch);
     let patched = objects.patch_status(name, &parameters, &patch);
-    let patched = timeout(PATIENCE, patched).await;
-    patched.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into())))
+    waits::answered(PATIENCE, patched).await
 }
 
 /// Takes those fields out of a status that the API server does not know, where that is why it refuses.
@@ -400,10 +393,8 @@ async fn tell(
     };
     let events: Api<Event> = Api::namespaced(client.clone(), &key.namespace);
     let parameters = PostParams::default();
-    match timeout(PATIENCE, events.create(&parameters, &event)).await {
-        Ok(created) => created.map(drop),
-        Err(_) => Err(kube::Error::Service("no answer in time".into())),
-    }
+    let created = waits::answered(PATIENCE, events.create(&parameters, &event)).await;
+    created.map(drop)
 }
 
 /// Says once that another installation serves this class as well.

@@ -4,11 +4,11 @@ use std::{
     env,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
 };
 
-use ferrix_e2e::{Gateway, Routes, certificates::Authority, within};
+use ferrix_e2e::{Gateway, Routes, certificates::Authority, kill_on_drop::KillOnDrop, within};
 use ferrix_table::services::Protocol;
 use rustls::ClientConfig;
 
@@ -23,7 +23,7 @@ const READY: &str = "serving ";
 
 /// A running data plane.
 pub struct Process {
-    child: Child,
+    child: KillOnDrop,
     /// Where plain HTTP is served.
     pub web: SocketAddr,
     /// Where HTTPS is served.
@@ -58,7 +58,7 @@ impl Process {
         let addresses = within("the data plane to start", starting).await.unwrap();
         let (web, websecure) = addresses.split_once(' ').unwrap();
         Self {
-            child,
+            child: KillOnDrop(child),
             web: web.parse().unwrap(),
             websecure: websecure.parse().unwrap(),
         }
@@ -66,20 +66,13 @@ impl Process {
 
     /// Bytes of memory that are its own.
     pub fn memory(&self) -> usize {
-        let id = self.child.id();
+        let id = self.child.0.id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("RssAnon:"));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
         kilobytes.unwrap().parse::<usize>().unwrap() * 1024
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
