@@ -260,7 +260,42 @@ impl fmt::Display for Backend {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_policy_has_the_last_word_on_each_option() {
+        let seconds = Duration::from_secs;
+        let some = TcpOptions {
+            keep_alive_interval: Some(seconds(7)),
+            user_timeout: Some(seconds(20)),
+            ..TcpOptions::default()
+        };
+        let all = TcpOptions {
+            keep_alive_idle: Some(seconds(61)),
+            keep_alive_interval: Some(seconds(11)),
+            keep_alive_probes: Some(4),
+            user_timeout: Some(Duration::ZERO),
+        };
+        let cases = [
+            (TcpOptions::default(), (15, 5, 9, 5)),
+            (some, (15, 7, 9, 20)),
+            (all, (61, 11, 4, 0)),
+        ];
+        let of_settings = peer_options(&UpstreamTcp::default());
+        for (tcp, expected) in cases {
+            let options = with(&tcp, &of_settings);
+            let is = options.tcp_keepalive.as_ref().unwrap();
+            let is = (
+                is.idle.as_secs(),
+                is.interval.as_secs(),
+                is.count,
+                is.user_timeout.as_secs(),
+            );
+            assert_eq!(is, expected);
+        }
+    }
 
     #[test]
     fn what_this_machine_lacks_is_no_endpoints_fault() {
