@@ -154,10 +154,14 @@ def in_parallel(make, things):
 
 
 def install(api, binary):
-    """Ferrix's own kinds, and the namespace where it elects a leader."""
+    """Ferrix's own kinds, as soon as the API server serves them, and the namespace where it elects a leader."""
     crds = subprocess.run([binary, "crds"], check=True, capture_output=True).stdout
-    apply = ["kubectl", "apply", "--server-side", "--force-conflicts", "-f", "-"]
-    subprocess.run(apply, input=crds, check=True, stdout=subprocess.DEVNULL)
+    apply = ["kubectl", "apply", "--server-side", "--force-conflicts", "--output=name", "-f", "-"]
+    applied = subprocess.run(apply, input=crds, check=True, capture_output=True).stdout.decode().split()
+    for kind in applied:
+        # customresourcedefinition.apiextensions.k8s.io/PLURAL.GROUP
+        plural, group = kind.partition("/")[2].split(".", 1)
+        wait_for(plural, lambda: api.ask("GET", f"/apis/{group}/v1/{plural}?limit=1")[0] == 200)
     api.namespace(NAMESPACE)
 
 
