@@ -48,11 +48,27 @@ async fn clients_over_ipv4_are_in_networks_of_ipv4() {
     assert_eq!(cases.len(), 3);
 }
 
+/// A load balancer that speaks the PROXY protocol passes on what its clients say: they are believed or not,
+/// wherever it stands itself. It may write addresses of IPv4 as IPv6.
 #[tokio::test]
-async fn load_balancers_may_write_ipv4_as_ipv6() {
-    let header = "PROXY TCP6 ::ffff:192.0.2.1 ::1 1234 80\r\n";
-    let (_, client) = claimed("[127.0.0.0/8]", "127.0.0.0/8", header).await;
-    assert_eq!(client, "192.0.2.1");
+async fn whom_the_proxy_protocol_names_is_believed_or_not() {
+    const NAMED: &str = "PROXY TCP4 192.0.2.1 10.0.0.1 1234 80\r\n";
+    const MAPPED: &str = "PROXY TCP6 ::ffff:192.0.2.1 ::1 1234 80\r\n";
+    const ITSELF: &str = "PROXY UNKNOWN\r\n";
+    let cases = [
+        (NAMED, "127.0.0.0/8", "http", "192.0.2.1"),
+        (NAMED, "192.0.2.0/24", "https", "192.0.2.1"),
+        (MAPPED, "127.0.0.0/8", "http", "192.0.2.1"),
+        (MAPPED, "192.0.2.0/24", "https", "192.0.2.1"),
+        (ITSELF, "127.0.0.0/8", "https", "127.0.0.1"),
+        (ITSELF, "192.0.2.0/24", "http", "127.0.0.1"),
+    ];
+    for (header, trusted, proto, client) in cases {
+        let seen = claimed("[127.0.0.0/8]", trusted, header).await;
+        let expected = (proto.to_owned(), client.to_owned());
+        assert_eq!(seen, expected, "{header} {trusted}");
+    }
+    assert_eq!(cases.len(), 6);
 }
 
 /// Rules and the log use what trusted proxies report, request by request; of others, nothing.

@@ -131,11 +131,7 @@ impl Application {
         shown: Option<Box<Shown>>,
         shutdown: &ShutdownWatch,
     ) -> ClientConnection {
-        let Self {
-            engine,
-            entry,
-            peer,
-        } = self;
+        let Self { engine, entry, .. } = self;
         let trusted = &engine.settings.forwarded.trusted;
         let secure = tls.is_some();
         ClientConnection {
@@ -146,7 +142,7 @@ impl Application {
             server_name: tls.and_then(Tls::server_name).map(tls::canonical_name),
             shown,
             account: engine.account(client),
-            forwarding: Forwarding::new(trusted, peer.ip(), client.ip(), entry.port, secure),
+            forwarding: Forwarding::new(trusted, client.ip(), entry.port, secure),
             shutdown: shutdown.clone(),
         }
     }

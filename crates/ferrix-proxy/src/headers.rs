@@ -39,17 +39,11 @@ pub(crate) struct Forwarding {
 }
 
 impl Forwarding {
-    /// `peer` is who is believed or not; `client` is who PROXY protocol says it is; `port` is the
-    /// entry point's.
-    pub(crate) fn new(
-        trusted: &[IpNet],
-        peer: IpAddr,
-        client: IpAddr,
-        port: u16,
-        secure: bool,
-    ) -> Self {
+    /// `client` sends the requests, and is believed or not. It is the one that PROXY protocol names where
+    /// that is spoken: who speaks it passes on what others say. `port` is the entry point's.
+    pub(crate) fn new(trusted: &[IpNet], client: IpAddr, port: u16, secure: bool) -> Self {
         Self {
-            trusted: trusted.iter().any(|network| network.contains(&peer)),
+            trusted: trusted.iter().any(|network| network.contains(&client)),
             client: text(client),
             port,
             proto: if secure { "https" } else { "http" },
@@ -63,7 +57,7 @@ impl Forwarding {
         self.port
     }
 
-    /// Whether what the peer reports is believed.
+    /// Whether what the client reports is believed.
     pub(crate) fn is_trusted(&self) -> bool {
         self.trusted
     }
@@ -265,7 +259,7 @@ enum Fate {
     Refuse(&'static str),
 }
 
-/// Drops hop-by-hop fields, forwarding fields of peers that are not trusted, and spellings that
+/// Drops hop-by-hop fields, forwarding fields of clients that are not trusted, and spellings that
 /// many backends read as the same (CVE-2026-39858 in Traefik).
 fn judge(name: &[u8], trusted: bool, underscores: Underscores) -> Fate {
     if is_of_connection(name) {

@@ -416,8 +416,9 @@ pub enum OddResponses {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Forwarded {
-    /// Peers whose `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `X-Request-Id`, `X-Original-*` and
-    /// `X-Rewrite-Url` are believed and extended. From all others these headers are removed.
+    /// Clients whose `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `X-Request-Id`, `X-Original-*` and
+    /// `X-Rewrite-Url` are believed and extended: those that PROXY protocol names, where it is spoken. From
+    /// all others these headers are removed.
     pub trusted: Vec<IpNet>,
 }
 

@@ -25,7 +25,7 @@ fn lines(fields: &Fields) -> Vec<String> {
 
 fn forwarding(trusted: &str) -> Forwarding {
     let client = CLIENT.parse().unwrap();
-    Forwarding::new(&[trusted.parse().unwrap()], client, client, 8443, true)
+    Forwarding::new(&[trusted.parse().unwrap()], client, 8443, true)
 }
 
 fn prepare_with(
