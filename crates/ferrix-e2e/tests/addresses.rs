@@ -38,14 +38,21 @@ async fn claimed(proxy_protocol: &str, trusted: &str, header: &str) -> (String, 
 async fn clients_over_ipv4_are_in_networks_of_ipv4() {
     let cases = [
         ("127.0.0.0/8", "https"),
-        ("::ffff:0:0/96", "http"),
         ("10.0.0.0/8", "http"),
+        // The same networks, as they were once written for sockets of both families.
+        ("::ffff:127.0.0.0/104", "https"),
+        ("::ffff:0:0/96", "https"),
+        ("::ffff:10.0.0.0/104", "http"),
+        ("::/0", "http"),
     ];
     for (trusted, proto) in cases {
         let (seen, client) = claimed("[]", trusted, "").await;
         assert_eq!((&*seen, &*client), (proto, "127.0.0.1"), "{trusted}");
     }
-    assert_eq!(cases.len(), 3);
+    assert_eq!(cases.len(), 6);
+    let header = "PROXY TCP4 192.0.2.1 10.0.0.1 1234 80\r\n";
+    let (_, client) = claimed("[\"::ffff:127.0.0.0/104\"]", "10.0.0.0/8", header).await;
+    assert_eq!(client, "192.0.2.1");
 }
 
 /// A load balancer that speaks the PROXY protocol passes on what its clients say: they are believed or not,

@@ -8,8 +8,9 @@ use std::{
 };
 
 use bytesize::ByteSize;
+use ferrix_table::canonical_network;
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 mod bounds;
 
@@ -34,7 +35,7 @@ pub struct EntryPoint {
     pub secure: bool,
     /// Connections from these networks start with a PROXY protocol header, version 1 or 2, which
     /// names the real client. Others may not send one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "canonical_networks")]
     pub proxy_protocol: Vec<IpNet>,
     /// The Filters that all requests pass first, each as `NAMESPACE/NAME`. The control plane makes them
     /// part of the rules that are served here.
@@ -66,6 +67,12 @@ impl From<&EntryPoint> for ferrix_table::table::EntryPoint {
 
 fn any_address() -> IpAddr {
     IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+}
+
+/// Networks that addresses are looked for in: these are in canonical form.
+fn canonical_networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let networks = Vec::deserialize(deserializer)?;
+    Ok(networks.into_iter().map(canonical_network).collect())
 }
 
 /// Everything but the entry points.
@@ -419,6 +426,7 @@ pub struct Forwarded {
     /// Clients whose `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `X-Request-Id`, `X-Original-*` and
     /// `X-Rewrite-Url` are believed and extended: those that PROXY protocol names, where it is spoken. From
     /// all others these headers are removed.
+    #[serde(deserialize_with = "canonical_networks")]
     pub trusted: Vec<IpNet>,
 }
 

@@ -47,7 +47,7 @@ use print::{Form, Shown};
 
 pub use constraints::{Constraints, HostConstraint, PathConstraint};
 pub use error::ParseError;
-pub use matcher::network;
+pub use matcher::{canonical_network, network};
 pub use never::Literal;
 pub use request::{Headers, Request};
 pub use request_match::{Match, MatchError, PathMatch, ValueMatch};

@@ -403,19 +403,21 @@ pub fn network(text: &str) -> Option<IpNet> {
     if !length.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let net = IpNet::new(address.parse().ok()?, length.parse().ok()?)
-        .ok()?
-        .trunc();
-    let IpNet::V6(v6) = net else {
-        return Some(net);
+    let net = IpNet::new(address.parse().ok()?, length.parse().ok()?);
+    Some(canonical_network(net.ok()?.trunc()))
+}
+
+/// A network as canonical addresses are in it: of IPv4, where all its addresses are mapped from there (RFC
+/// 4291, section 2.5.5.2).
+pub fn canonical_network(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else {
+        return network;
     };
     // A shorter prefix reaches beyond the mapped addresses; then no IPv4 address is in it.
     let mapped = v6
         .addr()
         .to_ipv4_mapped()
-        .zip(v6.prefix_len().checked_sub(96));
-    match mapped {
-        Some((v4, length)) => Ipv4Net::new(v4, length).ok().map(IpNet::V4),
-        None => Some(net),
-    }
+        .zip(v6.prefix_len().checked_sub(96))
+        .and_then(|(v4, length)| Ipv4Net::new(v4, length).ok());
+    mapped.map_or(network, IpNet::V4)
 }

@@ -53,6 +53,6 @@ mod testing;
 pub mod verification;
 pub mod weight;
 
-pub use ferrix_rule::{Headers, Request};
+pub use ferrix_rule::{Headers, Request, canonical_network};
 pub use publish::{Publisher, Reader};
 pub use table::Table;
