@@ -5,10 +5,12 @@ use std::time::Duration;
 use ferrix_e2e::{
     Backend, Client, Gateway, Http2Backend, Routes,
     backend::{Connection, ok},
+    certificates::Authority,
     wire::pattern,
     within,
 };
 use ferrix_table::services::Protocol;
+use tokio::{io::AsyncWriteExt, sync::mpsc};
 
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                       Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
@@ -68,7 +70,6 @@ async fn both_directions_after_the_handshake() {
     let bytes = pattern(2_000_000);
     let Client { reader, writer, .. } = &mut client;
     let sending = async {
-        use tokio::io::AsyncWriteExt;
         writer.write_all(&bytes).await.unwrap();
     };
     let ((), echoed) = within("an echo", async {
@@ -140,6 +141,74 @@ async fn the_backend_closes() {
     assert_eq!(client.head().await.word(1), "101");
     expect(&mut client, b"last words").await;
     client.closed().await;
+}
+
+/// Docker's clients end what they send before they have all that comes; so may servers.
+#[tokio::test]
+async fn the_end_of_one_side_is_passed_on() {
+    let (inputs, mut received) = mpsc::unbounded_channel();
+    let backend = Backend::start(move |mut connection: Connection| {
+        let inputs = inputs.clone();
+        async move {
+            let Some(head) = connection.head().await else {
+                return;
+            };
+            connection.send(SWITCH).await;
+            let ends_first = head.word(1) == "/backend";
+            if ends_first {
+                connection.send("last words").await;
+                connection.writer.shutdown().await.unwrap();
+            }
+            let mut input = Vec::new();
+            while let Some(bytes) = connection.reader.bytes().await {
+                input.extend_from_slice(&bytes);
+            }
+            inputs.send(input).unwrap();
+            if !ends_first {
+                connection.send("output").await;
+            }
+        }
+    })
+    .await;
+    let authority = Authority::new();
+    let certified = authority.certify("default", &["example.com"]);
+    let routes = Routes::all_to(&[backend.address()]).default_certificate(&certified);
+    let gateway = Gateway::start(routes);
+    let mut ran = 0;
+    for secure in [false, true] {
+        for path in ["/client", "/backend"] {
+            let mut client = match secure {
+                false => gateway.client().await,
+                true => {
+                    let config = authority.client(&["http/1.1"]);
+                    gateway.tls_client(&config, "example.com").await
+                }
+            };
+            client.send(handshake(path)).await;
+            assert_eq!(client.head().await.word(1), "101");
+            if path == "/backend" {
+                assert_eq!(client.rest().await, b"last words", "{secure}");
+            }
+            client.send("input").await;
+            client.end().await;
+            let input = within("the backend's end", received.recv()).await;
+            assert_eq!(input.as_deref(), Some(&b"input"[..]), "{path} {secure}");
+            if path == "/client" {
+                assert_eq!(client.rest().await, b"output", "{secure}");
+            }
+            ran += 1;
+        }
+    }
+    assert_eq!(ran, 4);
+    backend
+        .wait("the ends of all connections", |log| log.open == 0)
+        .await;
+    gateway
+        .counted("the plain ends", |it| it.open_connections.get() == 0)
+        .await;
+    gateway
+        .counted_secure("the ends over TLS", |it| it.open_connections.get() == 0)
+        .await;
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ use crate::{
     pace::Pace,
     retry::Broken,
     settings::OddResponses,
-    tunnel::{self, End, HalfClose},
+    tunnel::{self, End},
 };
 
 mod passage;
@@ -313,8 +313,7 @@ async fn tunnel(
         let reason = "it switched protocols over HTTP/2".to_owned();
         return Err(Broken::Answer(reason));
     };
-    let ends = HalfClose::Ends;
-    let (passed, end) = tunnel::run(to_client, to_backend, deadline, idle, ends, waiting).await;
+    let (passed, end) = tunnel::run(to_client, to_backend, deadline, idle, waiting).await;
     received.bytes += passed.from_client;
     client.sent += passed.from_backend;
     match end {

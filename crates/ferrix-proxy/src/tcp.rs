@@ -12,19 +12,9 @@ use ferrix_table::{
 use http::{HeaderMap, Method};
 
 use crate::{
-    Engine,
-    address::Address,
-    budget::Waiting,
-    deadline::Deadline,
-    failure::Failure,
-    hash_key,
-    io::Io,
-    pool::Connection,
-    proxy_protocol::Introduction,
-    race::Race,
-    relay::InFlight,
-    route,
-    tunnel::{self, HalfClose},
+    Engine, address::Address, budget::Waiting, deadline::Deadline, failure::Failure, hash_key,
+    io::Io, pool::Connection, proxy_protocol::Introduction, race::Race, relay::InFlight, route,
+    tunnel,
 };
 
 /// What comes by a connection, or as datagrams from one address.
@@ -72,16 +62,8 @@ pub(crate) async fn serve(
     let idle = idle.unwrap_or(engine.settings.timeouts.upgraded);
     let mut waiting = Waiting::new(&engine.counters.buffered_bytes);
     let mut deadline = Deadline::never();
-    let (backend, half_close) = (&mut wire.io, HalfClose::IsPassedOn);
-    let (passed, end) = tunnel::run(
-        client,
-        backend,
-        &mut deadline,
-        idle,
-        half_close,
-        &mut waiting,
-    )
-    .await;
+    let tunnel = tunnel::run(client, &mut wire.io, &mut deadline, idle, &mut waiting);
+    let (passed, end) = tunnel.await;
     let peer = &arrival.client;
     tracing::debug!(%peer, endpoint = %endpoint.address, ?passed, ?end, "connection ended");
     Ok(())

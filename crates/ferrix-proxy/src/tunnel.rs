@@ -20,34 +20,25 @@ pub(crate) struct Passed {
 /// Why a tunnel has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// One side has ended, which ends the other; or both have, where ends are passed on.
+    /// Both sides have, or one has failed.
     Closed,
     /// Nothing has moved for too long.
     Idle,
 }
 
-/// What the end of what one side sends means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HalfClose {
-    /// The end of the tunnel.
-    Ends,
-    /// That the other side is to be told, which may go on sending.
-    IsPassedOn,
-}
-
-/// Passes bytes until the end, or until nothing has moved for `idle`; 0: for ever.
+/// Passes bytes until both sides have ended, or until nothing has moved for `idle`; 0: for ever. Where one
+/// ends, the other is told, and may go on sending: Docker's clients end what they send before they have all
+/// that comes.
 pub(crate) async fn run(
     client: &mut Io,
     backend: &mut Io,
     deadline: &mut Deadline,
     idle: Duration,
-    half_close: HalfClose,
     waiting: &mut Waiting<'_>,
 ) -> (Passed, End) {
     let mut tunnel = Tunnel {
         client,
         backend,
-        half_close,
         from_client: Way::default(),
         from_backend: Way::default(),
     };
@@ -70,7 +61,6 @@ pub(crate) async fn run(
 struct Tunnel<'t> {
     client: &'t mut Io,
     backend: &'t mut Io,
-    half_close: HalfClose,
     from_client: Way,
     from_backend: Way,
 }
@@ -101,7 +91,8 @@ impl Tunnel<'_> {
     ) -> Poll<io::Result<Option<End>>> {
         let there = self.from_client.poll_pass(self.client, self.backend, cx)?;
         let back = self.from_backend.poll_pass(self.backend, self.client, cx)?;
-        if self.is_over() {
+        let ways = [&self.from_client, &self.from_backend];
+        if ways.iter().all(|way| way.state == State::Ended) {
             return Poll::Ready(Ok(Some(End::Closed)));
         }
         if there.is_ready() || back.is_ready() {
@@ -109,14 +100,6 @@ impl Tunnel<'_> {
         }
         waiting.set(self.client.waits() + self.backend.waits());
         deadline.poll_passed(cx).map(|()| Ok(Some(End::Idle)))
-    }
-
-    fn is_over(&self) -> bool {
-        let [there, back] = [self.from_client.state, self.from_backend.state];
-        match self.half_close {
-            HalfClose::Ends => there != State::Open || back != State::Open,
-            HalfClose::IsPassedOn => there == State::Ended && back == State::Ended,
-        }
     }
 }
 
