@@ -322,9 +322,13 @@ async fn tls_cases(seen: &mut BTreeSet<u8>, wrong: &mut Vec<String>) {
     let authority = Authority::new();
     let one = authority.certify("default/one", &["example.com", "www.example.com"]);
     let other = authority.certify("default/other", &["other.com", "*.wild.com"]);
+    // That of one in a Secret of another namespace.
+    let mut copy = one.clone();
+    copy.id = "team/one".into();
     let backend = Backend::hello("named").await;
     let routes = Routes::all_to(&[backend.address()])
         .certificate(&["example.com", "www.example.com"], &one)
+        .certificate(&["copy.com"], &copy)
         .certificate(&["other.com", "*.wild.com"], &other);
     let gateway = Gateway::start(routes);
     let cases = [
@@ -332,6 +336,7 @@ async fn tls_cases(seen: &mut BTreeSet<u8>, wrong: &mut Vec<String>) {
         ("example.com", "EXAMPLE.com.:443", 200),
         // One certificate, whoever names it.
         ("example.com", "www.example.com", 200),
+        ("example.com", "copy.com", 200),
         ("one.wild.com", "two.wild.com", 200),
         ("one.wild.com", "other.com", 200),
         ("one.wild.com", "wild.com", 421),

@@ -18,6 +18,18 @@ pub struct Certificate {
     pub not_after: i64,
 }
 
+impl Certificate {
+    /// Whether a client is presented the same: by one Secret, however often it was renewed, or by copies of
+    /// it, which namespaces have that share a wildcard certificate.
+    fn is_alike(&self, other: &Self) -> bool {
+        let copied = || {
+            let own = self.key.cert.first();
+            own.is_some_and(|leaf| other.key.cert.first() == Some(leaf))
+        };
+        self.id == other.id || copied()
+    }
+}
+
 /// What each secure entry point presents.
 #[derive(Clone, Debug, Default)]
 pub struct Certificates {
@@ -55,12 +67,14 @@ impl Certificates {
             .or(self.default.as_ref())
     }
 
-    /// Whether requests for two canonical hosts may come on one connection: what is presented for
-    /// both comes from one Secret, whichever routes name it and however often it was renewed, or
-    /// nothing is presented for either.
+    /// Whether requests for two canonical hosts may come on one connection: the same is presented for both,
+    /// whichever routes name it, or nothing is presented for either.
     pub fn share_connection(&self, entry_point: EntryPointIndex, one: &str, other: &str) -> bool {
-        let id = |name| self.find(entry_point, Some(name)).map(|found| &found.id);
-        id(one) == id(other)
+        let find = |name| self.find(entry_point, Some(name));
+        match (find(one), find(other)) {
+            (Some(one), Some(other)) => one.is_alike(other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
     }
 }
 

@@ -55,7 +55,18 @@ fn find() {
     assert!(certificates.find(2, None).is_some());
 }
 
-/// The certificate decides, not the route that names it.
+/// A certificate of a Secret that has this in DER.
+fn copied(id: &str, der: &'static [u8]) -> Arc<Certificate> {
+    let certificate = certificate(id);
+    let key = CertifiedKey::new(vec![der.into()], Arc::clone(&certificate.key.key));
+    Arc::new(Certificate {
+        id: id.into(),
+        key: Arc::new(key),
+        not_after: certificate.not_after,
+    })
+}
+
+/// The certificate decides, neither the route that names it nor the Secret that it is in.
 #[test]
 fn share_connection() {
     let one = certificate("one");
@@ -68,6 +79,9 @@ fn share_connection() {
             ("renewed.test".into(), certificate("one")),
             ("other.test".into(), certificate("other")),
             ("named.test".into(), certificate("default")),
+            ("copy.test".into(), copied("team-a/wildcard", b"wildcard")),
+            ("second.test".into(), copied("team-b/wildcard", b"wildcard")),
+            ("third.test".into(), copied("team-c/own", b"own")),
         ]
         .into(),
         wildcard: [
@@ -94,6 +108,9 @@ fn share_connection() {
         (0, "c.test", "d.test", true),
         (0, "c.test", "named.test", true),
         (0, "c.test", "a.test", false),
+        (0, "copy.test", "second.test", true),
+        (0, "copy.test", "third.test", false),
+        (0, "copy.test", "a.test", false),
         (1, "a.test", "other.test", true),
     ];
     for (entry_point, one, other, expected) in cases {
@@ -102,6 +119,7 @@ fn share_connection() {
         let found = certificates.share_connection(entry_point, other, one);
         assert_eq!(found, expected, "{other} and {one} on {entry_point}");
     }
+    assert_eq!(cases.len(), 16);
     certificates.default = None;
     assert!(certificates.share_connection(0, "c.test", "d.test"));
     assert!(!certificates.share_connection(0, "c.test", "a.test"));
