@@ -852,34 +852,49 @@ async fn pour_slowly(
 /// Ends a response that broke off: the client gets what there is of it, and cannot take it for the
 /// whole.
 pub(crate) async fn cut(client: &mut Client<'_>, deadline: &mut Deadline, limit: Duration) {
-    // A client that takes no more is cut as well.
-    let _ = flush(client, deadline, limit).await;
+    // A reset overtakes what the connection's own task has not sent. A client that takes no more is cut as
+    // well.
+    let _ = drain(client, deadline, limit, |out| out.waits()).await;
     for _ in 0..TURNS {
-        // A reset overtakes what the connection's own task has not sent.
+        // So much is not known of header sections and small pieces.
         tokio::task::yield_now().await;
     }
     client.abort();
 }
 
-/// Waits until the client has taken everything. It may stall for as long as `limit`.
+/// Waits until the client, or the connection's own task, has taken everything. It may stall for as long as
+/// `limit`.
 pub(crate) async fn flush(
     client: &mut Client<'_>,
     deadline: &mut Deadline,
     limit: Duration,
 ) -> Result<(), Gone> {
+    drain(client, deadline, limit, |out| out.pending()).await
+}
+
+/// Waits until nothing is `left` for the client, which may stall for as long as `limit`.
+async fn drain(
+    client: &mut Client<'_>,
+    deadline: &mut Deadline,
+    limit: Duration,
+    left: fn(&Outlet<'_>) -> usize,
+) -> Result<(), Gone> {
     deadline.set(limit);
-    let mut waited = client.out().pending();
-    while !client.out().is_drained() {
+    let mut before = left(&client.out());
+    while left(&client.out()) > 0 {
         tokio::select! {
             biased;
             drained = poll_fn(|cx| client.out().poll_drain(cx)) => drained.map_err(|_| Gone)?,
             () = deadline.passed() => return Err(Gone),
         }
-        let waits = client.out().pending();
-        if waits as u64 + LEAST_TAKEN <= waited as u64 {
-            waited = waits;
+        let now = left(&client.out());
+        if now as u64 + LEAST_TAKEN <= before as u64 {
+            before = now;
             deadline.set(limit);
         }
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
