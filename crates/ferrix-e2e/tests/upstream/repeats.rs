@@ -3,9 +3,10 @@
 
 use bytes::Bytes;
 use ferrix_e2e::{
-    Backend, Client, Gateway, Http2Backend, Routes,
+    Backend, Client, Gateway, Http2Backend, Http2Client, Routes,
     backend::{Connection, ok},
     http2_backend::Exchange,
+    http2_client::read,
 };
 use ferrix_table::services::Protocol;
 use h2::Reason;
@@ -62,6 +63,14 @@ impl Either {
             Self::Two(backend) => {
                 (backend.wait("the request", |log| log.requests.len() >= requests)).await;
             }
+        }
+    }
+
+    /// How many connections there were.
+    fn connections(&self) -> usize {
+        match self {
+            Self::One(backend) => backend.log().connections,
+            Self::Two(backend) => backend.log().connections,
         }
     }
 
@@ -195,15 +204,77 @@ async fn what_a_backend_may_have_acted_upon_is_not_sent_again() {
                     if let Some(name) = name {
                         gateway.failed(name, 1).await;
                     }
-                    assert_eq!(backend.received(), 1, "{case}");
-                    let table = gateway.table();
-                    assert_eq!(table.services[0].state.retries.get(), 0, "{case}");
+                    judge(&backend, &gateway, &case).await;
                     ran += 1;
                 }
             }
         }
     }
     assert_eq!(ran, (5 * 2 + 1) * 2 * 3);
+}
+
+/// The backend has had the request once, and a connection over HTTP/2 carries others as before.
+async fn judge(backend: &Either, gateway: &Gateway, case: &str) {
+    assert_eq!(backend.received(), 1, "{case}");
+    let table = gateway.table();
+    assert_eq!(table.services[0].state.retries.get(), 0, "{case}");
+    warm(&mut gateway.client().await).await;
+    if matches!(backend, Either::Two(_)) {
+        assert_eq!(backend.connections(), 1, "{case}");
+    }
+}
+
+/// The same of clients over HTTP/2, which may take one request back and go on.
+#[tokio::test]
+async fn nor_is_it_for_clients_over_http2() {
+    let cases = [
+        (Does::Hangs, ClientDoes::Leaves, None),
+        (Does::Hangs, ClientDoes::Waits, Some(504)),
+        (Does::Resets, ClientDoes::Waits, Some(502)),
+        (Does::BeginsAndBreaks, ClientDoes::Waits, Some(502)),
+        (Does::AnswersEarly, ClientDoes::Waits, Some(413)),
+    ];
+    let mut ran = 0;
+    for (does, client_does, status) in cases {
+        for http2 in [false, true] {
+            if !http2 && does == Does::Resets {
+                continue;
+            }
+            for reused in [false, true] {
+                for (method, body) in [("GET", ""), ("PUT", "abc"), ("POST", "abc")] {
+                    let case = format!("{does:?} {client_does:?} {http2} {reused} {method}");
+                    let backend = Either::start(http2, does).await;
+                    let gateway =
+                        backend.gateway(if status == Some(504) { "400ms" } else { "60s" });
+                    let mut client = gateway.http2().await;
+                    if reused {
+                        assert!(client.get("/warm").await.status.is_success());
+                    }
+                    let request = client.request(method, "/work");
+                    let opened = client.open(request, body.is_empty()).await;
+                    let (response, mut stream) = opened.unwrap();
+                    if !body.is_empty() {
+                        stream.send_data(Bytes::from(body), true).unwrap();
+                    }
+                    backend.has(1 + usize::from(reused)).await;
+                    match client_does {
+                        ClientDoes::Waits => {
+                            let answered = read(response).await.unwrap().status.as_u16();
+                            assert_eq!(Some(answered), status, "{case}");
+                        }
+                        ClientDoes::Leaves | ClientDoes::HalfCloses => {
+                            stream.send_reset(Reason::CANCEL);
+                            gateway.failed("client_gone", 1).await;
+                        }
+                    }
+                    judge(&backend, &gateway, &case).await;
+                    assert!(client.get("/warm").await.status.is_success(), "{case}");
+                    ran += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(ran, (4 * 2 + 1) * 2 * 3);
 }
 
 /// The connection ends without a byte of an answer: on a fresh one the backend did that because of
@@ -226,8 +297,8 @@ async fn a_connection_that_breaks_unanswered() {
     ];
     let mut ran = 0;
     for (method, body, repeated) in cases {
-        for reused in [false, true] {
-            let case = format!("{method} {} {reused}", body.len());
+        for (reused, http2) in [(false, false), (false, true), (true, false), (true, true)] {
+            let case = format!("{method} {} {reused} {http2}", body.len());
             // Each connection is good for one answer, and gets another request.
             let backend = Backend::start(move |mut connection: Connection| async move {
                 if !reused && connection.index == 0 {
@@ -241,16 +312,13 @@ async fn a_connection_that_breaks_unanswered() {
             })
             .await;
             let gateway = Gateway::start(Routes::all_to(&[backend.address()]));
-            let mut client = gateway.client().await;
+            let mut client = Asking::connect(&gateway, http2).await;
             if reused {
-                assert_eq!(
-                    client.exchange(request("GET", "/warm", "")).await.status,
-                    200
-                );
+                assert_eq!(client.ask("GET", "/warm", "").await, 200);
             }
-            let response = client.exchange(request(method, "/work", body)).await;
+            let status = client.ask(method, "/work", body).await;
             let again = repeated && reused;
-            assert_eq!(response.status, if again { 200 } else { 502 }, "{case}");
+            assert_eq!(status, if again { 200 } else { 502 }, "{case}");
             let requests = backend.requests();
             let work: Vec<_> = requests
                 .iter()
@@ -263,7 +331,37 @@ async fn a_connection_that_breaks_unanswered() {
             ran += 1;
         }
     }
-    assert_eq!(ran, 22);
+    assert_eq!(ran, 44);
+}
+
+/// A client over one protocol or the other.
+enum Asking {
+    One(Client),
+    Two(Http2Client),
+}
+
+impl Asking {
+    async fn connect(gateway: &Gateway, http2: bool) -> Self {
+        match http2 {
+            false => Self::One(gateway.client().await),
+            true => Self::Two(gateway.http2().await),
+        }
+    }
+
+    /// The status of the answer to a request.
+    async fn ask(&mut self, method: &str, path: &str, body: &str) -> u16 {
+        match self {
+            Self::One(client) => client.exchange(request(method, path, body)).await.status,
+            Self::Two(client) => {
+                let request = client.request(method, path);
+                let answered = match body {
+                    "" => client.fetch(request).await,
+                    body => client.post(request, body.to_owned(), None).await,
+                };
+                answered.unwrap().status.as_u16()
+            }
+        }
+    }
 }
 
 /// The same over HTTP/2.
