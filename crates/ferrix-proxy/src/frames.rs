@@ -1,8 +1,9 @@
 //! The frames of a client's HTTP/2 connection, read along below the `h2` crate.
 //!
 //! That crate bounds what it keeps, but neither how long a header section may take nor how often a
-//! client may send what costs it nothing. Only the nine bytes before each frame are looked at (RFC
-//! 9113, section 4.1), where they lie; payload is skipped, and nothing is copied.
+//! client may send what costs it nothing; and it hides what a path has behind its query. Only the nine
+//! bytes before each frame are looked at (RFC 9113, section 4.1), and header blocks
+//! ([`crate::header_block`]), where they lie; other payload is skipped, and nothing is copied.
 //!
 //! ```text
 //!  h2 ─► Followed ─► the connection
@@ -16,13 +17,14 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use h2::StreamId;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
@@ -32,15 +34,16 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{clock, transport::Stream};
+use crate::{
+    clock,
+    header_block::{END_HEADERS, HeaderBlock},
+    transport::Stream,
+};
 
 /// Frame types (RFC 9113, section 6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
-
-/// The flag of `HEADERS` and `CONTINUATION` that ends a header section.
-const END_HEADERS: u8 = 4;
 
 /// The first bytes of a connection, which are no frame (RFC 9113, section 3.4).
 const PREFACE: u32 = 24;
@@ -73,6 +76,8 @@ pub(crate) struct Conduct {
     flooding: AtomicBool,
     /// Whether no more is read until those requests are taken that have come.
     burst: AtomicBool,
+    /// The first stream with a fragment in its path; 0: none.
+    fragment: AtomicU32,
 }
 
 impl Conduct {
@@ -91,6 +96,18 @@ impl Conduct {
         burst
     }
 
+    /// Whether the path of a stream has a fragment, or may have one: later streams can refer to it.
+    pub(crate) fn has_fragment(&self, stream: StreamId) -> bool {
+        let first = self.fragment.load(Relaxed);
+        first > 0 && first <= u32::from(stream)
+    }
+
+    fn found_fragment(&self, stream: u32) {
+        if self.fragment.load(Relaxed) == 0 {
+            self.fragment.store(stream, Relaxed);
+        }
+    }
+
     /// Whether the client sends too much that costs it nothing. Then no more of it is read.
     pub(crate) fn is_flooding(&self) -> bool {
         self.flooding.load(Relaxed)
@@ -104,6 +121,7 @@ pub(crate) struct Followed {
     conduct: Arc<Conduct>,
     received: Frames,
     sent: Frames,
+    block: HeaderBlock,
     /// How many frames and header sections have begun to come.
     items: u64,
     /// Whether the last of these is a header section that has not ended.
@@ -124,6 +142,7 @@ impl Followed {
             conduct: Arc::clone(&conduct),
             received: Frames::behind(PREFACE),
             sent: Frames::default(),
+            block: HeaderBlock::default(),
             items: 0,
             in_headers: false,
             control: Control::new(control_frames),
@@ -135,17 +154,26 @@ impl Followed {
 
     fn on_received(&mut self, bytes: &[u8]) {
         let mut too_many = false;
-        self.received.follow(bytes, |frame| {
-            self.items += u64::from(!self.in_headers);
-            match frame.kind {
-                DATA if frame.length > 0 => return,
-                HEADERS | CONTINUATION => {
-                    self.in_headers = frame.flags & END_HEADERS == 0;
-                    self.burst += usize::from(frame.kind == HEADERS);
+        self.received.follow(bytes, |head, part| match part {
+            Part::Head => {
+                self.items += u64::from(!self.in_headers);
+                match head.kind {
+                    DATA if head.length > 0 => return,
+                    HEADERS | CONTINUATION => {
+                        self.in_headers = head.flags & END_HEADERS == 0;
+                        self.burst += usize::from(head.kind == HEADERS);
+                        self.block.begin(head.flags, head.kind == CONTINUATION);
+                    }
+                    _ => {}
                 }
-                _ => {}
+                too_many |= self.control.spend();
             }
-            too_many |= self.control.spend();
+            Part::Payload(part, ends) if matches!(head.kind, HEADERS | CONTINUATION) => {
+                if self.block.add(part, ends) {
+                    self.conduct.found_fragment(head.stream);
+                }
+            }
+            Part::Payload(..) => {}
         });
         let due = match self.received.unfinished() {
             _ if self.in_headers => self.items,
@@ -160,9 +188,9 @@ impl Followed {
     }
 
     fn on_sent(&mut self, bytes: &[u8]) {
-        self.sent.follow(bytes, |frame| {
-            if matches!(frame.kind, DATA | HEADERS) {
-                self.control.earn(frame.length.into());
+        self.sent.follow(bytes, |head, part| {
+            if matches!((head.kind, part), (DATA | HEADERS, Part::Head)) {
+                self.control.earn(head.length.into());
             }
         });
     }
@@ -211,20 +239,40 @@ struct Frames {
     head: [u8; HEAD],
     /// How much of a head has come.
     head_length: usize,
-    /// How much of the payload is to come of the frame that came last, and that frame's type.
+    /// What the frame said that came last, and how much of its payload is to come.
+    last: Head,
     payload: u32,
-    kind: u8,
 }
 
 /// The length of what is before each payload.
 const HEAD: usize = 9;
 
 /// What a frame says before its payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Head {
     length: u32,
     kind: u8,
     flags: u8,
+    stream: u32,
+}
+
+/// What has come of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part<'b> {
+    Head,
+    /// Some of its payload, and whether that is the end of it.
+    Payload(&'b [u8], bool),
+}
+
+impl From<[u8; HEAD]> for Head {
+    fn from([high, middle, low, kind, flags, stream @ ..]: [u8; HEAD]) -> Self {
+        Self {
+            length: u32::from_be_bytes([0, high, middle, low]),
+            kind,
+            flags,
+            stream: u32::from_be_bytes(stream) & (u32::MAX >> 1),
+        }
+    }
 }
 
 /// What is to come of a frame of which some has come.
@@ -244,18 +292,21 @@ impl Frames {
         }
     }
 
-    /// Goes on by these bytes, and tells of each frame whose head is complete by them.
-    fn follow(&mut self, bytes: &[u8], mut begins: impl FnMut(Head)) {
+    /// Goes on by these bytes, and tells of each frame whose head is complete by them, and of payload.
+    fn follow(&mut self, bytes: &[u8], mut tell: impl FnMut(Head, Part<'_>)) {
         let mut bytes = bytes;
         loop {
-            let skipped = bytes.len().min(self.payload as usize);
-            // Not more than the payload, which is as wide.
-            self.payload -= skipped as u32;
-            bytes = &bytes[skipped..];
+            if self.payload > 0 && !bytes.is_empty() {
+                let (part, rest) = bytes.split_at(bytes.len().min(self.payload as usize));
+                // Not more than the payload, which is as wide.
+                self.payload -= part.len() as u32;
+                tell(self.last, Part::Payload(part, self.payload == 0));
+                bytes = rest;
+            }
             if bytes.is_empty() {
                 return;
             }
-            let [high, middle, low, kind, flags, ..] = match bytes.split_first_chunk() {
+            let head = match bytes.split_first_chunk() {
                 Some((head, rest)) if self.head_length == 0 => {
                     bytes = rest;
                     *head
@@ -265,13 +316,12 @@ impl Frames {
                     None => return,
                 },
             };
-            let length = u32::from_be_bytes([0, high, middle, low]);
-            (self.payload, self.kind) = (length, kind);
-            begins(Head {
-                length,
-                kind,
-                flags,
-            });
+            self.last = Head::from(head);
+            self.payload = self.last.length;
+            tell(self.last, Part::Head);
+            if self.payload == 0 {
+                tell(self.last, Part::Payload(&[], true));
+            }
         }
     }
 
@@ -289,8 +339,8 @@ impl Frames {
     fn unfinished(&self) -> Option<Unfinished> {
         match self {
             Self {
-                payload: 1.., kind, ..
-            } => Some(Unfinished::Payload(*kind)),
+                payload: 1.., last, ..
+            } => Some(Unfinished::Payload(last.kind)),
             Self {
                 head_length: 1.., ..
             } => Some(Unfinished::Head),
@@ -441,12 +491,26 @@ mod tests {
             let mut followed = Frames::behind(PREFACE);
             let mut found = Vec::new();
             for part in bytes.chunks(size) {
-                followed.follow(part, |head| found.push(head));
+                followed.follow(part, |head, part| match part {
+                    Part::Head => found.push((head, 0, false)),
+                    // Of what comes before the first frame.
+                    Part::Payload(..) if found.is_empty() => {}
+                    Part::Payload(part, ends) => {
+                        let (last, length, ended) = found.last_mut().unwrap();
+                        assert_eq!((*last, *ended), (head, false));
+                        *length += part.len();
+                        *ended = ends;
+                    }
+                });
             }
-            let heads = frames.map(|(kind, flags, length)| Head {
-                length: u32::try_from(length).unwrap(),
-                kind,
-                flags,
+            let heads = frames.map(|(kind, flags, length)| {
+                let head = Head {
+                    length: u32::try_from(length).unwrap(),
+                    kind,
+                    flags,
+                    stream: 1,
+                };
+                (head, length, true)
             });
             assert_eq!(found, heads, "in pieces of {size}");
             assert_eq!(followed.unfinished(), None);

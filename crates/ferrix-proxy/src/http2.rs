@@ -161,8 +161,9 @@ impl Serving<'_> {
             return self.cut_off("it resets too many streams");
         }
         let mut respond = respond;
+        let fragment = self.conduct.has_fragment(respond.stream_id());
         let (parts, body) = request.into_parts();
-        let incoming = incoming(parts, &body);
+        let incoming = incoming(parts, &body, fragment);
         let most = http2.request_headers.as_u64();
         let Some(running) = self.streams.start(incoming.head.size() as u64, most) else {
             respond.send_reset(h2::Reason::REFUSED_STREAM);
@@ -170,6 +171,7 @@ impl Serving<'_> {
         };
         if self.streams.started == limits.requests_per_connection
             || self.streams.are_abandoned(http2.reset_streams)
+            || fragment
         {
             self.say_goodbye();
         }
@@ -304,10 +306,14 @@ fn options(engine: &Engine) -> H2Options {
 }
 
 /// What was decoded may take a hundred times the bytes that came; only this copy of it is kept while
-/// the stream lives.
-fn incoming(parts: Parts, body: &RecvStream) -> Incoming {
+/// the stream lives. A `fragment` has been taken out of the target.
+fn incoming(parts: Parts, body: &RecvStream, fragment: bool) -> Incoming {
     let target = parts.uri.path_and_query().map_or("", |it| it.as_str());
     let mut head = RequestHead::new(parts.method, target.as_bytes(), Version::HTTP_2);
+    if fragment {
+        // It is refused as over HTTP/1, whatever it was.
+        head.set_target(format!("{target}#").as_bytes());
+    }
     let text = (parts.headers.iter()).map(|(name, value)| name.as_str().len() + value.len());
     head.fields.reserve(text.sum(), parts.headers.len());
     head.fields.extend(&parts.headers);

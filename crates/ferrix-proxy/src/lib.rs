@@ -39,6 +39,7 @@ pub mod fuzz;
 mod governed;
 mod grpc_call;
 mod hash_key;
+mod header_block;
 mod headers;
 mod http1;
 mod http2;
