@@ -137,6 +137,9 @@ given twice, or permissions and ports would not fit.
     {{- fail (printf "settings.source.%s cannot be set: %s" $key $why) }}
   {{- end }}
 {{- end }}
+{{- if and .Values.sharedLimits.enabled (hasKey $settings "replicas") }}
+  {{- fail "settings.replicas cannot be set with sharedLimits.enabled: that says it" }}
+{{- end }}
 {{- if hasKey ($settings.gateway | default dict) "services" }}
   {{- fail "settings.gateway.services cannot be set: gatewayServices says it" }}
 {{- end }}

@@ -706,6 +706,16 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["averageValue: 350m"],
     ),
     (
+        "{autoscaling: {enabled: true}, resources: null, withdrawOnUninstall: false}",
+        &[
+            "Deployment ferrix/ferrix: no requests of cpu",
+            "Deployment ferrix/ferrix: no requests of memory",
+            "Deployment ferrix/ferrix: no limits of cpu",
+            "Deployment ferrix/ferrix: no limits of memory",
+        ],
+        &["averageUtilization: 70"],
+    ),
+    (
         "{autoscaling: {enabled: true}, resources: {limits: {cpu: null}}, withdrawOnUninstall: false}",
         &["Deployment ferrix/ferrix: no limits of cpu"],
         &["averageUtilization: 70"],
@@ -977,7 +987,7 @@ fn values_do_what_they_say() {
         }
         ran += 1;
     }
-    assert_eq!(ran, 46);
+    assert_eq!(ran, 47);
 }
 
 #[test]
@@ -1136,6 +1146,59 @@ fn values_that_cannot_be_are_refused() {
             "extraVolumeMounts: [{name: tls}]",
             "missing property 'mountPath'",
         ),
+        ("entryPoints: null", "missing property 'entryPoints'"),
+        ("snapshot: null", "missing property 'snapshot'"),
+        ("ingressClass: Inner", "does not match pattern"),
+        (
+            "ingressClassResource: {name: my_class}",
+            "does not match pattern",
+        ),
+        (
+            "gatewayServices: {spec: {type: ExternalName}}",
+            "/gatewayServices/spec/type",
+        ),
+        (
+            "{sharedLimits: {enabled: true}, entryPoints: [{name: replicas, port: 8080, \
+             servicePort: 80}]}",
+            "entryPoints: name replicas of replicas is taken by sharedLimits already",
+        ),
+        (
+            "{sharedLimits: {enabled: true}, settings: {replicas: {}}}",
+            "settings.replicas cannot be set with sharedLimits.enabled",
+        ),
+        (
+            "{service: {type: ClusterIP}, entryPoints: [{name: web, port: 8080, servicePort: 80, \
+             nodePort: 30080}]}",
+            "entryPoints: nodePort of web needs service.type: NodePort or LoadBalancer",
+        ),
+        (
+            "service: {type: ClusterIP, externalTrafficPolicy: Local}",
+            "service.externalTrafficPolicy needs service.type: NodePort or LoadBalancer",
+        ),
+        (
+            "preStopSeconds: 40",
+            "terminationGracePeriodSeconds (40) is not above preStopSeconds (40)",
+        ),
+        (
+            "extraVolumes: [{name: temporary, emptyDir: {}}]",
+            "extraVolumes: the name temporary is taken by temporaryFolder already",
+        ),
+        (
+            "extraVolumes: [{name: a, emptyDir: {}}, {name: a, emptyDir: {}}]",
+            "extraVolumes: the name a is taken by extraVolumes already",
+        ),
+        (
+            "{extraVolumes: [{name: a, emptyDir: {}}], extraVolumeMounts: [{name: a, mountPath: /tmp/}]}",
+            "extraVolumeMounts: /tmp/ is taken by temporaryFolder already",
+        ),
+        (
+            "extraVolumeMounts: [{name: snapshot, mountPath: /a}]",
+            "extraVolumeMounts: there is no volume snapshot; add it to extraVolumes",
+        ),
+        (
+            "extraEnv: [{name: POD_NAME, value: a}]",
+            "extraEnv: POD_NAME cannot be set",
+        ),
     ] {
         let output = helm(values);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -1143,5 +1206,5 @@ fn values_that_cannot_be_are_refused() {
         assert!(error.contains(expected), "{values}: {error}");
         ran += 1;
     }
-    assert_eq!(ran, 38);
+    assert_eq!(ran, 53);
 }
