@@ -180,10 +180,14 @@ fn kind(value: &Value) -> Result<Result<Kind, String>, DecodeError> {
     match watched {
         Some(kind) => Ok(Ok(kind)),
         // Nothing else is in our group: this can only be a mistake.
-        None if group == objects::group(Kind::IngressRoute) => Err(refuse(
-            "kind",
-            &format!("`{kind}` is not a kind of {group}; expected `IngressRoute` or `Filter`"),
-        )),
+        None if group == objects::group(Kind::IngressRoute) => {
+            let ours = Kind::ALL.into_iter();
+            let ours = ours.filter(|it| objects::group(*it) == group);
+            let ours: Vec<_> = ours.map(|it| format!("`{it}`")).collect();
+            let ours = ours.join(", ");
+            let message = format!("`{kind}` is not a kind of {group}; expected one of {ours}");
+            Err(refuse("kind", &message))
+        }
         None if kind == Kind::IngressRoute.as_str() && group.is_empty() => Err(refuse(
             "apiVersion",
             &format!("is `{api_version}`; expected `ferrix.com/v1`"),

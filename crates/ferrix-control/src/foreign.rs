@@ -1,5 +1,6 @@
 //! Objects that other controllers serve, and what to write for Ferrix in their place.
 
+use ferrix_api::gateway::{EXPERIMENTAL_GROUP, GROUP};
 use serde_json::Value;
 
 /// What to write in the place of a document that asks somebody else to serve requests; `None`: it does
@@ -11,6 +12,14 @@ pub(crate) fn instead(value: &Value) -> Option<&'static str> {
     match group {
         "extensions" => ingress(kind),
         "traefik.io" | "traefik.containo.us" => Some(traefik(kind)),
+        EXPERIMENTAL_GROUP if kind == "XListenerSet" => {
+            Some("write a ListenerSet of gateway.networking.k8s.io/v1")
+        }
+        GROUP => Some(
+            "release 1.6 of the Gateway API has no such kind; it has BackendTLSPolicy, GRPCRoute, Gateway, \
+             GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute and UDPRoute",
+        ),
+        _ if kind == "IngressRoute" => Some("those of Ferrix are of ferrix.com/v1"),
         _ => None,
     }
 }
@@ -27,20 +36,29 @@ fn traefik(kind: &str) -> &'static str {
         "IngressRoute" => {
             "write an IngressRoute of ferrix.com/v1 for each host: the name in Host(`…`) becomes \
              `spec.route.host`, each of `routes` one of `spec.route.rules`, with the rest of `match` as \
-             `matches`, and `tls.secretName` becomes `spec.tls`"
+             `matches` and its `middlewares` as `filters`, and `tls.secretName` becomes `spec.tls`"
         }
         "Middleware" => {
-            "nothing takes its place: requests go on without it, so do not rely on what it checks"
+            "write a Filter of ferrix.com/v1, which rules name in `filters`; without one, requests go on as \
+             if it were not there, so do not rely on what it checks"
         }
         "TraefikService" => {
-            "several services of a rule, each with a `weight`, take the place of `weighted`; nothing \
-             takes that of `mirroring`"
+            "several services of a rule, each with a `weight`, take the place of `weighted`, the filter \
+             `requestMirror` that of `mirroring`, and `session` of a BackendPolicy that of `sticky`"
         }
-        "ServersTransport" => {
-            "`serverName` of a service and `upstream.tls` of the settings take its place"
+        "ServersTransport" => "`connection` and `timeouts` of a BackendPolicy take its place",
+        "TLSOption" | "TLSStore" => {
+            "`tls` of the settings takes its place, and for certificates of clients the filter \
+             `clientCertificate`"
         }
-        "TLSOption" | "TLSStore" => "`tls` of the settings takes its place",
-        _ => "only HTTP is served, by IngressRoutes of ferrix.com/v1",
+        "IngressRouteTCP" => {
+            "write a TLSRoute of gateway.networking.k8s.io/v1 for a server name, or a TCPRoute for a port, \
+             and a Gateway with a listener for it"
+        }
+        "IngressRouteUDP" => {
+            "write a UDPRoute of gateway.networking.k8s.io/v1, and a Gateway with a listener for it"
+        }
+        _ => "nothing takes its place",
     }
 }
 
@@ -49,6 +67,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::objects::{Kind, group};
 
     #[test]
     fn whose_objects_are_told_of() {
@@ -57,8 +76,29 @@ mod tests {
             ("extensions/v1beta1", "NetworkPolicy", ""),
             ("networking.k8s.io/v1", "NetworkPolicy", ""),
             ("traefik.io/v1alpha1", "IngressRoute", "spec.route.rules"),
-            ("traefik.containo.us/v1alpha1", "Middleware", "do not rely"),
-            ("traefik.io/v1alpha1", "IngressRouteTCP", "only HTTP"),
+            (
+                "traefik.containo.us/v1alpha1",
+                "Middleware",
+                "write a Filter",
+            ),
+            ("traefik.io/v1alpha1", "TraefikService", "requestMirror"),
+            ("traefik.io/v1alpha1", "ServersTransport", "BackendPolicy"),
+            ("traefik.io/v1alpha1", "TLSOption", "clientCertificate"),
+            ("traefik.io/v1alpha1", "IngressRouteTCP", "TLSRoute"),
+            ("traefik.io/v1alpha1", "IngressRouteUDP", "UDPRoute"),
+            (
+                "traefik.io/v1alpha1",
+                "MiddlewareTCP",
+                "nothing takes its place",
+            ),
+            ("gateway.networking.k8s.io/v1", "HTTPRout", "HTTPRoute"),
+            (
+                "gateway.networking.x-k8s.io/v1alpha1",
+                "XListenerSet",
+                "ListenerSet of",
+            ),
+            ("gateway.networking.x-k8s.io/v1alpha1", "XMesh", ""),
+            ("ferrix.io/v1", "IngressRoute", "ferrix.com/v1"),
             ("apps/v1", "Deployment", ""),
             ("v1", "ConfigMap", ""),
         ];
@@ -68,6 +108,10 @@ mod tests {
             assert!(found.contains(words), "{api_version} {kind}: {found}");
             assert_eq!(found.is_empty(), words.is_empty(), "{api_version} {kind}");
         }
-        assert_eq!(cases.len(), 8);
+        assert_eq!(cases.len(), 17);
+        let unknown = instead(&json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "A"}));
+        let known = Kind::ALL.into_iter().filter(|it| group(*it) == GROUP);
+        let missing = |it: &Kind| !unknown.is_some_and(|told| told.contains(it.as_str()));
+        assert_eq!(known.filter(missing).collect::<Vec<_>>(), []);
     }
 }

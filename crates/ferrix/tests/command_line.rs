@@ -412,7 +412,7 @@ fn what_others_serve_is_told_of() {
         (
             "traefik.io/v1alpha1",
             "Middleware",
-            "nothing takes its place",
+            "write a Filter of ferrix.com/v1",
         ),
     ];
     let mut text = String::new();
