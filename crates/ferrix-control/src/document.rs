@@ -117,7 +117,7 @@ pub(crate) struct Reading<'v> {
     repair: Repair<'v>,
     /// Fields whose values are not the author's any more. By their steps, as all of these.
     repaired: HashSet<String>,
-    /// Fields that are taken out, and what holds them.
+    /// Fields that are taken out, and what holds them; and what holds one that says what it is.
     incomplete: HashSet<String>,
     /// All that is wrong.
     faults: Vec<Fault>,
@@ -154,8 +154,13 @@ impl<'v> Reading<'v> {
         let field = fault.field.clone();
         self.remark(fault);
         let steps = steps(&field);
-        if repaired == Repaired::TakenOut {
-            self.incomplete.extend(holders(&steps));
+        match (repaired, steps.split_last()) {
+            (Repaired::TakenOut, _) => self.incomplete.extend(holders(&steps)),
+            // What the fields beside it mean is not known any more.
+            (Repaired::Replaced, Some((&("group" | "kind" | "type"), holder))) => {
+                self.incomplete.insert(holder.join("."));
+            }
+            _ => {}
         }
         if repaired != Repaired::Kept {
             self.repaired.insert(steps.join("."));

@@ -140,3 +140,68 @@ fn objects_of_the_gateway_api_are_read_in_every_version() {
     }
     assert_eq!(read, 19);
 }
+
+/// What a repair has put in place of a mistake is no mistake of the author.
+#[test]
+fn nothing_is_said_of_what_takes_the_place_of_a_mistake() {
+    let rule = |filter: Value| {
+        let rule = json!({ "service": { "name": "a", "port": 80 }, "filters": [filter] });
+        json!({ "route": { "rules": [rule] } })
+    };
+    let cases = [
+        (
+            "BackendPolicy",
+            json!({ "targetRefs": [{ "name": "a" }] }),
+            &[
+                "spec.targetRefs[0].group: is missing",
+                "spec.targetRefs[0].kind: is missing",
+            ][..],
+        ),
+        (
+            "Filter",
+            json!({
+                "targetRefs": [{ "group": "", "kind": 1, "name": "a" }],
+                "filters": [{ "requestHeaderModifier": { "remove": ["a"] } }],
+            }),
+            &["spec.targetRefs[0].kind: expected a text, found `1`"],
+        ),
+        (
+            "Filter",
+            json!({
+                "targetRefs": [{ "group": "", "kind": "Pod", "name": 1 }],
+                "filters": [{ "requestHeaderModifier": { "remove": ["a"] } }],
+            }),
+            &[
+                "spec.targetRefs[0].name: expected a text, found `1`",
+                "spec.targetRefs[0]: a Pod of group `` is nothing to attach to",
+            ],
+        ),
+        (
+            "IngressRoute",
+            rule(json!({ "urlRewrite": { "path": { "addPrefix": "/a" } } })),
+            &["spec.route.rules[0].filters[0].urlRewrite.path.type: is missing"],
+        ),
+        (
+            "IngressRoute",
+            rule(json!({ "urlRewrite": { "path": {
+                "type": "ReplaceRegexMatch", "replaceRegexMatch": { "substitution": "/$1" },
+            } } })),
+            &[
+                "spec.route.rules[0].filters[0].urlRewrite.path.replaceRegexMatch.pattern: is missing",
+            ],
+        ),
+    ];
+    let count = cases.len();
+    for (kind, spec, expected) in cases {
+        let object = json!({
+            "apiVersion": "ferrix.com/v1", "kind": kind, "metadata": { "name": "a" }, "spec": spec,
+        });
+        let error = decode(&object, Strictness::File).expect_err("wrong");
+        let faults: Vec<_> = error.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults.len(), expected.len(), "{object}: {faults:?}");
+        for (fault, expected) in faults.iter().zip(expected) {
+            assert!(fault.starts_with(expected), "{fault}, not {expected}");
+        }
+    }
+    assert_eq!(count, 5);
+}

@@ -4,7 +4,7 @@ use ferrix_api::{
     gateway::PathModifier,
     ingressroute::filter::{self, RegexMatch},
 };
-use ferrix_rule::Substitution;
+use ferrix_rule::{Substitution, SubstitutionError};
 use ferrix_table::{
     filters::path_change::PathChange,
     path::{self, PathOptions},
@@ -166,8 +166,7 @@ fn regex_match(written: &RegexMatch, field: &str, faults: &mut Faults) -> Option
         pattern,
         substitution,
     } = written;
-    let compiled = Substitution::new(pattern, substitution).map_err(|error| error.to_string());
-    match compiled {
+    match Substitution::new(pattern, substitution) {
         Ok(compiled) if compiled.texts().all(is_part_of_path) => {
             return Some(PathChange::Regex(Box::new(compiled)));
         }
@@ -182,7 +181,14 @@ fn regex_match(written: &RegexMatch, field: &str, faults: &mut Faults) -> Option
                 message,
             );
         }
-        Err(error) => faults.add(Reason::InvalidSpec, field, error),
+        Err(error) => {
+            let part = match error {
+                SubstitutionError::Dollar => "substitution",
+                SubstitutionError::Pattern { .. } | SubstitutionError::Group(_) => "pattern",
+            };
+            let field = format!("{field}.{part}");
+            faults.add(Reason::InvalidSpec, field, error.to_string());
+        }
     }
     None
 }
