@@ -9,10 +9,13 @@ pub use crate::document::{DecodeError, Fault, Strictness};
 use crate::{
     backendpolicy,
     document::{self, Read},
+    draft::Draft,
     endpointslice, filter,
+    gateway_route::{grpcroute, httproute, stream},
     guard::{Bug, Step, guarded},
     ingress, ingressclass, ingressroute, namespace,
-    objects::{self, Key, Kind, Object},
+    objects::{self, Key, Kind, Object, Origin},
+    rare::Rare,
     referencegrant, secret, service,
 };
 
@@ -101,10 +104,10 @@ fn typed(kind: Kind, value: &Value, strictness: Strictness) -> Result<Decoded, V
             endpointslice::decode(value, strictness).map(|it| object(it, Object::EndpointSlice))
         }
         Kind::Filter => filter::decode(value, strictness).map(|it| object(it, Object::Filter)),
-        Kind::GrpcRoute => known(value, strictness, Object::GrpcRoute),
+        Kind::GrpcRoute => route(value, strictness, grpcroute::draft, Object::GrpcRoute),
         Kind::Gateway => known(value, strictness, Object::Gateway),
         Kind::GatewayClass => known(value, strictness, Object::GatewayClass),
-        Kind::HttpRoute => known(value, strictness, Object::HttpRoute),
+        Kind::HttpRoute => route(value, strictness, httproute::draft, Object::HttpRoute),
         Kind::Ingress => ingress::decode(value, strictness).map(|it| object(it, Object::Ingress)),
         Kind::IngressClass => {
             ingressclass::decode(value, strictness).map(|it| object(it, Object::IngressClass))
@@ -121,19 +124,32 @@ fn typed(kind: Kind, value: &Value, strictness: Strictness) -> Result<Decoded, V
         }
         Kind::Secret => secret::decode(value, strictness).map(|it| object(it, Object::Secret)),
         Kind::Service => service::decode(value, strictness).map(|it| object(it, Object::Service)),
-        Kind::TcpRoute => known(value, strictness, Object::TcpRoute),
-        Kind::TlsRoute => known(value, strictness, Object::TlsRoute),
-        Kind::UdpRoute => known(value, strictness, Object::UdpRoute),
+        Kind::TcpRoute => route(value, strictness, stream::tcp, Object::TcpRoute),
+        Kind::TlsRoute => route(value, strictness, stream::tls, Object::TlsRoute),
+        Kind::UdpRoute => route(value, strictness, stream::udp, Object::UdpRoute),
     }
 }
 
-/// Reads a kind of which every field is known and that nothing else is asked of.
+/// Reads a kind of which every field is known, and that is compiled with what it names.
 fn known<T: DeserializeOwned>(
     value: &Value,
     strictness: Strictness,
     object: fn(Arc<T>) -> Object,
 ) -> Result<Decoded, Vec<Fault>> {
-    document::read_known(value, strictness).map(|it| self::object(it, object))
+    let read = document::read_known(value, strictness, |_| Rare::default());
+    read.map(|it| self::object(it, object))
+}
+
+/// Reads a route of the Gateway API.
+fn route<T: DeserializeOwned>(
+    value: &Value,
+    strictness: Strictness,
+    draft: fn(&T, Origin) -> Draft,
+    object: fn(Arc<T>) -> Object,
+) -> Result<Decoded, Vec<Fault>> {
+    let faults = |it: &T| draft(it, Origin::Api).faults;
+    let read = document::read_known(value, strictness, faults);
+    read.map(|it| self::object(it, object))
 }
 
 fn object<T>(read: Read<T>, object: fn(Arc<T>) -> Object) -> Decoded {

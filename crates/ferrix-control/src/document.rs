@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     guard::Bug,
     objects::Key,
+    rare::Rare,
     report::{Finding, Reason},
 };
 
@@ -82,29 +83,39 @@ pub(crate) struct Read<T> {
     pub(crate) unknown_fields: Vec<String>,
 }
 
-/// Reads a kind that may have more fields than we know.
+/// Reads a kind that may have more fields than we know, and of which nothing is compiled.
 pub(crate) fn read<T: DeserializeOwned>(
     value: &Value,
     strictness: Strictness,
 ) -> Result<Read<T>, Vec<Fault>> {
-    let mut reading = Reading::new(value, &take_out);
-    match reading.rest(strictness) {
-        Some((object, unknown_fields)) if reading.faults.is_empty() => Ok(Read {
-            object: Arc::new(object),
-            unknown_fields,
-        }),
-        _ => Err(reading.faults),
-    }
+    read_and_compile(value, strictness, |_| Rare::default())
 }
 
-/// Reads a kind of which we know every field: another can only be a mistake.
+/// The same. Where it is no good object, the `faults` are said as well that come to light when it is compiled.
+pub(crate) fn read_and_compile<T: DeserializeOwned>(
+    value: &Value,
+    strictness: Strictness,
+    faults: impl FnOnce(&T) -> Rare<Finding>,
+) -> Result<Read<T>, Vec<Fault>> {
+    let mut reading = Reading::new(value, &take_out);
+    let (object, unknown_fields) = reading.rest(strictness).unzip();
+    let read = reading.end(object, faults)?;
+    Ok(Read {
+        unknown_fields: unknown_fields.unwrap_or_default(),
+        ..read
+    })
+}
+
+/// Reads a kind of which we know every field: another can only be a mistake. Where it is no good object, the
+/// `faults` are said as well that come to light when it is compiled.
 pub(crate) fn read_known<T: DeserializeOwned>(
     value: &Value,
     strictness: Strictness,
+    faults: impl FnOnce(&T) -> Rare<Finding>,
 ) -> Result<Read<T>, Vec<Fault>> {
     let mut reading = Reading::new(value, &take_out);
     let object = reading.rest_of_known(strictness);
-    reading.end(object)
+    reading.end(object, faults)
 }
 
 /// How often a document is read before nobody looks for more.
@@ -191,20 +202,30 @@ impl<'v> Reading<'v> {
         Some(object)
     }
 
-    /// Whether anything is wrong.
-    pub(crate) fn is_good(&self) -> bool {
-        self.faults.is_empty()
-    }
-
-    /// The object, unless anything is wrong.
-    pub(crate) fn end<T>(self, object: Option<T>) -> Result<Read<T>, Vec<Fault>> {
+    /// The object, unless anything is wrong: then all that is, with the `faults` of what is left of it.
+    pub(crate) fn end<T>(
+        mut self,
+        object: Option<T>,
+        faults: impl FnOnce(&T) -> Rare<Finding>,
+    ) -> Result<Read<T>, Vec<Fault>> {
         match object {
-            Some(object) if self.is_good() => Ok(Read {
-                object: Arc::new(object),
-                unknown_fields: Vec::new(),
-            }),
-            _ => Err(self.faults),
+            Some(object) if self.faults.is_empty() => {
+                return Ok(Read {
+                    object: Arc::new(object),
+                    unknown_fields: Vec::new(),
+                });
+            }
+            Some(object) => {
+                for finding in faults(&object) {
+                    self.remark(Fault {
+                        field: finding.field,
+                        message: finding.message,
+                    });
+                }
+            }
+            None => {}
         }
+        Err(self.faults)
     }
 
     /// What is left of an object, and its fields that nobody reads; `None` where nothing is left.

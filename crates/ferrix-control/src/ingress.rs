@@ -12,7 +12,10 @@
 use k8s_openapi::api::networking::v1::Ingress;
 use serde_json::Value;
 
-use crate::document::{self, Fault, Read, Strictness};
+use crate::{
+    document::{self, Fault, Read, Strictness},
+    objects::Origin,
+};
 
 mod draft;
 pub(crate) mod status;
@@ -21,5 +24,7 @@ pub(crate) use draft::draft;
 
 /// Reads a document.
 pub(crate) fn decode(value: &Value, strictness: Strictness) -> Result<Read<Ingress>, Vec<Fault>> {
-    document::read(value, strictness)
+    document::read_and_compile(value, strictness, |ingress| {
+        draft(ingress, Origin::Api).faults
+    })
 }

@@ -28,16 +28,8 @@ pub(crate) fn decode<T: DeserializeOwned>(
             });
         }
     }
-    let object = reading.rest_of_known::<T>(strictness);
-    if let Some(object) = object.as_ref().filter(|_| !reading.is_good()) {
-        for finding in faults(object) {
-            reading.remark(Fault {
-                field: finding.field,
-                message: finding.message,
-            });
-        }
-    }
-    reading.end(object)
+    let object = reading.rest_of_known(strictness);
+    reading.end(object, faults)
 }
 
 /// Of what the schema does not speak of, nothing has to be there.

@@ -16,6 +16,7 @@ use crate::{
     document::{self, Fault, Read, Strictness},
     names::shared,
     objects::{self, Key, Kind, ObjectName, group},
+    rare::Rare,
     settings::Settings,
 };
 
@@ -55,7 +56,7 @@ pub(crate) fn decode(
     value: &Value,
     strictness: Strictness,
 ) -> Result<Read<ReferenceGrant>, Vec<Fault>> {
-    document::read_known(value, strictness)
+    document::read_known(value, strictness, |_| Rare::default())
 }
 
 /// What of a grant is kept.
