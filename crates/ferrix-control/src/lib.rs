@@ -104,6 +104,7 @@ pub mod settings;
 mod status;
 mod supply;
 pub mod translate;
+mod url_path;
 pub mod verdict;
 mod version;
 pub mod world;

@@ -1,20 +1,38 @@
 //! Rules, or parts of them, that no request can match: what to tell their author.
 //!
-//! Each is something that Traefik accepts as well, and so is nothing that makes a version bad.
+//! Each is something that Traefik, or the API server, accepts as well, and so is nothing that makes a version
+//! bad.
 
 use ferrix_rule::{HostConstraint, Literal, Rule};
 use ferrix_table::{
     host::{self, HostError},
-    path::{self, PathError, PathOptions},
+    path::{self, PathError},
     rules::HostPattern,
 };
 
-use crate::report::{Finding, Reason};
+use crate::{
+    report::{Finding, Reason},
+    url_path::AS_SENT,
+};
 
-/// What there is to say about a rule for these hosts, whose expression stands in `field`.
+/// How a rule is written.
+#[derive(Clone, Copy)]
+enum Form {
+    /// In the language of Traefik.
+    Text,
+    /// As fields of an object.
+    Fields,
+}
+
+/// What there is to say about a rule for these hosts, whose conditions stand in `field`.
 pub(crate) fn findings(rule: &Rule, hosts: &[HostPattern], field: &str) -> Vec<Finding> {
+    let form = match rule.text() {
+        Some(_) => Form::Text,
+        None => Form::Fields,
+    };
     let mut messages = rule.never();
-    messages.extend(rule.literals().into_iter().filter_map(literal));
+    let literals = rule.literals().into_iter();
+    messages.extend(literals.filter_map(|it| literal(it, form)));
     if messages.is_empty() {
         messages.extend(other_hosts(rule, hosts));
     }
@@ -47,29 +65,29 @@ fn pattern(constraint: HostConstraint) -> HostPattern {
 }
 
 /// Why no request has what it is compared with.
-fn literal(literal: Literal<'_>) -> Option<String> {
-    match literal {
-        Literal::Host(host) => {
-            let why = host_never(host)?;
-            Some(format!("Host(`{host}`) matches no request: {why}"))
+fn literal(literal: Literal<'_>, form: Form) -> Option<String> {
+    Some(match (literal, form) {
+        (Literal::Host(host), _) => {
+            format!("Host(`{host}`) matches no request: {}", host_never(host)?)
         }
-        Literal::ParentDomain(parent) => {
-            let why = host_never(parent)?;
-            Some(format!("Host(`*.{parent}`) matches no request: {why}"))
+        (Literal::ParentDomain(parent), _) => format!(
+            "Host(`*.{parent}`) matches no request: {}",
+            host_never(parent)?
+        ),
+        (Literal::Path(path), Form::Text) => format!("Path(`{path}`) {}", path_never(path, form)?),
+        (Literal::Path(path), Form::Fields) => {
+            format!("path `{path}` {}", path_never(path, form)?)
         }
-        Literal::Path(path) => {
-            let why = path_never(path)?;
-            Some(format!("Path(`{path}`) {why}"))
+        (Literal::PathPrefix(prefix), Form::Text) => {
+            format!("PathPrefix(`{prefix}`) {}", prefix_never(prefix, form)?)
         }
-        Literal::PathPrefix(prefix) => {
-            let why = prefix_never(prefix)?;
-            Some(format!("PathPrefix(`{prefix}`) {why}"))
+        (Literal::PathPrefix(prefix), Form::Fields) => {
+            format!("path beginning `{prefix}` {}", prefix_never(prefix, form)?)
         }
-        Literal::SegmentPrefix(path) => {
-            let why = path_never(path)?;
-            Some(format!("path prefix `{path}` {why}"))
+        (Literal::SegmentPrefix(path), _) => {
+            format!("path prefix `{path}` {}", path_never(path, form)?)
         }
-    }
+    })
 }
 
 fn host_never(host: &str) -> Option<String> {
@@ -92,11 +110,11 @@ fn host_never(host: &str) -> Option<String> {
     }
 }
 
-fn path_never(path: &str) -> Option<String> {
-    if let Some(why) = part_never(path) {
+fn path_never(path: &str, form: Form) -> Option<String> {
+    if let Some(why) = part_never(path, form) {
         return Some(why);
     }
-    match path::canonical(path, &options()) {
+    match path::canonical(&as_sent(path), &AS_SENT) {
         Ok(canonical) if canonical.routing_path != path => Some(format!(
             "matches no request: requests have it as `{}`; write it so",
             canonical.routing_path
@@ -106,12 +124,12 @@ fn path_never(path: &str) -> Option<String> {
     }
 }
 
-fn prefix_never(prefix: &str) -> Option<String> {
-    if let Some(why) = part_never(prefix) {
+fn prefix_never(prefix: &str, form: Form) -> Option<String> {
+    if let Some(why) = part_never(prefix, form) {
         return Some(why);
     }
     // Some path that begins so, of which a last segment that is no more than dots says nothing.
-    match path::canonical(&format!("{prefix}x"), &options()) {
+    match path::canonical(&as_sent(&format!("{prefix}x")), &AS_SENT) {
         Ok(canonical) if !canonical.routing_path.starts_with(prefix) => {
             let path = &canonical.routing_path;
             let path = path.strip_suffix('x').unwrap_or(path);
@@ -120,34 +138,42 @@ fn prefix_never(prefix: &str) -> Option<String> {
             ))
         }
         Err(
-            error @ (PathError::Control(_)
-            | PathError::EncodedControl(_)
-            | PathError::Backslash
-            | PathError::Fragment
-            | PathError::Space),
+            error @ (PathError::Control(_) | PathError::EncodedControl(_) | PathError::Fragment),
         ) => Some(format!("matches no request: {error}")),
         _ => None,
     }
 }
 
-/// What is wrong with a path or the beginning of one.
-fn part_never(path: &str) -> Option<String> {
-    if is_of_version_2(path) {
-        return Some(
-            "takes the braces as they stand: this is the syntax of Traefik v2; write PathRegexp(…)"
-                .to_owned(),
-        );
-    }
-    path.contains('?')
-        .then(|| "matches no request: a path ends before the `?`; write Query(…)".to_owned())
+/// A path as rules see it, where a request may have what no target holds as it stands.
+fn as_sent(path: &str) -> String {
+    path.replace(' ', "%20").replace('\\', "%5C")
 }
 
-/// The most that a request can have: who does not merge slashes has more paths.
-fn options() -> PathOptions {
-    PathOptions {
-        merge_slashes: false,
-        refuse_encoded_slashes: false,
-    }
+/// What is wrong with a path or the beginning of one.
+fn part_never(path: &str, form: Form) -> Option<String> {
+    let (is_of_version_2, has_query) = (is_of_version_2(path), path.contains('?'));
+    let why = match form {
+        Form::Text if is_of_version_2 => {
+            "takes the braces as they stand: this is the syntax of Traefik v2; write PathRegexp(…)"
+        }
+        Form::Text if has_query => "matches no request: a path ends before the `?`; write Query(…)",
+        Form::Fields if is_of_version_2 => {
+            "takes the braces as they stand: there are no variables here"
+        }
+        Form::Fields if is_expression(path) => {
+            "takes the path as it stands: it is no regular expression"
+        }
+        Form::Fields if has_query => "matches no request: a path ends before the `?`",
+        Form::Text | Form::Fields => return None,
+    };
+    Some(why.to_owned())
+}
+
+/// Whether a path looks like an expression, as other controllers take it for one.
+fn is_expression(path: &str) -> bool {
+    [".*", ".+", "(?", "(/|", "$)", "\\"]
+        .iter()
+        .any(|part| path.contains(part))
 }
 
 /// Whether there are braces with something in them: variables, until version 2.
@@ -160,6 +186,8 @@ fn is_of_version_2(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ferrix_rule::{Match, PathMatch};
+
     use super::*;
 
     #[test]
@@ -173,7 +201,11 @@ mod tests {
             ("Path(`/a`) || Host(`b.test`)", "a.test", None),
             ("Path(`/a/b-c~d`)", "", None),
             ("Path(`/é`)", "", None),
-            ("Path(`/a b`)", "", Some("space")),
+            // As docs/rules.md has it: requests have it as `/a%20b`.
+            ("Path(`/a b`)", "", None),
+            ("PathPrefix(`/a b/`)", "", None),
+            ("Path(`/a\\b`)", "", None),
+            ("Path(`/\\a`)", "", Some("encoded slash or backslash")),
             ("PathPrefix(`/a/.`)", "", None),
             ("PathPrefix(`/a/..`)", "", None),
             ("PathPrefix(`/%2`)", "", None),
@@ -218,6 +250,46 @@ mod tests {
                 }
             }
         }
-        assert_eq!(cases.len(), 32);
+        assert_eq!(cases.len(), 35);
+    }
+    #[test]
+    fn what_no_request_can_have_of_fields() {
+        let cases = [
+            (PathMatch::Exact("/a".to_owned()), None),
+            (PathMatch::Prefix("/a".to_owned()), None),
+            (PathMatch::Beginning("/a/..".to_owned()), None),
+            (
+                PathMatch::Exact("/a?b".to_owned()),
+                Some("path `/a?b` matches no request: a path ends before the `?`"),
+            ),
+            (
+                PathMatch::Prefix("/users/{id}".to_owned()),
+                Some(
+                    "path prefix `/users/{id}` takes the braces as they stand: there are no variables here",
+                ),
+            ),
+            (
+                PathMatch::Beginning("/api(/|$)(.*)".to_owned()),
+                Some(
+                    "path beginning `/api(/|$)(.*)` takes the path as it stands: it is no regular expression",
+                ),
+            ),
+            (PathMatch::Exact("/Products(1)".to_owned()), None),
+            (
+                PathMatch::Beginning("/a#b".to_owned()),
+                Some("path beginning `/a#b` matches no request: the target holds a fragment (`#`)"),
+            ),
+        ];
+        for (path, expected) in &cases {
+            let fields = Match {
+                path: Some(path.clone()),
+                ..Match::default()
+            };
+            let rule = Rule::of(&fields).unwrap().unwrap();
+            let found = findings(&rule, &[HostPattern::Any], "f");
+            let messages: Vec<_> = found.iter().map(|it| &*it.message).collect();
+            assert_eq!(messages, Vec::from_iter(*expected), "{path:?}");
+        }
+        assert_eq!(cases.len(), 8);
     }
 }

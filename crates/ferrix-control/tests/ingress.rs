@@ -202,6 +202,12 @@ const PATHS: &[PathCase] = &[
         "/foobar",
         "b",
     ),
+    // Paths of URLs, and of requests in the form that rules see.
+    (&[("Exact", "/caf%C3%A9")], "/café", "a"),
+    (&[("Prefix", "/caf%c3%a9/")], "/café/menu", "a"),
+    (&[("ImplementationSpecific", "/caf%C3%A9")], "/cafés", "a"),
+    (&[("Exact", "/a%2Fb")], "/a%2Fb", "a"),
+    (&[("Exact", "/a%2Fb")], "/a/b", "default"),
 ];
 
 #[test]
@@ -222,7 +228,7 @@ fn paths() {
         );
         cases += 1;
     }
-    assert_eq!(cases, 28);
+    assert_eq!(cases, 33);
 }
 
 #[test]
@@ -408,6 +414,14 @@ fn what_is_wrong_is_named() {
             "spec.rules[0].http.paths[0].path: the path `foo` does not begin with `/`",
         ),
         (
+            json!({"rules": [rule(None, &[path("Exact", "/foo?a", "a")])]}),
+            "spec.rules[0].http.paths[0].path: path `/foo?a` matches no request: a path ends before",
+        ),
+        (
+            json!({"rules": [rule(None, &[path("ImplementationSpecific", "/a(/|$)(.*)", "a")])]}),
+            "spec.rules[0].http.paths[0].path: path beginning `/a(/|$)(.*)` takes the path as it stands",
+        ),
+        (
             json!({"rules": [rule(None, &[path("Glob", "/", "a")])]}),
             "spec.rules[0].http.paths[0].pathType: `Glob` is no type of path",
         ),
@@ -428,7 +442,7 @@ fn what_is_wrong_is_named() {
         assert_eq!(cluster.serves("good.com", "/"), "b", "{spec}");
         cases += 1;
     }
-    assert_eq!(cases, 7);
+    assert_eq!(cases, 9);
 }
 
 #[test]

@@ -83,9 +83,12 @@ fn leaf_sentence(leaf: &Leaf, form: Form) -> Option<String> {
         _ if leaf.negated => return None,
         Matcher::Header(FieldName::Never(name), _)
         | Matcher::HeaderRegexp(FieldName::Never(name), _) => {
-            match name.eq_ignore_ascii_case(b"host") {
-                true => "the host is no header field to rules; write Host(…)",
-                false => "no request has a header field of that name",
+            match (name.eq_ignore_ascii_case(b"host"), form) {
+                (true, Form::Text) => "the host is no header field to rules; write Host(…)",
+                (true, Form::Words) => {
+                    "the host is no header field to rules; write it in `hostnames`"
+                }
+                (false, _) => "no request has a header field of that name",
             }
         }
         _ => return None,

@@ -72,8 +72,38 @@ impl Drafting {
 
     /// `/SERVICE/METHOD`, as calls have it (gRPC over HTTP/2, "Path").
     fn grpc_path(&mut self, method: &api::GrpcMethodMatch, field: Field) -> Option<PathMatch> {
+        if method.service.is_none() && method.method.is_none() {
+            let field = format!("{field}.method");
+            self.fault(Reason::InvalidSpec, field, "expected `service` or `method`");
+            return None;
+        }
         let given = |text: &Option<String>| text.clone().filter(|it| !it.is_empty());
         let (service, name) = (given(&method.service), given(&method.method));
+        if method.kind == "Exact" {
+            let is_service = |it: &str| {
+                it.strip_prefix('.')
+                    .unwrap_or(it)
+                    .split('.')
+                    .all(is_identifier)
+            };
+            let wrong_service = service.as_deref().filter(|it| !is_service(it));
+            let wrong_name = name.as_deref().filter(|it| !is_identifier(it));
+            for (part, wrong) in [("service", wrong_service), ("method", wrong_name)] {
+                let Some(wrong) = wrong else { continue };
+                let message = format!(
+                    "`{wrong}` is no name of a {part}; expected letters, digits and `_`, those of a \
+                     service with dots between them"
+                );
+                self.fault(
+                    Reason::InvalidSpec,
+                    format!("{field}.method.{part}"),
+                    message,
+                );
+            }
+            if wrong_service.or(wrong_name).is_some() {
+                return None;
+            }
+        }
         match (method.kind.as_str(), service, name) {
             ("Exact", Some(service), Some(name)) => {
                 Some(PathMatch::Exact(format!("/{service}/{name}")))
@@ -123,6 +153,12 @@ fn weight(written: &api::GrpcRouteMatch, weight: Weight) -> Weight {
         }
         weight => weight,
     }
+}
+
+/// Whether a text is a name of gRPC, as the definition of the kind has it.
+fn is_identifier(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    text.bytes().all(is_part) && text.bytes().next().is_some_and(|it| !it.is_ascii_digit())
 }
 
 /// A text as an expression that matches nothing else.

@@ -11,8 +11,10 @@ use crate::{
     draft::{Draft, DraftRule},
     field::Field,
     filters::policy::WrittenPolicy,
+    never,
     objects::{Kind, Origin},
     report::Reason,
+    url_path,
 };
 
 /// Compiles one version by itself.
@@ -37,8 +39,9 @@ impl Drafting {
         let mut rules = Vec::with_capacity(matches.len());
         for (place, written) in matches.iter().enumerate() {
             let field = Field::new("spec.rules[].matches[]", [position, place]);
-            let prefix = Some(written.path.value.as_str());
-            let prefix = prefix.filter(|_| written.path.kind == "PathPrefix");
+            let prefix = (written.path.kind == "PathPrefix")
+                .then(|| url_path::routing_form(&written.path.value));
+            let prefix = prefix.as_deref();
             let (backends, lost) = self.backends(&rule.backend_refs, position, prefix);
             let policy = WrittenPolicy {
                 filters: &rule.filters,
@@ -70,7 +73,13 @@ impl Drafting {
         field: Field,
     ) -> Option<DraftRule> {
         match Rule::of(fields) {
-            Ok(matches) => Some(self.rule_of(fields, matches, position)),
+            Ok(matches) => {
+                if let Some(matches) = &matches {
+                    let never = never::findings(matches, &self.hosts, &field.to_string());
+                    self.notes.extend(never);
+                }
+                Some(self.rule_of(fields, matches, position))
+            }
             Err(error) => {
                 let (field, message) = (field.to_string(), error.to_string());
                 self.fault(Reason::UnsupportedValue, field, message);
@@ -101,11 +110,10 @@ impl Drafting {
     }
 
     fn path(&mut self, path: &api::HttpPathMatch, field: Field) -> Option<PathMatch> {
-        let value = path.value.clone();
         match path.kind.as_str() {
-            "Exact" => Some(PathMatch::Exact(value)),
-            "PathPrefix" => Some(PathMatch::Prefix(value)),
-            "RegularExpression" => Some(PathMatch::Regexp(value)),
+            "Exact" => Some(PathMatch::Exact(url_path::routing_form(&path.value))),
+            "PathPrefix" => Some(PathMatch::Prefix(url_path::routing_form(&path.value))),
+            "RegularExpression" => Some(PathMatch::Regexp(path.value.clone())),
             other => {
                 let message = format!(
                     "`{other}` is no type of path; expected `Exact`, `PathPrefix` or \

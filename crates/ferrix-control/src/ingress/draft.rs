@@ -20,9 +20,11 @@ use crate::{
     field::Field,
     filters::named,
     names::shared,
+    never,
     objects::{Kind, ObjectName, Origin},
     rare::Rare,
     report::{Finding, Reason},
+    url_path,
 };
 
 /// Names the class, as it did before there was a field for that. It comes first where both do.
@@ -199,10 +201,12 @@ impl Drafting<'_> {
             _ => text,
         };
         let path_match = match &*path.path_type {
-            "Exact" => PathMatch::Exact(text),
-            "Prefix" => PathMatch::Prefix(text),
+            "Exact" => PathMatch::Exact(url_path::routing_form(&text)),
+            "Prefix" => PathMatch::Prefix(url_path::routing_form(&text)),
             // Which this is left to. The controller that most come from takes any path that begins so.
-            "ImplementationSpecific" => PathMatch::Beginning(text),
+            "ImplementationSpecific" => {
+                PathMatch::Beginning(url_path::routing_form_of_beginning(&text))
+            }
             other => {
                 let message = format!(
                     "`{other}` is no type of path; expected `Exact`, `Prefix` or \
@@ -231,12 +235,11 @@ impl Drafting<'_> {
         let position = self.position;
         self.position += 1;
         let matches = Rule::of(&fields);
-        if let Err(error) = &matches {
-            self.fault(
-                Reason::InvalidSpec,
-                format!("{field}.path"),
-                error.to_string(),
-            );
+        let path = format!("{field}.path");
+        match &matches {
+            Ok(Some(matches)) => self.notes.extend(never::findings(matches, hosts, &path)),
+            Ok(None) => {}
+            Err(error) => self.fault(Reason::InvalidSpec, path, error.to_string()),
         }
         let Some(backend) = self.backend(backend, service) else {
             return;
