@@ -74,6 +74,26 @@ pub(crate) fn attach(
     (attached, outcomes)
 }
 
+/// The parents that a draft names and that are none of ours: the place of each, and what it is.
+pub(crate) fn strangers(gateways: &Gateways, draft: &Draft) -> Vec<(usize, String)> {
+    let EntryPointNames::Parents(parents) = &draft.entry_points else {
+        return Vec::new();
+    };
+    let own_namespace = &draft.key().namespace;
+    let strangers = parents.named.iter().enumerate().filter(|(_, parent)| {
+        let key = key_of_parent(parent, own_namespace);
+        key.is_none_or(|key| gateways.get(&key).is_none())
+    });
+    let name = |(place, parent): (usize, &ParentReference)| {
+        let namespace = parent.namespace.as_deref().unwrap_or(own_namespace);
+        (
+            place,
+            format!("{} {namespace}/{}", parent.kind, parent.name),
+        )
+    };
+    strangers.map(name).collect()
+}
+
 /// A reference to a Gateway as a whole.
 fn reference_to(gateway: &Key) -> ParentReference {
     ParentReference {

@@ -36,7 +36,7 @@ use crate::{
     field::Field,
     guard::Bug,
     listeners::{self, Gateways},
-    objects::{Key, Kind, ObjectName},
+    objects::{Key, Kind, ObjectName, Origin},
     outcome::{self, FilterUse, Outcome},
     ownership::Ownership,
     rare::Rare,
@@ -226,8 +226,18 @@ impl Resolved {
         let mut findings = Vec::new();
         let (attached, parents) =
             attachment::attach(context.world, context.gateways, context.entry_points, draft);
+        // In a cluster, most of them are those of other controllers.
+        let strangers = match draft.origin {
+            Origin::Api => Vec::new(),
+            Origin::File(_) => attachment::strangers(context.gateways, draft),
+        };
         if parents.is_empty() {
-            let message = "ignored: none of its parents is a Gateway of this installation";
+            let named: Vec<_> = strangers.into_iter().map(|(_, name)| name).collect();
+            let mut message =
+                "ignored: none of its parents is a Gateway of this installation".to_owned();
+            if !named.is_empty() {
+                message.push_str(&format!(" ({})", named.join(", ")));
+            }
             self.outcome.not_ours = true;
             let finding = Finding::info(Reason::NotOurs, "spec.parentRefs", message);
             self.outcome.remark(finding);
@@ -238,6 +248,11 @@ impl Resolved {
                 let field = "spec.parentRefs";
                 findings.push(Finding::problem(*reason, field, message.as_str()));
             }
+        }
+        for (place, name) in strangers {
+            let field = Field::new("spec.parentRefs[]", [place]).to_string();
+            let message = format!("ignored: {name} is no Gateway of this installation");
+            findings.push(Finding::info(Reason::NotOurs, field, message));
         }
         let mut fronts = fronts(context, &attached);
         let hosts = fronts.iter().flat_map(|front| front.places.keys().copied());

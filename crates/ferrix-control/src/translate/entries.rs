@@ -70,7 +70,11 @@ impl Translation {
         let parents = effect.objects.iter().filter(is_parent);
         let parents: BTreeSet<_> = concerned.parents.iter().chain(parents).collect();
         for key in parents {
-            tell_of(key, &|| self.parent_entry(context, key));
+            tell_of(key, &|| {
+                let entry = self.parent_entry(context, key);
+                let of_others = || Self::parent_of_others(context, key);
+                entry.or_else(|| object_entry(context.world, key, of_others()))
+            });
         }
         for name in &concerned.policies {
             let key = name.key(Kind::BackendTlsPolicy);

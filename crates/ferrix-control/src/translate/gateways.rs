@@ -8,7 +8,7 @@ use super::{Concerned, Translation, entries::with_decoding};
 use crate::{
     field::Field,
     listeners::{self, Gateways, Parent},
-    objects::{Key, Kind},
+    objects::{Key, Kind, Origin},
     report::{Entry, Finding, Reason, Serving},
     resolve::{Context, Presented},
     settings::{Publish, Settings},
@@ -123,6 +123,29 @@ impl Translation {
             ..Entry::remarks(key.clone(), parent.origin.clone(), findings(parent))
         };
         Some(with_decoding(context.world, entry))
+    }
+
+    /// What is told of a Gateway or a ListenerSet that is not ours, where it comes from a file: in a cluster
+    /// most of them are those of other controllers.
+    pub(super) fn parent_of_others(context: &Context<'_>, key: &Key) -> Vec<Finding> {
+        if context.world.origin(key) == Origin::Api {
+            return Vec::new();
+        }
+        let (field, message) = match (key.kind, &context.settings.gateway) {
+            (Kind::Gateway, Some(ours)) => {
+                let message = format!(
+                    "ignored: no GatewayClass of this name has the controller of this installation, `{}`",
+                    ours.controller
+                );
+                ("spec.gatewayClassName", message)
+            }
+            (Kind::Gateway, None) => ("spec", "ignored: no Gateway is served".to_owned()),
+            _ => {
+                let message = "ignored: its Gateway is none of this installation";
+                ("spec.parentRef", message.to_owned())
+            }
+        };
+        vec![Finding::info(Reason::NotOurs, field, message)]
     }
 
     /// What is told of a GatewayClass; `None`: it is not ours, or gone.

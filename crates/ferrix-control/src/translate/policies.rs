@@ -8,7 +8,7 @@ use super::{Translation, entries::with_decoding, users};
 use crate::{
     backendtlspolicy,
     names::shared_name,
-    objects::{Key, Kind, ObjectName},
+    objects::{Key, Kind, ObjectName, Origin},
     report::{Entry, Finding, Reason},
     resolve::Context,
     verdict::{Condition, ParentVerdict, Verdict},
@@ -30,6 +30,10 @@ impl Translation {
             match key.kind {
                 Kind::BackendTlsPolicy => drop(concerned.insert(key.object.clone())),
                 Kind::ConfigMap => concerned.extend(world.policies_in(&key.namespace).cloned()),
+                Kind::Service => {
+                    let policies = world.policies_of(&key.object);
+                    concerned.extend(policies.map(|it| it.key().object.clone()));
+                }
                 _ => {}
             }
         }
@@ -109,7 +113,7 @@ pub(super) fn entry<Spec>(
         let message = it.message.clone().into_owned();
         Finding::problem(Reason::UnsupportedValue, "spec", message)
     });
-    let findings = match gateways.is_empty() {
+    let findings = match gateways.is_empty() && policy.origin == Origin::Api {
         // Of nobody's concern here.
         true => Vec::new(),
         false => findings.collect(),
