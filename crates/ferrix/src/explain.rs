@@ -13,18 +13,21 @@ use ferrix_control::{
     objects::Kind,
     report::{Entry, Reason},
 };
-use ferrix_proxy::settings::EntryPoint;
 use ferrix_table::{
     Request, Table,
+    entry_points::EntryPoint,
     host::{self, HostError},
     ids::EntryPointIndex,
     path::{self, CanonicalTarget, PathError, PathOptions},
     rules::{Action, Destination, Split},
     services::Service,
+    sockets::Layer,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::{Settings, colour, spelling};
+
+mod place;
 
 /// How many objects are named that may not have the host.
 const MOST_REFUSED: usize = 10;
@@ -113,7 +116,7 @@ pub enum Error {
     EntryPoint {
         /// As asked for.
         name: String,
-        /// Those of the settings.
+        /// Those that there are.
         known: String,
     },
     /// None speaks the scheme of the URL.
@@ -128,10 +131,14 @@ pub fn explain(
     report: &Report,
     question: &Question,
 ) -> Result<String, Error> {
-    let index = entry_point(&settings.entry_points, question)?;
+    let index = place::find(settings, table, question)?;
     let mut text = String::new();
+    let made = Made {
+        table,
+        report,
+        is_stream: false,
+    };
     // Writing to a String cannot fail.
-    let made = Made { table, report };
     let _ = write(settings, made, question, index, &mut text);
     Ok(text)
 }
@@ -158,42 +165,23 @@ pub(crate) fn coloured(explanation: &str) -> String {
     text
 }
 
-fn entry_point(all: &[EntryPoint], question: &Question) -> Result<EntryPointIndex, Error> {
-    let names = || {
-        all.iter()
-            .map(|it| it.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let found = match &question.entry_point {
-        Some(name) => all
-            .iter()
-            .position(|it| it.name == *name)
-            .ok_or(Error::EntryPoint {
-                name: name.clone(),
-                known: names(),
-            })?,
-        None => {
-            let secure = question.url.secure;
-            let fits = |it: &&EntryPoint| it.secure == secure;
-            let port = host::canonical(&question.url.authority)
-                .ok()
-                .and_then(|it| it.port);
-            let by_port = all.iter().position(|it| fits(&it) && Some(it.port) == port);
-            by_port
-                .or_else(|| all.iter().position(|it| fits(&it)))
-                .ok_or(Error::Scheme(secure))?
-        }
-    };
-    // More sockets than that cannot be.
-    Ok(EntryPointIndex::try_from(found).unwrap_or(EntryPointIndex::MAX))
-}
-
 /// What was made of the objects.
 #[derive(Clone, Copy)]
 struct Made<'m> {
     table: &'m Table,
     report: &'m Report,
+    /// Whether it is asked about a connection that is handed on as bytes.
+    is_stream: bool,
+}
+
+impl Made<'_> {
+    /// What becomes of what is not forwarded.
+    fn refusal(&self, status: &'static str) -> &'static str {
+        match self.is_stream {
+            true => "none, the connection is closed",
+            false => status,
+        }
+    }
 }
 
 fn write(
@@ -204,8 +192,18 @@ fn write(
     out: &mut impl fmt::Write,
 ) -> fmt::Result {
     let table = made.table;
-    let entry_point = &settings.entry_points[usize::from(index)];
     let url = &question.url;
+    let asked = Asked::new(settings, question);
+    let is_of_tls = |it: &Arc<EntryPoint>| it.protocol.layer() == Layer::Tls;
+    let over_tls = table.entry_points.get(index).is_some_and(is_of_tls);
+    let here = match &asked {
+        Ok(asked) if over_tls => place::of_host(table, index, &asked.server_name),
+        Ok(asked) => place::of_host(table, index, &asked.host),
+        Err(_) => Some(index),
+    };
+    let Some(entry_point) = table.entry_points.get(here.unwrap_or(index)) else {
+        return Ok(());
+    };
     writeln!(out, "{} {url}", question.method)?;
     writeln!(
         out,
@@ -217,7 +215,7 @@ fn write(
     if url.target.len() as u64 > uri_bytes.as_u64() {
         return writeln!(out, "\nanswer: 414, the target is longer than {uri_bytes}");
     }
-    let asked = match Asked::new(settings, question) {
+    let asked = match asked {
         Ok(asked) => asked,
         Err(refusal) => return writeln!(out, "\nanswer: 400, {refusal}"),
     };
@@ -226,8 +224,26 @@ fn write(
         "host {}, path {}",
         asked.host, asked.target.routing_path
     )?;
+    let Some(index) = here else {
+        return match over_tls {
+            true => writeln!(
+                out,
+                "\nanswer: none, the TLS handshake fails: no listener of its address is for {}",
+                asked.server_name
+            ),
+            false => writeln!(
+                out,
+                "\nanswer: 404, no listener of its address is for {}",
+                asked.host
+            ),
+        };
+    };
+    let made = Made {
+        is_stream: !entry_point.protocol.takes_requests(),
+        ..made
+    };
 
-    if entry_point.secure {
+    if entry_point.protocol.ends_tls() {
         let certificates = &table.certificates;
         let presented = certificates.find(index, Some(&asked.server_name));
         let Some(presented) = presented else {
@@ -245,6 +261,16 @@ fn write(
             "certificate {} for the server name {}",
             presented.id, asked.server_name
         )?;
+    }
+    if entry_point.is_secure() {
+        let certificates = &table.certificates;
+        if place::of_host(table, index, &asked.host) != Some(index) {
+            return writeln!(
+                out,
+                "\nanswer: 421, the connection is for {}; {} is another listener's",
+                asked.server_name, asked.host,
+            );
+        }
         if !certificates.share_connection(index, &asked.server_name, &asked.host) {
             return writeln!(
                 out,
@@ -258,7 +284,12 @@ fn write(
     headers.remove(header::HOST);
     let request = Request {
         method: &question.method,
-        host: &asked.host,
+        // Of a stream nothing but the server name is read.
+        host: if made.is_stream {
+            &asked.server_name
+        } else {
+            &asked.host
+        },
         path: &asked.target.routing_path,
         query: asked.target.query(),
         headers: &headers,
@@ -275,12 +306,15 @@ fn write(
             unknown_host(made, &asked.host, out)
         }
         None => {
-            writeln!(out, "404, no rule takes it")?;
+            writeln!(out, "{}, no rule takes it", made.refusal("404"))?;
             refused(made.report, &asked.host, out)
         }
-        Some(Action::Unresolved(reason)) => writeln!(out, "500, {reason}"),
+        Some(Action::Unresolved(reason)) => writeln!(out, "{}, {reason}", made.refusal("500")),
         Some(Action::Answered) => writeln!(out, "by a filter of the rule"),
-        Some(Action::Unavailable) => writeln!(out, "503, every service of the rule has weight 0"),
+        Some(Action::Unavailable) => {
+            let refusal = made.refusal("503");
+            writeln!(out, "{refusal}, every service of the rule has weight 0")
+        }
         Some(Action::Forward(split)) => forward(made, split, out),
     }
 }
@@ -298,7 +332,7 @@ fn policy(lines: &[String], out: &mut impl fmt::Write) -> fmt::Result {
 }
 
 fn unknown_host(made: Made<'_>, host: &str, out: &mut impl fmt::Write) -> fmt::Result {
-    writeln!(out, "404, no rule is for {host}")?;
+    writeln!(out, "{}, no rule is for {host}", made.refusal("404"))?;
     refused(made.report, host, out)?;
     nearest(made.table, host, out)
 }
@@ -347,9 +381,9 @@ fn forward(made: Made<'_>, split: &Split, out: &mut impl fmt::Write) -> fmt::Res
 
 fn share(made: Made<'_>, destination: &Destination, out: &mut impl fmt::Write) -> fmt::Result {
     match &destination.service {
-        Err(reason) => writeln!(out, "500, {reason}"),
+        Err(reason) => writeln!(out, "{}, {reason}", made.refusal("500")),
         Ok(index) => match made.table.service(*index) {
-            Some(service) => endpoints(made.report, service, out),
+            Some(service) => endpoints(made, service, out),
             None => Ok(()),
         },
     }?;
@@ -359,19 +393,16 @@ fn share(made: Made<'_>, destination: &Destination, out: &mut impl fmt::Write) -
     Ok(())
 }
 
-fn endpoints(report: &Report, service: &Service, out: &mut impl fmt::Write) -> fmt::Result {
+fn endpoints(made: Made<'_>, service: &Service, out: &mut impl fmt::Write) -> fmt::Result {
     let id = &service.id;
-    let object = report.get(&id.service.key(Kind::Service));
+    let object = made.report.get(&id.service.key(Kind::Service));
     let mut findings = object.iter().flat_map(|entry| &entry.findings);
     if let Some(finding) = findings.find(|it| it.reason == Reason::NotLookedUp) {
         return writeln!(out, "from service {id}: {}", finding.message);
     }
     if service.endpoints.is_empty() {
-        return writeln!(
-            out,
-            "503, service {} has no endpoint that is ready",
-            service.id
-        );
+        let refusal = made.refusal("503");
+        return writeln!(out, "{refusal}, service {id} has no endpoint that is ready");
     }
     let addresses: Vec<_> = service
         .endpoints

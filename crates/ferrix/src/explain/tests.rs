@@ -270,7 +270,7 @@ fn entry_points() {
             entry_point: name.map(Into::into),
             ..Question::get(url.parse().unwrap())
         };
-        super::entry_point(&Settings::default().entry_points, &question)
+        place::find(&Settings::default(), &table(), &question)
     };
     assert_eq!(entry_point(None, "http://a/"), Ok(0));
     assert_eq!(entry_point(None, "https://a:6191/"), Ok(1));
@@ -280,6 +280,116 @@ fn entry_points() {
             .unwrap_err()
             .to_string(),
         "there is no entry point \"wbe\"; the entry points are web, websecure",
+    );
+}
+
+/// Requests come in by the port of the URL, and by the host where listeners share one.
+#[test]
+fn listeners_of_gateways() {
+    const OBJECTS: &str = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: ferrix}
+spec: {controllerName: ferrix.com/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec:
+  gatewayClassName: ferrix
+  listeners:
+  - {name: one, port: 80, protocol: HTTP, hostname: one.test}
+  - {name: two, port: 80, protocol: HTTP, hostname: two.test}
+  - {name: tls, port: 443, protocol: TLS, tls: {mode: Passthrough}}
+  - {name: tcp, port: 9000, protocol: TCP}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: http}
+spec: {parentRefs: [{name: gw, sectionName: one}], rules: [{backendRefs: [{name: s, port: 80}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: tls}
+spec:
+  parentRefs: [{name: gw, sectionName: tls}]
+  hostnames: [tls.test]
+  rules: [{backendRefs: [{name: s, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: tcp}
+spec: {parentRefs: [{name: gw, sectionName: tcp}], rules: [{backendRefs: [{name: missing, port: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: s}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: s-1, labels: {kubernetes.io/service-name: s}}
+addressType: IPv4
+ports: [{port: 8080}]
+endpoints: [{addresses: [10.0.0.1]}]
+";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("objects.yaml"), OBJECTS).unwrap();
+    let settings = "gateway: {addresses: [192.0.2.0/30]}";
+    let settings = Settings::parse("settings", settings).unwrap();
+    let control = crate::program::control_settings(&settings).unwrap();
+    let (table, report) = ferrix_control::files::load(folder.path(), &control).unwrap();
+    let forwarded = "10.0.0.1:8080 in turn";
+    let cases = [
+        (None, "http://one.test:80/", "gw/one", forwarded),
+        // Where no entry point of the settings has a rule for the host.
+        (None, "http://one.test/", "gw/one", forwarded),
+        (Some("gw/two"), "http://one.test/", "gw/one", forwarded),
+        (
+            None,
+            "http://two.test:80/",
+            "gw/two",
+            "answer: 404, no rule takes it",
+        ),
+        (
+            None,
+            "http://other.test:80/",
+            "gw/one",
+            "answer: 404, no listener of its address is for other.test",
+        ),
+        (None, "https://tls.test:443/", "gw/tls", forwarded),
+        (
+            None,
+            "https://other.test:443/",
+            "gw/tls",
+            "answer: none, the connection is closed, no rule takes it",
+        ),
+        (
+            None,
+            "http://any.test:9000/",
+            "gw/tcp",
+            "answer: none, the connection is closed, Service default/missing does not exist",
+        ),
+    ];
+    for (entry_point, url, listener, answer) in cases {
+        let question = Question {
+            entry_point: entry_point.map(|name| format!("Gateway default/{name}")),
+            ..Question::get(url.parse().unwrap())
+        };
+        let text = explain(&settings, &table, &report, &question).unwrap();
+        let place = format!("at entry point Gateway default/{listener} from ");
+        assert!(text.contains(&place), "{place}: {text}");
+        assert!(text.contains(answer), "{answer}: {text}");
+    }
+    assert_eq!(cases.len(), 8);
+    let unknown = Question {
+        entry_point: Some("Gateway default/gw/three".to_owned()),
+        ..Question::get("http://one.test/".parse().unwrap())
+    };
+    let error = explain(&settings, &table, &report, &unknown).unwrap_err();
+    assert!(
+        error.to_string().contains("Gateway default/gw/two"),
+        "{error}"
     );
 }
 
