@@ -308,9 +308,10 @@ pub(crate) fn why_forbidden(world: &World, from: &Key, kind: Kind, name: &Object
         None => String::new(),
     };
     format!(
-        "{kind} {name} is in another namespace, and no ReferenceGrant there lets {}s of namespace {} \
+        "{kind} {name} is in another namespace, and no ReferenceGrant there lets {} of namespace {} \
          refer to it{unseen}",
-        from.kind, from.namespace,
+        from.kind.plural(),
+        from.namespace,
     )
 }
 

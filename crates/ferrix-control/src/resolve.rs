@@ -798,8 +798,9 @@ fn all_no_longer_seen(world: &World, draft: &Draft) -> Vec<Finding> {
 fn no_longer_seen(world: &World, kind: Kind, namespace: &Arc<str>) -> Option<Finding> {
     let reason = world.withheld(kind, namespace)?;
     let message = format!(
-        "{kind}s of namespace {namespace} can no longer be seen, and what was seen last serves on: \
-         {reason}"
+        "{} of namespace {namespace} can no longer be seen, and what was seen last serves on: \
+         {reason}",
+        kind.plural()
     );
     Some(Finding::warning(Reason::NoLongerSeen, "", message))
 }

@@ -136,6 +136,16 @@ impl Kind {
             Self::XBackendTrafficPolicy => "XBackendTrafficPolicy",
         }
     }
+
+    /// Several objects of the kind, as people say it.
+    pub fn plural(self) -> String {
+        let name = self.as_str();
+        match name.strip_suffix("cy") {
+            Some(stem) => format!("{stem}cies"),
+            None if name.ends_with('s') => format!("{name}es"),
+            None => format!("{name}s"),
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -250,6 +260,20 @@ mod tests {
         let names = Kind::ALL.map(Kind::as_str);
         assert!(names.is_sorted(), "{names:?}");
         assert!(Kind::ALL.is_sorted());
+    }
+
+    #[test]
+    fn several_objects_of_a_kind() {
+        let cases = [
+            (Kind::BackendTlsPolicy, "BackendTLSPolicies"),
+            (Kind::GatewayClass, "GatewayClasses"),
+            (Kind::Gateway, "Gateways"),
+            (Kind::Ingress, "Ingresses"),
+            (Kind::HttpRoute, "HTTPRoutes"),
+        ];
+        for (kind, expected) in cases {
+            assert_eq!(kind.plural(), expected);
+        }
     }
 
     #[test]

@@ -30,6 +30,17 @@ use crate::{
 /// Names the class, as it did before there was a field for that. It comes first where both do.
 const CLASS: &str = "kubernetes.io/ingress.class";
 
+/// The domain of our annotations.
+const OWN: &str = "ferrix.com";
+
+/// Those of controllers that Ingresses come from, which ask for much by annotations.
+const OTHERS: [&str; 4] = [
+    "nginx.ingress.kubernetes.io",
+    "traefik.ingress.kubernetes.io",
+    "haproxy.org",
+    "konghq.com",
+];
+
 /// Names the entry points, with commas between them.
 const ENTRY_POINTS: &str = "ferrix.com/entrypoints";
 
@@ -53,6 +64,7 @@ pub(crate) fn draft(ingress: &Ingress, origin: Origin) -> Draft {
         faults: Vec::new(),
         notes: Vec::new(),
     };
+    drafting.annotations(metadata.annotations.iter().flatten(), &origin);
     drafting.rules(spec);
     let certificates = drafting.certificates(spec);
     let class = annotation(CLASS).or(spec.ingress_class_name.as_deref());
@@ -115,6 +127,42 @@ struct Drafting<'i> {
 impl Drafting<'_> {
     fn fault(&mut self, reason: Reason, field: impl Into<String>, message: impl Into<String>) {
         self.faults.push(Finding::problem(reason, field, message));
+    }
+
+    /// Those that have no effect though somebody relies on them.
+    fn annotations<'a>(
+        &mut self,
+        annotations: impl Iterator<Item = (&'a String, &'a String)>,
+        origin: &Origin,
+    ) {
+        let mut of_others = Vec::new();
+        for (name, _) in annotations {
+            match name.split_once('/') {
+                Some((OWN, _)) if ![ENTRY_POINTS, FILTERS].contains(&&**name) => {
+                    let message =
+                        format!("`{name}` is unknown; expected `{ENTRY_POINTS}` or `{FILTERS}`");
+                    self.annotation(Reason::UnknownField, message);
+                }
+                // A cluster may have many, and none of them is for Ferrix to judge.
+                Some((domain, _)) if OTHERS.contains(&domain) && *origin != Origin::Api => {
+                    of_others.push(format!("`{name}`"));
+                }
+                _ => {}
+            }
+        }
+        if !of_others.is_empty() {
+            let message = format!(
+                "no effect: {}; what such annotations ask for is a Filter here, which `{FILTERS}` \
+                 names, or a BackendPolicy of the Service",
+                of_others.join(", ")
+            );
+            self.annotation(Reason::NoEffect, message);
+        }
+    }
+
+    fn annotation(&mut self, reason: Reason, message: String) {
+        self.notes
+            .push(Finding::warning(reason, "metadata.annotations", message));
     }
 
     fn rules(&mut self, spec: &IngressSpec) {

@@ -794,13 +794,13 @@ impl Refusal {
                  installation"
             ),
             (Self::Forbidden, _, None) => {
-                let plural = plural(*kind);
+                let plural = kind.plural();
                 format!("Ferrix may not list and watch {plural}; its ClusterRole must allow both")
             }
             (Self::Forbidden, _, Some(namespace)) => format!(
                 "Ferrix may not list and watch {} of namespace {namespace}; its Role there must \
                  allow both",
-                plural(*kind)
+                kind.plural()
             ),
         }
     }
@@ -814,17 +814,6 @@ fn is_add_on(kind: Kind) -> bool {
             kind,
             Kind::BackendPolicy | Kind::XBackendTrafficPolicy | Kind::Filter
         )
-}
-
-/// Several objects of a kind, as people say it.
-fn plural(kind: Kind) -> String {
-    match kind {
-        Kind::GatewayClass | Kind::Ingress | Kind::IngressClass => format!("{kind}es"),
-        Kind::BackendPolicy => "BackendPolicies".to_owned(),
-        Kind::BackendTlsPolicy => "BackendTLSPolicies".to_owned(),
-        Kind::XBackendTrafficPolicy => "XBackendTrafficPolicies".to_owned(),
-        _ => format!("{kind}s"),
-    }
 }
 
 /// A cluster changes all the time: how often is for metrics to tell.
