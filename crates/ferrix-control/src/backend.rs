@@ -24,7 +24,7 @@ use crate::{
     objects::{Key, Kind, ObjectName},
     referencegrant::{Permitted, Referrer, Refused},
     report::{Finding, Reason},
-    service::{Family, ServicePort, ServiceSpec},
+    service::{self, Family, ServicePort, ServiceSpec},
     settings::Settings,
     world::World,
     zones::OwnZone,
@@ -233,6 +233,13 @@ pub(crate) fn resolve(
     };
     let scheme = reference.scheme.or_else(suggested).unwrap_or(Scheme::Http);
     let verification = verification(world, settings, reference, &port)?;
+    if port.scheme().is_none()
+        && matches!(from.kind, Kind::GrpcRoute | Kind::HttpRoute)
+        && verification.is_none()
+        && !world.is_protocol_told(settings, name, &port.name)
+    {
+        return Err(unsupported_protocol(from, reference, &port));
+    }
     let scheme = match verification {
         Some(_) => Scheme::Https,
         None => scheme,
@@ -280,6 +287,20 @@ fn verification(
         let field = reference.field.to_string();
         Finding::problem(Reason::ServiceNotUsable, field, message)
     })
+}
+
+/// Such a backend is invalid to a route of the Gateway API (`HTTPBackendRef`).
+fn unsupported_protocol(from: &Key, reference: &BackendReference, port: &ServicePort) -> Finding {
+    let message = format!(
+        "port {port} of Service {} has the appProtocol `{}`, which is not known, so that no {} can use it; \
+         known are {}",
+        reference.service,
+        port.app_protocol.as_deref().unwrap_or_default(),
+        from.kind,
+        service::APP_PROTOCOLS
+    );
+    let field = reference.field.to_string();
+    Finding::problem(Reason::UnsupportedProtocol, field, message)
 }
 
 fn not_found(world: &World, from: &Key, reference: &BackendReference, refused: Refused) -> Finding {
@@ -626,9 +647,8 @@ pub(crate) fn findings(
                     Reason::UnknownProtocol,
                     format!("spec.ports[{place}].appProtocol"),
                     format!(
-                        "`{unknown}` is not known and is taken for `http`; known are `http`, \
-                         `https`, `h2c`, `grpc`, `kubernetes.io/h2c`, `kubernetes.io/ws` and \
-                         `kubernetes.io/wss`"
+                        "`{unknown}` is not known and is taken for `http`; known are {}",
+                        service::APP_PROTOCOLS
                     ),
                 ));
             }

@@ -215,6 +215,8 @@ reasons! {
     PortNotFound,
     /// A Service cannot be forwarded to.
     ServiceNotUsable,
+    /// A port of a Service speaks what is not known, and the route may not take it for something else.
+    UnsupportedProtocol,
     /// No ReferenceGrant allows a reference to another namespace.
     NotPermitted,
     /// A reference names a kind that cannot be used there.
@@ -319,10 +321,12 @@ impl Reason {
             | IncompatibleFilters
             | Conflicted
             | InternalError => Some(ConditionType::Accepted),
-            ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable | NotPermitted
-            | InvalidKind | FilterNotFound | FilterNotUsable | SecretNotFound
-            | ConfigMapNotFound | InvalidCertificate | InvalidSecret | InvalidConfigMap
-            | KeysNotFetched | IssuerNotAllowed => Some(ConditionType::ResolvedRefs),
+            ResolvedRefs | ServiceNotFound | PortNotFound | ServiceNotUsable
+            | UnsupportedProtocol | NotPermitted | InvalidKind | FilterNotFound
+            | FilterNotUsable | SecretNotFound | ConfigMapNotFound | InvalidCertificate
+            | InvalidSecret | InvalidConfigMap | KeysNotFetched | IssuerNotAllowed => {
+                Some(ConditionType::ResolvedRefs)
+            }
             Programmed | PartlyProgrammed | LastGoodServed | NotProgrammed | Pending => {
                 Some(ConditionType::Programmed)
             }

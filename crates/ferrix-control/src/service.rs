@@ -45,6 +45,10 @@ pub(crate) enum Special {
     Exposed(Exposed),
 }
 
+/// What `appProtocol` of a port may be.
+pub(crate) const APP_PROTOCOLS: &str = "`http`, `https`, `h2c`, `grpc`, `kubernetes.io/h2c`, \
+                                        `kubernetes.io/ws` and `kubernetes.io/wss`";
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ServicePort {
     /// Empty where the only port has no name.

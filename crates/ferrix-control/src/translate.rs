@@ -218,6 +218,13 @@ impl Translation {
         routes.extend(self.users_of(&parents));
         let (policies, services) = self.follow_policies(world, effect, &mut routes);
         let mut of_policies = self.follow_service_policies(world, settings, effect, &mut routes);
+        for service in &of_policies.services {
+            // Whether routes can use it is for the policy to say.
+            if world.has_unknown_protocol(settings, service) {
+                routes.extend(users(&self.users_of_service, service).cloned());
+                routes.extend(users(&self.filters_of_service, service).cloned());
+            }
+        }
         for service in &services {
             let naming = self.service_policies.naming(service);
             of_policies.policies.extend(naming.cloned());

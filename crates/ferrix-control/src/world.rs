@@ -983,6 +983,34 @@ impl World {
         Ok((service, spec))
     }
 
+    /// Whether a BackendPolicy says what the endpoints of a port of a Service speak.
+    pub(crate) fn is_protocol_told(
+        &self,
+        settings: &Settings,
+        service: &ObjectName,
+        port: &str,
+    ) -> bool {
+        // Asked of the few ports alone that say what is not known.
+        self.backend_policies.values().any(|versions| {
+            let draft = versions.serving();
+            let Some(said) = backendpolicy::policy_of(draft).filter(|_| draft.is_good()) else {
+                return false;
+            };
+            let mut targets = said.targets.iter();
+            said.policy.connection.protocol.is_some()
+                && targets.any(|target| {
+                    target.service == *service && target.port.as_deref().is_none_or(|it| it == port)
+                })
+                && self.why_not_ours(settings, draft).is_none()
+        })
+    }
+
+    /// Whether what a Service says of any of its ports is not known.
+    pub(crate) fn has_unknown_protocol(&self, settings: &Settings, service: &ObjectName) -> bool {
+        let found = self.service(settings, Referrer::Settings, service);
+        found.is_ok_and(|(_, spec)| spec.ports.iter().any(|port| port.scheme().is_none()))
+    }
+
     /// The Secret of this name, if the referrer may use it.
     pub(crate) fn secret(
         &self,

@@ -95,6 +95,7 @@ fn resolved_refs(outcome: &Outcome) -> Condition {
     let reason = match first.reason {
         Reason::NotPermitted => "RefNotPermitted",
         Reason::InvalidKind => "InvalidKind",
+        Reason::UnsupportedProtocol => "UnsupportedProtocol",
         // The specification has none for filters of other groups.
         Reason::FilterNotFound | Reason::FilterNotUsable => first.reason.as_str(),
         _ => "BackendNotFound",
