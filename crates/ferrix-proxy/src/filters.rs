@@ -181,7 +181,7 @@ impl Applied {
 
     /// Trailers of a request as they may go on: they say nothing that only filters may say.
     pub(crate) fn trailers(&self, trailers: HeaderMap) -> HeaderMap {
-        let names = self.filters().flat_map(Filter::identity_headers);
+        let names = self.filters().flat_map(Filter::told_headers);
         credentials::without_identity(names, trailers)
     }
 

@@ -340,6 +340,17 @@ impl<S> Filter<S> {
         header.into_iter().chain(claims).chain(details)
     }
 
+    /// The same, and those that an authorisation service tells by its answer: clients may say these to that service,
+    /// and to nobody behind it.
+    pub fn told_headers(&self) -> impl Iterator<Item = &str> {
+        let asked = match self {
+            Filter::ExternalAuth(auth) => auth.protocol.response_headers(),
+            _ => &[],
+        };
+        let asked = asked.iter().map(|it| &**it);
+        self.identity_headers().chain(asked)
+    }
+
     /// Whether it answers every request, so that none goes on.
     pub fn answers(&self) -> bool {
         match self {

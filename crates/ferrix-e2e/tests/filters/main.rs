@@ -1029,12 +1029,13 @@ fn authorised_with(
     routes.policy(filters([Filter::ExternalAuth(auth)]))
 }
 
-/// Lets requests with `X-Key: good` pass, and says who they are from.
+/// Lets requests with `X-Key: good` pass, and says who they are from; and guests, of whom it says nothing.
 async fn authority() -> Backend {
     Backend::start(async |mut connection: Connection| {
         while let Some(request) = connection.request().await {
             let answer = match request.head.one("x-key") {
                 Some("good") => "HTTP/1.1 200 OK\r\nX-User: alice\r\nContent-Length: 2\r\n\r\nok",
+                Some("guest") => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
                 _ => {
                     "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic\r\nContent-Length: 5\r\n\r\nwho?\n"
                 }
@@ -1081,6 +1082,51 @@ async fn another_service_says_whether_requests_pass() {
         ran += 1;
     }
     assert_eq!(ran, 2);
+}
+
+/// What the authority may tell of clients they cannot say, in no spelling, nor in trailers, nor where it says nothing.
+#[tokio::test]
+async fn whom_the_authority_does_not_name_nobody_is() {
+    let [backend, auth] = [Backend::hello("hi").await, authority().await];
+    let routes = authorised_with(backend.address(), auth.address(), |auth| {
+        auth.protocol = AuthProtocol::Http {
+            path_prefix: Box::default(),
+            request_headers: ["x-key".into()].into(),
+            response_headers: ["X-User".into()].into(),
+        };
+    });
+    let gateway = Gateway::start(routes);
+    let mut ran = 0;
+    for (key, users) in [("good", &["alice"][..]), ("guest", &[])] {
+        for http2 in [false, true] {
+            let forged = [("X-Key", key), ("X-User", "forged"), ("X_User", "forged")];
+            let request = Ask {
+                fields: &forged,
+                ..GET
+            };
+            for answer in ask(&gateway, http2, request).await {
+                assert_eq!(answer.status, 200);
+            }
+            let arrived = backend.last();
+            assert_eq!(arrived.head.all("x-user"), users);
+            assert!(!format!("{arrived:?}").contains("forged"), "{arrived:?}");
+            ran += 1;
+        }
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nX-Key: {key}\r\nTransfer-Encoding: chunked\r\n\
+             Trailer: x-user, x-sum\r\n\r\n"
+        );
+        let trailers = "X-User: forged\r\nX_User: forged\r\nX-Sum: 1\r\n\r\n";
+        let mut client = gateway.client().await;
+        client
+            .send(format!("{head}1\r\na\r\n0\r\n{trailers}"))
+            .await;
+        assert_eq!(client.response().await.status, 200);
+        let text = format!("{:?}", backend.last());
+        assert!(!text.contains("forged"), "{text}");
+        assert!(text.to_lowercase().contains("x-sum"), "{text}");
+    }
+    assert_eq!(ran, 4);
 }
 
 /// What let a request pass lets others pass that are like it, and nothing else is kept.

@@ -53,6 +53,28 @@ pub enum AuthProtocol {
     },
 }
 
+impl AuthProtocol {
+    /// The fields of requests that the service gets by their names, besides those it always gets.
+    pub fn request_headers(&self) -> &[Box<str>] {
+        match self {
+            Self::Http {
+                request_headers, ..
+            }
+            | Self::Grpc { request_headers } => request_headers,
+        }
+    }
+
+    /// The fields that its answer alone may have for requests, where they have names.
+    pub fn response_headers(&self) -> &[Box<str>] {
+        match self {
+            Self::Http {
+                response_headers, ..
+            } => response_headers,
+            Self::Grpc { .. } => &[],
+        }
+    }
+}
+
 impl<S> ExternalAuth<S> {
     pub(crate) fn with_service<T>(&self, service: impl FnOnce(&S) -> T) -> ExternalAuth<T> {
         ExternalAuth {

@@ -16,7 +16,7 @@ use super::{
         HeaderValueOption, HttpRequest, HttpResponse, OkHttpResponse, Peer, Request, SocketAddress,
     },
 };
-use crate::{grpc_call, headers, subrequest::Reply};
+use crate::{filters::credentials, grpc_call, headers, subrequest::Reply};
 
 /// The one method that is called.
 const METHOD: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -164,7 +164,7 @@ impl<'a> Changes<'a> {
     /// But for what is about the message, the connection and the host, which is ours to say.
     fn apply(&self, fields: &mut Fields) {
         for name in self.removed.iter().filter(|it| !headers::is_of_message(it)) {
-            fields.remove(name);
+            credentials::take_out_identity(name, fields);
         }
         let set = self.set.iter();
         for (name, value, action) in set.filter(|(name, ..)| !headers::is_of_message(name)) {
@@ -176,7 +176,8 @@ impl<'a> Changes<'a> {
                 AppendAction::AddIfAbsent
                 | AppendAction::OverwriteIfExists
                 | AppendAction::OverwriteIfExistsOrAdd => {
-                    fields.remove(name);
+                    // Some backends read other spellings as the same.
+                    credentials::take_out_identity(name, fields);
                     fields.append(name, value);
                 }
             }
@@ -285,6 +286,32 @@ mod tests {
             ran += 1;
         }
         assert_eq!(ran, 12);
+    }
+
+    #[test]
+    fn other_spellings_give_way_too() {
+        let changes = OkHttpResponse {
+            headers: vec![option(
+                "x-user",
+                "alice",
+                None,
+                AppendAction::OverwriteIfExistsOrAdd,
+            )],
+            headers_to_remove: vec!["x-debug".to_owned()],
+        };
+        let mut fields = Fields::default();
+        for name in ["X_User", "x.user", "X-Debug", "x_debug", "X-Users"] {
+            fields.append(name, b"forged");
+        }
+        let changes = Changes::of(&changes);
+        changes
+            .unwrap_or_else(|error| panic!("{error}"))
+            .apply(&mut fields);
+        let found: Vec<_> = fields.iter().collect();
+        assert_eq!(
+            found,
+            [(&b"X-Users"[..], &b"forged"[..]), (b"x-user", b"alice")]
+        );
     }
 
     #[test]

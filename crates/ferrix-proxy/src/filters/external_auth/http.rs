@@ -5,7 +5,7 @@ use ferrix_http1::{RequestHead, ResponseHead};
 use http::{StatusCode, Version};
 
 use super::Verdict;
-use crate::{headers, subrequest::Reply};
+use crate::{filters::credentials, headers, subrequest::Reply};
 
 /// What an authorisation service gets of every request, beside method and path.
 const ALWAYS: [&str; 2] = ["Host", "Authorization"];
@@ -65,9 +65,12 @@ fn take_over(allowed: &[Box<str>], answer: &ResponseHead, head: &mut RequestHead
     let fields: Vec<_> = fields
         .filter(|(name, _)| taken(name) && !headers::is_of_message(name))
         .collect();
-    // What the client has said of the same name gives way, and several lines of the answer stay.
-    for (name, _) in &fields {
-        head.fields.remove(name);
+    // What the client has said of them gives way, in any spelling, and also where the answer says nothing of one
+    // that is allowed: it would pass for what the service has said. Several lines of the answer stay.
+    let allowed = allowed.iter().map(|name| &**name);
+    let allowed = allowed.filter(|name| !headers::is_of_message(name));
+    for name in allowed.chain(fields.iter().map(|(name, _)| *name)) {
+        credentials::take_out_identity(name, &mut head.fields);
     }
     for (name, value) in fields {
         head.fields.append(name, value);
@@ -173,6 +176,36 @@ mod tests {
         assert_eq!(some.fields.get("x-user"), Some(&b"forged"[..]));
         assert_eq!(some.fields.get("host"), Some(&b"a.test"[..]));
         assert!(some.fields.contains("x-other"));
+    }
+
+    /// Whom the service does not name, nobody is.
+    #[test]
+    fn what_the_service_may_say_no_client_says() {
+        let named = |name: &'static str| {
+            let mut answer = ResponseHead::new(StatusCode::OK);
+            answer.fields.append(name, b"alice");
+            answer
+        };
+        let allowed: [Box<str>; 2] = ["X-User".into(), "Content-Length".into()];
+        let cases = [
+            (&allowed[..], named("X-Other"), None),
+            (&allowed, named("x-user"), Some(&b"alice"[..])),
+            (&[], named("X-User"), Some(b"alice")),
+        ];
+        for (allowed, answer, expected) in &cases {
+            let mut head = request();
+            for spelling in ["x-user", "X_User", "x.user", "X-User_"] {
+                head.fields.append(spelling, b"forged");
+            }
+            take_over(allowed, answer, &mut head);
+            assert_eq!(head.fields.get("x-user"), *expected);
+            let lines = lines(&head.fields);
+            assert!(!lines.iter().any(|it| it.contains("forged")), "{lines:?}");
+            assert_eq!(head.fields.get("content-length"), Some(&b"7"[..]));
+            // Nothing else goes.
+            assert!(head.fields.contains("cookie") && head.fields.contains("authorization"));
+        }
+        assert_eq!(cases.len(), 3);
     }
 
     #[test]
