@@ -23,6 +23,7 @@ use ferrix_table::{
         cache::{Cache, CacheTerms},
         compression::{Compression, ContentEncoding},
         error_pages::{ErrorPages, Page},
+        external_auth::{AuthProtocol, ExternalAuth},
         header_changes::{Field, HeaderChanges},
         ip_filter::IpFilter,
         lasting::{FilterId, Lasting},
@@ -282,6 +283,48 @@ async fn who_may_have_what() {
         assert_eq!(before == after, hits, "{path} {second:?}");
     }
     assert_eq!(cases.len(), 12);
+}
+
+/// Whom another service lets pass may have what is for all, as whoever sends `Authorization`: no page of one user
+/// for another.
+#[tokio::test]
+async fn who_was_let_pass_gets_what_is_for_all() {
+    let authority = backend(|_, _| ok("X-User: alice\r\n", "")).await;
+    let backend = backend(|request, number| {
+        let lines = match request.target() {
+            "/public" => "Cache-Control: public, max-age=60\r\n",
+            _ => MINUTE,
+        };
+        ok(lines, &number.to_string())
+    })
+    .await;
+    let routes = Routes::new()
+        .service("all", Protocol::Http1, &[backend.address()])
+        .service("authority", Protocol::Http1, &[authority.address()])
+        .rule("*", "", &[("all", 1)]);
+    let auth = ExternalAuth {
+        service: Ok(routes.index("authority")),
+        protocol: AuthProtocol::Http {
+            path_prefix: Box::default(),
+            request_headers: Box::default(),
+            response_headers: Box::default(),
+        },
+        body_bytes: 0,
+        verdicts: None,
+        sign_in: None,
+    };
+    let filters = [Filter::ExternalAuth(auth), Filter::Cache(cache(None))];
+    let gateway = Gateway::start(routes.policy(policy(filters)));
+    let mut clients = Clients::new(&gateway).await;
+    for (path, hits) in [("/own", false), ("/public", true)] {
+        let first = clients.ask(false, "GET", path, &[]).await.text();
+        let second = clients.ask(true, "GET", path, &[]).await.text();
+        assert_eq!(first == second, hits, "{path}");
+    }
+    assert_eq!(
+        (backend.requests().len(), authority.requests().len()),
+        (3, 4)
+    );
 }
 
 #[tokio::test]

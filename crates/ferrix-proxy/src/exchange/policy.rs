@@ -267,7 +267,10 @@ impl Exchange<'_, '_> {
                     .authorise(auth, place.table, head, *body, applied)
                     .await?
                 {
-                    Verdict::Passed => return Ok(None),
+                    Verdict::Passed => {
+                        applied.authenticated = true;
+                        return Ok(None);
+                    }
                     Verdict::Refused(refusal, body) => {
                         let page = applied.error_page(engine, head, &refusal).await;
                         page.unwrap_or((refusal, body))
