@@ -75,7 +75,7 @@ impl Session {
                 session.claims = kept(oidc, &identity.claims);
                 session.until = identity.until;
             }
-            None => session.until = now + tokens.lifetime,
+            None => session.until = now.saturating_add(tokens.lifetime),
         }
         // What has not changed is not said.
         session.refresh_token = tokens.refresh_token.or(session.refresh_token);
@@ -88,7 +88,7 @@ impl Session {
         if now >= self.since + oidc.lifetime.as_secs() {
             return Standing::Ended;
         }
-        if now < self.until + oidc.leeway.as_secs() {
+        if now < self.until.saturating_add(oidc.leeway.as_secs()) {
             return Standing::Current;
         }
         let refresh_token = self.refresh_token.as_deref();

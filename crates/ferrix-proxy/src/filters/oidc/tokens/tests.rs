@@ -1,7 +1,10 @@
 use serde_json::json;
 
 use super::{
-    super::tests::{oidc, session},
+    super::{
+        session::Standing,
+        tests::{oidc, session},
+    },
     *,
 };
 
@@ -150,6 +153,13 @@ fn sessions_are_continued_with_what_is_new() {
         ..earlier.clone()
     };
     assert_eq!(same, expected);
+    // However long a provider says that it is.
+    let tokens = Tokens {
+        lifetime: u64::MAX,
+        ..Tokens::default()
+    };
+    let endless = earlier.continued(&oidc, None, tokens, 2000);
+    assert_eq!(endless.standing(&oidc, 3000), Standing::Current);
     let identity = judge(
         &oidc,
         claims(json!({"groups": ["dev"], "other": 1})),
