@@ -109,6 +109,34 @@ mod tests {
         assert_eq!(ran, 30);
     }
 
+    /// Of bcrypt the first 72 bytes count, and nothing ends a password before.
+    #[test]
+    fn bytes_of_passwords() {
+        let x = |count: usize| vec![b'x'; count];
+        let cases = [
+            (x(72), x(72), true),
+            (x(72), x(73), true),
+            (x(73), x(72), true),
+            (x(72), x(71), false),
+            (b"a\0b".to_vec(), b"a\0b".to_vec(), true),
+            (b"a\0b".to_vec(), b"a\0c".to_vec(), false),
+            (b"a\0b".to_vec(), b"a".to_vec(), false),
+            (b"a".to_vec(), b"a\0b".to_vec(), false),
+            (b"\xff\xfe".to_vec(), b"\xff\xfe".to_vec(), true),
+            (b"\xff\xfe".to_vec(), b"\xff\xff".to_vec(), false),
+        ];
+        for (hashed, password, expected) in &cases {
+            let hash = bcrypt::hash_with_salt(hashed, 4, [7; 16]).unwrap();
+            let hash = PasswordHash::Bcrypt(hash.to_string().into());
+            assert_eq!(
+                verify(password, &hash),
+                *expected,
+                "{hashed:?} {password:?}"
+            );
+        }
+        assert_eq!(cases.len(), 10);
+    }
+
     #[tokio::test]
     async fn hashes_wait_for_each_other_and_not_for_ever() {
         let passwords = Arc::new(Passwords::new(4));

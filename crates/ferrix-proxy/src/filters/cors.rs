@@ -171,6 +171,9 @@ mod tests {
             (wildcard("https://", ""), "https://any.test:1", false),
             (wildcard("https://", ":8443"), "https://any.test:8443", true),
             (OriginPattern::Any, "null", true),
+            // That of sandboxes and files is nobody's.
+            (exact("https://www.foo.com"), "null", false),
+            (wildcard("https://", ""), "null", false),
         ];
         for (pattern, origin, expected) in &cases {
             let cors = Cors {
@@ -180,7 +183,33 @@ mod tests {
             let allowed = is_allowed(&cors, origin.as_bytes());
             assert_eq!(allowed, *expected, "{pattern:?} {origin}");
         }
-        assert_eq!(cases.len(), 16);
+        assert_eq!(cases.len(), 18);
+    }
+
+    /// What one origin may read is kept for no other, nor for those that have none.
+    #[test]
+    fn caches_are_told_where_the_origin_makes_a_difference() {
+        let of = |pattern: OriginPattern, allow_credentials| Cors {
+            allow_origins: [pattern].into(),
+            allow_credentials,
+            ..Cors::default()
+        };
+        let cases = [
+            (of(exact("https://a.test"), false), true),
+            (of(OriginPattern::Any, true), true),
+            (of(OriginPattern::Any, false), false),
+        ];
+        let mut ran = 0;
+        for (cors, expected) in &cases {
+            for origin in [Some(&b"https://a.test"[..]), Some(b"https://b.test"), None] {
+                let mut fields = Fields::default();
+                on_response(cors, origin, &mut fields);
+                let varies = text(&fields, "vary").as_deref() == Some("Origin");
+                assert_eq!(varies, *expected, "{cors:?} {origin:?}");
+                ran += 1;
+            }
+        }
+        assert_eq!(ran, 9);
     }
 
     fn request(method: Method, fields: &[(&str, &str)]) -> RequestHead {

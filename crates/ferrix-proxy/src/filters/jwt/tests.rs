@@ -248,6 +248,26 @@ fn what_no_key_has_signed_as_it_says_is_refused() {
     }
     assert_eq!(forged.len(), 28);
     assert!(verify(&all, b"\xff.\xff.\xff").is_none());
+    // Signed, and yet no token: a header that says something twice, or claims without a bottom.
+    let raw = |header: &str, claims: &str| {
+        let message = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+        let message = message.join(".");
+        let signature = URL_SAFE_NO_PAD.encode((es.sign)(message.as_bytes()));
+        format!("{message}.{signature}")
+    };
+    let plain = r#"{"alg": "ES256"}"#;
+    let deep = format!(r#"{{"a": {}{}}}"#, "[".repeat(1000), "]".repeat(1000));
+    for (header, claims) in [
+        (r#"{"alg": "none", "alg": "ES256"}"#, "{}"),
+        (r#"{"alg": "ES256", "kid": "x", "kid": "ES256"}"#, "{}"),
+        (r#"{"alg": "ES256", "crit": []}"#, "{}"),
+        (plain, &*deep),
+    ] {
+        assert!(verify(&all, raw(header, claims).as_bytes()).is_none());
+    }
+    // Of a claim that is said twice the last counts, for whoever judges and for the service.
+    let twice = raw(plain, r#"{"sub": "alice", "sub": "bob"}"#);
+    assert_eq!(verify(&all, twice.as_bytes()).unwrap()["sub"], "bob");
     let good = [
         good,
         rs.token(&json!({"alg": "RS256", "kid": "RS256"}), &claims()),
