@@ -52,6 +52,7 @@ pub(crate) mod jwt;
 pub(crate) mod limit_key;
 pub(crate) mod mirror;
 pub(crate) mod oidc;
+mod origin;
 mod path_change;
 pub(crate) mod rate_limit;
 mod redirect;

@@ -76,7 +76,7 @@ pub(crate) async fn ask(
         }
     };
     Ok(match &auth.sign_in {
-        Some(url) => sign_in::instead(url, verdict, asker, head),
+        Some(url) => sign_in::instead(url, verdict, asker.secure, head),
         None => verdict,
     })
 }

@@ -24,7 +24,6 @@ use crate::{Engine, failure::Failure, secret_digest};
 mod cookies;
 mod form;
 mod login;
-mod origin;
 mod provider;
 pub(crate) mod reading;
 mod seal;
@@ -33,10 +32,9 @@ mod tokens;
 
 pub(crate) use provider::Providers;
 
-use super::jwt;
+use super::{jwt, origin::Origin};
 use cookies::Cookies;
 use login::{Login, Returned};
-use origin::Origin;
 use provider::Document;
 use session::{Session, Standing};
 use tokens::{Client, TokenError};

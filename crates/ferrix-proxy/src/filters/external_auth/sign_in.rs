@@ -6,18 +6,23 @@ use bytes::Bytes;
 use ferrix_http1::{RequestHead, ResponseHead};
 use http::{Method, StatusCode};
 
-use super::{Asker, Verdict};
+use super::Verdict;
+use crate::filters::origin::Origin;
 
 /// What is said instead of a 401 to whoever opens a page: where to sign in, and where to come back to. Others
-/// could not send their bodies again.
-pub(super) fn instead(url: &str, verdict: Verdict, asker: Asker, head: &RequestHead) -> Verdict {
+/// could not send their bodies again, and whoever names no host could not come back. `secure`: whether the request
+/// came over TLS.
+pub(super) fn instead(url: &str, verdict: Verdict, secure: bool, head: &RequestHead) -> Verdict {
     let is_asked = matches!(head.method, Method::GET | Method::HEAD);
     match &verdict {
         Verdict::Refused(answer, _) if answer.status == StatusCode::UNAUTHORIZED && is_asked => {}
         _ => return verdict,
     }
+    let Ok(origin) = Origin::of(head, secure) else {
+        return verdict;
+    };
     let mut answer = ResponseHead::new(StatusCode::FOUND);
-    let location = location(url, asker.secure, head);
+    let location = location(url, &origin, head.target());
     answer.fields.append("Location", location.as_bytes());
     answer.fields.append("Cache-Control", b"no-store");
     // A login that is under way may have a cookie to tell.
@@ -30,12 +35,10 @@ pub(super) fn instead(url: &str, verdict: Verdict, asker: Asker, head: &RequestH
 }
 
 /// The URL to sign in at, with that of the request as it came to the filter.
-fn location(url: &str, secure: bool, head: &RequestHead) -> String {
+fn location(url: &str, origin: &Origin, target: &[u8]) -> String {
     let join = if url.contains('?') { '&' } else { '?' };
-    let scheme = if secure { "https" } else { "http" };
-    let mut location = format!("{url}{join}rd={scheme}%3A%2F%2F");
-    let host = head.fields.get("host").unwrap_or_default();
-    for byte in host.iter().chain(head.target()) {
+    let mut location = format!("{url}{join}rd=");
+    for byte in origin.as_bytes().iter().chain(target) {
         match byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             true => location.push(char::from(*byte)),
             false => _ = write!(location, "%{byte:02X}"),
@@ -46,8 +49,6 @@ fn location(url: &str, secure: bool, head: &RequestHead) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use http::Version;
 
     use super::*;
@@ -69,19 +70,18 @@ mod tests {
             (Method::GET, 403, url, None),
             (Method::GET, 302, url, None),
         ];
-        for (method, status, url, expected) in &cases {
+        let request = |method: &Method| {
             let mut head = RequestHead::new(method.clone(), b"/b?c=d&e\r", Version::HTTP_11);
             head.fields.append("Host", b"a.test:8443");
+            head
+        };
+        for (method, status, url, expected) in &cases {
             let mut refusal = ResponseHead::new(StatusCode::from_u16(*status).unwrap());
             refusal.fields.append("Set-Cookie", b"state=1");
             refusal.fields.append("WWW-Authenticate", b"Basic");
-            let client: SocketAddr = "192.0.2.1:1".parse().unwrap();
-            let asker = Asker {
-                client: client.into(),
-                secure: true,
-            };
             let verdict = Verdict::Refused(refusal, "who?".into());
-            let Verdict::Refused(answer, body) = instead(url, verdict, asker, &head) else {
+            let Verdict::Refused(answer, body) = instead(url, verdict, true, &request(method))
+            else {
                 panic!("{method} {status}")
             };
             match expected {
@@ -95,18 +95,44 @@ mod tests {
             }
         }
         assert_eq!(cases.len(), 6);
-        let head = RequestHead::new(Method::GET, b"/", Version::HTTP_11);
-        assert!(matches!(
-            instead(
-                url,
-                Verdict::Passed,
-                Asker {
-                    client: SocketAddr::from(([192, 0, 2, 1], 1)).into(),
-                    secure: false
-                },
-                &head
+        let passed = instead(url, Verdict::Passed, false, &request(&Method::GET));
+        assert!(matches!(passed, Verdict::Passed));
+    }
+
+    /// Behind a proxy that is trusted and ends TLS, too.
+    #[test]
+    fn who_comes_back_comes_by_the_scheme_and_the_host_of_the_page() {
+        let cases = [
+            (
+                Some("a.test"),
+                Some("https"),
+                Some("rd=https%3A%2F%2Fa.test%2F"),
             ),
-            Verdict::Passed
-        ));
+            (
+                Some("a.test"),
+                Some("http"),
+                Some("rd=http%3A%2F%2Fa.test%2F"),
+            ),
+            (Some("a.test"), None, Some("rd=http%3A%2F%2Fa.test%2F")),
+            (None, None, None),
+        ];
+        for (host, scheme, expected) in cases {
+            let mut head = RequestHead::new(Method::GET, b"/", Version::HTTP_11);
+            for (name, value) in [("Host", host), ("X-Forwarded-Proto", scheme)] {
+                if let Some(value) = value {
+                    head.fields.append(name, value.as_bytes());
+                }
+            }
+            let refusal = ResponseHead::new(StatusCode::UNAUTHORIZED);
+            let verdict = Verdict::Refused(refusal, Bytes::new());
+            let Verdict::Refused(answer, _) = instead("https://s.test/", verdict, false, &head)
+            else {
+                panic!("{host:?} {scheme:?}")
+            };
+            let location = expected.map(|back| format!("https://s.test/?{back}"));
+            let found = answer.fields.get("location");
+            assert_eq!(found, location.as_deref().map(str::as_bytes));
+        }
+        assert_eq!(cases.len(), 4);
     }
 }

@@ -11,12 +11,14 @@ use ferrix_table::filters::oidc::{Oidc, OidcSecrets};
 
 use super::{
     login::{self, Login, State},
-    origin::Origin,
     seal::Seal,
     session::Session,
 };
 use crate::{
-    filters::credentials::{cookie_names, take_out_cookies},
+    filters::{
+        credentials::{cookie_names, take_out_cookies},
+        origin::Origin,
+    },
     session::cookies,
 };
 

@@ -5,7 +5,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ferrix_table::filters::oidc::Oidc;
 use serde::{Deserialize, Serialize};
 
-use super::{form, origin::Origin, provider::Document};
+use super::{form, provider::Document};
+use crate::filters::origin::Origin;
 
 /// A user takes no longer, in seconds.
 pub(super) const LIMIT: u64 = 3600;

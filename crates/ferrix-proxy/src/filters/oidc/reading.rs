@@ -7,8 +7,8 @@ use http::{Method, Version};
 use super::{
     cookies::Cookies,
     login::{Login, Returned},
-    origin::Origin,
 };
+use crate::filters::origin::Origin;
 
 /// What a filter reads of a request.
 #[derive(Debug, PartialEq, Eq)]
