@@ -151,21 +151,58 @@ fn service(name: &str) -> String {
     )
 }
 
-/// What the examples of client certificates name: an authority, and a certificate of a server.
-fn authorities() -> String {
+/// A Secret with a certificate for a host, and that certificate.
+fn certificate(name: &str, host: &str) -> (String, String) {
     let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["banking.example.com".to_owned()]).unwrap();
+        rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
     let indented = |text: &str| text.trim_end().replace('\n', "\n    ");
     let (certificate, key) = (
         indented(&cert.pem()),
         indented(&signing_key.serialize_pem()),
     );
+    let secret = format!(
+        "---\napiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\n\
+         metadata: {{name: {name}, namespace: default}}\n\
+         stringData:\n  tls.crt: |\n    {certificate}\n  tls.key: |\n    {key}\n"
+    );
+    (secret, certificate)
+}
+
+/// What the examples of client certificates name: an authority, and a certificate of a server.
+fn authorities() -> String {
+    let (secret, certificate) = certificate("banking-tls", "banking.example.com");
     format!(
         "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: partners, namespace: default}}\n\
-         data:\n  ca.crt: |\n    {certificate}\n---\napiVersion: v1\nkind: Secret\n\
-         type: kubernetes.io/tls\nmetadata: {{name: banking-tls, namespace: default}}\n\
-         stringData:\n  tls.crt: |\n    {certificate}\n  tls.key: |\n    {key}\n"
+         data:\n  ca.crt: |\n    {certificate}\n{secret}"
     )
+}
+
+/// Every route of the document loads without a word, and serves, or is tried.
+#[test]
+fn every_route_in_the_documents_is_served() {
+    let text = document("docs/ingressroute.md");
+    let blocks = text.split("```yaml\n").skip(1);
+    let blocks = blocks.map(|it| it.split("```").next().unwrap());
+    let examples: Vec<_> = blocks
+        .filter(|it| it.starts_with("apiVersion: ferrix.com"))
+        .collect();
+    let (secret, _) = certificate("shop-certificate", "shop.example.com");
+    let objects = ["api", "api-next", "web", "web-next"].map(service).concat() + &secret;
+    // All of it is of one team.
+    let objects = objects.replace("namespace: default", "namespace: shop") + "---\n";
+    let folder = tempfile::tempdir().unwrap();
+    let objects = objects + &examples.join("---\n");
+    fs::write(folder.path().join("objects.yaml"), objects).unwrap();
+    let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
+    let (table, report) = files::load(folder.path(), &Settings::for_files(entry_points)).unwrap();
+    let findings: Vec<_> = report.findings().map(|it| it.to_string()).collect();
+    assert_eq!(findings, [""; 0]);
+    let tried = table
+        .rules
+        .iter()
+        .filter(|rule| rule.dry_run.is_some())
+        .count();
+    assert_eq!((examples.len(), table.rules.len(), tried), (2, 3, 1));
 }
 
 /// Every example of the document loads without a word.
@@ -181,11 +218,12 @@ fn every_filter_in_the_documents_is_served() {
     let entry_points = vec![EntryPoint::http("web"), EntryPoint::https("websecure")];
     let mut settings = Settings::for_files(entry_points);
     settings.filters.namespace = Some("ferrix".to_owned());
+    settings.shares_limits = true;
     let (table, report) = files::load(folder.path(), &settings).unwrap();
     // Keys at a URL are fetched at run time.
     let findings = (report.findings()).filter(|it| it.finding.reason != Reason::NotFetched);
     let findings: Vec<_> = findings.map(|it| it.to_string()).collect();
     assert_eq!(findings, [""; 0]);
-    assert_eq!((examples.len(), table.rules.len()), (26, 29));
+    assert_eq!((examples.len(), table.rules.len()), (27, 30));
     assert!(table.rules.iter().all(|rule| rule.policy.is_some()));
 }
