@@ -62,7 +62,7 @@ pub(crate) async fn ask(
     body: Bytes,
 ) -> Result<Verdict, Failure> {
     let known = auth.verdicts.as_deref();
-    let known = known.map(|verdicts| (verdicts, cache::key(verdicts, head)));
+    let known = known.map(|verdicts| (verdicts, cache::key(verdicts, &auth.protocol, head)));
     let kept = known.and_then(|(verdicts, key)| cache::get(verdicts, &key));
     let verdict = match kept {
         Some(reply) => judge(auth, &reply, head)?,

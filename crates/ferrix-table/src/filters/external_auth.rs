@@ -25,7 +25,8 @@ pub struct ExternalAuth<S = Reference> {
 pub struct VerdictCache {
     /// How long each is good for.
     pub ttl: Duration,
-    /// Requests are alike that have these fields in common, besides `Authorization`.
+    /// Requests are alike that have these fields in common, besides `Authorization` and those that the service
+    /// gets by their names.
     pub key_headers: Box<[Box<str>]>,
     /// Whether these alone count, and not method, host, path and query as well.
     pub headers_alone: bool,

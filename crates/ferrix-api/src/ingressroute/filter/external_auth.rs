@@ -43,8 +43,8 @@ pub struct VerdictCache {
     /// How long, an hour at most.
     #[schemars(length(min = 2, max = 32), regex(pattern = pattern::DURATION))]
     pub ttl: String,
-    /// Requests are alike that have these headers in common, besides `Authorization`, method, host, path and
-    /// query.
+    /// Requests are alike that have these headers in common, besides `Authorization`, the `allowedHeaders`, method,
+    /// host, path and query.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 256), regex(pattern = pattern::TOKEN)))]
     pub key_headers: Vec<String>,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use ferrix_http1::RequestHead;
-use ferrix_table::filters::external_auth::VerdictCache;
+use ferrix_table::filters::external_auth::{AuthProtocol, VerdictCache};
 use quick_cache::sync::Cache;
 
 use crate::{
@@ -20,14 +20,22 @@ const LONGEST: usize = 4096;
 /// Answers by digests of what requests have in common, each with its end.
 struct Kept(Cache<SecretDigest, (Arc<Reply>, Instant)>);
 
-/// What requests have in common that an answer is for.
-pub(super) fn key(verdicts: &VerdictCache, head: &RequestHead) -> SecretDigest {
+/// What requests have in common that an answer is for: whatever the service gets by its name is among it.
+pub(super) fn key(
+    verdicts: &VerdictCache,
+    protocol: &AuthProtocol,
+    head: &RequestHead,
+) -> SecretDigest {
     let mut parts: Vec<&[u8]> = Vec::new();
     if !verdicts.headers_alone {
         let host = head.fields.get("host").unwrap_or_default();
         parts.extend([head.method.as_str().as_bytes(), host, head.target()]);
     }
-    let names = verdicts.key_headers.iter().map(|name| &**name);
+    let names = verdicts
+        .key_headers
+        .iter()
+        .chain(protocol.request_headers());
+    let names = names.map(|name| &**name);
     for name in ["authorization"].into_iter().chain(names) {
         let before = parts.len();
         parts.extend(head.fields.get_all(name));
@@ -81,7 +89,7 @@ mod tests {
     fn verdicts(ttl: Duration, headers_alone: bool) -> VerdictCache {
         VerdictCache {
             ttl,
-            key_headers: ["Cookie".into(), "X-Tenant".into()].into(),
+            key_headers: ["X-Tenant".into()].into(),
             headers_alone,
             kept: Prepared::default(),
         }
@@ -102,6 +110,19 @@ mod tests {
             body: Bytes::from(vec![0; body]),
             trailers: None,
         })
+    }
+
+    /// Which gets cookies.
+    fn protocols() -> [AuthProtocol; 2] {
+        let request_headers: Box<[Box<str>]> = ["Cookie".into()].into();
+        [
+            AuthProtocol::Http {
+                path_prefix: Box::default(),
+                request_headers: request_headers.clone(),
+                response_headers: Box::default(),
+            },
+            AuthProtocol::Grpc { request_headers },
+        ]
     }
 
     #[test]
@@ -165,8 +186,11 @@ mod tests {
         for (head, alike, alike_by_headers) in &cases {
             for (headers_alone, expected) in [(false, alike), (true, alike_by_headers)] {
                 let verdicts = verdicts(Duration::from_secs(60), headers_alone);
-                let is_alike = key(&verdicts, head) == key(&verdicts, &base());
-                assert_eq!(is_alike, *expected, "{head:?} {headers_alone}");
+                for protocol in &protocols() {
+                    let key = |head| key(&verdicts, protocol, head);
+                    let is_alike = key(head) == key(&base());
+                    assert_eq!(is_alike, *expected, "{head:?} {headers_alone}");
+                }
             }
         }
         assert_eq!(cases.len(), 11);
