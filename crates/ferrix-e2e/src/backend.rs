@@ -102,23 +102,25 @@ impl Backend {
         F: Fn(Connection) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        Self::start_with(Some(TlsAcceptor::from(config)), script).await
+        Self::start_with(Some(config), script).await
     }
 
-    async fn start_with<F, R>(tls: Option<TlsAcceptor>, script: F) -> Self
+    async fn start_with<F, R>(tls: Option<Arc<ServerConfig>>, script: F) -> Self
     where
         F: Fn(Connection) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::listen(listener, tls, script)
+        Self::start_on(listener, tls, script)
     }
 
-    fn listen<F, R>(listener: TcpListener, tls: Option<TlsAcceptor>, script: F) -> Self
+    /// The same on a listener that was there before, perhaps behind TLS.
+    pub fn start_on<F, R>(listener: TcpListener, tls: Option<Arc<ServerConfig>>, script: F) -> Self
     where
         F: Fn(Connection) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
+        let tls = tls.map(TlsAcceptor::from);
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let accepting = tokio::spawn({
@@ -157,7 +159,7 @@ impl Backend {
 
     fn answering_on(listener: TcpListener, response: impl Into<Vec<u8>>) -> Self {
         let response = Arc::new(response.into());
-        Self::listen(listener, None, move |mut connection| {
+        Self::start_on(listener, None, move |mut connection| {
             let response = Arc::clone(&response);
             async move {
                 while connection.request().await.is_some() {

@@ -4,6 +4,7 @@
 //! ```text
 //!  a_routes      a user's first steps, grants, broken objects beside good ones
 //!  b_endpoints   endpoints that are bad, and a policy that finds out
+//!  b_policies    the other members of a policy, each once
 //!  b_traffic     rollouts, certificates, and endpoints that die, under load
 //!  c_status      who writes statuses, how many, and what propagation takes
 //!  d_chart       the Helm chart, beside the plain manifests
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 mod a_routes;
 mod b_endpoints;
+mod b_policies;
 mod b_traffic;
 mod c_status;
 mod d_chart;
