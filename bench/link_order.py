@@ -15,16 +15,14 @@ without. It prints how many there are, and how many of them the file had before.
 
 import argparse
 import re
-import stat
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
-from measure import install, scale
+from measure import cluster, install, instructions, scale
 from measure.cluster import Api, Ferrix, core, wait_for
-from measure.cluster import install as install_kinds
 from measure.failure import Failure
 from measure.paths import ENVIRONMENT, ROOT
 
@@ -48,24 +46,16 @@ def main():
     options = parser.parse_args()
     install.debian()
     api = Api()
-    install_kinds(api, options.binary)
+    cluster.install(api, options.binary)
     scale.gateway_class(api)
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts"
-        use(api, counted(options.binary, folder, counts))
+        program = instructions.counted(Path(folder) / "ferrix", options.binary.resolve(), counts, "--demangle=no")
+        use(api, program)
         functions = by_cost(counts.read_text(errors="replace"), options.binary.name)
     before = set(ORDER.read_text().split()) if ORDER.exists() else set()
     ORDER.write_text("\n".join(functions) + "\n")
     print(f"{len(functions)} functions, of which {len(before.intersection(functions))} were there before")
-
-
-def counted(binary, folder, counts):
-    """A program that runs Ferrix under callgrind."""
-    program = Path(folder) / "ferrix"
-    callgrind = f"valgrind -q --tool=callgrind --demangle=no --callgrind-out-file={counts}"
-    program.write_text(f'#!/bin/sh\nexec {callgrind} {binary.resolve()} "$@"\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return program
 
 
 def use(api, program):
@@ -90,12 +80,8 @@ def use(api, program):
 def make_routes(api, number):
     """One of each kind."""
     host = f"link-{number}.example.com"
-    rules = [{"matches": "PathPrefix(`/`)", "service": {"name": "backend", "port": 80}}]
     for entry_point, tls in [("web", {}), ("websecure", {"tls": "certificate"})]:
-        name = f"{entry_point}-{number}"
-        spec = {"entrypoint": entry_point, "route": {"host": host, "rules": rules}, **tls}
-        route = {"apiVersion": "ferrix.com/v1", "kind": "IngressRoute", "metadata": {"name": name}, "spec": spec}
-        api.create(f"/apis/ferrix.com/v1/namespaces/{NAMESPACE}/ingressroutes", route)
+        api.ingress_route(NAMESPACE, f"{entry_point}-{number}", entry_point, host, "backend", **tls)
     route = scale.route(f"route-{number}", host, "backend")
     api.create(scale.api_path(NAMESPACE, "httproutes"), route)
 

@@ -43,10 +43,7 @@ def main():
 def make(api, number):
     name = f"route-{number}"
     api.service(NAMESPACE, name, [f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"])
-    rules = [{"matches": "PathPrefix(`/`)", "service": {"name": name, "port": 80}}]
-    spec = {"entrypoint": "web", "route": {"host": f"{name}.example.com", "rules": rules}}
-    route = {"apiVersion": "ferrix.com/v1", "kind": "IngressRoute", "metadata": {"name": name}, "spec": spec}
-    api.create(f"/apis/ferrix.com/v1/namespaces/{NAMESPACE}/ingressroutes", route)
+    api.ingress_route(NAMESPACE, name, "web", f"{name}.example.com", name)
 
 
 def measure(binary):

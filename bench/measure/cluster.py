@@ -121,6 +121,13 @@ class Api:
             },
         )
 
+    def ingress_route(self, namespace, name, entry_point, host, service, **more):
+        """An IngressRoute that has all requests for a host go to port 80 of a Service."""
+        rules = [{"matches": "PathPrefix(`/`)", "service": {"name": service, "port": 80}}]
+        spec = {"entrypoint": entry_point, "route": {"host": host, "rules": rules}, **more}
+        route = {"apiVersion": "ferrix.com/v1", "kind": "IngressRoute", "metadata": {"name": name}, "spec": spec}
+        self.create(f"/apis/ferrix.com/v1/namespaces/{namespace}/ingressroutes", route)
+
     def status_writes(self):
         """How often statuses were written so far, by resource: the API server's own count."""
         counts = {}

@@ -52,12 +52,7 @@ def measure(bench, options):
 
 def one(bench, name, requests, run, with_filters):
     counts = bench.folder / "callgrind"
-    program = bench.folder / "counted"
-    program.write_text(
-        "#!/bin/sh\nexec valgrind -q --tool=callgrind --instr-atstart=no "
-        f"--callgrind-out-file={counts} {bench.binaries[name]} \"$@\"\n"
-    )
-    program.chmod(0o755)
+    program = counted(bench.folder / "counted", bench.binaries[name], counts, "--instr-atstart=no")
     with bench.one(name, binary=program, routes=100, filters=with_filters) as proxy:
         # Connections to the backend exist, and what happens once has happened.
         run(bench, proxy, requests // 4)
@@ -74,6 +69,15 @@ def one(bench, name, requests, run, with_filters):
     if not total:
         raise Failure("nothing was counted")
     return total / count
+
+
+def counted(program, binary, counts, *options):
+    """Makes a program that runs another under callgrind."""
+    options = " ".join(options)
+    callgrind = f"valgrind -q --tool=callgrind {options} --callgrind-out-file={counts}"
+    program.write_text(f'#!/bin/sh\nexec {callgrind} {binary} "$@"\n')
+    program.chmod(0o755)
+    return program
 
 
 def control(proxy, order):

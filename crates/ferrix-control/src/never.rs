@@ -66,28 +66,25 @@ fn pattern(constraint: HostConstraint) -> HostPattern {
 
 /// Why no request has what it is compared with.
 fn literal(literal: Literal<'_>, form: Form) -> Option<String> {
-    Some(match (literal, form) {
-        (Literal::Host(host), _) => {
-            format!("Host(`{host}`) matches no request: {}", host_never(host)?)
-        }
-        (Literal::ParentDomain(parent), _) => format!(
-            "Host(`*.{parent}`) matches no request: {}",
-            host_never(parent)?
+    let host_never = |host| Some(format!("matches no request: {}", host_never(host)?));
+    let (what, why) = match (literal, form) {
+        (Literal::Host(host), _) => (format!("Host(`{host}`)"), host_never(host)?),
+        (Literal::ParentDomain(parent), _) => (format!("Host(`*.{parent}`)"), host_never(parent)?),
+        (Literal::Path(path), Form::Text) => (format!("Path(`{path}`)"), path_never(path, form)?),
+        (Literal::Path(path), Form::Fields) => (format!("path `{path}`"), path_never(path, form)?),
+        (Literal::PathPrefix(prefix), Form::Text) => (
+            format!("PathPrefix(`{prefix}`)"),
+            prefix_never(prefix, form)?,
         ),
-        (Literal::Path(path), Form::Text) => format!("Path(`{path}`) {}", path_never(path, form)?),
-        (Literal::Path(path), Form::Fields) => {
-            format!("path `{path}` {}", path_never(path, form)?)
-        }
-        (Literal::PathPrefix(prefix), Form::Text) => {
-            format!("PathPrefix(`{prefix}`) {}", prefix_never(prefix, form)?)
-        }
-        (Literal::PathPrefix(prefix), Form::Fields) => {
-            format!("path beginning `{prefix}` {}", prefix_never(prefix, form)?)
-        }
+        (Literal::PathPrefix(prefix), Form::Fields) => (
+            format!("path beginning `{prefix}`"),
+            prefix_never(prefix, form)?,
+        ),
         (Literal::SegmentPrefix(path), _) => {
-            format!("path prefix `{path}` {}", path_never(path, form)?)
+            (format!("path prefix `{path}`"), path_never(path, form)?)
         }
-    })
+    };
+    Some(format!("{what} {why}"))
 }
 
 fn host_never(host: &str) -> Option<String> {

@@ -6,6 +6,7 @@ use ferrix_table::{
     Table,
     backend_policy::BackendPolicy,
     certificates::{Certificates, ServerNames},
+    filters::external_auth::{AuthProtocol, ExternalAuth},
     ids::ServiceIndex,
     object::{Key, Kind, ObjectName},
     policy::Policy,
@@ -124,6 +125,25 @@ impl Routes {
         let mut services = self.services.iter();
         let position = services.position(|service| &*service.id.service.name == name);
         ServiceIndex::try_from(position.expect("a known service")).unwrap()
+    }
+
+    /// Asks a service that was added of each request, by HTTP, which gets and says no field by its name, and
+    /// remembers nothing.
+    ///
+    /// # Panics
+    /// Where it was not added.
+    pub fn external_auth(&self, service: &str) -> ExternalAuth {
+        ExternalAuth {
+            service: Ok(self.index(service)),
+            protocol: AuthProtocol::Http {
+                path_prefix: Box::default(),
+                request_headers: Box::default(),
+                response_headers: Box::default(),
+            },
+            body_bytes: 0,
+            verdicts: None,
+            sign_in: None,
+        }
     }
 
     /// Gives the rule that was added last a policy.

@@ -23,7 +23,6 @@ use ferrix_table::{
         cache::{Cache, CacheTerms},
         compression::{Compression, ContentEncoding},
         error_pages::{ErrorPages, Page},
-        external_auth::{AuthProtocol, ExternalAuth},
         header_changes::{Field, HeaderChanges},
         ip_filter::IpFilter,
         lasting::{FilterId, Lasting},
@@ -302,17 +301,7 @@ async fn who_was_let_pass_gets_what_is_for_all() {
         .service("all", Protocol::Http1, &[backend.address()])
         .service("authority", Protocol::Http1, &[authority.address()])
         .rule("*", "", &[("all", 1)]);
-    let auth = ExternalAuth {
-        service: Ok(routes.index("authority")),
-        protocol: AuthProtocol::Http {
-            path_prefix: Box::default(),
-            request_headers: Box::default(),
-            response_headers: Box::default(),
-        },
-        body_bytes: 0,
-        verdicts: None,
-        sign_in: None,
-    };
+    let auth = routes.external_auth("authority");
     let filters = [Filter::ExternalAuth(auth), Filter::Cache(cache(None))];
     let gateway = Gateway::start(routes.policy(policy(filters)));
     let mut clients = Clients::new(&gateway).await;

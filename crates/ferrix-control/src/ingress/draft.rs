@@ -21,7 +21,7 @@ use crate::{
     filters::named,
     names::shared,
     never,
-    objects::{Kind, ObjectName, Origin},
+    objects::{Kind, ObjectName, Origin, group},
     rare::Rare,
     report::{Finding, Reason},
     url_path,
@@ -29,9 +29,6 @@ use crate::{
 
 /// Names the class, as it did before there was a field for that. It comes first where both do.
 const CLASS: &str = "kubernetes.io/ingress.class";
-
-/// The domain of our annotations.
-const OWN: &str = "ferrix.com";
 
 /// Those of controllers that Ingresses come from, which ask for much by annotations.
 const OTHERS: [&str; 4] = [
@@ -138,7 +135,10 @@ impl Drafting<'_> {
         let mut of_others = Vec::new();
         for (name, _) in annotations {
             match name.split_once('/') {
-                Some((OWN, _)) if ![ENTRY_POINTS, FILTERS].contains(&&**name) => {
+                Some((domain, _))
+                    if domain == group(Kind::IngressRoute)
+                        && ![ENTRY_POINTS, FILTERS].contains(&&**name) =>
+                {
                     let message =
                         format!("`{name}` is unknown; expected `{ENTRY_POINTS}` or `{FILTERS}`");
                     self.annotation(Reason::UnknownField, message);

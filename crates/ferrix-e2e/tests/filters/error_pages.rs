@@ -11,7 +11,6 @@ use ferrix_table::{
     filters::{
         Filter,
         error_pages::{ErrorPages, Page},
-        external_auth::{AuthProtocol, ExternalAuth},
         header_changes::HeaderChanges,
     },
     services::Protocol,
@@ -280,17 +279,7 @@ async fn who_may_not_pass_is_told_so_on_a_page() {
         .service("all", Protocol::Http1, &[backend.address()])
         .service("auth", Protocol::Http1, &[auth.address()])
         .rule("*", "", &[("all", 1)]);
-    let auth = Filter::ExternalAuth(ExternalAuth {
-        service: Ok(routes.index("auth")),
-        protocol: AuthProtocol::Http {
-            path_prefix: Box::default(),
-            request_headers: Box::default(),
-            response_headers: Box::default(),
-        },
-        body_bytes: 0,
-        verdicts: None,
-        sign_in: None,
-    });
+    let auth = Filter::ExternalAuth(routes.external_auth("auth"));
     let pages = Filter::ErrorPages(Arc::new(ErrorPages {
         statuses: [401..=401].into(),
         status: None,

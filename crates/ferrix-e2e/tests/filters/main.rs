@@ -1013,17 +1013,13 @@ fn authorised_with(
         .service("all", Protocol::Http1, &[backend])
         .service("auth", Protocol::Http1, &[auth])
         .rule("*", "", &[("all", 1)]);
-    let service = Ok(routes.index("auth"));
     let mut auth = ExternalAuth {
-        service,
         protocol: AuthProtocol::Http {
             path_prefix: "/check".into(),
             request_headers: ["x-key".into()].into(),
             response_headers: Box::default(),
         },
-        body_bytes: 0,
-        verdicts: None,
-        sign_in: None,
+        ..routes.external_auth("auth")
     };
     change(&mut auth);
     routes.policy(filters([Filter::ExternalAuth(auth)]))

@@ -11,7 +11,6 @@ use ferrix_table::{
         concurrency::Concurrency,
         cors::{Cors, OriginPattern},
         error_pages::{ErrorPages, Page},
-        external_auth::{AuthProtocol, ExternalAuth},
         faults::{Faults, Percent},
         header_changes::HeaderChanges,
         ip_filter::IpFilter,
@@ -88,17 +87,7 @@ async fn refusals_pass_what_stands_before() {
             .service("auth", Protocol::Http1, &[auth.address()])
             .rule("*", "", &[("all", 1)])
     };
-    let external = Filter::ExternalAuth(ExternalAuth {
-        service: Ok(routes().index("auth")),
-        protocol: AuthProtocol::Http {
-            path_prefix: Box::default(),
-            request_headers: Box::default(),
-            response_headers: Box::default(),
-        },
-        body_bytes: 0,
-        verdicts: None,
-        sign_in: None,
-    });
+    let external = Filter::ExternalAuth(routes().external_auth("auth"));
     let abort = Faults {
         delay: None,
         abort: Some((503, Percent(100))),

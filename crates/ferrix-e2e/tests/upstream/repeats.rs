@@ -1,6 +1,8 @@
 //! What is sent again, and what never is: judged by what the backends received, on fresh connections
 //! and on reused ones alike.
 
+use std::fmt;
+
 use bytes::Bytes;
 use ferrix_e2e::{
     Backend, Client, Gateway, Http2Backend, Http2Client, Routes,
@@ -155,6 +157,68 @@ async fn warm(client: &mut Client) {
     assert!([200, 204].contains(&response.status));
 }
 
+/// A request that a backend may have acted upon.
+struct Trial {
+    does: Does,
+    client_does: ClientDoes,
+    /// What the client gets, if it waits.
+    status: Option<u16>,
+    /// Whether the backend speaks HTTP/2.
+    http2: bool,
+    reused: bool,
+    method: &'static str,
+    body: &'static str,
+}
+
+impl Trial {
+    /// All that there are of some cases.
+    fn all(cases: &[(Does, ClientDoes, Option<u16>)]) -> Vec<Self> {
+        let mut trials = Vec::new();
+        for &(does, client_does, status) in cases {
+            for http2 in [false, true] {
+                if !http2 && does == Does::Resets {
+                    continue;
+                }
+                for reused in [false, true] {
+                    for (method, body) in [("GET", ""), ("PUT", "abc"), ("POST", "abc")] {
+                        trials.push(Self {
+                            does,
+                            client_does,
+                            status,
+                            http2,
+                            reused,
+                            method,
+                            body,
+                        });
+                    }
+                }
+            }
+        }
+        trials
+    }
+
+    async fn start(&self) -> (Either, Gateway) {
+        let backend = Either::start(self.http2, self.does).await;
+        let waits = self.status == Some(504);
+        let gateway = backend.gateway(if waits { "400ms" } else { "60s" });
+        (backend, gateway)
+    }
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            does,
+            client_does,
+            http2,
+            reused,
+            method,
+            ..
+        } = self;
+        write!(f, "{does:?} {client_does:?} {http2} {reused} {method}")
+    }
+}
+
 /// The backend has the request once, whatever else happens: it may have acted upon it.
 #[tokio::test]
 async fn what_a_backend_may_have_acted_upon_is_not_sent_again() {
@@ -167,60 +231,50 @@ async fn what_a_backend_may_have_acted_upon_is_not_sent_again() {
         (Does::AnswersEarly, ClientDoes::Waits, Some(413)),
     ];
     let mut ran = 0;
-    for (does, client_does, status) in cases {
-        for http2 in [false, true] {
-            if !http2 && does == Does::Resets {
-                continue;
-            }
-            for reused in [false, true] {
-                for (method, body) in [("GET", ""), ("PUT", "abc"), ("POST", "abc")] {
-                    let case = format!("{does:?} {client_does:?} {http2} {reused} {method}");
-                    let backend = Either::start(http2, does).await;
-                    let gateway =
-                        backend.gateway(if status == Some(504) { "400ms" } else { "60s" });
-                    let mut client = gateway.client().await;
-                    if reused {
-                        warm(&mut client).await;
-                    }
-                    client.send(request(method, "/work", body)).await;
-                    backend.has(1 + usize::from(reused)).await;
-                    match client_does {
-                        ClientDoes::Waits => {
-                            // Interim responses are passed on.
-                            let mut head = client.head().await;
-                            while head.word(1) == "103" {
-                                head = client.head().await;
-                            }
-                            let answered: u16 = head.word(1).parse().unwrap();
-                            assert_eq!(Some(answered), status, "{case}");
-                        }
-                        ClientDoes::Leaves => drop(client),
-                        ClientDoes::HalfCloses => client.end().await,
-                    }
-                    let name = match client_does {
-                        ClientDoes::Waits => None,
-                        ClientDoes::Leaves | ClientDoes::HalfCloses => Some("client_gone"),
-                    };
-                    if let Some(name) = name {
-                        gateway.failed(name, 1).await;
-                    }
-                    judge(&backend, &gateway, &case).await;
-                    ran += 1;
-                }
-            }
+    for trial in Trial::all(&cases) {
+        let (backend, gateway) = trial.start().await;
+        let mut client = gateway.client().await;
+        if trial.reused {
+            warm(&mut client).await;
         }
+        client
+            .send(request(trial.method, "/work", trial.body))
+            .await;
+        backend.has(1 + usize::from(trial.reused)).await;
+        match trial.client_does {
+            ClientDoes::Waits => {
+                // Interim responses are passed on.
+                let mut head = client.head().await;
+                while head.word(1) == "103" {
+                    head = client.head().await;
+                }
+                let answered: u16 = head.word(1).parse().unwrap();
+                assert_eq!(Some(answered), trial.status, "{trial}");
+            }
+            ClientDoes::Leaves => drop(client),
+            ClientDoes::HalfCloses => client.end().await,
+        }
+        let name = match trial.client_does {
+            ClientDoes::Waits => None,
+            ClientDoes::Leaves | ClientDoes::HalfCloses => Some("client_gone"),
+        };
+        if let Some(name) = name {
+            gateway.failed(name, 1).await;
+        }
+        judge(&backend, &gateway, &trial).await;
+        ran += 1;
     }
     assert_eq!(ran, (5 * 2 + 1) * 2 * 3);
 }
 
 /// The backend has had the request once, and a connection over HTTP/2 carries others as before.
-async fn judge(backend: &Either, gateway: &Gateway, case: &str) {
-    assert_eq!(backend.received(), 1, "{case}");
+async fn judge(backend: &Either, gateway: &Gateway, trial: &Trial) {
+    assert_eq!(backend.received(), 1, "{trial}");
     let table = gateway.table();
-    assert_eq!(table.services[0].state.retries.get(), 0, "{case}");
+    assert_eq!(table.services[0].state.retries.get(), 0, "{trial}");
     warm(&mut gateway.client().await).await;
     if matches!(backend, Either::Two(_)) {
-        assert_eq!(backend.connections(), 1, "{case}");
+        assert_eq!(backend.connections(), 1, "{trial}");
     }
 }
 
@@ -235,44 +289,33 @@ async fn nor_is_it_for_clients_over_http2() {
         (Does::AnswersEarly, ClientDoes::Waits, Some(413)),
     ];
     let mut ran = 0;
-    for (does, client_does, status) in cases {
-        for http2 in [false, true] {
-            if !http2 && does == Does::Resets {
-                continue;
+    for trial in Trial::all(&cases) {
+        let (backend, gateway) = trial.start().await;
+        let mut client = gateway.http2().await;
+        if trial.reused {
+            assert!(client.get("/warm").await.status.is_success());
+        }
+        let request = client.request(trial.method, "/work");
+        let opened = client.open(request, trial.body.is_empty()).await;
+        let (response, mut stream) = opened.unwrap();
+        if !trial.body.is_empty() {
+            let body = Bytes::from_static(trial.body.as_bytes());
+            stream.send_data(body, true).unwrap();
+        }
+        backend.has(1 + usize::from(trial.reused)).await;
+        match trial.client_does {
+            ClientDoes::Waits => {
+                let answered = read(response).await.unwrap().status.as_u16();
+                assert_eq!(Some(answered), trial.status, "{trial}");
             }
-            for reused in [false, true] {
-                for (method, body) in [("GET", ""), ("PUT", "abc"), ("POST", "abc")] {
-                    let case = format!("{does:?} {client_does:?} {http2} {reused} {method}");
-                    let backend = Either::start(http2, does).await;
-                    let gateway =
-                        backend.gateway(if status == Some(504) { "400ms" } else { "60s" });
-                    let mut client = gateway.http2().await;
-                    if reused {
-                        assert!(client.get("/warm").await.status.is_success());
-                    }
-                    let request = client.request(method, "/work");
-                    let opened = client.open(request, body.is_empty()).await;
-                    let (response, mut stream) = opened.unwrap();
-                    if !body.is_empty() {
-                        stream.send_data(Bytes::from(body), true).unwrap();
-                    }
-                    backend.has(1 + usize::from(reused)).await;
-                    match client_does {
-                        ClientDoes::Waits => {
-                            let answered = read(response).await.unwrap().status.as_u16();
-                            assert_eq!(Some(answered), status, "{case}");
-                        }
-                        ClientDoes::Leaves | ClientDoes::HalfCloses => {
-                            stream.send_reset(Reason::CANCEL);
-                            gateway.failed("client_gone", 1).await;
-                        }
-                    }
-                    judge(&backend, &gateway, &case).await;
-                    assert!(client.get("/warm").await.status.is_success(), "{case}");
-                    ran += 1;
-                }
+            ClientDoes::Leaves | ClientDoes::HalfCloses => {
+                stream.send_reset(Reason::CANCEL);
+                gateway.failed("client_gone", 1).await;
             }
         }
+        judge(&backend, &gateway, &trial).await;
+        assert!(client.get("/warm").await.status.is_success(), "{trial}");
+        ran += 1;
     }
     assert_eq!(ran, (4 * 2 + 1) * 2 * 3);
 }
